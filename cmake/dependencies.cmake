@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything comes from the distribution's packages; scripts/install-deps names them.
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(tl-expected CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+
+# gzip: ISA-L where the architecture has it, libdeflate elsewhere. One interface, exporter/gzip.h.
+add_library(cgwarden_gzip INTERFACE)
+pkg_check_modules(ISAL IMPORTED_TARGET libisal)
+if(ISAL_FOUND)
+  target_link_libraries(cgwarden_gzip INTERFACE PkgConfig::ISAL)
+  target_compile_definitions(cgwarden_gzip INTERFACE CGWARDEN_GZIP_ISAL=1)
+else()
+  pkg_check_modules(DEFLATE REQUIRED IMPORTED_TARGET libdeflate)
+  target_link_libraries(cgwarden_gzip INTERFACE PkgConfig::DEFLATE)
+endif()

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# How everything of ours is compiled.
+add_library(cgwarden_options INTERFACE)
+target_include_directories(cgwarden_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(cgwarden_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
+                                                  -Wcast-qual -Wconversion -Wno-sign-conversion -Werror)
+target_compile_definitions(cgwarden_options INTERFACE CGWARDEN_VERSION="${PROJECT_VERSION}")
+if(CGWARDEN_SANITIZE)
+  target_compile_options(cgwarden_options INTERFACE -fsanitize=${CGWARDEN_SANITIZE} -fno-omit-frame-pointer
+                                                    -fno-sanitize-recover=all)
+  target_link_options(cgwarden_options INTERFACE -fsanitize=${CGWARDEN_SANITIZE})
+  if(CGWARDEN_SANITIZE MATCHES thread AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    target_compile_options(cgwarden_options INTERFACE -Wno-tsan) # Asio's fences, which it does not use then
+  endif()
+endif()
+
+# cgwarden_room(NAME FOLDER [EXCEPT FILE...] LINKS TARGET...): one folder is one library, cgwarden::NAME.
+function(cgwarden_room name folder)
+  cmake_parse_arguments(ARG "" "" "EXCEPT;LINKS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
+  foreach(file IN LISTS ARG_EXCEPT)
+    list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/${folder}/${file})
+  endforeach()
+  add_library(cgwarden_${name} STATIC ${sources})
+  add_library(cgwarden::${name} ALIAS cgwarden_${name})
+  target_link_libraries(cgwarden_${name} PUBLIC cgwarden_options ${ARG_LINKS})
+endfunction()

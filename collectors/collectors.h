@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list of collectors. A new one is a file in this folder and a line in collectors.cpp.
+#pragma once
+
+#include <span>
+
+#include "src/model/catalogue.h"
+
+namespace cgwarden::collectors {
+
+std::span<const model::CollectorInfo> all();
+
+// One per file of this folder.
+model::CollectorInfo cgroup_core();
+model::CollectorInfo cpu();
+model::CollectorInfo percpu();
+model::CollectorInfo memory();
+model::CollectorInfo io();
+model::CollectorInfo pids();
+model::CollectorInfo pressure();
+
+}  // namespace cgwarden::collectors

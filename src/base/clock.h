@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// One idiom for time: durations and intervals by the monotonic clock, dates by the wall clock.
+#pragma once
+
+#include <time.h>
+
+#include <chrono>
+#include <cstdint>
+
+namespace cgwarden::base {
+
+using Monotonic = std::chrono::steady_clock::time_point;
+using Wall = std::chrono::system_clock::time_point;
+
+inline Monotonic monotonic_now() { return std::chrono::steady_clock::now(); }
+inline Wall wall_now() { return std::chrono::system_clock::now(); }
+
+// CPU time this thread has used.
+inline std::chrono::nanoseconds thread_cpu_time() {
+  timespec ts{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+  return std::chrono::seconds(ts.tv_sec) + std::chrono::nanoseconds(ts.tv_nsec);
+}
+
+}  // namespace cgwarden::base

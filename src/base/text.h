@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text from the host, split in place. No streams, no locale, no copies. Everything here is hostile input: nothing may
+// read past the view, and what is shown to people goes through printable().
+#pragma once
+
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cgwarden::base {
+
+// Takes the text up to `separator` off the front of `rest`; the separator itself is dropped.
+constexpr std::string_view take_until(std::string_view& rest, char separator) {
+  const auto end = rest.find(separator);
+  const auto piece = rest.substr(0, end);
+  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  return piece;
+}
+
+constexpr std::string_view take_line(std::string_view& rest) { return take_until(rest, '\n'); }
+
+// The next word; spaces and tabs before it are skipped. Empty at the end.
+constexpr std::string_view take_word(std::string_view& rest) {
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!rest.empty() && is_blank(rest.front())) rest.remove_prefix(1);
+  std::size_t n = 0;
+  while (n < rest.size() && !is_blank(rest[n])) ++n;
+  const auto word = rest.substr(0, n);
+  rest.remove_prefix(n);
+  return word;
+}
+
+constexpr std::string_view trim_end(std::string_view s) {
+  while (!s.empty() && (s.back() == '\n' || s.back() == ' ' || s.back() == '\t' || s.back() == '\0')) {
+    s.remove_suffix(1);
+  }
+  return s;
+}
+
+// The whole of `text` as an integer, or nothing.
+template <class Int>
+std::optional<Int> to_int(std::string_view text, int base = 10) {
+  Int value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// True for well-formed UTF-8 (no overlong forms, no surrogates).
+bool is_utf8(std::string_view text);
+
+// `text` with broken UTF-8 replaced by U+FFFD: what may stand in a label value or in JSON.
+std::string to_utf8(std::string_view text);
+
+// `text` for one line of a log or a terminal: control bytes (C0, C1, DEL), bidi controls and broken UTF-8 as \xNN.
+std::string printable(std::string_view text);
+
+// The kernel writes space, tab, newline and backslash in mountinfo as \040, \011, \012 and \134.
+std::string unescape_octal(std::string_view text);
+
+}  // namespace cgwarden::base
