@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collectors/collection.h"
+
+#include <utility>
+
+#include "collectors/collectors.h"
+#include "src/base/clock.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+std::vector<bool> enabled_or_default(const model::Catalogue& catalogue, const std::vector<bool>& enabled) {
+  if (!enabled.empty()) return enabled;
+  std::vector<bool> out;
+  for (const auto& collector : catalogue.collectors()) out.push_back(collector.on_by_default);
+  return out;
+}
+
+std::shared_ptr<const std::vector<model::HierarchyInfo>> describe(const cgroup::HostHierarchies& host) {
+  auto infos = std::make_shared<std::vector<model::HierarchyInfo>>();
+  for (const auto& h : host.all) {
+    std::string controllers;
+    for (const auto& controller : h.controllers) controllers += (controllers.empty() ? "" : ",") + controller;
+    if (!h.name.empty()) controllers += (controllers.empty() ? "name=" : ",name=") + h.name;
+    infos->push_back({h.version, std::move(controllers), h.mount_point});
+  }
+  return infos;
+}
+
+}  // namespace
+
+std::shared_ptr<const model::Catalogue> make_catalogue() { return std::make_shared<const model::Catalogue>(all()); }
+
+base::Result<std::unique_ptr<Collection>> Collection::open(std::shared_ptr<const model::Catalogue> catalogue,
+                                                           const CollectionOptions& options,
+                                                           std::function<void(std::string)> notice) {
+  auto host = cgroup::find_hierarchies(options.paths);
+  if (!host) return tl::unexpected(host.error());
+  return std::unique_ptr<Collection>(new Collection(std::move(catalogue), std::move(*host), options, notice));
+}
+
+Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup::HostHierarchies host,
+                       const CollectionOptions& options, const std::function<void(std::string)>& notice)
+    : catalogue_(std::move(catalogue)),
+      host_(std::move(host)),
+      infos_(describe(host_)),
+      tree_(host_.all, options.tree, notice),
+      reader_(catalogue_, host_, options.paths,
+              {enabled_or_default(*catalogue_, options.enabled), options.max_open_files}, notice) {}
+
+model::SnapshotPtr Collection::collect() {
+  std::unique_ptr<model::Snapshot> snapshot(spare_->snapshot.exchange(nullptr, std::memory_order_acq_rel));
+  if (!snapshot) snapshot = std::make_unique<model::Snapshot>();
+
+  snapshot->begun = base::monotonic_now();
+  tree_.refresh();
+  const auto& nodes = tree_.nodes();
+  snapshot->catalogue = catalogue_;
+  snapshot->hierarchies = infos_;
+  snapshot->roster = tree_.roster();
+  snapshot->tree = tree_.stats();
+  reader_.begin(*snapshot);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    reader_.read(tree_, *nodes[i], static_cast<model::GroupIndex>(i), *snapshot);
+  }
+  reader_.end(*snapshot);
+  snapshot->taken = base::monotonic_now();
+  snapshot->taken_wall = base::wall_now();
+
+  return {snapshot.release(), [spare = spare_](const model::Snapshot* released) {
+            delete spare->snapshot.exchange(const_cast<model::Snapshot*>(released), std::memory_order_acq_rel);
+          }};
+}
+
+}  // namespace cgwarden::collectors

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collectors/sampler.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+namespace cgwarden::collectors {
+
+namespace asio = boost::asio;
+
+struct Sampler::Inner {
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
+  std::shared_ptr<const model::Catalogue> catalogue;
+  CollectionOptions options;
+  std::function<void(std::string)> notice;
+  std::unique_ptr<Collection> collection;
+  asio::posix::stream_descriptor events{io};
+
+  // Takes in births and deaths when they happen, so that their time is right and the queue stays short.
+  void watch_events() {
+    if (collection->event_fd() < 0) return;
+    if (!events.is_open()) events.assign(::dup(collection->event_fd()));
+    events.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+      if (error) return;
+      collection->take_events();
+      watch_events();
+    });
+  }
+};
+
+base::Result<std::unique_ptr<Sampler>> Sampler::start(asio::io_context& loop,
+                                                      std::shared_ptr<const model::Catalogue> catalogue,
+                                                      CollectionOptions options,
+                                                      std::function<void(std::string)> notice) {
+  auto collection = Collection::open(catalogue, options, notice);
+  if (!collection) return tl::unexpected(collection.error());
+  return std::unique_ptr<Sampler>(
+      new Sampler(loop, std::move(catalogue), std::move(options), std::move(notice), std::move(*collection)));
+}
+
+Sampler::Sampler(asio::io_context& loop, std::shared_ptr<const model::Catalogue> catalogue, CollectionOptions options,
+                 std::function<void(std::string)> notice, std::unique_ptr<Collection> collection)
+    : loop_(loop), inner_(std::make_shared<Inner>()) {
+  inner_->catalogue = std::move(catalogue);
+  inner_->options = std::move(options);
+  inner_->notice = std::move(notice);
+  inner_->collection = std::move(collection);
+  thread_ = std::thread([inner = inner_] {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the loop's
+    ::pthread_setname_np(::pthread_self(), "sampler");
+    inner->watch_events();
+    inner->io.run();
+  });
+}
+
+Sampler::~Sampler() {
+  *alive_ = false;
+  inner_->io.stop();
+  thread_.join();
+}
+
+void Sampler::ask(std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
+  if (latest_ && base::monotonic_now() - latest_->begun <= max_age) {
+    asio::post(loop_, [snapshot = latest_, done = std::move(done)] { done(snapshot); });
+    return;
+  }
+  waiting_.push_back(std::move(done));
+  if (std::exchange(asked_, true)) return;
+  asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_] {
+    auto snapshot = inner->collection->collect();
+    asio::post(loop_, [this, alive, snapshot = std::move(snapshot)]() mutable {
+      if (!*alive) return;
+      latest_ = std::move(snapshot);
+      asked_ = false;
+      for (auto& waiter : std::exchange(waiting_, {})) waiter(latest_);
+    });
+  });
+}
+
+void Sampler::reopen(std::function<void(base::Result<std::string>)> done) {
+  asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, done = std::move(done)]() mutable {
+    auto collection = Collection::open(inner->catalogue, inner->options, inner->notice);
+    base::Result<std::string> result;
+    if (collection) {
+      inner->events.close();
+      inner->collection = std::move(*collection);
+      inner->watch_events();
+      result = inner->collection->hierarchies().summary();
+    } else {
+      result = tl::unexpected(collection.error());
+    }
+    asio::post(loop_, [alive, result = std::move(result), done = std::move(done)]() mutable {
+      if (*alive) done(std::move(result));
+    });
+  });
+}
+
+void Sampler::ping(std::function<void()> done) {
+  asio::post(inner_->io, [this, alive = alive_, done = std::move(done)]() mutable {
+    asio::post(loop_, [alive, done = std::move(done)] {
+      if (*alive) done();
+    });
+  });
+}
+
+}  // namespace cgwarden::collectors

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/options.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <iostream>
+
+namespace cgwarden::agent {
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes:\n"
+    "  0  stopped by SIGTERM or SIGINT, or did what was asked\n"
+    "  1  could not start (address in use, no cgroup file system, unreadable path), or --check found a problem\n"
+    "  2  wrong command line\n"
+    "Signals: SIGTERM and SIGINT stop within a second; SIGHUP finds the hierarchies and cgroups anew.\n";
+
+// The path of a directory, without the slash at its end.
+std::string check_directory(std::string& path) {
+  if (const auto problem = CLI::ExistingDirectory(path); !problem.empty()) return problem;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return {};
+}
+
+}  // namespace
+
+Parsed parse_command_line(int argc, const char* const* argv, const model::Catalogue& catalogue) {
+  Parsed parsed;
+  auto& o = parsed.options;
+  CLI::App app(
+      "cgwarden: cgroup monitor and exporter for Linux.\nServes what every cgroup of this host uses to Prometheus.",
+      "cgwarden");
+  app.footer(kFooter);
+  app.get_formatter()->column_width(42);
+  const CLI::Validator directory(check_directory, "DIR");
+
+  app.add_option("--web.listen-address", o.listen_addresses,
+                 "Where to listen: HOST:PORT, :PORT, [IPV6]:PORT or unix:/PATH; may be given several times")
+      ->group("Web")
+      ->capture_default_str();
+  app.add_option("--web.telemetry-path", o.telemetry_path, "Path of the metrics")
+      ->group("Web")
+      ->capture_default_str()
+      ->check([](const std::string& path) {
+        return path.size() > 1 && path.front() == '/' ? std::string()
+                                                      : "must begin with / and name a path, e.g. /metrics";
+      });
+  app.add_option("--web.max-connections", o.max_connections, "Connections at a time; more are refused with 503")
+      ->group("Web")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  app.add_option("--web.max-requests", o.max_requests, "Scrapes at a time; more are refused with 503")
+      ->group("Web")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+
+  app.add_option("--path.procfs", o.paths.procfs, "Where /proc of the host is seen")
+      ->group("Paths")
+      ->capture_default_str()
+      ->transform(directory);
+  app.add_option("--path.sysfs", o.paths.sysfs, "Where /sys of the host is seen")
+      ->group("Paths")
+      ->capture_default_str()
+      ->transform(directory);
+  app.add_option("--path.cgroupfs", o.paths.cgroupfs,
+                 "What stands for /sys/fs/cgroup of the host (default: as mounted)")
+      ->group("Paths")
+      ->transform(directory);
+  app.add_option("--path.rootfs", o.paths.rootfs, "Where / of the host is seen")
+      ->group("Paths")
+      ->capture_default_str()
+      ->transform(directory);
+
+  app.add_option("--sampler.max-cgroups", o.max_cgroups, "Cgroups read at most; the rest is counted and told once")
+      ->group("Sampling")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--sampler.max-open-files", o.max_open_files,
+                 "Interface files kept open: each saves 5 us a read and holds 4.7 kB of kernel memory")
+      ->group("Sampling")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 10'000'000));
+  app.add_option("--sampler.interval", o.interval_seconds,
+                 "Sample in the background every so many seconds; 0: only when asked")
+      ->group("Sampling")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 86'400.0));
+
+  o.collectors.reserve(catalogue.collectors().size());
+  std::vector<char> chosen;  // vector<bool> has no references to hand out
+  for (const auto& collector : catalogue.collectors()) chosen.push_back(collector.on_by_default ? 1 : 0);
+  for (std::size_t c = 0; c < chosen.size(); ++c) {
+    const auto& collector = catalogue.collectors()[c];
+    const std::string name(collector.name);
+    auto* const flag = &chosen[c];
+    app.add_flag_callback(
+           "--collector." + name, [flag] { *flag = 1; },
+           std::string(collector.help) + (collector.on_by_default ? " (on)" : " (off)"))
+        ->group("Collectors");
+    app.add_flag_callback(
+           "--no-collector." + name, [flag] { *flag = 0; }, "")
+        ->group("");
+  }
+
+  app.add_option("--log.level", o.log_level, "debug, info, warn or error")
+      ->group("Log")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  app.add_option("--log.format", o.log_format, "logfmt or json")
+      ->group("Log")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"logfmt", "json"}));
+
+  std::string print_format;
+  bool once = false;
+  bool check = false;
+  bool version = false;
+  app.add_flag("--once", once, "Print one scrape to standard output and exit")->group("Instead of serving");
+  app.add_option("--once.format", o.once_format, "text or openmetrics")
+      ->group("Instead of serving")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "openmetrics"}));
+  app.add_flag("--check", check, "Say what this host has and whether the agent can read it, and exit")
+      ->group("Instead of serving");
+  app.add_option("--print-catalogue", print_format, "Print all metrics as md or json and exit")
+      ->group("Instead of serving")
+      ->check(CLI::IsMember({"md", "json"}));
+  app.add_flag("--version", version, "Print the version and exit")->group("Instead of serving");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    std::cout << app.help();
+    parsed.exit_code = kOk;
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    std::string what = error.what();
+    for (auto& c : what) c = c == '\n' ? ' ' : c;
+    std::cerr << "cgwarden: " << what << " (see cgwarden --help)\n";
+    parsed.exit_code = kUsage;
+    return parsed;
+  }
+  o.collectors.assign(chosen.begin(), chosen.end());
+  if (version) o.action = Options::Action::version;
+  if (check) o.action = Options::Action::check;
+  if (once) o.action = Options::Action::once;
+  if (print_format == "md") o.action = Options::Action::print_markdown;
+  if (print_format == "json") o.action = Options::Action::print_json;
+  return parsed;
+}
+
+}  // namespace cgwarden::agent

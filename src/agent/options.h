@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line of cgwarden. Flags follow node_exporter's conventions. Bad input: one line that says what, where and
+// how to mend it, and exit code 2.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "src/cgroup/hierarchy.h"
+#include "src/model/catalogue.h"
+
+namespace cgwarden::agent {
+
+// Exit codes, documented in --help.
+inline constexpr int kOk = 0;
+inline constexpr int kFailed = 1;  // could not start, or --check found what keeps the agent from working
+inline constexpr int kUsage = 2;
+
+struct Options {
+  enum class Action { serve, once, check, print_markdown, print_json, version };
+  Action action = Action::serve;
+
+  std::vector<std::string> listen_addresses = {":10753"};
+  std::string telemetry_path = "/metrics";
+  std::size_t max_connections = 128;
+  std::size_t max_requests = 40;
+
+  cgroup::HostPaths paths;
+  std::vector<bool> collectors;  // by CollectorId
+  std::size_t max_cgroups = 65'536;
+  std::size_t max_open_files = 4096;
+  double interval_seconds = 0;  // background sampling; 0: only when asked
+
+  std::string log_level = "info";
+  std::string log_format = "logfmt";
+  std::string once_format = "text";
+};
+
+// What to do, or the exit code when there is nothing to do any more (help was printed, or a mistake was).
+struct Parsed {
+  Options options;
+  int exit_code = -1;  // -1: go on
+};
+
+Parsed parse_command_line(int argc, const char* const* argv, const model::Catalogue& catalogue);
+
+}  // namespace cgwarden::agent

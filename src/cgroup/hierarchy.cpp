@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgroup/hierarchy.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "src/base/fd.h"
+#include "src/base/text.h"
+
+namespace cgwarden::cgroup {
+namespace {
+
+using base::take_line;
+using base::take_until;
+using base::take_word;
+
+constexpr std::string_view kUsualMount = "/sys/fs/cgroup";
+constexpr std::size_t kLargestFile = 4U << 20U;  // of mountinfo: a host with tens of thousands of mounts
+
+// Controllers of Linux up to 6.18. A mount option that is none of these and no "name=" is an option of the mount.
+constexpr std::array<std::string_view, 15> kV1Controllers = {"cpu",     "cpuacct", "cpuset",  "memory",   "blkio",
+                                                             "devices", "freezer", "net_cls", "net_prio", "perf_event",
+                                                             "hugetlb", "pids",    "rdma",    "misc",     "debug"};
+
+base::Result<std::string> read_whole(const std::string& path) {
+  const base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return base::fail_errno("cannot open " + base::printable(path));
+  std::string text;
+  std::array<char, 16384> piece{};
+  while (text.size() < kLargestFile) {
+    const auto n = ::read(file.get(), piece.data(), piece.size());
+    if (n < 0) return base::fail_errno("cannot read " + base::printable(path));
+    if (n == 0) return text;
+    text.append(piece.data(), static_cast<std::size_t>(n));
+  }
+  return base::fail("cannot read " + base::printable(path) + ": it is larger than 4 MiB");
+}
+
+// A mount made inside a cgroup namespace shows roots above the namespace as "/..": for us that is the top.
+std::string normalised_root(std::string_view root) {
+  return root == "/.." || root.starts_with("/../") ? "/" : std::string(root);
+}
+
+bool same_hierarchy(const Hierarchy& a, const Hierarchy& b) {
+  return a.version == b.version && a.controllers == b.controllers && a.name == b.name;
+}
+
+std::string translate(const std::string& mount_point, const HostPaths& paths) {
+  if (!paths.cgroupfs.empty() && mount_point.starts_with(kUsualMount)) {
+    return paths.cgroupfs + mount_point.substr(kUsualMount.size());
+  }
+  return paths.rootfs == "/" ? mount_point : paths.rootfs + mount_point;
+}
+
+std::string joined(const std::vector<std::string>& words, char separator) {
+  std::string out;
+  for (const auto& word : words) {
+    if (!out.empty()) out += separator;
+    out += word;
+  }
+  return out;
+}
+
+}  // namespace
+
+bool Hierarchy::has(std::string_view controller) const {
+  return std::ranges::find(controllers, controller) != controllers.end();
+}
+
+std::string Hierarchy::title() const {
+  if (version == 2) return "v2";
+  const auto list = joined(controllers, ',');
+  if (name.empty()) return list;
+  return list.empty() ? "name=" + name : list + ",name=" + name;
+}
+
+std::vector<Hierarchy> parse_mountinfo(std::string_view mountinfo) {
+  std::vector<Hierarchy> found;
+  while (!mountinfo.empty()) {
+    // 31 23 0:28 /root /mount/point options [optional...] - cgroup source super-options
+    auto line = take_line(mountinfo);
+    for (int skipped = 0; skipped < 3; ++skipped) take_word(line);
+    const auto root = take_word(line);
+    const auto mount_point = take_word(line);
+    const auto dash = line.find(" - ");
+    if (dash == std::string_view::npos) continue;
+    line.remove_prefix(dash + 3);
+    const auto type = take_word(line);
+    if (type != "cgroup" && type != "cgroup2") continue;
+    take_word(line);  // the source: any word
+    Hierarchy h;
+    h.version = type == "cgroup2" ? 2 : 1;
+    h.mount_point = base::unescape_octal(mount_point);
+    h.root = normalised_root(base::unescape_octal(root));
+    if (h.version == 1) {
+      auto options = take_word(line);
+      while (!options.empty()) {
+        const auto option = take_until(options, ',');
+        if (option.starts_with("name=")) h.name = base::unescape_octal(option.substr(5));
+        if (std::ranges::find(kV1Controllers, option) != kV1Controllers.end()) h.controllers.emplace_back(option);
+      }
+      if (h.name.empty() && h.controllers.empty()) continue;
+    }
+    const auto known = std::ranges::find_if(found, [&](const Hierarchy& f) { return same_hierarchy(f, h); });
+    if (known == found.end()) {
+      found.push_back(std::move(h));
+    } else if (h.root.size() < known->root.size()) {
+      *known = std::move(h);
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> parse_unbound_controllers(std::string_view proc_cgroups) {
+  std::vector<std::string> unbound;
+  while (!proc_cgroups.empty()) {
+    auto line = take_line(proc_cgroups);
+    if (line.starts_with('#')) continue;
+    const auto controller = take_word(line);
+    const auto hierarchy = take_word(line);
+    take_word(line);
+    const auto enabled = take_word(line);
+    if (!controller.empty() && hierarchy == "0" && enabled == "1") unbound.emplace_back(controller);
+  }
+  return unbound;
+}
+
+const Hierarchy* HostHierarchies::v2() const {
+  const auto at = std::ranges::find(all, 2, &Hierarchy::version);
+  return at == all.end() ? nullptr : &*at;
+}
+
+std::string_view HostHierarchies::layout() const {
+  if (all.empty()) return "none";
+  const bool any_v1 = std::ranges::find(all, 1, &Hierarchy::version) != all.end();
+  if (v2() == nullptr) return "v1";
+  return any_v1 ? "hybrid" : "v2";
+}
+
+std::string HostHierarchies::summary() const {
+  std::string out(layout());
+  std::string_view before = ": v1 ";  // then " "
+  for (const auto& h : all) {
+    if (h.version != 1) continue;
+    out += before;
+    out += base::printable(h.title());
+    if (h.root != "/") out += "(from " + base::printable(h.root) + ")";
+    before = " ";
+  }
+  if (const auto* h = v2()) {
+    out += before == " " ? "; v2 " : ": v2 ";
+    out += h->controllers.empty() ? "without controllers" : joined(h->controllers, ' ');
+    if (h->root != "/") out += " (from " + base::printable(h->root) + ")";
+  }
+  if (!unbound.empty()) out += "; bound to nothing: " + joined(unbound, ' ');
+  return out;
+}
+
+base::Result<HostHierarchies> find_hierarchies(const HostPaths& paths) {
+  // Another host's /proc shows its mounts as pid 1 sees them; our own are those of this process.
+  auto mounts =
+      paths.procfs == "/proc" ? read_whole("/proc/self/mountinfo") : read_whole(paths.procfs + "/1/mountinfo");
+  if (!mounts && paths.procfs != "/proc") mounts = read_whole(paths.procfs + "/self/mountinfo");
+  if (!mounts) return tl::unexpected(mounts.error());
+
+  HostHierarchies host;
+  host.all = parse_mountinfo(*mounts);
+  if (host.all.empty()) {
+    return base::fail("no cgroup file system is mounted according to " + base::printable(paths.procfs) +
+                      "/.../mountinfo; mount one: mount -t cgroup2 none /sys/fs/cgroup");
+  }
+  for (auto& h : host.all) {
+    h.mount_point = translate(h.mount_point, paths);
+    if (h.version != 2) continue;
+    const auto offered = read_whole(h.mount_point + "/cgroup.controllers");
+    if (!offered) continue;  // core files only
+    auto rest = base::trim_end(*offered);
+    while (!rest.empty()) h.controllers.emplace_back(take_word(rest));
+  }
+  if (const auto table = read_whole(paths.procfs + "/cgroups")) {
+    for (auto& name : parse_unbound_controllers(*table)) {
+      const auto* h = host.v2();
+      const std::string_view v2_name = name == "blkio" ? "io" : std::string_view(name);
+      if (h != nullptr && (h->has(v2_name) || name == "cpuacct" || name == "freezer" || name == "devices")) continue;
+      host.unbound.push_back(std::move(name));
+    }
+  }
+  return host;
+}
+
+}  // namespace cgwarden::cgroup

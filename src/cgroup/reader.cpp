@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgroup/reader.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "src/base/result.h"
+#include "src/base/text.h"
+
+namespace cgwarden::cgroup {
+namespace {
+
+using model::FieldId;
+using model::Shape;
+using model::Value;
+
+constexpr std::size_t kBuffer = 64UL << 10U;
+constexpr std::size_t kLargestFile = 4UL << 20U;
+constexpr std::uint32_t kAbsentFor = 60;  // seconds until a missing file is looked for again
+constexpr auto kDeviceNamesFor = std::chrono::seconds(60);
+constexpr std::size_t kMostTold = 1000;
+
+// Files of the core, which no controller switches on or off.
+bool is_core(std::string_view file) {
+  return file.starts_with("cgroup.") || file.starts_with("cpu.stat") || file.ends_with(".pressure") ||
+         file == "tasks" || file == "notify_on_release";
+}
+
+bool is_v1_core(std::string_view file) {
+  return file.starts_with("cgroup.") || file == "tasks" || file == "notify_on_release";
+}
+
+// "hugepages-2048kB" -> "2MB", as the hugetlb controller spells it in its file names.
+std::vector<std::string> read_page_sizes(const std::string& sysfs) {
+  std::vector<std::string> sizes;
+  DIR* dir = ::opendir((sysfs + "/kernel/mm/hugepages").c_str());
+  if (dir == nullptr) return sizes;
+  while (const auto* entry = ::readdir(dir)) {
+    std::string_view name(entry->d_name);
+    if (!name.starts_with("hugepages-") || !name.ends_with("kB")) continue;
+    name.remove_prefix(10);
+    name.remove_suffix(2);
+    const auto kib = base::to_int<std::uint64_t>(name);
+    if (!kib) continue;
+    sizes.push_back(*kib >= 1U << 20U   ? std::to_string(*kib >> 20U) + "GB"
+                    : *kib >= 1U << 10U ? std::to_string(*kib >> 10U) + "MB"
+                                        : std::to_string(*kib) + "KB");
+  }
+  ::closedir(dir);
+  std::ranges::sort(sizes);
+  return sizes;
+}
+
+struct Part {
+  Shape shape{};
+  KeyTable keys;
+};
+
+}  // namespace
+
+struct Reader::PlannedFile {
+  std::string name;
+  std::size_t hierarchy = 0;
+  std::string label;  // what '*' stood for
+  std::vector<Part> parts;
+  model::CollectorId collector = 0;  // whose time and errors these are
+  bool to_the_end = false;           // made of records: the kernel may return less than there is
+};
+
+struct Reader::Plan {
+  std::vector<PlannedFile> files;
+};
+
+// Puts values into the columns of one group.
+class Reader::Sink : public RowSink {
+ public:
+  Sink(Reader& reader, model::Snapshot& snapshot, model::GroupIndex group)
+      : reader_(reader), snapshot_(snapshot), group_(group) {}
+
+  void file(const PlannedFile& file) { file_ = &file; }
+
+  void value(FieldId field, Value value) override {
+    if (!file_->label.empty()) return labelled(field, {}, value);
+    if (value.is_error()) bad_value(field);
+    auto& dense = snapshot_.columns[field].dense;
+    if (dense.empty()) dense.assign(snapshot_.group_count(), Value::absent());
+    dense[group_] = value;
+  }
+
+  void labelled(FieldId field, std::string_view label, Value value) override {
+    if (value.is_error()) return bad_value(field);
+    auto& column = snapshot_.columns[field];
+    const auto at = column.text.size();
+    if (!file_->label.empty()) column.text += file_->label;
+    if (!file_->label.empty() && !label.empty()) column.text += '\0';
+    if (reader_.catalogue_->field(field).labels == "device" && label.find(':') != std::string_view::npos) {
+      label = reader_.devices_.name_of(label);
+    }
+    column.text += label;
+    add_cell(column, at, value);
+  }
+
+  void text(FieldId field, std::string_view text) override {
+    if (text.empty()) return;
+    auto& column = snapshot_.columns[field];
+    const auto at = column.text.size();
+    column.text += text.substr(0, kLongestText);
+    std::replace(column.text.begin() + static_cast<std::ptrdiff_t>(at), column.text.end(), '\n', ' ');
+    add_cell(column, at, Value::of(1));
+  }
+
+  void unknown_key(std::string_view key) override {
+    auto& stats = reader_.stats_[file_->collector];
+    const auto cause = "key " + file_->name + " " + std::string(key);
+    if (reader_.told_.contains(cause)) return;  // another plan met it
+    ++stats.unknown_keys;
+    reader_.tell_once(cause, "unknown key '" + base::printable(key) + "' in " + file_->name +
+                                 ": this kernel is newer than the catalogue; ignoring it");
+  }
+
+  // The file could not be read: its fields are errors, not absent.
+  void unreadable() {
+    for (const auto& part : file_->parts) {
+      for (const auto& key : part.keys.keys()) {
+        if (key.field == kNoField || reader_.catalogue_->field(key.field).labelled()) continue;
+        auto& dense = snapshot_.columns[key.field].dense;
+        if (dense.empty()) dense.assign(snapshot_.group_count(), Value::absent());
+        dense[group_] = Value::error();
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t kLongestText = 4096;
+
+  void add_cell(model::Column& column, std::size_t at, Value value) const {
+    column.cells.push_back({group_, static_cast<std::uint32_t>(at),
+                            static_cast<std::uint16_t>(std::min<std::size_t>(column.text.size() - at, 0xFFFF)), value});
+  }
+
+  void bad_value(FieldId field) {
+    auto& stats = reader_.stats_[file_->collector];
+    ++stats.errors;
+    ++stats.errors_now;
+    reader_.tell_once("value " + std::to_string(field), "cannot understand the value of " +
+                                                            model::metric_name(reader_.catalogue_->field(field)) +
+                                                            " in " + file_->name + "; leaving it out");
+  }
+
+  Reader& reader_;
+  model::Snapshot& snapshot_;
+  model::GroupIndex group_;
+  const PlannedFile* file_ = nullptr;
+};
+
+Reader::Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHierarchies& host, const HostPaths& paths,
+               Options options, std::function<void(std::string)> notice)
+    : catalogue_(std::move(catalogue)),
+      hierarchies_(host.all),
+      page_sizes_(read_page_sizes(paths.sysfs)),
+      options_(std::move(options)),
+      notice_(std::move(notice)),
+      devices_(paths.sysfs),
+      stats_(catalogue_->collectors().size()),
+      buffer_(kBuffer) {
+  options_.collectors.resize(stats_.size(), false);
+  for (std::size_t c = 0; c < stats_.size(); ++c) stats_[c].enabled = options_.collectors[c];
+}
+
+Reader::~Reader() = default;
+
+void Reader::tell_once(const std::string& cause, const std::string& text) {
+  if (told_.size() < kMostTold && told_.insert(cause).second) notice_(text);
+}
+
+const model::Source* Reader::choose_source(const model::Field& field, std::uint32_t mask,
+                                           std::size_t& hierarchy) const {
+  for (std::size_t h = 0; h < hierarchies_.size() && field.v1.exists(); ++h) {
+    if ((mask >> h & 1U) == 0 || hierarchies_[h].version != 1) continue;
+    if (is_v1_core(field.v1.file) || hierarchies_[h].has(field.v1.controller())) {
+      hierarchy = h;
+      return &field.v1;
+    }
+  }
+  for (std::size_t h = 0; h < hierarchies_.size() && field.v2.exists(); ++h) {
+    if ((mask >> h & 1U) == 0 || hierarchies_[h].version != 2) continue;
+    if (is_core(field.v2.file) || hierarchies_[h].has(field.v2.controller())) {
+      hierarchy = h;
+      return &field.v2;
+    }
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
+  auto plan = std::make_unique<Plan>();
+  const auto add = [&](FieldId id, const model::Source& source, std::size_t hierarchy, std::string name,
+                       std::string label) {
+    const auto collector = catalogue_->collector_of(id);
+    const bool wanted = options_.collectors[collector];
+    auto file = std::ranges::find_if(plan->files,
+                                     [&](const PlannedFile& f) { return f.name == name && f.hierarchy == hierarchy; });
+    if (file == plan->files.end()) {
+      if (!wanted) return;
+      plan->files.push_back(
+          {std::move(name), hierarchy, std::move(label), {}, collector, source.shape == Shape::lines});
+      file = plan->files.end() - 1;
+    }
+    auto part = std::ranges::find(file->parts, source.shape, &Part::shape);
+    if (part == file->parts.end()) {
+      if (!wanted) return;
+      file->parts.push_back({source.shape, {}});
+      part = file->parts.end() - 1;
+    }
+    part->keys.add(source.key, wanted ? id : kNoField, conversion_of(catalogue_->field(id), source));
+  };
+  // Twice: what is wanted decides which files there are; what is not wanted is then known in them.
+  for (const bool wanted : {true, false}) {
+    for (std::size_t i = 0; i < catalogue_->size(); ++i) {
+      const auto id = static_cast<FieldId>(i);
+      if (options_.collectors[catalogue_->collector_of(id)] != wanted) continue;
+      std::size_t hierarchy = 0;
+      const auto* source = choose_source(catalogue_->field(id), mask, hierarchy);
+      if (source == nullptr) continue;
+      const auto star = source->file.find('*');
+      if (star == std::string_view::npos) {
+        add(id, *source, hierarchy, std::string(source->file), "");
+        continue;
+      }
+      for (const auto& size : page_sizes_) {
+        add(id, *source, hierarchy,
+            std::string(source->file.substr(0, star)) + size + std::string(source->file.substr(star + 1)), size);
+      }
+    }
+  }
+  // A v2 file that v1 stands in for is known, too: its keys are no news.
+  for (std::size_t i = 0; i < catalogue_->size(); ++i) {
+    const auto& field = catalogue_->field(static_cast<FieldId>(i));
+    std::size_t hierarchy = 0;
+    const auto* chosen = choose_source(field, mask, hierarchy);
+    for (const auto* source : {&field.v1, &field.v2}) {
+      if (!source->exists() || source == chosen) continue;
+      for (auto& file : plan->files) {
+        if (file.name != source->file || hierarchies_[file.hierarchy].version != (source == &field.v1 ? 1 : 2))
+          continue;
+        for (auto& part : file.parts) {
+          if (part.shape == source->shape) part.keys.add(source->key, kNoField, {});
+        }
+      }
+    }
+  }
+  std::ranges::stable_sort(plan->files, {}, &PlannedFile::hierarchy);
+  return plan;
+}
+
+int Reader::plan_for(const Node& node) {
+  if (const auto known = plan_of_mask_.find(node.mask); known != plan_of_mask_.end()) return known->second;
+  plans_.push_back(make_plan(node.mask));
+  const int number = static_cast<int>(plans_.size()) - 1;
+  plan_of_mask_.emplace(node.mask, number);
+  return number;
+}
+
+void Reader::close_files(Node& node) {
+  for (auto& slot : node.files) {
+    if (slot.fd < 0) continue;
+    ::close(slot.fd);
+    slot.fd = -1;
+  }
+}
+
+void Reader::prepare(Node& node, int plan) {
+  close_files(node);
+  node.plan = plan;
+  node.files.assign(plans_[static_cast<std::size_t>(plan)]->files.size(), {});
+}
+
+void Reader::begin(model::Snapshot& snapshot) {
+  snapshot.columns.resize(catalogue_->size());
+  for (auto& column : snapshot.columns) {
+    column.dense.clear();
+    column.cells.clear();
+    column.text.clear();
+  }
+  for (auto& stats : stats_) {
+    stats.duration = {};
+    stats.errors_now = 0;
+  }
+  const auto now = base::monotonic_now();
+  now_ =
+      static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count()) + 1;
+  if (now - devices_read_ > kDeviceNamesFor) {
+    devices_.forget();
+    devices_read_ = now;
+  }
+  budget_ = options_.max_open_files - std::min(options_.max_open_files, open_files_);
+  open_files_ = 0;
+}
+
+Reader::Got Reader::read_text(int fd, bool to_the_end, std::string_view& text) {
+  std::size_t size = 0;
+  while (true) {
+    const auto n = ::pread(fd, buffer_.data() + size, buffer_.size() - size, static_cast<off_t>(size));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      // Not supported here and now: PSI switched off, processes of a threaded group.
+      if (errno == EOPNOTSUPP) return Got::absent;
+      return base::means_vanished(errno) ? Got::vanished : Got::error;
+    }
+    size += static_cast<std::size_t>(n);
+    if (n == 0 || (!to_the_end && size < buffer_.size())) break;
+    if (size == buffer_.size()) {
+      if (size >= kLargestFile) {
+        errno = EFBIG;
+        return Got::error;
+      }
+      buffer_.resize(size * 2);
+    }
+  }
+  text = std::string_view(buffer_.data(), size);
+  return Got::text;
+}
+
+Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot,
+                          std::string_view& text) {
+  if (slot.absent_in != 0) {
+    if (now_ - slot.absent_in < kAbsentFor) return Got::absent;
+    slot.absent_in = 0;
+  }
+  auto& stats = stats_[file.collector];
+  const bool kept = slot.fd >= 0;
+  int fd = slot.fd;
+  if (!kept) {
+    fd = tree.open_file(node, file.hierarchy, file.name.c_str(), O_RDONLY | O_NOFOLLOW);
+    if (fd < 0) {
+      if (errno != ENOENT) return base::means_vanished(errno) ? Got::vanished : Got::error;
+      slot.absent_in = now_;
+      return Got::absent;
+    }
+  }
+  ++stats.reads;
+  auto got = read_text(fd, file.to_the_end, text);
+  const int cause = errno;
+  if (got == Got::text) stats.bytes += text.size();
+  if (got == Got::vanished && ::faccessat(node.dirs[file.hierarchy].fd.get(), "cgroup.procs", F_OK, 0) == 0) {
+    // The group lives: only the controller was switched off here.
+    slot.absent_in = now_;
+    got = Got::absent;
+  }
+  if (got == Got::text && (kept || budget_ > 0)) {
+    if (!kept) --budget_;
+    slot.fd = fd;
+    ++open_files_;
+  } else {
+    ::close(fd);
+    slot.fd = -1;
+  }
+  errno = cause;
+  return got;
+}
+
+void Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot) {
+  if (node.plan < 0) prepare(node, plan_for(node));
+  auto& plan = *plans_[static_cast<std::size_t>(node.plan)];
+  Sink sink(*this, snapshot, group);
+  auto begun = base::monotonic_now();
+  for (std::size_t i = 0; i < plan.files.size(); ++i) {
+    auto& file = plan.files[i];
+    auto& stats = stats_[file.collector];
+    std::string_view text;
+    sink.file(file);
+    switch (fetch(tree, node, file, node.files[i], text)) {
+      case Got::text:
+        for (auto& part : file.parts) parse(part.shape, text, part.keys, sink);
+        break;
+      case Got::absent:
+        break;
+      case Got::vanished:
+        drop(group, snapshot);
+        return;
+      case Got::error:
+        ++stats.errors;
+        ++stats.errors_now;
+        tell_once(
+            "read " + file.name + std::to_string(errno),
+            base::Error::from_errno(errno, "cannot read " + file.name + " of " + base::printable(node.group->path))
+                    .what +
+                "; counting further ones");
+        sink.unreadable();
+        break;
+    }
+    const auto now = base::monotonic_now();
+    stats.duration += now - begun;
+    begun = now;
+  }
+}
+
+void Reader::drop(model::GroupIndex group, model::Snapshot& snapshot) const {
+  for (auto& column : snapshot.columns) {
+    if (group < column.dense.size()) column.dense[group] = Value::absent();
+    while (!column.cells.empty() && column.cells.back().group == group) column.cells.pop_back();
+  }
+}
+
+void Reader::end(model::Snapshot& snapshot) {
+  snapshot.collectors = stats_;
+  snapshot.tree.open_files = open_files_;
+}
+
+}  // namespace cgwarden::cgroup

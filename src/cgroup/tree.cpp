@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgroup/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "src/base/result.h"
+#include "src/base/text.h"
+
+namespace cgwarden::cgroup {
+namespace {
+
+constexpr std::uint32_t kEvents =
+    IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ONLYDIR | IN_EXCL_UNLINK;
+constexpr int kOpenDir = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+constexpr std::size_t kEventBuffer = 64UL << 10U;
+
+// Names of the directories in `dir`. getdents64 on the kept descriptor: no second open, no DIR.
+std::vector<std::string> subdirectories(int dir) {
+  std::vector<std::string> names;
+  alignas(8) std::array<char, 16384> buffer{};
+  if (::lseek(dir, 0, SEEK_SET) < 0) return names;
+  while (true) {
+    const auto n = ::syscall(SYS_getdents64, dir, buffer.data(), buffer.size());
+    if (n <= 0) return names;
+    for (long at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      const std::string_view name(entry->d_name);
+      if (name == "." || name == "..") continue;
+      bool is_dir = entry->d_type == DT_DIR;
+      if (entry->d_type == DT_UNKNOWN) {
+        struct stat st {};
+        is_dir = ::fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+      }
+      if (is_dir) names.emplace_back(name);
+    }
+  }
+}
+
+base::Wall to_wall(const timespec& ts) {
+  return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::seconds(ts.tv_sec) +
+                                                                     std::chrono::nanoseconds(ts.tv_nsec)));
+}
+
+}  // namespace
+
+Node::~Node() {
+  for (auto& file : files) {
+    if (file.fd >= 0) ::close(file.fd);
+  }
+}
+
+Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> notice)
+    : options_(options), notice_(std::move(notice)), top_(std::make_unique<Node>()), buffer_(kEventBuffer) {
+  const auto count = std::min(hierarchies.size(), kMostHierarchies);
+  for (std::size_t h = 0; h < count; ++h) {
+    const auto& hierarchy = hierarchies[h];
+    if (hierarchy.version == 2) v2_ = h;
+    base::Fd fd(::open(hierarchy.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) notice_(base::Error::from_errno(errno, "cannot open " + base::printable(hierarchy.mount_point)).what);
+    roots_.push_back({std::move(fd), hierarchy.root, hierarchy.mount_point});
+  }
+  top_->dirs.resize(count);
+  if (options_.watch) {
+    inotify_ = base::Fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    if (!inotify_) {
+      notice_once(told_watches_,
+                  base::Error::from_errno(errno, "births and deaths are found by walking: inotify").what);
+    }
+  }
+  stats_.watching = static_cast<bool>(inotify_);
+  walk_all(false);
+  started_ = true;
+  stats_.births = stats_.deaths = stats_.walks = 0;
+}
+
+void Tree::notice_once(bool& told, std::string text) {
+  if (!std::exchange(told, true)) notice_(std::move(text));
+}
+
+std::string Tree::path_of(const Node& node) const {
+  if (node.parent == nullptr) return "/";
+  std::vector<const Node*> chain;
+  for (const Node* at = &node; at->parent != nullptr; at = at->parent) chain.push_back(at);
+  std::string path;
+  for (auto at = chain.rbegin(); at != chain.rend(); ++at) path += "/" + (*at)->name;
+  return path;
+}
+
+std::string Tree::path_below_root(const Node& node, std::size_t h) const {
+  auto path = path_of(node);
+  if (roots_[h].path != "/") path.erase(0, roots_[h].path.size());
+  path.erase(0, path.starts_with('/') ? 1 : 0);
+  return path.empty() ? "." : path;
+}
+
+Node* Tree::find_or_make(std::string_view path) {
+  Node* at = top_.get();
+  while (!path.empty()) {
+    const auto name = base::take_until(path, '/');
+    if (name.empty()) continue;
+    auto child = at->children.find(name);
+    if (child == at->children.end()) {
+      auto made = std::make_unique<Node>();
+      made->name = std::string(name);
+      made->parent = at;
+      made->dirs.resize(roots_.size());
+      child = at->children.emplace(std::string(name), std::move(made)).first;
+    }
+    at = child->second.get();
+  }
+  return at;
+}
+
+base::Fd Tree::open_dir(const Node* parent, std::size_t h, const std::string& name) const {
+  if (parent->dirs[h].fd) return base::Fd(::openat(parent->dirs[h].fd.get(), name.c_str(), kOpenDir));
+  return base::Fd(::openat(roots_[h].fd.get(), (path_below_root(*parent, h) + "/" + name).c_str(), kOpenDir));
+}
+
+int Tree::open_file(const Node& node, std::size_t h, const char* file, int flags) const {
+  const auto& dir = node.dirs[h];
+  if (dir.fd) return ::openat(dir.fd.get(), file, flags | O_CLOEXEC);
+  return ::openat(roots_[h].fd.get(), (path_below_root(node, h) + "/" + file).c_str(), flags | O_CLOEXEC);
+}
+
+void Tree::make_group(Node& node, bool born) {
+  auto group = std::make_shared<model::Group>();
+  group->path = path_of(node);
+  group->seen_born = born;
+  group->birth = base::wall_now();
+  node.group = std::move(group);
+}
+
+void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
+  auto& slot = node.dirs[h];
+  struct stat st {};
+  if (::fstat(dir.get(), &st) != 0) return;
+  const bool first = node.mask == 0;
+  if (first && group_count_ >= options_.max_groups) {
+    ++stats_.dropped_groups;
+    notice_once(told_groups_, "more than " + std::to_string(options_.max_groups) +
+                                  " cgroups: the rest is not read; raise --sampler.max-cgroups");
+    return;
+  }
+  const bool replaced = slot.last_inode != 0 && slot.last_inode != st.st_ino;
+  slot.inode = slot.last_inode = st.st_ino;
+  slot.seen_in_walk = walk_;
+  if (open_dirs_ < options_.max_open_dirs) {
+    slot.fd = std::move(dir);
+    ++open_dirs_;
+  } else {
+    notice_once(told_dirs_, "more than " + std::to_string(options_.max_open_dirs) +
+                                " cgroup directories: the rest is opened by path; raise the limit of open files");
+  }
+  node.mask |= 1U << h;
+  node.plan = -1;
+  changed_ = true;
+  if (first) {
+    ++group_count_;
+    ++stats_.births;
+    node.group.reset();
+  }
+  if (replaced && !first) {  // somebody re-made one of its directories: another life
+    ++stats_.births;
+    ++stats_.deaths;
+    node.group.reset();
+  }
+  if (!node.group) make_group(node, born);
+  // A group's directories turn up one after the other. Its birth stays; its id is that of v2, else of the first.
+  auto group = std::make_shared<model::Group>(*node.group);
+  for (auto i = node.dirs.size(); i-- > 0;) {
+    if (node.dirs[i].inode != 0) group->id = node.dirs[i].inode;
+  }
+  if (v2_ < node.dirs.size() && node.dirs[v2_].inode != 0) group->id = node.dirs[v2_].inode;
+  if (!group->seen_born) group->birth = std::min(group->birth, to_wall(st.st_ctim));
+  node.group = std::move(group);
+  watch(node, h);
+}
+
+void Tree::detach(Node& node, std::size_t h) {
+  auto& slot = node.dirs[h];
+  if (slot.inode == 0) return;
+  forget_watch(node, h);
+  if (slot.fd) {
+    --open_dirs_;
+    slot.fd.reset();
+  }
+  slot.inode = 0;
+  node.mask &= ~(1U << h);
+  node.plan = -1;
+  changed_ = true;
+  if (node.mask == 0) {
+    --group_count_;
+    ++stats_.deaths;
+  }
+}
+
+void Tree::detach_subtree(Node& node, std::size_t h) {
+  for (auto at = node.children.begin(); at != node.children.end();) {
+    auto& child = *(at++)->second;
+    detach_subtree(child, h);
+    remove_if_gone(child);
+  }
+  detach(node, h);
+}
+
+void Tree::remove_if_gone(Node& node) {
+  if (node.mask == 0 && node.children.empty() && node.parent != nullptr) {
+    auto& siblings = node.parent->children;
+    siblings.erase(siblings.find(node.name));
+  }
+}
+
+void Tree::watch(Node& node, std::size_t h) {
+  if (!inotify_ || !stats_.watching) return;
+  // Through the descriptor where there is one, so that it is this very directory and no successor of its name.
+  std::string path = roots_[h].mount_point + "/" + path_below_root(node, h);
+  if (node.dirs[h].fd) path = "/proc/self/fd/" + std::to_string(node.dirs[h].fd.get());
+  const int wd = ::inotify_add_watch(inotify_.get(), path.c_str(), kEvents);
+  if (wd >= 0) {
+    node.dirs[h].watch = wd;
+    watched_[wd] = {&node, h};
+    stats_.watches = watched_.size();
+    return;
+  }
+  if (errno == ENOENT) return;  // gone already
+  stats_.watching = false;
+  notice_once(
+      told_watches_,
+      base::Error::from_errno(errno, "births and deaths are now found by walking, which costs more: inotify").what +
+          "; raise fs.inotify.max_user_watches");
+}
+
+void Tree::forget_watch(Node& node, std::size_t h) {
+  auto& slot = node.dirs[h];
+  if (slot.watch < 0) return;
+  ::inotify_rm_watch(inotify_.get(), slot.watch);  // EINVAL when the directory is gone, and the watch with it
+  const auto at = watched_.find(slot.watch);
+  if (at != watched_.end() && at->second.node == &node) watched_.erase(at);
+  slot.watch = -1;
+  stats_.watches = watched_.size();
+}
+
+void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, bool born) {
+  auto dir = open_dir(&parent, h, name);
+  if (!dir) return;
+  struct stat st {};
+  if (::fstat(dir.get(), &st) != 0) return;
+  const auto known = parent.children.find(name);
+  if (known != parent.children.end() && known->second->dirs[h].inode != 0) {
+    Node& child = *known->second;
+    if (child.dirs[h].inode == st.st_ino) {
+      child.dirs[h].seen_in_walk = walk_;
+      walk(child, h, born);
+      return;
+    }
+    detach_subtree(child, h);
+    remove_if_gone(child);
+  }
+  auto path = path_of(parent);
+  if (path.size() > 1) path += '/';
+  Node& child = *find_or_make(path + name);
+  attach(child, h, std::move(dir), born);
+  if (child.dirs[h].inode != 0) {
+    walk(child, h, born);
+  } else {
+    remove_if_gone(child);
+  }
+}
+
+void Tree::walk(Node& node, std::size_t h, bool born) {
+  base::Fd by_path;
+  int dir = node.dirs[h].fd.get();
+  if (dir < 0) {
+    by_path = base::Fd(::openat(roots_[h].fd.get(), path_below_root(node, h).c_str(), kOpenDir));
+    dir = by_path.get();
+    if (dir < 0) return;
+  }
+  for (const auto& name : subdirectories(dir)) visit_child(node, h, name, born);
+  if (!started_) return;
+  // Children that this walk did not meet are gone.
+  for (auto at = node.children.begin(); at != node.children.end();) {
+    auto& child = *(at++)->second;
+    if (child.dirs[h].inode != 0 && child.dirs[h].seen_in_walk != walk_) {
+      detach_subtree(child, h);
+      remove_if_gone(child);
+    }
+  }
+}
+
+void Tree::walk_all(bool born) {
+  ++walk_;
+  ++stats_.walks;
+  stats_.dropped_groups = 0;
+  for (std::size_t h = 0; h < roots_.size(); ++h) {
+    if (!roots_[h].fd) continue;
+    Node& node = *find_or_make(roots_[h].path);
+    if (node.dirs[h].inode == 0) attach(node, h, base::Fd(::openat(roots_[h].fd.get(), ".", kOpenDir)), born);
+    node.dirs[h].seen_in_walk = walk_;
+    walk(node, h, born);
+  }
+}
+
+void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view name) {
+  if ((mask & IN_Q_OVERFLOW) != 0) {
+    ++stats_.watch_overflows;
+    must_walk_ = true;
+    return;
+  }
+  const auto at = watched_.find(watch_descriptor);
+  if (at == watched_.end()) return;
+  const auto [node, h] = at->second;
+  if ((mask & IN_IGNORED) != 0) {
+    node->dirs[h].watch = -1;
+    watched_.erase(at);
+    stats_.watches = watched_.size();
+    return;
+  }
+  if ((mask & IN_MODIFY) != 0) {
+    // Controllers were switched on or off for the children: their files come and go.
+    if (name == "cgroup.subtree_control") {
+      for (auto& [child_name, child] : node->children) child->plan = -1;
+    }
+    return;
+  }
+  if ((mask & IN_ISDIR) == 0 || name.empty()) return;
+  if ((mask & (IN_CREATE | IN_MOVED_TO)) != 0) {
+    visit_child(*node, h, std::string(name), true);
+  } else if ((mask & (IN_DELETE | IN_MOVED_FROM)) != 0) {
+    const auto child = node->children.find(name);
+    if (child == node->children.end()) return;
+    // The event may be older than what stands there now: made, removed and made again.
+    struct stat st {};
+    const auto& slot = child->second->dirs[h];
+    if (slot.inode != 0 && node->dirs[h].fd &&
+        ::fstatat(node->dirs[h].fd.get(), child->first.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_ino == slot.inode) {
+      return;
+    }
+    detach_subtree(*child->second, h);
+    remove_if_gone(*child->second);
+  }
+}
+
+void Tree::take_events() {
+  if (!inotify_) return;
+  while (true) {
+    const auto n = ::read(inotify_.get(), buffer_.data(), buffer_.size());
+    if (n <= 0) break;
+    for (ssize_t at = 0; at < n;) {
+      inotify_event event{};
+      std::memcpy(&event, buffer_.data() + at, sizeof event);
+      const char* name = buffer_.data() + at + sizeof event;
+      handle(event.wd, event.mask,
+             event.len > 0 ? std::string_view(name, ::strnlen(name, event.len)) : std::string_view());
+      at += static_cast<ssize_t>(sizeof event + event.len);
+    }
+  }
+}
+
+void Tree::refresh() {
+  take_events();
+  if (must_walk_ || !stats_.watching) {
+    must_walk_ = false;
+    walk_all(true);
+  }
+}
+
+void Tree::rebuild_roster() {
+  changed_ = false;
+  nodes_.clear();
+  auto roster = std::make_shared<model::Roster>();
+  roster->generation = ++generation_;
+  const auto visit = [&](const auto& self, Node& node, model::GroupIndex parent) -> void {
+    if (node.mask != 0) {
+      roster->groups.push_back(node.group);
+      roster->parents.push_back(parent);
+      parent = static_cast<model::GroupIndex>(nodes_.size());
+      nodes_.push_back(&node);
+    }
+    for (auto& [name, child] : node.children) self(self, *child, parent);
+  };
+  visit(visit, *top_, model::kNoGroup);
+  roster_ = std::move(roster);
+}
+
+const std::vector<Node*>& Tree::nodes() {
+  if (changed_) rebuild_roster();
+  return nodes_;
+}
+
+std::shared_ptr<const model::Roster> Tree::roster() {
+  if (changed_) rebuild_roster();
+  return roster_;
+}
+
+}  // namespace cgwarden::cgroup

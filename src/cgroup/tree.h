@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// All cgroups of the host as one tree by path, over all hierarchies.
+//
+//   Node "/a"   dirs: cpu -> fd, inode    memory -> fd, inode    v2 -> fd, inode
+//
+// Births and deaths come from inotify on the directories. Where the kernel gives no watches, or its queue overflowed,
+// the tree is found again by a walk. A directory that comes back with another inode is another group (another life).
+//
+// Thread: the sampler's. Errors: none but at construction; what cannot be watched or opened is counted in stats().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/fd.h"
+#include "src/cgroup/hierarchy.h"
+#include "src/model/snapshot.h"
+
+namespace cgwarden::cgroup {
+
+// The group's directory in one hierarchy.
+struct Dir {
+  base::Fd fd;              // empty when descriptors ran out: open by path then
+  std::uint64_t inode = 0;  // 0: the group is not in this hierarchy
+  std::uint64_t last_inode = 0;
+  std::uint64_t seen_in_walk = 0;
+  int watch = -1;
+};
+
+// State of one interface file of one group, kept by the Reader.
+struct OpenFile {
+  int fd = -1;
+  std::uint32_t absent_in = 0;  // round in which it was found absent; 0: not absent
+};
+
+struct Node {
+  std::string name;
+  Node* parent = nullptr;
+  std::map<std::string, std::unique_ptr<Node>, std::less<>> children;
+  std::vector<Dir> dirs;   // by hierarchy
+  std::uint32_t mask = 0;  // bit h: it is in hierarchy h
+  std::shared_ptr<const model::Group> group;
+
+  int plan = -1;  // the Reader's: which files it reads of this group
+  std::vector<OpenFile> files;
+  ~Node();
+  Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+};
+
+class Tree {
+ public:
+  static constexpr std::size_t kMostHierarchies = 32;
+
+  struct Options {
+    std::size_t max_groups = 65'536;
+    std::size_t max_open_dirs = 10'000;  // kept directory descriptors
+    bool watch = true;                   // false: as on a host that refuses inotify
+  };
+
+  // Walks everything once. `notice` gets one line for what a person should know, once per cause.
+  Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> notice);
+
+  // Readable when there are events; -1 when nothing is watched.
+  [[nodiscard]] int event_fd() const { return inotify_.get(); }
+  // Takes in all events that wait. Never blocks.
+  void take_events();
+  // Up to date as of now: takes in events, or walks where events cannot be had.
+  void refresh();
+
+  // Nodes that are groups, parents first; index = model::GroupIndex of the roster of the same moment.
+  [[nodiscard]] const std::vector<Node*>& nodes();
+  [[nodiscard]] std::shared_ptr<const model::Roster> roster();
+  [[nodiscard]] const model::TreeStats& stats() const { return stats_; }
+  [[nodiscard]] std::size_t hierarchy_count() const { return roots_.size(); }
+  // Opens `file` of the group in hierarchy h; -1 and errno.
+  [[nodiscard]] int open_file(const Node& node, std::size_t h, const char* file, int flags) const;
+
+ private:
+  struct Root {
+    base::Fd fd;
+    std::string path;  // of the mount's topmost group
+    std::string mount_point;
+  };
+  struct Watched {
+    Node* node = nullptr;
+    std::size_t hierarchy = 0;
+  };
+
+  Node* find_or_make(std::string_view path);
+  base::Fd open_dir(const Node* parent, std::size_t h, const std::string& name) const;
+  void attach(Node& node, std::size_t h, base::Fd dir, bool born);
+  void detach(Node& node, std::size_t h);
+  void detach_subtree(Node& node, std::size_t h);
+  void remove_if_gone(Node& node);
+  void visit_child(Node& parent, std::size_t h, const std::string& name, bool born);
+  void walk(Node& node, std::size_t h, bool born);
+  void walk_all(bool born);
+  void watch(Node& node, std::size_t h);
+  void forget_watch(Node& node, std::size_t h);
+  void handle(int watch_descriptor, std::uint32_t mask, std::string_view name);
+  void make_group(Node& node, bool born);
+  void rebuild_roster();
+  void notice_once(bool& told, std::string text);
+  [[nodiscard]] std::string path_of(const Node& node) const;
+  [[nodiscard]] std::string path_below_root(const Node& node, std::size_t h) const;
+
+  Options options_;
+  std::function<void(std::string)> notice_;
+  std::vector<Root> roots_;
+  std::unique_ptr<Node> top_;
+  base::Fd inotify_;
+  std::unordered_map<int, Watched> watched_;
+  std::vector<Node*> nodes_;
+  std::shared_ptr<const model::Roster> roster_;
+  model::TreeStats stats_;
+  std::uint64_t generation_ = 0;
+  std::uint64_t walk_ = 0;
+  std::size_t group_count_ = 0;
+  std::size_t v2_ = kMostHierarchies;  // which hierarchy is v2's
+  std::size_t open_dirs_ = 0;
+  bool changed_ = true;
+  bool started_ = false;
+  bool must_walk_ = false;
+  bool told_watches_ = false;
+  bool told_groups_ = false;
+  bool told_dirs_ = false;
+  std::vector<char> buffer_;
+};
+
+}  // namespace cgwarden::cgroup
