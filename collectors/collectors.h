@@ -10,13 +10,23 @@ namespace cgwarden::collectors {
 
 std::span<const model::CollectorInfo> all();
 
-// One per file of this folder.
+// One or more per file of this folder.
 model::CollectorInfo cgroup_core();
 model::CollectorInfo cpu();
 model::CollectorInfo percpu();
 model::CollectorInfo memory();
+model::CollectorInfo memory_local();
+model::CollectorInfo memory_numa();
 model::CollectorInfo io();
 model::CollectorInfo pids();
 model::CollectorInfo pressure();
+model::CollectorInfo cpuset();
+model::CollectorInfo hugetlb();
+model::CollectorInfo rdma();
+model::CollectorInfo misc();
+model::CollectorInfo dmem();
+model::CollectorInfo freezer();
+model::CollectorInfo net();
+model::CollectorInfo devices();
 
 }  // namespace cgwarden::collectors

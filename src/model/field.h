@@ -68,14 +68,16 @@ enum class Shape : std::uint8_t {
   text,            // any text, one line                 key unused; for Kind::info
   lines,           // count of lines                     key unused
   spaced,          // 50000 100000                       key = position "0", "1", ...
-  flat_keyed,      // anon 4096\nfile 0                  key = first word
+  flat_keyed,      // anon 4096\nfile 0                  key = first word; a '*' in it stands for the label, for words
+                   // that are no key themselves: "nr_subsys_*", or "*" next to "default"
   flat_labelled,   // res_a 3\nres_b max                 label = first word; key "" or a suffix after the label's last
                    // dot
   nested_keyed,    // some avg10=0.00 total=7            key = "some.total"
   nested_by_line,  // 8:0 rbytes=1 wbytes=2              label = first word, key = "rbytes"
   nested_by_key,   // anon N0=1 N1=2                     key = "anon", label = "N0" without its letters
   numa_v1,         // total=3 N0=1 N1=2                  key = "total" (its sum is dropped), label = "0"
-  blkio,           // 8:0 Read 7 | 8:0 7 | Total 7       label = "8:0", key = "Read" or ""; totals are dropped
+  blkio,           // 8:0 Read 7 | 8:0 7 | Total 7       label = "8:0", key = "Read" or ""; lines that begin with no
+                   // device are dropped (Total 7, default 100)
   per_cpu,         // 11 22 33                           label = position
   cpu_table,       // cpu user system\n0 1 2             label = first column, key = the column's title
 };

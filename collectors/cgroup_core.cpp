@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files of the core: Documentation/admin-guide/cgroup-v2.rst, "Core Interface Files", and cgroup-v1/cgroups.rst.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Unit;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "populated", .kind = gauge, .v2 = {"cgroup.events", "populated", flat_keyed}, .since = "5.4",
+     .help = "Whether the group or a descendant has a process."},
+    {.name = "frozen", .kind = gauge, .v2 = {"cgroup.events", "frozen", flat_keyed}, .since = "5.4",
+     .help = "Whether all processes of the group have come to a stop."},
+    {.name = "freeze", .kind = setting, .v2 = {"cgroup.freeze"}, .since = "5.4",
+     .help = "Whether the group was told to freeze."},
+    {.name = "frozen_local", .kind = counter, .unit = seconds,
+     .v2 = {"cgroup.stat.local", "frozen_usec", flat_keyed, model::Scale::micro}, .since = "6.18",
+     .help = "Time the group spent frozen or freezing, by itself or with an ancestor."},
+    {.name = "type", .kind = info, .v2 = {"cgroup.type", "", text}, .labels = "type", .since = "5.4",
+     .help = "Domain, threaded or invalid."},
+    {.name = "controllers", .kind = info, .v2 = {"cgroup.controllers", "", text}, .labels = "controllers",
+     .since = "5.4", .help = "Controllers that can be used in the group."},
+    {.name = "subtree_control", .kind = info, .v2 = {"cgroup.subtree_control", "", text}, .labels = "controllers",
+     .since = "5.4", .help = "Controllers switched on for the children."},
+    {.name = "descendants", .kind = gauge, .v2 = {"cgroup.stat", "nr_descendants", flat_keyed}, .since = "5.4",
+     .help = "Groups below this one."},
+    {.name = "dying_descendants", .kind = gauge, .v2 = {"cgroup.stat", "nr_dying_descendants", flat_keyed},
+     .since = "5.4", .help = "Removed groups below this one that something still holds in memory."},
+    {.name = "subsystems", .kind = gauge, .v2 = {"cgroup.stat", "nr_subsys_*", flat_keyed}, .labels = "controller",
+     .since = "6.12", .help = "Controller states of the group and those below, for each controller."},
+    {.name = "dying_subsystems", .kind = gauge, .v2 = {"cgroup.stat", "nr_dying_subsys_*", flat_keyed},
+     .labels = "controller", .since = "6.12",
+     .help = "Controller states of removed groups that are still held in memory, for each controller."},
+    {.name = "max_depth", .kind = setting, .v2 = {"cgroup.max.depth"}, .since = "5.4",
+     .help = "Most levels of groups allowed below this one."},
+    {.name = "max_descendants", .kind = setting, .v2 = {"cgroup.max.descendants"}, .since = "5.4",
+     .help = "Most groups allowed below this one."},
+    {.name = "pressure_accounting", .kind = setting, .v2 = {"cgroup.pressure"}, .since = "6.1",
+     .help = "Whether pressure is accounted for the group."},
+    {.name = "notify_on_release", .kind = setting, .v1 = {"notify_on_release"}, .since = "5.4",
+     .help = "Whether the release agent is called when the group becomes empty."},
+    {.name = "clone_children", .kind = setting, .v1 = {"cgroup.clone_children"}, .since = "5.4",
+     .help = "Whether a new child gets a copy of the cpuset settings."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo cgroup_core() {
+  return {"cgroup", "State, limits and statistics of the group itself.", true, kRows};
+}
+
+}  // namespace cgwarden::collectors

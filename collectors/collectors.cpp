@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collectors/collectors.h"
+
+#include <array>
+
+namespace cgwarden::collectors {
+
+std::span<const model::CollectorInfo> all() {
+  static const std::array kAll{
+      cgroup_core(), cpu(),     percpu(), memory(), memory_local(), memory_numa(), io(),  pids(),    pressure(),
+      cpuset(),      hugetlb(), rdma(),   misc(),   dmem(),         freezer(),     net(), devices(),
+  };
+  return kAll;
+}
+
+}  // namespace cgwarden::collectors

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// cpu and cpuacct: Documentation/admin-guide/cgroup-v2.rst, "CPU", cgroup-v1/cpuacct.rst and scheduler/sched-bwc.rst.
+// The files of v1 that are not here say the same again: cpuacct.stat in ticks, cpuacct.usage_percpu_{user,sys}.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Unit;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "cpu_usage", .kind = counter, .unit = seconds, .v1 = {"cpuacct.usage", "", single, model::Scale::nano},
+     .v2 = {"cpu.stat", "usage_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
+     .help = "CPU time used by the group and its descendants.", .cadvisor = "container_cpu_usage_seconds_total"},
+    {.name = "cpu_user", .kind = counter, .unit = seconds, .v1 = {"cpuacct.usage_user", "", single, model::Scale::nano},
+     .v2 = {"cpu.stat", "user_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
+     .help = "CPU time used in user mode.", .cadvisor = "container_cpu_user_seconds_total"},
+    {.name = "cpu_system", .kind = counter, .unit = seconds,
+     .v1 = {"cpuacct.usage_sys", "", single, model::Scale::nano},
+     .v2 = {"cpu.stat", "system_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
+     .help = "CPU time used in the kernel.", .cadvisor = "container_cpu_system_seconds_total"},
+    {.name = "cpu_nice", .kind = counter, .unit = seconds,
+     .v2 = {"cpu.stat", "nice_usec", flat_keyed, model::Scale::micro}, .since = "6.12",
+     .help = "CPU time used in user mode at a lowered priority."},
+    {.name = "cpu_force_idle", .kind = counter, .unit = seconds,
+     .v2 = {"cpu.stat", "core_sched.force_idle_usec", flat_keyed, model::Scale::micro}, .since = "6.0",
+     .help = "Time that sibling CPUs had to idle because of core scheduling."},
+    {.name = "cpu_periods", .kind = counter, .v1 = {"cpu.stat", "nr_periods", flat_keyed},
+     .v2 = {"cpu.stat", "nr_periods", flat_keyed}, .since = "5.4",
+     .help = "Quota periods in which the group was runnable.", .cadvisor = "container_cpu_cfs_periods_total"},
+    {.name = "cpu_throttled_periods", .kind = counter, .v1 = {"cpu.stat", "nr_throttled", flat_keyed},
+     .v2 = {"cpu.stat", "nr_throttled", flat_keyed}, .since = "5.4",
+     .help = "Quota periods in which the quota of this very group ran out.",
+     .cadvisor = "container_cpu_cfs_throttled_periods_total"},
+    {.name = "cpu_throttled", .kind = counter, .unit = seconds,
+     .v1 = {"cpu.stat", "throttled_time", flat_keyed, model::Scale::nano},
+     .v2 = {"cpu.stat", "throttled_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
+     .help = "Time the group was stopped by its own quota, summed over CPUs.",
+     .cadvisor = "container_cpu_cfs_throttled_seconds_total"},
+    {.name = "cpu_throttled_local", .kind = counter, .unit = seconds,
+     .v1 = {"cpu.stat.local", "throttled_time", flat_keyed, model::Scale::nano},
+     .v2 = {"cpu.stat.local", "throttled_usec", flat_keyed, model::Scale::micro}, .since = "6.6",
+     .help = "Time the group was stopped by its own quota or that of an ancestor, summed over CPUs."},
+    {.name = "cpu_burst_periods", .kind = counter, .v1 = {"cpu.stat", "nr_bursts", flat_keyed},
+     .v2 = {"cpu.stat", "nr_bursts", flat_keyed}, .since = "5.16",
+     .help = "Quota periods in which saved-up quota was used.", .cadvisor = "container_cpu_cfs_burst_periods_total"},
+    {.name = "cpu_burst", .kind = counter, .unit = seconds,
+     .v1 = {"cpu.stat", "burst_time", flat_keyed, model::Scale::nano},
+     .v2 = {"cpu.stat", "burst_usec", flat_keyed, model::Scale::micro}, .since = "5.16",
+     .help = "CPU time used above the quota from what was saved up.",
+     .cadvisor = "container_cpu_cfs_burst_seconds_total"},
+    {.name = "cpu_wait", .kind = counter, .unit = seconds,
+     .v1 = {"cpu.stat", "wait_sum", flat_keyed, model::Scale::nano}, .since = "5.4",
+     .help = "Time the group was runnable and waited for a CPU, where the kernel keeps scheduler statistics."},
+    {.name = "cpu_quota", .kind = setting, .unit = seconds,
+     .v1 = {"cpu.cfs_quota_us", "", single, model::Scale::micro, true},
+     .v2 = {"cpu.max", "0", spaced, model::Scale::micro}, .since = "5.4", .help = "CPU time allowed in each period.",
+     .cadvisor = "container_spec_cpu_quota"},
+    {.name = "cpu_period", .kind = setting, .unit = seconds,
+     .v1 = {"cpu.cfs_period_us", "", single, model::Scale::micro}, .v2 = {"cpu.max", "1", spaced, model::Scale::micro},
+     .since = "5.4", .help = "Length of a quota period.", .cadvisor = "container_spec_cpu_period"},
+    {.name = "cpu_max_burst", .kind = setting, .unit = seconds,
+     .v1 = {"cpu.cfs_burst_us", "", single, model::Scale::micro},
+     .v2 = {"cpu.max.burst", "", single, model::Scale::micro}, .since = "5.14",
+     .help = "CPU time that may be saved up for use above the quota."},
+    {.name = "cpu_weight", .kind = setting, .v2 = {"cpu.weight"}, .since = "5.4",
+     .help = "Share of CPU time relative to siblings, 1 to 10000, and 0 for an idle group."},
+    {.name = "cpu_weight_nice", .kind = setting, .v2 = {"cpu.weight.nice"}, .since = "5.4",
+     .help = "The weight as the nearest nice level, -20 to 19."},
+    {.name = "cpu_shares", .kind = setting, .v1 = {"cpu.shares"}, .since = "5.4",
+     .help = "Share of CPU time relative to siblings, where 1024 is the default.",
+     .cadvisor = "container_spec_cpu_shares"},
+    {.name = "cpu_idle", .kind = setting, .v1 = {"cpu.idle"}, .v2 = {"cpu.idle"}, .since = "5.15",
+     .help = "Whether the group runs only when nothing else wants the CPU."},
+    {.name = "cpu_uclamp_min", .kind = setting, .unit = ratio,
+     .v1 = {"cpu.uclamp.min", "", single, model::Scale::percent},
+     .v2 = {"cpu.uclamp.min", "", single, model::Scale::percent}, .since = "5.4",
+     .help = "Least CPU utilization that frequency selection assumes for the group."},
+    {.name = "cpu_uclamp_max", .kind = setting, .unit = ratio,
+     .v1 = {"cpu.uclamp.max", "", single, model::Scale::percent},
+     .v2 = {"cpu.uclamp.max", "", single, model::Scale::percent}, .since = "5.4",
+     .help = "Most CPU utilization that frequency selection assumes for the group."},
+    {.name = "cpu_rt_runtime", .kind = setting, .unit = seconds,
+     .v1 = {"cpu.rt_runtime_us", "", single, model::Scale::micro, true}, .since = "5.4",
+     .help = "CPU time allowed to real-time tasks in each real-time period."},
+    {.name = "cpu_rt_period", .kind = setting, .unit = seconds,
+     .v1 = {"cpu.rt_period_us", "", single, model::Scale::micro}, .since = "5.4",
+     .help = "Length of a real-time period."},
+};
+
+constexpr model::Field kPercpuRows[] = {
+    {.name = "percpu_usage", .kind = counter, .unit = seconds,
+     .v1 = {"cpuacct.usage_percpu", "", per_cpu, model::Scale::nano}, .labels = "cpu", .since = "5.4",
+     .help = "CPU time used on each CPU.", .cadvisor = "container_cpu_usage_seconds_total"},
+    {.name = "percpu_user", .kind = counter, .unit = seconds,
+     .v1 = {"cpuacct.usage_all", "user", cpu_table, model::Scale::nano}, .labels = "cpu", .since = "5.4",
+     .help = "CPU time used in user mode on each CPU."},
+    {.name = "percpu_system", .kind = counter, .unit = seconds,
+     .v1 = {"cpuacct.usage_all", "system", cpu_table, model::Scale::nano}, .labels = "cpu", .since = "5.4",
+     .help = "CPU time used in the kernel on each CPU."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kPercpuRows));
+
+}  // namespace
+
+model::CollectorInfo cpu() { return {"cpu", "CPU time, throttling, quota and weight.", true, kRows}; }
+model::CollectorInfo percpu() {
+  return {"percpu", "CPU time for each CPU (v1 only): a series for each CPU and group.", false, kPercpuRows};
+}
+
+}  // namespace cgwarden::collectors

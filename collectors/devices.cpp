@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// devices: Documentation/admin-guide/cgroup-v1/devices.rst. v2 has no files for it.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "devices_rules", .kind = setting, .v1 = {"devices.list", "", lines}, .since = "5.4",
+     .help = "Rules in the list of allowed devices."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo devices() { return {"devices", "Number of device rules (v1 only).", true, kRows}; }
+
+}  // namespace cgwarden::collectors

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// dmem: Documentation/admin-guide/cgroup-v2.rst, "DMEM".
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Unit;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "dmem_current", .kind = gauge, .unit = bytes, .v1 = {"dmem.current", "", flat_labelled},
+     .v2 = {"dmem.current", "", flat_labelled}, .labels = "region", .since = "6.14", .help = "Device memory in use."},
+    {.name = "dmem_max", .kind = setting, .unit = bytes, .v1 = {"dmem.max", "", flat_labelled},
+     .v2 = {"dmem.max", "", flat_labelled}, .labels = "region", .since = "6.14", .help = "Most device memory allowed."},
+    {.name = "dmem_low", .kind = setting, .unit = bytes, .v1 = {"dmem.low", "", flat_labelled},
+     .v2 = {"dmem.low", "", flat_labelled}, .labels = "region", .since = "6.14",
+     .help = "Device memory that is taken only when nothing unprotected is left."},
+    {.name = "dmem_min", .kind = setting, .unit = bytes, .v1 = {"dmem.min", "", flat_labelled},
+     .v2 = {"dmem.min", "", flat_labelled}, .labels = "region", .since = "6.14",
+     .help = "Device memory that is never taken."},
+    {.name = "dmem_capacity", .kind = gauge, .unit = bytes, .v1 = {"dmem.capacity", "", flat_labelled},
+     .v2 = {"dmem.capacity", "", flat_labelled}, .labels = "region", .since = "6.14",
+     .help = "Size of the region of device memory (root only)."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo dmem() { return {"dmem", "Memory of devices, such as graphics cards.", true, kRows}; }
+
+}  // namespace cgwarden::collectors

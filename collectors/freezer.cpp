@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// freezer: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst. The freezer of v2 belongs to the core.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "freezer_state", .kind = info, .v1 = {"freezer.state", "", text}, .labels = "state", .since = "5.4",
+     .help = "THAWED, FREEZING or FROZEN."},
+    {.name = "freezer_self_freezing", .kind = setting, .v1 = {"freezer.self_freezing"}, .since = "5.4",
+     .help = "Whether the group was told to freeze."},
+    {.name = "freezer_parent_freezing", .kind = gauge, .v1 = {"freezer.parent_freezing"}, .since = "5.4",
+     .help = "Whether an ancestor was told to freeze."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo freezer() { return {"freezer", "State of the v1 freezer.", true, kRows}; }
+
+}  // namespace cgwarden::collectors

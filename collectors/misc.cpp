@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// misc: Documentation/admin-guide/cgroup-v2.rst, "Misc", and cgroup-v1/misc.rst.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "misc_current", .kind = gauge, .v1 = {"misc.current", "", flat_labelled},
+     .v2 = {"misc.current", "", flat_labelled}, .labels = "resource", .since = "5.13",
+     .help = "Amount of the resource in use."},
+    {.name = "misc_peak", .kind = gauge, .v1 = {"misc.peak", "", flat_labelled}, .v2 = {"misc.peak", "", flat_labelled},
+     .labels = "resource", .since = "6.11", .help = "Most of the resource that was ever in use."},
+    {.name = "misc_max", .kind = setting, .v1 = {"misc.max", "", flat_labelled}, .v2 = {"misc.max", "", flat_labelled},
+     .labels = "resource", .since = "5.13", .help = "Most of the resource allowed."},
+    {.name = "misc_capacity", .kind = gauge, .v1 = {"misc.capacity", "", flat_labelled},
+     .v2 = {"misc.capacity", "", flat_labelled}, .labels = "resource", .since = "5.13",
+     .help = "Amount of the resource the machine has (root only)."},
+    {.name = "misc_events_max", .kind = counter, .v1 = {"misc.events", "max", flat_labelled},
+     .v2 = {"misc.events", "max", flat_labelled}, .labels = "resource", .since = "5.16",
+     .help = "Times a limit of the resource was hit, in descendants too from 6.11 on."},
+    {.name = "misc_events_local_max", .kind = counter, .v1 = {"misc.events.local", "max", flat_labelled},
+     .v2 = {"misc.events.local", "max", flat_labelled}, .labels = "resource", .since = "6.11",
+     .help = "Times the limit of the resource of this very group was hit."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo misc() {
+  return {"misc", "Countable resources of the machine, such as encryption keys of virtual machines.", true, kRows};
+}
+
+}  // namespace cgwarden::collectors

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// rdma: Documentation/admin-guide/cgroup-v2.rst, "RDMA", and cgroup-v1/rdma.rst.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+using enum model::Shape;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "rdma_hca_handle_current", .kind = gauge, .v1 = {"rdma.current", "hca_handle", nested_by_line},
+     .v2 = {"rdma.current", "hca_handle", nested_by_line}, .labels = "device", .since = "5.4",
+     .help = "Handles of RDMA devices in use."},
+    {.name = "rdma_hca_handle_max", .kind = setting, .v1 = {"rdma.max", "hca_handle", nested_by_line},
+     .v2 = {"rdma.max", "hca_handle", nested_by_line}, .labels = "device", .since = "5.4",
+     .help = "Handles of RDMA devices allowed."},
+    {.name = "rdma_hca_object_current", .kind = gauge, .v1 = {"rdma.current", "hca_object", nested_by_line},
+     .v2 = {"rdma.current", "hca_object", nested_by_line}, .labels = "device", .since = "5.4",
+     .help = "Objects of RDMA devices in use."},
+    {.name = "rdma_hca_object_max", .kind = setting, .v1 = {"rdma.max", "hca_object", nested_by_line},
+     .v2 = {"rdma.max", "hca_object", nested_by_line}, .labels = "device", .since = "5.4",
+     .help = "Objects of RDMA devices allowed."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo rdma() { return {"rdma", "Resources of RDMA devices.", true, kRows}; }
+
+}  // namespace cgwarden::collectors
