@@ -23,7 +23,7 @@ constexpr model::Field kRows[] = {
      .v2 = {"cpu.stat", "system_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "CPU time used in the kernel.", .cadvisor = "container_cpu_system_seconds_total"},
     {.name = "cpu_nice", .kind = counter, .unit = seconds,
-     .v2 = {"cpu.stat", "nice_usec", flat_keyed, model::Scale::micro}, .since = "6.12",
+     .v2 = {"cpu.stat", "nice_usec", flat_keyed, model::Scale::micro}, .since = "6.13",
      .help = "CPU time used in user mode at a lowered priority."},
     {.name = "cpu_force_idle", .kind = counter, .unit = seconds,
      .v2 = {"cpu.stat", "core_sched.force_idle_usec", flat_keyed, model::Scale::micro}, .since = "6.0",
