@@ -117,7 +117,13 @@ void parse_flat_keyed(std::string_view text, KeyTable& keys, RowSink& sink) {
   while (!text.empty()) {
     auto line = take_line(text);
     const auto word = take_until(line, ' ');
-    if (!word.empty()) put(look_up(keys, word, sink), base::trim_end(line), sink);
+    if (word.empty()) continue;
+    const Key* key = look_up(keys, word, sink);
+    if (key != nullptr && key->label_from >= 0) {
+      put(key, word.substr(static_cast<std::size_t>(key->label_from)), base::trim_end(line), sink);
+    } else {
+      put(key, base::trim_end(line), sink);
+    }
   }
 }
 
@@ -200,7 +206,7 @@ void parse_blkio(std::string_view text, KeyTable& keys, RowSink& sink) {
     const auto third = take_word(line);
     if (third.empty()) {
       put(look_up(keys, "", sink), device, second, sink);
-    } else if (second != "Total" && second != "Sync" && second != "Async") {  // sums over the others
+    } else if (second != "Total") {  // the sum over the others
       put(look_up(keys, second, sink), device, third, sink);
     }
   }
@@ -260,8 +266,12 @@ Value to_value(std::string_view text, const Conversion& c) {
 }
 
 void KeyTable::add(std::string_view text, model::FieldId field, const Conversion& conversion) {
+  if (text.ends_with('*')) {
+    stars_.push_back({std::string(text.substr(0, text.size() - 1)), field, conversion});
+    return;
+  }
   keys_.back().next = static_cast<std::uint16_t>(keys_.size());
-  keys_.push_back({std::string(text), field, conversion, kStart});
+  keys_.push_back({std::string(text), field, conversion});
 }
 
 const Key* KeyTable::find(std::string_view text) {
@@ -280,7 +290,12 @@ const Key* KeyTable::find(std::string_view text) {
   // What no kernel writes is not worth remembering, nor telling.
   if (unknown_ == kMostUnknown || text.size() > kLongestKey) return keys_.data();
   ++unknown_;
-  keys_.push_back({std::string(text), kNoField, {}, kStart});
+  for (const auto& star : stars_) {
+    if (!text.starts_with(star.text)) continue;
+    keys_.push_back({std::string(text), star.field, star.conversion, 0, static_cast<int>(star.text.size())});
+    return &keys_.back();
+  }
+  keys_.push_back({std::string(text)});
   return nullptr;
 }
 

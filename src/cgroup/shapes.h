@@ -35,8 +35,9 @@ model::Value to_value(std::string_view text, const Conversion& conversion);
 struct Key {
   std::string text;
   model::FieldId field = kNoField;  // kNoField: known, but nobody wants it
-  Conversion conversion;
+  Conversion conversion = {};
   std::uint16_t next = 0;  // the key that came after it the last time
+  int label_from = -1;     // of a word that a key with '*' stands for: where its label begins
 };
 
 // The keys of one file. Files keep their order, so the key after the last hit is tried first.
@@ -55,6 +56,7 @@ class KeyTable {
  private:
   static constexpr std::uint16_t kStart = 0;  // a sentinel in front of the first key
   std::vector<Key> keys_ = std::vector<Key>(1);
+  std::vector<Key> stars_;  // "nr_subsys_*", without the '*'
   std::uint16_t last_ = kStart;
   std::size_t unknown_ = 0;
 };

@@ -96,6 +96,14 @@ TEST(FlatKeyed, RemembersOnlySoManyUnknownKeys) {
   EXPECT_THAT(p.out.values, ElementsAre(Pair("anon", of(5))));
 }
 
+TEST(FlatKeyed, TakesTheLabelFromWhatTheStarStandsFor) {
+  Parser p({"default", "*", "nr_*"});
+  EXPECT_THAT(p(Shape::flat_keyed, "default 100\n8:0 200\n"),
+              UnorderedElementsAre(Pair("default", of(100)), Pair("*/8:0", of(200))));
+  EXPECT_THAT(p(Shape::flat_keyed, "default 101\n8:0 201\n"),
+              UnorderedElementsAre(Pair("default", of(101)), Pair("*/8:0", of(201))));
+}
+
 TEST(FlatLabelled, TakesTheFirstWordAsLabel) {
   Parser p({""}, {.may_be_unlimited = true});
   EXPECT_THAT(p(Shape::flat_labelled, "res_a 3\nres_b max\ndefault 100\n"),
@@ -139,9 +147,10 @@ TEST(NumaV1, DropsTheSum) {
 }
 
 TEST(Blkio, ReadsOperationsAndDropsTotals) {
-  Parser p({"Read", "Write"});
+  Parser p({"Read", "Write", "Sync"});
   EXPECT_THAT(p(Shape::blkio, "8:0 Read 7\n8:0 Write 8\n8:0 Sync 15\n8:0 Total 15\n8:16 Read 1\nTotal 16\n"),
-              UnorderedElementsAre(Pair("Read/8:0", of(7)), Pair("Write/8:0", of(8)), Pair("Read/8:16", of(1))));
+              UnorderedElementsAre(Pair("Read/8:0", of(7)), Pair("Write/8:0", of(8)), Pair("Sync/8:0", of(15)),
+                                   Pair("Read/8:16", of(1))));
   EXPECT_THAT(p.out.unknown, IsEmpty());
 }
 

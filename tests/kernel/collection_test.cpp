@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// The collection on the real cgroupfs of this machine.
+#include "collectors/collection.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <cstring>
+
+#include "tests/kernel/test_cgroup.h"
+
+namespace cgwarden {
+namespace {
+
+using testing_kernel::CgroupTest;
+using testing_kernel::host;
+using testing_kernel::read;
+using testing_kernel::write;
+
+class OnARealHost : public CgroupTest {
+ protected:
+  void open(cgroup::Tree::Options tree = {}, std::size_t max_open_files = 4096) {
+    auto opened = collectors::Collection::open(catalogue, {.tree = tree, .max_open_files = max_open_files},
+                                               [this](const std::string& line) { notices.push_back(line); });
+    ASSERT_TRUE(opened) << opened.error().what;
+    collection = std::move(*opened);
+  }
+
+  const model::Group* find(const model::Snapshot& snapshot, const std::string& path) {
+    for (index = 0; index < snapshot.group_count(); ++index) {
+      if (snapshot.roster->groups[index]->path == path) return snapshot.roster->groups[index].get();
+    }
+    return nullptr;
+  }
+
+  // Value of a field of the group that find() found last.
+  model::Value value(const model::Snapshot& snapshot, const std::string& field) const {
+    return snapshot.value(*catalogue->find(field), index);
+  }
+
+  std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
+  std::unique_ptr<collectors::Collection> collection;
+  std::vector<std::string> notices;
+  model::GroupIndex index = 0;
+};
+
+TEST_F(OnARealHost, AGroupBornAfterTheStartIsSeenWithItsBirthAndGoesAtItsDeath) {
+  open();
+  const auto before = base::wall_now();
+  make("/born");
+  auto snapshot = collection->collect();
+  const auto* group = find(*snapshot, path("/born"));
+  ASSERT_NE(group, nullptr);
+  EXPECT_TRUE(group->seen_born);
+  EXPECT_GE(group->birth, before);
+  EXPECT_GE(snapshot->tree.births, 1U);
+  remove("/born");
+  snapshot = collection->collect();
+  EXPECT_EQ(find(*snapshot, path("/born")), nullptr);
+  EXPECT_GE(snapshot->tree.deaths, 1U);
+}
+
+TEST_F(OnARealHost, AGroupThatComesBackUnderItsNameIsAnotherGroup) {
+  make("/again");
+  open();
+  const auto* first = find(*collection->collect(), path("/again"));
+  ASSERT_NE(first, nullptr);
+  const auto id = first->id;
+  remove("/again");
+  make("/again");
+  const auto snapshot = collection->collect();
+  const auto* second = find(*snapshot, path("/again"));
+  ASSERT_NE(second, nullptr);
+  EXPECT_NE(second->id, id);
+  EXPECT_TRUE(second->seen_born);
+}
+
+TEST_F(OnARealHost, ANestedTreeMadeAtOnceIsSeenWhole) {
+  open();
+  std::string group;
+  for (int depth = 0; depth < 40; ++depth) {
+    group += "/d";
+    make(group);
+  }
+  auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path(group)), nullptr);
+  EXPECT_EQ(snapshot->roster->groups[snapshot->roster->parents[index]]->path, path(group.substr(2)));
+  remove("/d");
+  snapshot = collection->collect();
+  EXPECT_EQ(find(*snapshot, path("/d")), nullptr);
+}
+
+TEST_F(OnARealHost, WithoutWatchesBirthsAndDeathsAreFoundByWalking) {
+  open({.watch = false});
+  make("/walked");
+  auto snapshot = collection->collect();
+  EXPECT_FALSE(snapshot->tree.watching);
+  EXPECT_NE(find(*snapshot, path("/walked")), nullptr);
+  remove("/walked");
+  make("/other");
+  snapshot = collection->collect();
+  EXPECT_EQ(find(*snapshot, path("/walked")), nullptr);
+  EXPECT_NE(find(*snapshot, path("/other")), nullptr);
+}
+
+TEST_F(OnARealHost, WithoutDescriptorsForDirectoriesFilesAreOpenedByPath) {
+  make("/by-path");
+  spawn("/by-path", [] {});
+  open({.max_open_dirs = 0}, 0);
+  const auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/by-path")), nullptr);
+  EXPECT_EQ(snapshot->tree.open_files, 0U);
+  if (!dir("pids").empty()) {
+    EXPECT_EQ(value(*snapshot, "pids_current"), model::Value::of(1));
+  }
+}
+
+TEST_F(OnARealHost, BeyondTheBoundGroupsAreCountedAndToldOnce) {
+  make("/x");
+  open({.max_groups = 1});
+  const auto snapshot = collection->collect();
+  EXPECT_EQ(snapshot->group_count(), 1U);
+  EXPECT_GE(snapshot->tree.dropped_groups, 1U);
+  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--sampler.max-cgroups")));
+}
+
+TEST_F(OnARealHost, OddNamesAreKeptByteForByte) {
+  const std::string odd[] = {"/quote\"back\\slash", "/esc\x1b[31m", "/\xff\xfe", "/" + std::string(200, 'n'), "/-dash",
+                             "/sp ace", "/\xe2\x80\xae"};
+  open();
+  for (const auto& name : odd) make(name);
+  const auto snapshot = collection->collect();
+  for (const auto& name : odd) EXPECT_NE(find(*snapshot, path(name)), nullptr) << name;
+}
+
+TEST_F(OnARealHost, ProcessesAreCountedAndLimitsRead) {
+  if (dir("pids").empty()) GTEST_SKIP() << "no pids controller on this kernel";
+  make("/pids");
+  spawn("/pids", [] {});
+  spawn("/pids", [] {});
+  open();
+  auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/pids")), nullptr);
+  EXPECT_EQ(value(*snapshot, "pids_current"), model::Value::of(2));
+  EXPECT_TRUE(value(*snapshot, "pids_max").is_unlimited());
+  ASSERT_TRUE(write(dir("pids", "/pids") + "/pids.max", "17"));
+  snapshot = collection->collect();
+  find(*snapshot, path("/pids"));
+  EXPECT_EQ(value(*snapshot, "pids_max"), model::Value::of(17));
+}
+
+TEST_F(OnARealHost, MemoryIsCountedInBytes) {
+  if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
+  constexpr std::int64_t size = 64 << 20;
+  make("/memory");
+  spawn("/memory", [] {
+    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    std::memset(at, 1, size);
+  });
+  open();
+  const auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/memory")), nullptr);
+  EXPECT_NEAR(double(value(*snapshot, "memory_anon").fixed()), double(size), 0.05 * size);
+  EXPECT_GE(value(*snapshot, "memory_current").fixed(), size);
+  EXPECT_TRUE(value(*snapshot, "memory_max").is_unlimited());
+}
+
+TEST_F(OnARealHost, CpuTimeIsCountedInSeconds) {
+  make("/cpu");
+  int out[2];
+  ASSERT_EQ(::pipe(out), 0);
+  spawn("/cpu", [&] {
+    rusage used{};
+    do {
+      ::getrusage(RUSAGE_SELF, &used);
+    } while (used.ru_utime.tv_sec + used.ru_stime.tv_sec < 1);
+    const double seconds = double(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                           double(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    [[maybe_unused]] const auto n = ::write(out[1], &seconds, sizeof seconds);
+  });
+  double seconds = 0;
+  ASSERT_EQ(::read(out[0], &seconds, sizeof seconds), ssize_t{sizeof seconds});
+  open();
+  const auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/cpu")), nullptr);
+  EXPECT_NEAR(double(value(*snapshot, "cpu_usage").fixed()) / 1e9, seconds, 0.05 * seconds);
+}
+
+TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
+  open();
+  std::atomic<bool> stop{false};
+  std::thread churn([&] {
+    for (int i = 0; !stop; ++i) {
+      const auto name = "/churn" + std::to_string(i % 20);
+      make(name);
+      remove(name);
+    }
+  });
+  model::SnapshotPtr snapshot;
+  for (int i = 0; i < 200; ++i) snapshot = collection->collect();
+  stop = true;
+  churn.join();
+  snapshot = collection->collect();
+  for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
+    EXPECT_EQ(snapshot->collectors[c].errors, 0U) << catalogue->collectors()[c].name;
+  }
+  EXPECT_GE(snapshot->tree.births, 20U);
+}
+
+TEST_F(OnARealHost, KeptDescriptorsStayWithinTheirBudgetAndAreClosedWithTheGroup) {
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  open({}, 25);
+  (void)collection->collect();
+  const auto before = descriptors();
+  for (int round = 0; round < 5; ++round) {
+    for (int i = 0; i < 10; ++i) make("/fd" + std::to_string(i));
+    auto snapshot = collection->collect();
+    snapshot = collection->collect();
+    EXPECT_LE(snapshot->tree.open_files, 25U);
+    for (int i = 0; i < 10; ++i) remove("/fd" + std::to_string(i));
+    (void)collection->collect();
+  }
+  EXPECT_LE(descriptors(), before);
+}
+
+TEST_F(OnARealHost, AThreadedV2GroupIsReadLikeAnyOther) {
+  const auto v2 = dir("v2");
+  if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
+  make("/threads");
+  ASSERT_TRUE(write(v2 + "/threads/cgroup.type", "threaded"));
+  open();
+  const auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/threads")), nullptr);
+  const auto& types = snapshot->columns[*catalogue->find("type")];
+  const auto cell = std::ranges::find(types.cells, index, &model::Cell::group);
+  ASSERT_NE(cell, types.cells.end());
+  EXPECT_EQ(types.text_of(*cell), "threaded");
+}
+
+TEST_F(OnARealHost, NothingIsReadUntilSomebodyAsks) {
+  make("/quiet");
+  open();
+  auto snapshot = collection->collect();
+  const auto reads = [](const model::Snapshot& s) {
+    std::uint64_t sum = 0;
+    for (const auto& c : s.collectors) sum += c.reads;
+    return sum;
+  };
+  const auto before = reads(*snapshot);
+  collection->take_events();
+  make("/more");
+  collection->take_events();
+  snapshot.reset();
+  snapshot = collection->collect();
+  const auto once = reads(*snapshot) - before;
+  EXPECT_LT(once, 2 * before);
+}
+
+}  // namespace
+}  // namespace cgwarden

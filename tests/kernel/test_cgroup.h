@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cgroups for tests, on the machine's real hierarchies: made below a directory of our own in each, removed at the end
+// also when a test fails. Processes are ended by pid.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "src/cgroup/hierarchy.h"
+
+namespace cgwarden::testing_kernel {
+
+inline const cgroup::HostHierarchies& host() {
+  static const auto found = cgroup::find_hierarchies({});
+  return *found;
+}
+
+inline std::string read(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+inline bool write(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text << std::flush;
+  return static_cast<bool>(file);
+}
+
+// Why the tests that make cgroups cannot run here; empty when they can.
+inline std::string why_not() {
+  if (::geteuid() != 0) return "not root: cannot make cgroups";
+  if (!cgroup::find_hierarchies({})) return "no cgroup file system is mounted";
+  const auto probe = host().all.front().mount_point + "/cgwarden-test-probe-" + std::to_string(::getpid());
+  if (::mkdir(probe.c_str(), 0755) != 0) return "cannot make cgroups below " + host().all.front().mount_point;
+  ::rmdir(probe.c_str());
+  return {};
+}
+
+class CgroupTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto why = why_not(); !why.empty()) GTEST_SKIP() << why;
+    top_ = "/cgwarden-test-" + std::to_string(::getpid());
+    make("");
+  }
+
+  void TearDown() override {
+    for (const auto pid : children_) {
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+    }
+    if (top_.empty()) return;
+    for (const auto& h : host().all) remove_tree(h.mount_point + top_);
+  }
+
+  // Directory of `group` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
+  [[nodiscard]] std::string dir(const std::string& controller, const std::string& group = "") const {
+    for (const auto& h : host().all) {
+      if (controller == "v2" ? h.version == 2 : h.version == 1 && h.has(controller)) return h.mount_point + top_ + group;
+    }
+    const auto* v2 = host().v2();
+    return v2 != nullptr && v2->has(controller) ? v2->mount_point + top_ + group : "";
+  }
+
+  [[nodiscard]] std::string path(const std::string& group = "") const { return top_ + group; }
+
+  // In every hierarchy.
+  void make(const std::string& group) const {
+    for (const auto& h : host().all) {
+      const auto path = h.mount_point + top_ + group;
+      ASSERT_EQ(::mkdir(path.c_str(), 0755), 0) << path << ": " << std::strerror(errno);
+      if (h.has("cpuset") && h.version == 1) {
+        write(path + "/cpuset.cpus", read(h.mount_point + "/cpuset.cpus"));
+        write(path + "/cpuset.mems", read(h.mount_point + "/cpuset.mems"));
+      }
+    }
+  }
+  void remove(const std::string& group) const {
+    for (const auto& h : host().all) remove_tree(h.mount_point + top_ + group);
+  }
+
+  // A child process inside `group` of every hierarchy, which runs `body` and then waits for its end.
+  pid_t spawn(const std::string& group, const std::function<void()>& body) {
+    int ready[2];
+    EXPECT_EQ(::pipe(ready), 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      for (const auto& h : host().all) write(h.mount_point + top_ + group + "/cgroup.procs", std::to_string(::getpid()));
+      body();
+      [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
+      while (true) ::pause();
+    }
+    children_.push_back(pid);
+    ::close(ready[1]);
+    char c = 0;
+    EXPECT_EQ(::read(ready[0], &c, 1), 1);
+    ::close(ready[0]);
+    return pid;
+  }
+
+  void end(pid_t pid) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    std::erase(children_, pid);
+  }
+
+ private:
+  static void remove_tree(const std::string& path) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+      if (entry.is_directory(error)) remove_tree(entry.path());
+    }
+    // A process that was just killed leaves its group a moment later.
+    for (int tries = 0; tries < 200 && ::rmdir(path.c_str()) != 0 && errno == EBUSY; ++tries) ::usleep(10'000);
+  }
+
+  std::string top_;
+  std::vector<pid_t> children_;
+};
+
+}  // namespace cgwarden::testing_kernel

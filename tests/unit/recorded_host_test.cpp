@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The collection on small trees of files, made by the test.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "collectors/collection.h"
+
+namespace cgwarden {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RecordedHost : public testing::Test {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/cgwarden-test-host-XXXXXX";
+    root = ::mkdtemp(pattern);
+    file("proc/1/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    file("sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n");
+    file("sys/fs/cgroup/cgroup.procs", "");
+    fs::create_directories(root + "/sys/dev/block");
+  }
+  void TearDown() override { fs::remove_all(root); }
+
+  void file(const std::string& path, const std::string& text) const {
+    fs::create_directories(fs::path(root + "/" + path).parent_path());
+    std::ofstream(root + "/" + path) << text;
+  }
+  void group_file(const std::string& path, const std::string& text) const {
+    file("sys/fs/cgroup/" + path, text);
+    file("sys/fs/cgroup/" + fs::path(path).parent_path().string() + "/cgroup.procs", "");
+  }
+
+  model::SnapshotPtr collect() {
+    auto opened = collectors::Collection::open(
+        catalogue, {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
+        [this](const std::string& line) { notices.push_back(line); });
+    EXPECT_TRUE(opened) << opened.error().what;
+    collection = std::move(*opened);
+    return collection->collect();
+  }
+
+  model::Value value(const model::Snapshot& snapshot, const std::string& path, const std::string& field) const {
+    for (model::GroupIndex i = 0; i < snapshot.group_count(); ++i) {
+      if (snapshot.roster->groups[i]->path == path) return snapshot.value(*catalogue->find(field), i);
+    }
+    ADD_FAILURE() << path << " is not there";
+    return {};
+  }
+
+  std::uint64_t errors(const model::Snapshot& snapshot, const std::string& collector) const {
+    return snapshot.collectors[*catalogue->find_collector(collector)].errors;
+  }
+
+  std::string root;
+  std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
+  std::unique_ptr<collectors::Collection> collection;
+  std::vector<std::string> notices;
+};
+
+TEST_F(RecordedHost, GivesValueAbsentAndUnlimited) {
+  group_file("a/memory.current", "4096\n");
+  group_file("a/memory.max", "max\n");
+  const auto snapshot = collect();
+  EXPECT_EQ(value(*snapshot, "/a", "memory_current"), model::Value::of(4096));
+  EXPECT_TRUE(value(*snapshot, "/a", "memory_max").is_unlimited());
+  EXPECT_TRUE(value(*snapshot, "/a", "memory_peak").is_absent());
+  EXPECT_TRUE(value(*snapshot, "/", "memory_current").is_absent());
+}
+
+TEST_F(RecordedHost, CountsGarbageAsAnErrorOfItsCollectorAndGoesOn) {
+  group_file("a/memory.current", "garbage\n");
+  group_file("a/memory.stat", "anon 1\nfile \xff\xff\nkernel 3");
+  group_file("a/pids.current", "7\n");
+  const auto snapshot = collect();
+  EXPECT_TRUE(value(*snapshot, "/a", "memory_current").is_error());
+  EXPECT_EQ(value(*snapshot, "/a", "memory_anon"), model::Value::of(1));
+  EXPECT_TRUE(value(*snapshot, "/a", "memory_file").is_error());
+  EXPECT_EQ(value(*snapshot, "/a", "memory_kernel"), model::Value::of(3));
+  EXPECT_EQ(value(*snapshot, "/a", "pids_current"), model::Value::of(7));
+  EXPECT_EQ(errors(*snapshot, "memory"), 2U);
+  EXPECT_EQ(errors(*snapshot, "pids"), 0U);
+}
+
+TEST_F(RecordedHost, TellsAnUnknownKeyOnceAndCountsIt) {
+  for (const auto* group : {"a", "b"}) group_file(std::string(group) + "/memory.stat", "anon 1\nfrom_the_future 2\n");
+  const auto snapshot = collect();
+  EXPECT_EQ(value(*snapshot, "/b", "memory_anon"), model::Value::of(1));
+  EXPECT_EQ(snapshot->collectors[*catalogue->find_collector("memory")].unknown_keys, 1U);
+  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("from_the_future")));
+}
+
+TEST_F(RecordedHost, NamesDevicesAndKeepsNumbersOfThoseWithoutName) {
+  file("sys/dev/block/254:0/uevent", "MAJOR=254\nMINOR=0\nDEVNAME=vda\nDEVTYPE=disk\n");
+  group_file("a/io.stat", "254:0 rbytes=1 wbytes=2\n7:9 rbytes=3\n");
+  const auto snapshot = collect();
+  const auto& column = snapshot->columns[*catalogue->find("io_read")];
+  std::vector<std::string> labels;
+  for (const auto& cell : column.cells) labels.emplace_back(column.text_of(cell));
+  EXPECT_THAT(labels, testing::ElementsAre("vda", "7:9"));
+}
+
+TEST_F(RecordedHost, SkipsFilesThatAreLinksOutOfTheTree) {
+  group_file("a/memory.current", "1\n");
+  fs::create_symlink("/etc/passwd", root + "/sys/fs/cgroup/a/memory.peak");
+  const auto snapshot = collect();
+  EXPECT_TRUE(value(*snapshot, "/a", "memory_peak").is_error());
+}
+
+TEST_F(RecordedHost, DropsAVeryLargeFileInsteadOfHoldingIt) {
+  group_file("a/memory.stat", "anon 1\n" + std::string(8U << 20U, 'x'));
+  const auto snapshot = collect();
+  EXPECT_TRUE(value(*snapshot, "/a", "memory_anon").is_error());
+  EXPECT_EQ(errors(*snapshot, "memory"), 1U);
+}
+
+TEST_F(RecordedHost, UsesTheMemoryOfAReleasedSnapshotAgain) {
+  group_file("a/memory.current", "1\n");
+  auto first = collect();
+  const auto* address = first.get();
+  first.reset();
+  EXPECT_EQ(collection->collect().get(), address);
+}
+
+TEST(Catalogue, OfTheProgramIsWellFormed) {
+  const auto catalogue = collectors::make_catalogue();
+  EXPECT_GT(catalogue->size(), 100U);
+  EXPECT_TRUE(catalogue->find("memory_current"));
+  EXPECT_FALSE(catalogue->find("memory_nonsense"));
+}
+
+}  // namespace
+}  // namespace cgwarden
