@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporter/text_writer.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <unordered_set>
+
+#include "src/base/text.h"
+
+namespace cgwarden::exporter {
+namespace {
+
+using model::Value;
+
+constexpr std::size_t kNumberRoom = 40;  // sign, 19 digits, point, newline, and spare
+
+char* put(char* at, std::string_view text) {
+  std::memcpy(at, text.data(), text.size());
+  return at + text.size();
+}
+
+constexpr std::uint64_t power_of_ten(int n) { return n == 0 ? 1 : 10 * power_of_ten(n - 1); }
+
+constexpr auto kPairs = [] {
+  std::array<char, 200> pairs{};
+  for (std::size_t i = 0; i < 100; ++i) {
+    pairs[2 * i] = static_cast<char>('0' + i / 10);
+    pairs[2 * i + 1] = static_cast<char>('0' + i % 10);
+  }
+  return pairs;
+}();
+
+// A fixed point number with kDecimals decimals; trailing zeros and a bare point are left out.
+template <int kDecimals>
+char* put_fixed(char* at, std::int64_t fixed) {
+  auto magnitude = static_cast<std::uint64_t>(fixed);
+  if (fixed < 0) {
+    *at++ = '-';
+    magnitude = 0 - magnitude;
+  }
+  if constexpr (kDecimals == 0) {
+    return std::to_chars(at, at + 20, magnitude).ptr;
+  } else {
+    constexpr std::uint64_t one = power_of_ten(kDecimals);
+    at = std::to_chars(at, at + 20, magnitude / one).ptr;
+    auto fraction = static_cast<std::uint32_t>(magnitude % one);
+    if (fraction == 0) return at;
+    *at++ = '.';
+    char* end = at + kDecimals;
+    char* back = end;
+    for (int left = kDecimals; left >= 2; left -= 2) {
+      back -= 2;
+      std::memcpy(back, &kPairs[2 * std::size_t{fraction % 100}], 2);
+      fraction /= 100;
+    }
+    if constexpr (kDecimals % 2 == 1) *--back = static_cast<char>('0' + fraction);
+    while (end[-1] == '0') --end;
+    return end;
+  }
+}
+
+template <int kDecimals>
+char* put_value(char* at, Value value) {
+  at = value.is_unlimited() ? put(at, "+Inf") : put_fixed<kDecimals>(at, value.fixed());
+  *at++ = '\n';
+  return at;
+}
+
+// What a cell's label text asks for: plain text is copied as it is.
+struct Look {
+  bool plain = true;
+  std::size_t values = 1;
+};
+
+Look look(std::string_view text) {
+  Look out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte == 0) {
+      ++out.values;
+    } else if (byte == '"' || byte == '\\' || byte == '\n' || byte >= 0x80) {
+      out.plain = false;
+    }
+  }
+  return out;
+}
+
+// Any total order does; this one has "8:16" after "8:0" and "10" after "9", as the kernel often lists them.
+bool before(std::string_view a, std::string_view b) { return a.size() != b.size() ? a.size() < b.size() : a < b; }
+
+std::string_view type_of(model::Kind kind, Format format) {
+  switch (kind) {
+    case model::Kind::counter:
+      return "counter";
+    case model::Kind::info:
+      if (format == Format::openmetrics) return "info";
+      break;
+    case model::Kind::gauge:
+    case model::Kind::setting:
+      break;
+  }
+  return "gauge";
+}
+
+std::string header_of(const model::Field& field, Format format) {
+  const bool om = format == Format::openmetrics;
+  const auto family = om ? model::metric_family(field) : model::metric_name(field);
+  std::string out = "# HELP " + family + ' ';
+  append_help(field.help, format, out);
+  out += "\n# TYPE " + family + ' ';
+  out += type_of(field.kind, format);
+  out += '\n';
+  if (om && field.unit != model::Unit::none) {
+    out += "# UNIT " + family + ' ';
+    out += model::name(field.unit);
+    out += '\n';
+  }
+  return out;
+}
+
+// "\xff" of "/a\xff" as "ff".
+std::string broken_bytes(std::string_view raw, std::string_view cleaned) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";
+  std::string out;
+  while (!raw.empty()) {
+    if (raw.front() == cleaned.front() && !(cleaned.starts_with(replacement) && !raw.starts_with(replacement))) {
+      raw.remove_prefix(1);
+      cleaned.remove_prefix(1);
+    } else {
+      const auto byte = static_cast<unsigned char>(raw.front());
+      out += digits[byte >> 4U];
+      out += digits[byte & 0xFU];
+      raw.remove_prefix(1);
+      cleaned.remove_prefix(replacement.size());
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void path_label(const model::Group& group, std::string& out) {
+  out += "cgroup=\"";
+  if (base::is_utf8(group.path)) {
+    append_label_value(group.path, out);
+  } else {
+    const auto cleaned = base::to_utf8(group.path);
+    append_label_value(cleaned, out);
+    out += '#';
+    out += broken_bytes(group.path, cleaned);
+  }
+  out += '"';
+}
+
+const std::vector<TextWriter::Family>& TextWriter::families_of(const std::shared_ptr<const model::Catalogue>& catalogue,
+                                                               Format format) {
+  if (catalogue != catalogue_) {
+    catalogue_ = catalogue;
+    for (auto& families : families_) families.clear();
+  }
+  auto& families = families_[static_cast<std::size_t>(format)];
+  if (!families.empty()) return families;
+  families.reserve(catalogue->size());
+  for (std::size_t id = 0; id < catalogue->size(); ++id) {
+    const auto& field = catalogue->field(static_cast<model::FieldId>(id));
+    Family family;
+    family.header = header_of(field, format);
+    family.name = model::metric_name(field) + '{';
+    if (options_.created && format == Format::openmetrics && field.kind == model::Kind::counter) {
+      family.created = model::metric_family(field) + "_created{";
+    }
+    auto names = field.labels;
+    while (!names.empty()) {
+      family.labels.push_back(family.labels.empty() ? "," : "\",");
+      family.labels.back() += base::take_until(names, ',');
+      family.labels.back() += "=\"";
+      family.labels_size += family.labels.back().size();
+    }
+    families.push_back(std::move(family));
+  }
+  return families;
+}
+
+void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& roster) {
+  if (roster == roster_ && roster) return;
+  roster_ = roster;
+  block_text_.clear();
+  blocks_.clear();
+  longest_block_ = 0;
+  if (!roster) return;
+
+  struct Extent {
+    std::size_t at, size, created_at, created_size;
+  };
+  std::vector<Extent> extents;
+  extents.reserve(roster->groups.size());
+  for (const auto& group : roster->groups) {
+    Extent extent{};
+    extent.at = block_text_.size();
+    options_.labels(*group, block_text_);
+    extent.size = block_text_.size() - extent.at;
+    extents.push_back(extent);
+  }
+
+  // Two groups with the same labels would be one series written twice. The label source should not make such; if it
+  // does, the later group gets its id as a label, and is left out if not even that tells them apart.
+  std::string text;
+  text.reserve(block_text_.size() + roster->groups.size() * 32);
+  std::unordered_set<std::string> seen;
+  seen.reserve(roster->groups.size());
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    auto& extent = extents[i];
+    const auto& group = *roster->groups[i];
+    auto labels = block_text_.substr(extent.at, extent.size);
+    extent = {text.size(), 0, 0, 0};
+    if (!seen.insert(labels).second) {
+      labels += ",cgroup_id=\"" + std::to_string(group.id) + '"';
+      if (!seen.insert(labels).second) continue;
+    }
+    text += labels;
+    text += "} ";
+    extent.size = text.size() - extent.at;
+    extent.created_at = text.size();
+    char number[kNumberRoom];
+    const auto birth = std::chrono::duration_cast<std::chrono::nanoseconds>(group.birth.time_since_epoch()).count();
+    if (birth != 0) text.append(number, put_value<9>(number, Value::of(birth)));
+    extent.created_size = text.size() - extent.created_at;
+  }
+
+  block_text_ = std::move(text);
+  const std::string_view all = block_text_;
+  blocks_.reserve(extents.size());
+  for (const auto& e : extents) {
+    blocks_.push_back({all.substr(e.at, e.size), all.substr(e.created_at, e.created_size)});
+    longest_block_ = std::max(longest_block_, e.size);
+  }
+}
+
+template <int kDecimals>
+std::size_t TextWriter::write_dense(const Family& family, const model::Column& column, Buffer& out) const {
+  const std::size_t need = family.name.size() + family.created.size() + 2 * (longest_block_ + kNumberRoom);
+  const std::size_t groups = std::min(column.dense.size(), blocks_.size());
+  std::size_t series = 0;
+  char* at = out.room(need);
+  for (std::size_t group = 0; group < groups; ++group) {
+    const Value value = column.dense[group];
+    const Block& block = blocks_[group];
+    if (!value.has_value() || block.text.empty()) continue;
+    if (static_cast<std::size_t>(out.limit() - at) < need) {
+      out.written_to(at);
+      at = out.room(need);
+    }
+    at = put(at, family.name);
+    at = put(at, block.text);
+    at = put_value<kDecimals>(at, value);
+    if (!family.created.empty() && !block.created.empty()) {
+      at = put(at, family.created);
+      at = put(at, block.text);
+      at = put(at, block.created);
+    }
+    ++series;
+  }
+  out.written_to(at);
+  return series;
+}
+
+bool TextWriter::written_before(const model::Column& column, std::string_view text, bool plain) const {
+  if (plain) return std::ranges::any_of(run_, [&](const auto* cell) { return column.text_of(*cell) == text; });
+  // Different bytes may become the same text once they are made UTF-8.
+  const auto cleaned = base::to_utf8(text);
+  return std::ranges::any_of(run_, [&](const auto* cell) { return base::to_utf8(column.text_of(*cell)) == cleaned; });
+}
+
+template <int kDecimals>
+std::size_t TextWriter::write_cells(const Family& family, const model::Column& column, bool info, Buffer& out) {
+  std::size_t series = 0;
+  auto group = model::kNoGroup;
+  std::string_view least;
+  std::string_view greatest;
+  for (const auto& cell : column.cells) {
+    if (cell.group >= blocks_.size() || !cell.value.has_value()) continue;
+    const Block& block = blocks_[cell.group];
+    if (block.text.empty()) continue;
+    auto text = column.text_of(cell);
+    const auto seen = look(text);
+    if (seen.values != family.labels.size()) continue;
+
+    if (cell.group != group) {
+      group = cell.group;
+      run_.clear();
+      least = greatest = text;
+    } else if (seen.plain && before(greatest, text)) {
+      greatest = text;
+    } else if (seen.plain && before(text, least)) {
+      least = text;
+    } else if (written_before(column, text, seen.plain)) {
+      continue;
+    }
+    run_.push_back(&cell);
+
+    // The labels of this series, from the end of the group's block to the space before the value.
+    const std::size_t need = family.name.size() + family.created.size() +
+                             2 * (longest_block_ + family.labels_size + 3 * text.size() + kNumberRoom);
+    char* at = out.room(need);
+    at = put(at, family.name);
+    at = put(at, block.text.substr(0, block.text.size() - 2));
+    const char* labels = at;
+    for (const auto& label : family.labels) {
+      at = put(at, label);
+      const auto value = base::take_until(text, '\0');
+      if (seen.plain) {
+        at = put(at, value);
+      } else {
+        scratch_.clear();
+        append_label_value(value, scratch_);
+        at = put(at, scratch_);
+      }
+    }
+    at = put(at, "\"} ");
+    const std::string_view tail(labels, static_cast<std::size_t>(at - labels));
+    at = info ? put(at, "1\n") : put_value<kDecimals>(at, cell.value);
+    if (!family.created.empty() && !block.created.empty()) {
+      at = put(at, family.created);
+      at = put(at, block.text.substr(0, block.text.size() - 2));
+      at = put(at, tail);
+      at = put(at, block.created);
+    }
+    out.written_to(at);
+    ++series;
+  }
+  run_.clear();
+  return series;
+}
+
+std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only,
+                              Buffer& out) {
+  if (!snapshot.catalogue) return 0;
+  prepare_blocks(snapshot.roster);
+  const auto& families = families_of(snapshot.catalogue, format);
+  std::size_t all = 0;
+  for (const auto id : snapshot.catalogue->by_metric_name()) {
+    const auto collector = snapshot.catalogue->collector_of(id);
+    if (!only.empty() && (collector >= only.size() || !only[collector])) continue;
+    if (id >= snapshot.columns.size()) continue;
+    const auto& column = snapshot.columns[id];
+    if (column.dense.empty() && column.cells.empty()) continue;
+    const auto& field = snapshot.catalogue->field(id);
+    const auto& family = families[id];
+
+    const auto start = out.size();
+    out.append(family.header);
+    const auto write_as = [&]<int kDecimals>() {
+      return field.labelled() ? write_cells<kDecimals>(family, column, field.kind == model::Kind::info, out)
+                              : write_dense<kDecimals>(family, column, out);
+    };
+    std::size_t series = 0;
+    switch (model::decimals(field.unit)) {
+      case 9:
+        series = write_as.template operator()<9>();
+        break;
+      case 4:
+        series = write_as.template operator()<4>();
+        break;
+      default:
+        series = write_as.template operator()<0>();
+    }
+    if (series == 0) out.truncate(start);
+    all += series;
+  }
+  return all;
+}
+
+std::string render_once(const model::Snapshot& snapshot, Format format) {
+  Buffer out;
+  TextWriter().write(snapshot, format, {}, out);
+  out.append(last_line(format));
+  return std::string(out.view());
+}
+
+}  // namespace cgwarden::exporter
