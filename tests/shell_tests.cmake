@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tests that are scripts. Included by tests/CMakeLists.txt.
+# Labels: lint (reads sources only), golden, integration (this machine), guest (a virtual machine), tidy (minutes).
+# Exit status 77: cannot run here; the reason is on the line that starts with "SKIP:".
+function(cgwarden_script_test name)
+  cmake_parse_arguments(ARG "SERIAL" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
+  add_test(NAME ${name} COMMAND ${ARG_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} SKIP_RETURN_CODE 77)
+  if(ARG_SERIAL)
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+  endif()
+endfunction()
+
+set(layers ${PROJECT_SOURCE_DIR}/tests/layers/layers_test.py)
+set(lint ${PROJECT_SOURCE_DIR}/tests/lint)
+set(integration ${PROJECT_SOURCE_DIR}/tests/integration)
+
+cgwarden_script_test(rooms.include_only_rooms_below_them LABEL lint TIMEOUT 60 COMMAND ${layers} includes)
+cgwarden_script_test(files.say_their_licence LABEL lint TIMEOUT 60 COMMAND ${layers} licences)
+cgwarden_script_test(files.name_no_developers_machine LABEL lint TIMEOUT 60 COMMAND ${layers} names)
+cgwarden_script_test(rules.notice_what_breaks_them LABEL lint TIMEOUT 60 COMMAND ${layers} --self-test)
+cgwarden_script_test(shell_scripts.pass_shellcheck LABEL lint TIMEOUT 120 COMMAND ${lint}/shellcheck.sh)
+cgwarden_script_test(sources.are_formatted LABEL lint TIMEOUT 120 COMMAND ${lint}/clang_format.sh)
+cgwarden_script_test(sources.pass_clang_tidy LABEL tidy TIMEOUT 900 SERIAL COMMAND ${lint}/clang_tidy.sh)
+cgwarden_script_test(unit_file.is_understood_by_systemd LABEL lint TIMEOUT 60
+                     COMMAND ${lint}/systemd_unit.sh ${PROJECT_BINARY_DIR} $<TARGET_FILE:cgwarden>)
+
+cgwarden_script_test(metrics_doc.is_what_the_agent_prints LABEL golden TIMEOUT 60
+                     COMMAND ${layers} metrics-doc $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(dashboards.use_metrics_that_exist LABEL golden TIMEOUT 60
+                     COMMAND ${layers} dashboards $<TARGET_FILE:cgwarden>)
+foreach(host hybrid hybrid-systemd v1 v2)
+  cgwarden_script_test(golden.host_${host}_is_shown_as_before LABEL golden TIMEOUT 120
+                       COMMAND ${PROJECT_SOURCE_DIR}/tests/golden/golden_test.py $<TARGET_FILE:cgwarden> ${host})
+endforeach()
+
+cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 SERIAL
+                     COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
+                     COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})
