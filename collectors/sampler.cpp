@@ -51,6 +51,7 @@ Sampler::Sampler(asio::io_context& loop, std::shared_ptr<const model::Catalogue>
   inner_->options = std::move(options);
   inner_->notice = std::move(notice);
   inner_->collection = std::move(collection);
+  summary_ = inner_->collection->hierarchies().summary();
   thread_ = std::thread([inner = inner_] {
     sigset_t all;
     sigfillset(&all);

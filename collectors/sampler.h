@@ -31,6 +31,8 @@ class Sampler {
 
   // `done` is called once, on the loop, with a snapshot begun at most max_age ago.
   void ask(std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done);
+  // What the collection found at start, one line.
+  [[nodiscard]] const std::string& summary() const { return summary_; }
   // The newest snapshot, or null.
   [[nodiscard]] const model::SnapshotPtr& latest() const { return latest_; }
   // Finds the hierarchies again and walks them anew, as at start. `done` on the loop, with what was found.
@@ -46,6 +48,7 @@ class Sampler {
   boost::asio::io_context& loop_;
   std::shared_ptr<Inner> inner_;                                // what the sampling thread owns
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for callbacks that arrive after the end
+  std::string summary_;
   model::SnapshotPtr latest_;
   std::vector<std::function<void(model::SnapshotPtr)>> waiting_;
   bool asked_ = false;

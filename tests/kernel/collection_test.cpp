@@ -128,8 +128,9 @@ TEST_F(OnARealHost, BeyondTheBoundGroupsAreCountedAndToldOnce) {
 }
 
 TEST_F(OnARealHost, OddNamesAreKeptByteForByte) {
-  const std::string odd[] = {"/quote\"back\\slash", "/esc\x1b[31m", "/\xff\xfe", "/" + std::string(200, 'n'), "/-dash",
-                             "/sp ace", "/\xe2\x80\xae"};
+  const std::string odd[] = {
+      "/quote\"back\\slash", "/esc\x1b[31m", "/\xff\xfe", "/" + std::string(200, 'n'), "/-dash", "/sp ace",
+      "/\xe2\x80\xae"};
   open();
   for (const auto& name : odd) make(name);
   const auto snapshot = collection->collect();

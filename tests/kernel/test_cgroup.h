@@ -69,7 +69,8 @@ class CgroupTest : public ::testing::Test {
   // Directory of `group` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
   [[nodiscard]] std::string dir(const std::string& controller, const std::string& group = "") const {
     for (const auto& h : host().all) {
-      if (controller == "v2" ? h.version == 2 : h.version == 1 && h.has(controller)) return h.mount_point + top_ + group;
+      if (controller == "v2" ? h.version == 2 : h.version == 1 && h.has(controller))
+        return h.mount_point + top_ + group;
     }
     const auto* v2 = host().v2();
     return v2 != nullptr && v2->has(controller) ? v2->mount_point + top_ + group : "";
@@ -98,7 +99,8 @@ class CgroupTest : public ::testing::Test {
     EXPECT_EQ(::pipe(ready), 0);
     const pid_t pid = ::fork();
     if (pid == 0) {
-      for (const auto& h : host().all) write(h.mount_point + top_ + group + "/cgroup.procs", std::to_string(::getpid()));
+      for (const auto& h : host().all)
+        write(h.mount_point + top_ + group + "/cgroup.procs", std::to_string(::getpid()));
       body();
       [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
       while (true) ::pause();

@@ -35,9 +35,9 @@ class RecordedHost : public testing::Test {
   }
 
   model::SnapshotPtr collect() {
-    auto opened = collectors::Collection::open(
-        catalogue, {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
-        [this](const std::string& line) { notices.push_back(line); });
+    auto opened = collectors::Collection::open(catalogue,
+                                               {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
+                                               [this](const std::string& line) { notices.push_back(line); });
     EXPECT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
     return collection->collect();

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/agent.h"
+
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <iostream>
+
+#include "collectors/sampler.h"
+#include "exporter/server.h"
+#include "src/agent/log.h"
+#include "src/base/text.h"
+
+namespace cgwarden::agent {
+namespace {
+
+namespace asio = boost::asio;
+using std::chrono::microseconds;
+
+constexpr rlim_t kOtherDescriptors = 512;  // connections, listeners, libraries
+
+// As many descriptors as the kernel lets us have: directories are kept, files within their own budget.
+rlim_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
+collectors::CollectionOptions collection_options(const Options& options) {
+  collectors::CollectionOptions out;
+  out.paths = options.paths;
+  out.enabled = options.collectors;
+  out.tree.max_groups = options.max_cgroups;
+  const auto limit = raise_descriptor_limit();
+  const auto free = limit > 2 * kOtherDescriptors ? limit - kOtherDescriptors : limit / 2;
+  out.max_open_files = std::min<std::size_t>(options.max_open_files, free / 2);
+  out.tree.max_open_dirs = free - out.max_open_files;
+  return out;
+}
+
+class Service {
+ public:
+  Service(const Options& options, std::shared_ptr<const model::Catalogue> catalogue)
+      : options_(options), catalogue_(std::move(catalogue)) {}
+
+  int run() {
+    auto sampler = collectors::Sampler::start(loop_, catalogue_, collection_options(options_),
+                                              [](const std::string& line) { log::warn(line); });
+    if (!sampler) return failed(sampler.error());
+    sampler_ = std::move(*sampler);
+    log::info("cgroups: " + sampler_->summary());
+
+    exporter::Server::Options web;
+    web.listen = options_.listen_addresses;
+    web.telemetry_path = options_.telemetry_path;
+    web.max_connections = options_.max_connections;
+    web.max_requests_in_flight = options_.max_requests;
+    exporter::Server server(
+        loop_, web, catalogue_,
+        [this](std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
+          sampler_->ask(max_age, std::move(done));
+        },
+        std::make_shared<exporter::SelfMetrics>());
+    if (const auto started = server.start(); !started) return failed(started.error());
+    for (const auto& address : server.addresses()) log::info("listening on " + address);
+
+    wait_for_signals(server);
+    // Ready once there is something to show.
+    sampler_->ask(std::chrono::nanoseconds(0), [](const model::SnapshotPtr& snapshot) {
+      log::info("ready: " + std::to_string(snapshot->group_count()) + " cgroups");
+      ::sd_notify(0, "READY=1");
+    });
+    if (options_.interval_seconds > 0) sample_in_background();
+    std::uint64_t watchdog_us = 0;
+    if (::sd_watchdog_enabled(0, &watchdog_us) > 0) feed_watchdog(microseconds(watchdog_us / 3));
+
+    loop_.run();
+    sampler_.reset();
+    log::info("stopped");
+    return kOk;
+  }
+
+ private:
+  static int failed(const base::Error& error) {
+    log::error(error.what);
+    return kFailed;
+  }
+
+  void wait_for_signals(exporter::Server& server) {
+    signals_.async_wait([this, &server](const boost::system::error_code& error, int signal) {
+      if (error) return;
+      if (signal == SIGHUP) {
+        reload();
+        wait_for_signals(server);
+        return;
+      }
+      ::sd_notify(0, "STOPPING=1");
+      server.stop();
+      loop_.stop();
+    });
+  }
+
+  void reload() {
+    ::sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
+                 static_cast<long long>(
+                     std::chrono::duration_cast<microseconds>(base::monotonic_now().time_since_epoch()).count()));
+    sampler_->reopen([](const base::Result<std::string>& found) {
+      if (found) {
+        log::info("reloaded; cgroups: " + *found);
+      } else {
+        log::error("reload failed, going on as before: " + found.error().what);
+      }
+      ::sd_notify(0, "READY=1");
+    });
+  }
+
+  // Late rounds are skipped, not made up for.
+  void sample_in_background() {
+    sampling_.expires_after(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(options_.interval_seconds)));
+    sampling_.async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      sampler_->ask(std::chrono::nanoseconds(0), [this](const model::SnapshotPtr&) { sample_in_background(); });
+    });
+  }
+
+  // Fed by the loop, and only after the sampling thread has answered: either being stuck ends in a restart.
+  void feed_watchdog(microseconds every) {
+    watchdog_.expires_after(every);
+    watchdog_.async_wait([this, every](const boost::system::error_code& error) {
+      if (error) return;
+      sampler_->ping([this, every] {
+        ::sd_notify(0, "WATCHDOG=1");
+        feed_watchdog(every);
+      });
+    });
+  }
+
+  Options options_;
+  std::shared_ptr<const model::Catalogue> catalogue_;
+  asio::io_context loop_{1};
+  asio::signal_set signals_{loop_, SIGTERM, SIGINT, SIGHUP};
+  asio::steady_timer watchdog_{loop_};
+  asio::steady_timer sampling_{loop_};
+  std::unique_ptr<collectors::Sampler> sampler_;
+};
+
+int print_once(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
+  auto collection = collectors::Collection::open(catalogue, collection_options(options),
+                                                 [](const std::string& line) { log::warn(line); });
+  if (!collection) {
+    log::error(collection.error().what);
+    return kFailed;
+  }
+  const auto format = options.once_format == "openmetrics" ? exporter::Format::openmetrics : exporter::Format::text;
+  const auto text = exporter::render_once(*(*collection)->collect(), format);
+  std::cout.write(text.data(), static_cast<std::streamsize>(text.size())).flush();
+  return std::cout ? kOk : kFailed;
+}
+
+int check(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
+  const auto say = [](const std::string& line) { std::cout << "note       " << base::printable(line) << '\n'; };
+  auto collection = collectors::Collection::open(catalogue, collection_options(options), say);
+  if (!collection) {
+    std::cout << "problem    " << collection.error().what << '\n';
+    return kFailed;
+  }
+  std::cout << "cgroups    " << (*collection)->hierarchies().summary() << '\n';
+  const auto snapshot = (*collection)->collect();
+  std::cout << "groups     " << snapshot->group_count()
+            << (snapshot->tree.watching ? ", watched" : ", found by walking") << '\n';
+  bool good = true;
+  for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
+    const auto& stats = snapshot->collectors[c];
+    const auto& info = catalogue->collectors()[c];
+    std::cout << "collector  " << info.name << ": ";
+    if (!stats.enabled) {
+      std::cout << "off\n";
+    } else if (stats.reads == 0) {
+      std::cout << "nothing to read on this host\n";
+    } else {
+      std::cout << stats.reads << " files, " << stats.errors << " errors\n";
+      good = good && stats.errors == 0;
+    }
+  }
+  if (!good) std::cout << "problem    some files cannot be read; run as root or with CAP_DAC_READ_SEARCH\n";
+  return good ? kOk : kFailed;
+}
+
+}  // namespace
+
+int run(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
+  log::set_up(options.log_level, options.log_format);
+  switch (options.action) {
+    case Options::Action::version:
+      std::cout << "cgwarden " CGWARDEN_VERSION "\n";
+      return kOk;
+    case Options::Action::print_markdown:
+      std::cout << model::to_markdown(*catalogue);
+      return kOk;
+    case Options::Action::print_json:
+      std::cout << model::to_json(*catalogue);
+      return kOk;
+    case Options::Action::once:
+      return print_once(options, catalogue);
+    case Options::Action::check:
+      return check(options, catalogue);
+    case Options::Action::serve:
+      break;
+  }
+  return Service(options, catalogue).run();
+}
+
+}  // namespace cgwarden::agent
