@@ -20,9 +20,9 @@
 namespace cgwarden::collectors {
 
 struct CollectionOptions {
-  cgroup::HostPaths paths;
-  std::vector<bool> enabled;  // by CollectorId; empty: those that are on by default
-  cgroup::Tree::Options tree;
+  cgroup::HostPaths paths = {};
+  std::vector<bool> enabled = {};  // by CollectorId; empty: those that are on by default
+  cgroup::Tree::Options tree = {};
   std::size_t max_open_files = 4096;
 };
 
