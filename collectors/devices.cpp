@@ -11,7 +11,7 @@ using enum model::Shape;
 // clang-format off
 constexpr model::Field kRows[] = {
     {.name = "devices_rules", .kind = setting, .v1 = {"devices.list", "", lines}, .since = "5.4",
-     .help = "Rules in the list of allowed devices."},
+     .help = "Rules in the list of allowed devices.", .inherited = true},
 };
 // clang-format on
 static_assert(model::all_well_formed(kRows));

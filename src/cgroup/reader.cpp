@@ -21,7 +21,8 @@ using model::Value;
 
 constexpr std::size_t kBuffer = 64UL << 10U;
 constexpr std::size_t kLargestFile = 4UL << 20U;
-constexpr std::uint32_t kAbsentFor = 60;  // seconds until a missing file is looked for again
+constexpr std::uint32_t kAbsentFor = 60;   // seconds until a missing file is looked for again
+constexpr std::uint32_t kSteadyFor = 300;  // seconds until a steady file is read again although nobody wrote
 constexpr auto kDeviceNamesFor = std::chrono::seconds(60);
 constexpr std::size_t kMostTold = 1000;
 
@@ -70,6 +71,7 @@ struct Reader::PlannedFile {
   std::vector<Part> parts;
   model::CollectorId collector = 0;  // whose time and errors these are
   bool to_the_end = false;           // made of records: the kernel may return less than there is
+  bool steady = true;                // all that is wanted of it is: read when somebody wrote
 };
 
 struct Reader::Plan {
@@ -328,10 +330,17 @@ Reader::Got Reader::read_text(int fd, bool to_the_end, std::string_view& text) {
 
 Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot,
                           std::string_view& text) {
-  if (slot.absent_in != 0) {
-    if (now_ - slot.absent_in < kAbsentFor) return Got::absent;
-    slot.absent_in = 0;
+  const auto& dir = node.dirs[file.hierarchy];
+  if (slot.looked_at != 0 && (slot.absent || file.steady)) {
+    const auto age = now_ - slot.looked_at;
+    if (slot.absent && age < kAbsentFor) return Got::absent;
+    // Groups are read again at different times, so that no scrape has to do it for all.
+    if (!slot.absent && dir.watch >= 0 && slot.writes == dir.writes && age < kSteadyFor + node.group->id % kSteadyFor) {
+      text = slot.text;
+      return Got::text;
+    }
   }
+  slot.writes = dir.writes;
   auto& stats = stats_[file.collector];
   const bool kept = slot.fd >= 0;
   int fd = slot.fd;
@@ -339,7 +348,8 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
     fd = tree.open_file(node, file.hierarchy, file.name.c_str(), O_RDONLY | O_NOFOLLOW);
     if (fd < 0) {
       if (errno != ENOENT) return base::means_vanished(errno) ? Got::vanished : Got::error;
-      slot.absent_in = now_;
+      slot.looked_at = now_;
+      slot.absent = true;
       return Got::absent;
     }
   }
@@ -347,12 +357,14 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   auto got = read_text(fd, file.to_the_end, text);
   const int cause = errno;
   if (got == Got::text) stats.bytes += text.size();
-  if (got == Got::vanished && ::faccessat(node.dirs[file.hierarchy].fd.get(), "cgroup.procs", F_OK, 0) == 0) {
-    // The group lives: only the controller was switched off here.
-    slot.absent_in = now_;
-    got = Got::absent;
+  if (got == Got::vanished && ::faccessat(dir.fd.get(), "cgroup.procs", F_OK, 0) == 0) {
+    got = Got::absent;  // the group lives: only the controller was switched off here
   }
-  if (got == Got::text && (kept || budget_ > 0)) {
+  slot.absent = got == Got::absent;
+  slot.looked_at = got == Got::text || got == Got::absent ? now_ : 0;
+  if (file.steady && got == Got::text) slot.text = text;
+  // A descriptor pays where a file is read again and again.
+  if (got == Got::text && !file.steady && (kept || budget_ > 0)) {
     if (!kept) --budget_;
     slot.fd = fd;
     ++open_files_;

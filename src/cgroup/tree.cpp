@@ -310,10 +310,16 @@ void Tree::walk_all(bool born) {
   }
 }
 
+void Tree::count_write(Node& node, std::size_t h) {
+  ++node.dirs[h].writes;
+  for (auto& [name, child] : node.children) count_write(*child, h);
+}
+
 void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view name) {
   if ((mask & IN_Q_OVERFLOW) != 0) {
     ++stats_.watch_overflows;
     must_walk_ = true;
+    for (std::size_t h = 0; h < roots_.size(); ++h) count_write(*top_, h);  // whatever was written, too
     return;
   }
   const auto at = watched_.find(watch_descriptor);
@@ -329,6 +335,12 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
     // Controllers were switched on or off for the children: their files come and go.
     if (name == "cgroup.subtree_control") {
       for (auto& [child_name, child] : node->children) child->plan = -1;
+    }
+    // Moving a process or a change of state ("populated") sets nothing.
+    if (name.starts_with("cpuset.")) {
+      count_write(*top_, h);  // a partition takes CPUs away from groups beside it
+    } else if (name != "cgroup.procs" && name != "tasks" && name != "cgroup.threads" && name != "cgroup.events") {
+      count_write(*node, h);
     }
     return;
   }

@@ -31,12 +31,17 @@ struct Dir {
   std::uint64_t last_inode = 0;
   std::uint64_t seen_in_walk = 0;
   int watch = -1;
+  // Counts writes to files of this directory and of those above it (descendants inherit), as far as it is watched.
+  std::uint32_t writes = 0;
 };
 
 // State of one interface file of one group, kept by the Reader.
 struct OpenFile {
   int fd = -1;
-  std::uint32_t absent_in = 0;  // round in which it was found absent; 0: not absent
+  std::uint32_t looked_at = 0;  // second in which it was read or found absent; 0: never
+  std::uint32_t writes = 0;     // Dir::writes at that time
+  bool absent = false;
+  std::string text;  // of a steady file: what it said then
 };
 
 struct Node {
@@ -106,6 +111,7 @@ class Tree {
   void watch(Node& node, std::size_t h);
   void forget_watch(Node& node, std::size_t h);
   void handle(int watch_descriptor, std::uint32_t mask, std::string_view name);
+  static void count_write(Node& node, std::size_t h);
   void make_group(Node& node, bool born);
   void rebuild_roster();
   void notice_once(bool& told, std::string text);

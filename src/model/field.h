@@ -120,7 +120,12 @@ struct Field {
   std::string_view help = {};      // one sentence, no newline, no backslash
   std::string_view cadvisor = {};  // cAdvisor's name for the same thing, or empty
 
+  // Changes only when somebody writes a file of this group or of one above, which the kernel tells: then it need not be
+  // read again. Settings are; for others each row claims it, and a test on the real kernel shows it.
+  bool inherited = false;
+
   [[nodiscard]] constexpr bool labelled() const { return !labels.empty(); }
+  [[nodiscard]] constexpr bool steady() const { return kind == Kind::setting || inherited; }
 };
 
 // "cgroup_memory_anon_bytes", "cgroup_cpu_usage_seconds_total"; OpenMetrics' family name has no "_total".

@@ -243,6 +243,87 @@ TEST_F(OnARealHost, AThreadedV2GroupIsReadLikeAnyOther) {
   EXPECT_EQ(types.text_of(*cell), "threaded");
 }
 
+// What makes it right not to read steady files again: the kernel tells of every write, whoever makes it.
+TEST_F(OnARealHost, EveryWriteToASettingIsSeenByTheNextSnapshot) {
+  struct Setting {
+    const char* controller;
+    const char* file;
+    const char* text;
+    const char* field;
+    std::int64_t fixed;
+  };
+  const Setting settings[] = {
+      {"pids", "pids.max", "123", "pids_max", 123},
+      {"memory", "memory.limit_in_bytes", "104857600", "memory_max", 104'857'600},
+      {"memory", "memory.max", "104857600", "memory_max", 104'857'600},
+      {"memory", "memory.high", "104857600", "memory_high", 104'857'600},
+      {"memory", "memory.soft_limit_in_bytes", "52428800", "memory_soft_limit", 52'428'800},
+      {"cpu", "cpu.shares", "512", "cpu_shares", 512},
+      {"cpu", "cpu.weight", "50", "cpu_weight", 50},
+      {"cpu", "cpu.cfs_quota_us", "50000", "cpu_quota", 50'000'000},
+      {"cpu", "cpu.max", "50000 100000", "cpu_quota", 50'000'000},
+      {"v2", "cgroup.max.depth", "9", "max_depth", 9},
+      {"v2", "cgroup.max.descendants", "99", "max_descendants", 99},
+  };
+  make("/set");
+  open();
+  (void)collection->collect();
+  int tried = 0;
+  for (const auto& s : settings) {
+    const auto file = dir(s.controller, "/set") + "/" + s.file;
+    if (dir(s.controller).empty() || ::access(file.c_str(), F_OK) != 0) continue;
+    ASSERT_TRUE(write(file, s.text)) << file;
+    const auto snapshot = collection->collect();
+    ASSERT_NE(find(*snapshot, path("/set")), nullptr);
+    EXPECT_EQ(value(*snapshot, s.field), model::Value::of(s.fixed)) << file;
+    ++tried;
+  }
+  EXPECT_GE(tried, 2);
+}
+
+TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
+  const auto cpuset = dir("cpuset");
+  if (cpuset.empty()) GTEST_SKIP() << "no cpuset controller on this kernel";
+  make("/up");
+  make("/up/down");
+  open();
+  const auto effective = [&] {
+    const auto snapshot = collection->collect();
+    find(*snapshot, path("/up/down"));
+    const auto& column = snapshot->columns[*catalogue->find("cpuset_cpus_effective")];
+    const auto cell = std::ranges::find(column.cells, index, &model::Cell::group);
+    return cell == column.cells.end() ? std::string() : std::string(column.text_of(*cell));
+  };
+  const auto before = effective();
+  if (before == "0") GTEST_SKIP() << "one CPU only: nothing to take away";
+  const bool v1 = host().v2() == nullptr || !host().v2()->has("cpuset");
+  if (v1) {
+    ASSERT_TRUE(write(cpuset + "/up/down/cpuset.cpus", "0"));  // v1 refuses to take away what a child uses
+  }
+  ASSERT_TRUE(write(cpuset + "/up/cpuset.cpus", "0"));
+  EXPECT_EQ(effective(), "0");
+}
+
+TEST_F(OnARealHost, SteadyFilesAreNotReadAgainUntilSomebodyWrites) {
+  make("/steady");
+  open();
+  const auto reads = [this](const char* collector) {
+    return collection->collect()->collectors[*catalogue->find_collector(collector)].reads;
+  };
+  if (dir("devices").empty() && dir("freezer").empty()) GTEST_SKIP() << "v1 hierarchies are needed";
+  const auto per_round = [&](const char* collector) {
+    const auto first = reads(collector);
+    return reads(collector) - first;
+  };
+  const auto all = reads("cpuset");
+  const auto quiet = per_round("cpuset");
+  EXPECT_LT(quiet, all / 2);
+  ASSERT_TRUE(write(dir("cpuset", "/steady") + "/cpuset.memory_migrate", "1"));
+  const auto first = reads("cpuset");
+  EXPECT_EQ(per_round("cpuset"), quiet);
+  EXPECT_GT(first, 0U);
+}
+
 TEST_F(OnARealHost, NothingIsReadUntilSomebodyAsks) {
   make("/quiet");
   open();
