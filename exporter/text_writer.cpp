@@ -187,7 +187,7 @@ const std::vector<TextWriter::Family>& TextWriter::families_of(const std::shared
 
 void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& roster) {
   if (roster == roster_ && roster) return;
-  roster_ = roster;
+  roster_.reset();  // the label source may throw
   block_text_.clear();
   blocks_.clear();
   longest_block_ = 0;
@@ -238,6 +238,7 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
     blocks_.push_back({all.substr(e.at, e.size), all.substr(e.created_at, e.created_size)});
     longest_block_ = std::max(longest_block_, e.size);
   }
+  roster_ = roster;
 }
 
 template <int kDecimals>

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporter/listener.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "src/base/text.h"
+
+namespace cgwarden::exporter {
+namespace {
+
+using base::Error;
+using base::Fd;
+using base::Result;
+
+constexpr int kBacklog = 128;
+constexpr std::string_view kUnixPrefix = "unix:";
+
+tl::unexpected<Error> cannot(const std::string& address, int code, std::string_view advice = {}) {
+  auto error = Error::from_errno(code, "cannot listen on " + address);
+  if (advice.empty() && code == EADDRINUSE) advice = "another program listens there; stop it or choose another address";
+  if (advice.empty() && code == EACCES) advice = "ports below 1024 and some folders need privileges";
+  if (advice.empty() && code == EADDRNOTAVAIL) advice = "no interface of this host has this address";
+  if (!advice.empty()) error.what += ": " + std::string(advice);
+  return tl::unexpected(std::move(error));
+}
+
+tl::unexpected<Error> malformed(const std::string& address) {
+  return base::fail("cannot listen on " + address +
+                    ": not an address: write :10753, 127.0.0.1:10753, [::1]:10753 or unix:/path");
+}
+
+struct AddrinfoDeleter {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
+};
+
+std::string written(const sockaddr_storage& address, socklen_t size) {
+  char host[NI_MAXHOST];
+  char port[NI_MAXSERV];
+  if (::getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return "?";
+  }
+  const std::string name = host;
+  return (address.ss_family == AF_INET6 ? "[" + name + "]" : name) + ":" + port;
+}
+
+// A socket that listens on `address`, or a negative errno.
+int bind_and_listen(const sockaddr* address, socklen_t size, bool both_families) {
+  Fd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return -errno;
+  const int on = 1;
+  const int v6_only = both_families ? 0 : 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (address->sa_family == AF_INET6) {
+    ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only);
+  }
+  if (::bind(fd.get(), address, size) != 0 || ::listen(fd.get(), kBacklog) != 0) return -errno;
+  return fd.release();
+}
+
+// 0: nothing is in the way now. Otherwise an errno.
+int remove_stale_socket(const std::string& path, const sockaddr_un& address) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return errno == ENOENT ? 0 : errno;
+  if (!S_ISSOCK(status.st_mode)) return EEXIST;
+  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return errno;
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return EADDRINUSE;
+  if (errno != ECONNREFUSED) return errno == EAGAIN ? EADDRINUSE : errno;
+  return ::unlink(path.c_str()) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+}  // namespace
+
+Listener::~Listener() {
+  if (!fd_ || path_.empty()) return;
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
+    ::unlink(path_.c_str());
+  }
+}
+
+Result<Listener> Listener::open(const std::string& address) {
+  if (address.starts_with(kUnixPrefix)) return open_unix(address, address.substr(kUnixPrefix.size()));
+  return open_tcp(address);
+}
+
+Result<Listener> Listener::open_tcp(const std::string& address) {
+  const auto colon = address.rfind(':');
+  if (colon == std::string::npos) return malformed(address);
+  auto host = address.substr(0, colon);
+  const auto port = address.substr(colon + 1);
+  if (!base::to_int<std::uint16_t>(port)) return malformed(address);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string::npos) {
+    return malformed(address);
+  }
+
+  addrinfo hints{};
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* raw = nullptr;
+  if (const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &raw); code != 0) {
+    return base::fail("cannot listen on " + address + ": " + ::gai_strerror(code));
+  }
+  const std::unique_ptr<addrinfo, AddrinfoDeleter> list(raw);
+
+  // All addresses: one IPv6 socket takes both families; a host without IPv6 gets an IPv4 one. A name: its first IPv4
+  // address that works, else its first IPv6 one.
+  const bool all = host.empty();
+  int result = -EADDRNOTAVAIL;
+  for (const int family : {all ? AF_INET6 : AF_INET, all ? AF_INET : AF_INET6}) {
+    for (const addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {
+      if (entry->ai_family != family) continue;
+      result = bind_and_listen(entry->ai_addr, entry->ai_addrlen, all);
+      if (result >= 0 || result == -EADDRINUSE) break;
+    }
+    if (result >= 0 || result == -EADDRINUSE) break;
+  }
+  if (result < 0) return cannot(address, -result);
+
+  Listener out;
+  out.fd_ = Fd(result);
+  sockaddr_storage bound{};
+  socklen_t size = sizeof bound;
+  if (::getsockname(result, reinterpret_cast<sockaddr*>(&bound), &size) != 0) return cannot(address, errno);
+  out.address_ = written(bound, size);
+  return out;
+}
+
+Result<Listener> Listener::open_unix(const std::string& address, const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.empty() || path.front() != '/') return malformed(address);
+  if (path.size() >= sizeof name.sun_path) return cannot(address, ENAMETOOLONG, "at most 107 bytes fit");
+  path.copy(name.sun_path, path.size());
+
+  if (const int code = remove_stale_socket(path, name); code == EEXIST) {
+    return cannot(address, code, "the file there is no socket; remove it or choose another path");
+  } else if (code != 0) {
+    return cannot(address, code);
+  }
+  Listener out;
+  out.fd_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!out.fd_) return cannot(address, errno);
+  // The mode of the socket's inode, less the umask, becomes that of the file: it is never wider than 0660.
+  if (::fchmod(out.fd_.get(), 0660) != 0) return cannot(address, errno);
+  if (::bind(out.fd_.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) return cannot(address, errno);
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return cannot(address, errno);
+  out.path_ = path;
+  out.device_ = status.st_dev;
+  out.inode_ = status.st_ino;
+  if (::chmod(path.c_str(), 0660) != 0 || ::listen(out.fd_.get(), kBacklog) != 0) return cannot(address, errno);
+  out.address_ = address;
+  return out;
+}
+
+}  // namespace cgwarden::exporter
