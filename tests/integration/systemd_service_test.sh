@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The service under a real systemd: in a virtual machine with pure cgroup v2, installed there by `cmake --install`.
+#
+#   systemd_service_test.sh BUILD_DIR
+#
+# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
+# shellcheck disable=SC2317  # functions are called by their names
+set -uo pipefail
+
+# ---- in the guest ------------------------------------------------------------------------------------------------
+if [ "${1:-}" = --in-guest ]; then
+  stage=$2 faults=0
+  check() { # TEXT COMMAND...: the command's success is wanted
+    local text=$1 output
+    shift
+    if output=$("$@" 2>&1); then echo "ok   $text"; else
+      echo "FAIL $text${output:+: $output}"
+      faults=$((faults + 1))
+    fi
+  }
+  same() { if [ "$2" = "$3" ]; then echo "ok   $1: $2"; else echo "FAIL $1: '$2', wanted '$3'"; faults=$((faults + 1)); fi; }
+  property() { systemctl show -P "$1" cgwarden; }
+  scrape() { curl -sS --max-time 20 http://127.0.0.1:10753/metrics; }
+  until_true() { # SECONDS COMMAND...
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.2; done
+  }
+
+  cp -r "$stage"/. /
+  systemctl daemon-reload
+  check "systemd understands the unit" systemd-analyze verify cgwarden.service
+  # a group that its owner closed to others
+  closed=/sys/fs/cgroup/cgwarden-test-closed
+  mkdir "$closed" "$closed/inner"
+  chown -R tester "$closed"
+  chmod 700 "$closed" "$closed/inner"
+
+  # start returns when the agent has said READY=1
+  started=$(date +%s%N)
+  check "the unit starts" systemctl start cgwarden
+  echo "     ready after $(($(($(date +%s%N) - started)) / 1000000)) ms, emulated"
+  same "state" "$(property ActiveState)/$(property SubState)" active/running
+  same "type" "$(property Type)" notify
+  same "watchdog" "$(property WatchdogUSec)" 30s
+  pid=$(property MainPID)
+  check "it runs as a user of its own, not root" test "$(stat -c %u "/proc/$pid")" -ge 61184
+  same "its only capability is DAC_READ_SEARCH" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000000000004
+  check "cgroups are read-only for it" grep -qE ' /sys/fs/cgroup ro[, ]' "/proc/$pid/mountinfo"
+  check "/etc/shadow is not to be seen" test ! -s "/proc/$pid/root/etc/shadow"
+
+  scrape > /tmp/service
+  for series in 'cgroup_cpu_usage_seconds_total{cgroup="/system.slice/cgwarden.service"}' \
+    'cgroup_memory_current_bytes{cgroup="/system.slice/cgwarden.service"}' \
+    'cgroup_pids_current{cgroup="/cgwarden-test-closed/inner"}' 'cgroup_pids_current{cgroup="/system.slice"}'; do
+    check "it shows $series" grep -qF "$series" /tmp/service
+  done
+  # The sandbox hides nothing: root without it sees the same series of the same groups. A group may come or go meanwhile.
+  names() { grep '^cgroup_' "$1" | sed 's/ [^ ]*$//' | sort; }
+  unchanged() {
+    scrape > /tmp/service && cgwarden --once --log.level error > /tmp/root && scrape > /tmp/again || return 1
+    cmp -s <(names /tmp/service) <(names /tmp/again)
+  }
+  check "groups keep still for a comparison" until_true 60 unchanged
+  difference=$(comm -3 <(names /tmp/service) <(names /tmp/root) | head -n 5)
+  same "series that only root or only the service sees" "$difference" ""
+  echo "     $(names /tmp/service | wc -l) series of $(grep -c '^cgroup_pids_current' /tmp/service) groups"
+  same "collectors with errors" "$(awk '/^cgwarden_collector_errors_total/ && $NF != 0' /tmp/service)" ""
+  check "it is ready" curl -sSf --max-time 20 -o /dev/null http://127.0.0.1:10753/-/ready
+
+  check "reload is understood" systemctl reload cgwarden
+  check "it serves after a reload" grep -q '^cgroup_' <(scrape)
+  same "it is the same process" "$(property MainPID)" "$pid"
+
+  systemd-analyze security --no-pager cgwarden > /tmp/security
+  tail -n 1 /tmp/security
+  check "exposure is 2.0 or less" systemd-analyze security --no-pager --threshold=20 cgwarden
+
+  # the watchdog, shortened: fed while all is well, and a restart when the agent hangs
+  mkdir -p /run/systemd/system/cgwarden.service.d
+  printf '[Service]\nWatchdogSec=4s\nRestartSec=100ms\n' > /run/systemd/system/cgwarden.service.d/test.conf
+  systemctl daemon-reload
+  systemctl restart cgwarden
+  pid=$(property MainPID)
+  sleep 9
+  same "it feeds the watchdog: restarts in two of its periods" "$(property NRestarts)" 0
+  kill -STOP "$pid"
+  restarted() { [ "$(property NRestarts)" = 1 ] && [ "$(property ActiveState)" = active ]; }
+  check "a hanging agent is restarted" until_true 30 restarted
+  check "it serves after a restart" grep -q '^cgroup_' <(scrape)
+
+  started=$(date +%s%N)
+  check "the unit stops" systemctl stop cgwarden
+  echo "     stopped after $(($(($(date +%s%N) - started)) / 1000000)) ms, emulated"
+  same "after the stop" "$(property ActiveState)/$(property Result)/$(property ExecMainStatus)" inactive/success/0
+  rmdir "$closed/inner" "$closed"
+  if [ $faults -gt 0 ]; then
+    echo "the service's journal ends with:"
+    journalctl -u cgwarden --no-pager -o cat | tail -n 30
+  fi
+  exit $((faults > 0))
+fi
+
+# ---- on this machine ---------------------------------------------------------------------------------------------
+[ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
+build=$(cd "$1" && pwd) || exit 2
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+lab=$here/../lab/v2
+[ "$(id -u)" = 0 ] || { echo "SKIP: sharing a folder with the guest needs root"; exit 77; }
+# shellcheck disable=SC1091  # not ours
+system=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
+[ "$system" = 'debian 12' ] || { echo "SKIP: the guest's libraries are Debian 12's, and this is $system"; exit 77; }
+[ "$(uname -m)" = x86_64 ] || { echo "SKIP: the guest is x86-64"; exit 77; }
+tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/cgwarden-test.XXXXXX") || exit 1
+trap 'rm -rf "$tmp"' EXIT
+mkdir "$tmp/stage"
+DESTDIR=$tmp/stage cmake --install "$build" --prefix /usr --strip > "$tmp/install.log" 2>&1 || { cat "$tmp/install.log"; exit 1; }
+cp "$0" "$tmp/test.sh"
+"$lab/run-in-guest" --share "$tmp:ro" --timeout "${CGWARDEN_GUEST_TIMEOUT:-600}" -- \
+  bash "$tmp/test.sh" --in-guest "$tmp/stage" 2> "$tmp/err"
+status=$?
+cat "$tmp/err"
+[ $status -ne 77 ] || echo "SKIP: $(tail -n 1 "$tmp/err")"
+exit $status
