@@ -213,6 +213,7 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
           {std::move(name), hierarchy, std::move(label), {}, collector, source.shape == Shape::lines});
       file = plan->files.end() - 1;
     }
+    if (wanted && !catalogue_->field(id).steady()) file->steady = false;
     auto part = std::ranges::find(file->parts, source.shape, &Part::shape);
     if (part == file->parts.end()) {
       if (!wanted) return;

@@ -281,6 +281,26 @@ TEST_F(OnARealHost, EveryWriteToASettingIsSeenByTheNextSnapshot) {
   EXPECT_GE(tried, 2);
 }
 
+TEST_F(OnARealHost, WhatChangesByItselfIsReadForEverySnapshot) {
+  make("/live");
+  open();
+  (void)collection->collect();
+  spawn("/live", [] {
+    rusage used{};
+    while (used.ru_utime.tv_sec * 1'000'000 + used.ru_utime.tv_usec < 50'000) ::getrusage(RUSAGE_SELF, &used);
+  });
+  const auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/live")), nullptr);
+  EXPECT_GT(value(*snapshot, "cpu_usage").fixed(), 50'000'000);
+  if (!dir("memory").empty()) {
+    EXPECT_GT(value(*snapshot, "memory_current").fixed(), 0);
+  }
+  if (!dir("pids").empty()) {
+    EXPECT_EQ(value(*snapshot, "pids_current"), model::Value::of(1));
+  }
+  EXPECT_GT(snapshot->tree.open_files, 0U);
+}
+
 TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
   const auto cpuset = dir("cpuset");
   if (cpuset.empty()) GTEST_SKIP() << "no cpuset controller on this kernel";

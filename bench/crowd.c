@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host full of cgroups: makes N groups below the group NAME in every hierarchy given, with one sleeping process in
+// each. Says "ready", waits until its standard input closes, then ends the processes by pid and removes the groups.
+//   crowd N NAME MOUNT_POINT...
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char path[4096];
+
+static int put(const char* file, const char* text) {
+  const int fd = open(file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  const ssize_t n = write(fd, text, strlen(text));
+  close(fd);
+  return n < 0 ? -1 : 0;
+}
+
+static void copy_file(const char* from_dir, const char* to_dir, const char* name) {
+  char from[4096], to[4096], text[4096];
+  snprintf(from, sizeof from, "%s/%s", from_dir, name);
+  snprintf(to, sizeof to, "%s/%s", to_dir, name);
+  const int fd = open(from, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return;
+  text[n] = 0;
+  put(to, text);
+}
+
+static void make(const char* parent, const char* dir) {
+  if (mkdir(dir, 0755) != 0 && errno != EEXIST) perror(dir);
+  copy_file(parent, dir, "cpuset.cpus");  // v1: empty at first, and then nobody may enter
+  copy_file(parent, dir, "cpuset.mems");
+}
+
+static void drop(const char* dir) {
+  for (int tries = 0; tries < 500 && rmdir(dir) != 0 && errno == EBUSY; ++tries) usleep(10000);
+}
+
+int main(int argc, char** argv) {
+  const int n = argc > 3 ? atoi(argv[1]) : 0;
+  if (n < 1 || n > 100000) {
+    fprintf(stderr, "usage: crowd N NAME MOUNT_POINT...\n");
+    return 2;
+  }
+  const char* name = argv[2];
+  char** mounts = argv + 3;
+  const int count = argc - 3;
+  char parent[4096];
+  pid_t* pids = calloc((size_t)n, sizeof *pids);
+  if (pids == NULL) return 1;
+  signal(SIGPIPE, SIG_IGN);
+  for (int m = 0; m < count; ++m) {
+    snprintf(parent, sizeof parent, "%s/%s", mounts[m], name);
+    make(mounts[m], parent);
+    put((snprintf(path, sizeof path, "%s/cgroup.subtree_control", mounts[m]), path), "+cpu +memory +io +pids");
+    put((snprintf(path, sizeof path, "%s/cgroup.subtree_control", parent), path), "+cpu +memory +io +pids");
+    for (int i = 0; i < n; ++i) {
+      snprintf(path, sizeof path, "%s/g%d", parent, i);
+      make(parent, path);
+    }
+  }
+  for (int i = 0; i < n; ++i) {
+    pids[i] = fork();
+    if (pids[i] == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      close(0);
+      while (1) pause();
+    }
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)pids[i]);
+    for (int m = 0; m < count; ++m) {
+      snprintf(path, sizeof path, "%s/%s/g%d/cgroup.procs", mounts[m], name, i);
+      if (put(path, pid) != 0 && i == 0) perror(path);
+    }
+  }
+  printf("ready\n");
+  fflush(stdout);
+  char c;
+  while (read(0, &c, 1) > 0) {
+  }
+  for (int i = 0; i < n; ++i) kill(pids[i], SIGKILL);
+  for (int i = 0; i < n; ++i) waitpid(pids[i], NULL, 0);
+  for (int m = 0; m < count; ++m) {
+    for (int i = 0; i < n; ++i) {
+      snprintf(path, sizeof path, "%s/%s/g%d", mounts[m], name, i);
+      drop(path);
+    }
+    snprintf(path, sizeof path, "%s/%s", mounts[m], name);
+    drop(path);
+  }
+  free(pids);
+  return 0;
+}
