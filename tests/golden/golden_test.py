@@ -67,7 +67,7 @@ def main():
         print(__doc__)
         return 0 if arguments else 2
     agent = os.path.abspath(arguments[0])
-    hosts = arguments[1:] or sorted(os.listdir(HOSTS))
+    hosts = arguments[1:] or sorted(entry.name for entry in os.scandir(HOSTS) if entry.is_dir())
     return 0 if all([compare(agent, host, update) for host in hosts]) else 1
 
 
