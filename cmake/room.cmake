@@ -4,6 +4,9 @@ add_library(cgwarden_options INTERFACE)
 target_include_directories(cgwarden_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(cgwarden_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
                                                   -Wcast-qual -Wconversion -Wno-sign-conversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(cgwarden_options INTERFACE -Wno-restrict) # GCC PR 105651: "x" + std::string at -O3
+endif()
 target_compile_definitions(cgwarden_options INTERFACE CGWARDEN_VERSION="${PROJECT_VERSION}")
 if(CGWARDEN_SANITIZE)
   target_compile_options(cgwarden_options INTERFACE -fsanitize=${CGWARDEN_SANITIZE} -fno-omit-frame-pointer

@@ -6,22 +6,19 @@ namespace cgwarden::collectors {
 namespace {
 
 using enum model::Kind;
-using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
 constexpr model::Field kRows[] = {
+    // The kernel tells of changes of cgroup.events, but up to some ten milliseconds late: so it is read.
     {.name = "populated", .kind = gauge, .v2 = {"cgroup.events", "populated", flat_keyed}, .since = "5.4",
      .help = "Whether the group or a descendant has a process."},
     {.name = "frozen", .kind = gauge, .v2 = {"cgroup.events", "frozen", flat_keyed}, .since = "5.4",
      .help = "Whether all processes of the group have come to a stop."},
     {.name = "freeze", .kind = setting, .v2 = {"cgroup.freeze"}, .since = "5.4",
      .help = "Whether the group was told to freeze."},
-    {.name = "frozen_local", .kind = counter, .unit = seconds,
-     .v2 = {"cgroup.stat.local", "frozen_usec", flat_keyed, model::Scale::micro}, .since = "6.18",
-     .help = "Time the group spent frozen or freezing, by itself or with an ancestor."},
     {.name = "type", .kind = info, .v2 = {"cgroup.type", "", text}, .labels = "type", .since = "5.4",
-     .help = "Domain, threaded or invalid."},
+     .help = "Domain, threaded or invalid.", .inherited = true},
     {.name = "controllers", .kind = info, .v2 = {"cgroup.controllers", "", text}, .labels = "controllers",
      .since = "5.4", .help = "Controllers that can be used in the group.", .inherited = true},
     {.name = "subtree_control", .kind = info, .v2 = {"cgroup.subtree_control", "", text}, .labels = "controllers",

@@ -7,8 +7,9 @@ namespace cgwarden::collectors {
 
 std::span<const model::CollectorInfo> all() {
   static const std::array kAll{
-      cgroup_core(), cpu(),     percpu(), memory(), memory_local(), memory_numa(), io(),  pids(),    pressure(),
-      cpuset(),      hugetlb(), rdma(),   misc(),   dmem(),         freezer(),     net(), devices(),
+      cgroup_core(), cpu(),    percpu(), memory(),   memory_local(), memory_numa(),     kmem(),
+      io(),          io_bfq(), pids(),   pressure(), cpuset(),       cpuset_pressure(), hugetlb(),
+      rdma(),        misc(),   dmem(),   freezer(),  net(),          devices(),         local(),
   };
   return kAll;
 }

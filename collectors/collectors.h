@@ -17,10 +17,13 @@ model::CollectorInfo percpu();
 model::CollectorInfo memory();
 model::CollectorInfo memory_local();
 model::CollectorInfo memory_numa();
+model::CollectorInfo kmem();
 model::CollectorInfo io();
+model::CollectorInfo io_bfq();
 model::CollectorInfo pids();
 model::CollectorInfo pressure();
 model::CollectorInfo cpuset();
+model::CollectorInfo cpuset_pressure();
 model::CollectorInfo hugetlb();
 model::CollectorInfo rdma();
 model::CollectorInfo misc();
@@ -28,5 +31,6 @@ model::CollectorInfo dmem();
 model::CollectorInfo freezer();
 model::CollectorInfo net();
 model::CollectorInfo devices();
+model::CollectorInfo local();
 
 }  // namespace cgwarden::collectors

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cpu and cpuacct: Documentation/admin-guide/cgroup-v2.rst, "CPU", cgroup-v1/cpuacct.rst and scheduler/sched-bwc.rst.
-// The files of v1 that are not here say the same again: cpuacct.stat in ticks, cpuacct.usage_percpu_{user,sys}.
+// The files of v1 that are not here say the same again: cpuacct.usage_{user,sys}, one number in each, and
+// cpuacct.usage_percpu_{user,sys}. cpuacct.stat is coarser (ticks), but one file for both.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
@@ -15,11 +16,11 @@ constexpr model::Field kRows[] = {
     {.name = "cpu_usage", .kind = counter, .unit = seconds, .v1 = {"cpuacct.usage", "", single, model::Scale::nano},
      .v2 = {"cpu.stat", "usage_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "CPU time used by the group and its descendants.", .cadvisor = "container_cpu_usage_seconds_total"},
-    {.name = "cpu_user", .kind = counter, .unit = seconds, .v1 = {"cpuacct.usage_user", "", single, model::Scale::nano},
+    {.name = "cpu_user", .kind = counter, .unit = seconds, .v1 = {"cpuacct.stat", "user", flat_keyed, model::Scale::tick},
      .v2 = {"cpu.stat", "user_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "CPU time used in user mode.", .cadvisor = "container_cpu_user_seconds_total"},
     {.name = "cpu_system", .kind = counter, .unit = seconds,
-     .v1 = {"cpuacct.usage_sys", "", single, model::Scale::nano},
+     .v1 = {"cpuacct.stat", "system", flat_keyed, model::Scale::tick},
      .v2 = {"cpu.stat", "system_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "CPU time used in the kernel.", .cadvisor = "container_cpu_system_seconds_total"},
     {.name = "cpu_nice", .kind = counter, .unit = seconds,
@@ -40,10 +41,6 @@ constexpr model::Field kRows[] = {
      .v2 = {"cpu.stat", "throttled_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "Time the group was stopped by its own quota, summed over CPUs.",
      .cadvisor = "container_cpu_cfs_throttled_seconds_total"},
-    {.name = "cpu_throttled_local", .kind = counter, .unit = seconds,
-     .v1 = {"cpu.stat.local", "throttled_time", flat_keyed, model::Scale::nano},
-     .v2 = {"cpu.stat.local", "throttled_usec", flat_keyed, model::Scale::micro}, .since = "6.6",
-     .help = "Time the group was stopped by its own quota or that of an ancestor, summed over CPUs."},
     {.name = "cpu_burst_periods", .kind = counter, .v1 = {"cpu.stat", "nr_bursts", flat_keyed},
      .v2 = {"cpu.stat", "nr_bursts", flat_keyed}, .since = "5.16",
      .help = "Quota periods in which saved-up quota was used.", .cadvisor = "container_cpu_cfs_burst_periods_total"},

@@ -44,10 +44,6 @@ constexpr model::Field kRows[] = {
      .help = "Whether load is balanced among the CPUs."},
     {.name = "cpuset_sched_relax_domain_level", .kind = setting, .v1 = {"cpuset.sched_relax_domain_level"},
      .since = "5.4", .help = "How far a CPU looks for work, and -1 for the default of the machine."},
-    {.name = "cpuset_memory_pressure", .kind = gauge, .v1 = {"cpuset.memory_pressure"}, .since = "5.4",
-     .help = "Rate of reclaim by tasks of the group, a thousand times the times per second."},
-    {.name = "cpuset_memory_pressure_enabled", .kind = setting, .v1 = {"cpuset.memory_pressure_enabled"},
-     .since = "5.4", .help = "Whether the rate of reclaim is measured (root only)."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kRows));

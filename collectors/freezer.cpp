@@ -15,7 +15,7 @@ constexpr model::Field kRows[] = {
     {.name = "freezer_self_freezing", .kind = setting, .v1 = {"freezer.self_freezing"}, .since = "5.4",
      .help = "Whether the group was told to freeze."},
     {.name = "freezer_parent_freezing", .kind = gauge, .v1 = {"freezer.parent_freezing"}, .since = "5.4",
-     .help = "Whether an ancestor was told to freeze."},
+     .help = "Whether an ancestor was told to freeze.", .inherited = true},
 };
 // clang-format on
 static_assert(model::all_well_formed(kRows));

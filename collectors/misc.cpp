@@ -23,9 +23,6 @@ constexpr model::Field kRows[] = {
     {.name = "misc_events_max", .kind = counter, .v1 = {"misc.events", "max", flat_labelled},
      .v2 = {"misc.events", "max", flat_labelled}, .labels = "resource", .since = "5.16",
      .help = "Times a limit of the resource was hit, in descendants too from 6.11 on."},
-    {.name = "misc_events_local_max", .kind = counter, .v1 = {"misc.events.local", "max", flat_labelled},
-     .v2 = {"misc.events.local", "max", flat_labelled}, .labels = "resource", .since = "6.11",
-     .help = "Times the limit of the resource of this very group was hit."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kRows));

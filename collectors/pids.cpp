@@ -19,8 +19,6 @@ constexpr model::Field kRows[] = {
     {.name = "pids_events_max", .kind = counter, .v1 = {"pids.events", "max", flat_keyed},
      .v2 = {"pids.events", "max", flat_keyed}, .since = "5.4",
      .help = "Times a fork was refused by the limit of the group, and of a descendant too from 6.11 on (v2)."},
-    {.name = "pids_events_local_max", .kind = counter, .v2 = {"pids.events.local", "max", flat_keyed}, .since = "6.11",
-     .help = "Times a fork was refused by the limit of this very group."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kRows));

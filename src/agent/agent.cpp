@@ -62,6 +62,7 @@ class Service {
     web.telemetry_path = options_.telemetry_path;
     web.max_connections = options_.max_connections;
     web.max_requests_in_flight = options_.max_requests;
+    web.writer.created = options_.created_timestamps;
     exporter::Server server(
         loop_, web, catalogue_,
         [this](std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {

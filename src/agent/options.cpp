@@ -54,6 +54,10 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000));
 
+  app.add_flag("--web.created-timestamps,!--no-web.created-timestamps", o.created_timestamps,
+               "In OpenMetrics, say with each counter when its group was made; Prometheus stores it as a series")
+      ->group("Web");
+
   app.add_option("--path.procfs", o.paths.procfs, "Where /proc of the host is seen")
       ->group("Paths")
       ->capture_default_str()

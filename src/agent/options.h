@@ -25,6 +25,7 @@ struct Options {
   std::string telemetry_path = "/metrics";
   std::size_t max_connections = 128;
   std::size_t max_requests = 40;
+  bool created_timestamps = true;
 
   cgroup::HostPaths paths;
   std::vector<bool> collectors;  // by CollectorId

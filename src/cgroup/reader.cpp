@@ -180,6 +180,13 @@ void Reader::tell_once(const std::string& cause, const std::string& text) {
   if (told_.size() < kMostTold && told_.insert(cause).second) notice_(text);
 }
 
+bool Reader::in_v1(std::uint32_t mask, std::string_view controller) const {
+  for (std::size_t h = 0; h < hierarchies_.size(); ++h) {
+    if ((mask >> h & 1U) != 0 && hierarchies_[h].version == 1 && hierarchies_[h].has(controller)) return true;
+  }
+  return false;
+}
+
 const model::Source* Reader::choose_source(const model::Field& field, std::uint32_t mask,
                                            std::size_t& hierarchy) const {
   for (std::size_t h = 0; h < hierarchies_.size() && field.v1.exists(); ++h) {
@@ -191,6 +198,8 @@ const model::Source* Reader::choose_source(const model::Field& field, std::uint3
   }
   for (std::size_t h = 0; h < hierarchies_.size() && field.v2.exists(); ++h) {
     if ((mask >> h & 1U) == 0 || hierarchies_[h].version != 2) continue;
+    // v2 keeps cpu.stat also where v1 has the controllers. What v1 does not say of it is not worth a read.
+    if (field.v2.file.starts_with("cpu.stat") && in_v1(mask, "cpuacct")) continue;
     if (is_core(field.v2.file) || hierarchies_[h].has(field.v2.controller())) {
       hierarchy = h;
       return &field.v2;

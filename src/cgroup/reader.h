@@ -52,6 +52,7 @@ class Reader {
 
   int plan_for(const Node& node);
   std::unique_ptr<Plan> make_plan(std::uint32_t mask) const;
+  [[nodiscard]] bool in_v1(std::uint32_t mask, std::string_view controller) const;
   const model::Source* choose_source(const model::Field& field, std::uint32_t mask, std::size_t& hierarchy) const;
   void prepare(Node& node, int plan);
   void close_files(Node& node);

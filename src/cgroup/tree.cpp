@@ -336,10 +336,12 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
     if (name == "cgroup.subtree_control") {
       for (auto& [child_name, child] : node->children) child->plan = -1;
     }
-    // Moving a process or a change of state ("populated") sets nothing.
-    if (name.starts_with("cpuset.")) {
-      count_write(*top_, h);  // a partition takes CPUs away from groups beside it
-    } else if (name != "cgroup.procs" && name != "tasks" && name != "cgroup.threads" && name != "cgroup.events") {
+    if (name == "cgroup.events") {
+      ++node->dirs[h].writes;  // populated or frozen changed, here only
+    } else if (name.starts_with("cpuset.") || name == "cgroup.type") {
+      count_write(*top_, h);  // concerns groups beside and above it: partitions, threaded subtrees
+    } else if (name != "cgroup.procs" && name != "tasks" &&
+               name != "cgroup.threads") {  // moving a process sets nothing
       count_write(*node, h);
     }
     return;

@@ -324,6 +324,59 @@ TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
   EXPECT_EQ(effective(), "0");
 }
 
+TEST_F(OnARealHost, AV2GroupIsSeenPopulatedAndItsTypeChanging) {
+  const auto v2 = dir("v2");
+  if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
+  make("/p");
+  make("/p/c");
+  open();
+  const auto populated = [&](const std::string& group) {
+    const auto snapshot = collection->collect();
+    find(*snapshot, path(group));
+    return value(*snapshot, "populated").fixed();
+  };
+  EXPECT_EQ(populated("/p"), 0);
+  const auto pid = spawn("/p/c", [] {});
+  EXPECT_EQ(populated("/p"), 1);
+  EXPECT_EQ(populated("/p/c"), 1);
+  end(pid);
+  for (int tries = 0; tries < 200 && read(v2 + "/p/cgroup.events").find("populated 0") == std::string::npos; ++tries) {
+    ::usleep(10'000);
+  }
+  EXPECT_EQ(populated("/p"), 0);
+
+  const auto type = [&](const std::string& group) {
+    const auto snapshot = collection->collect();
+    find(*snapshot, path(group));
+    const auto& column = snapshot->columns[*catalogue->find("type")];
+    const auto cell = std::ranges::find(column.cells, index, &model::Cell::group);
+    return cell == column.cells.end() ? std::string() : std::string(column.text_of(*cell));
+  };
+  EXPECT_EQ(type("/p"), "domain");
+  ASSERT_TRUE(write(v2 + "/p/c/cgroup.type", "threaded"));
+  EXPECT_EQ(type("/p"), "domain threaded");
+  EXPECT_EQ(type("/p/c"), "threaded");
+}
+
+TEST_F(OnARealHost, AFreezeOfV1IsSeenBelow) {
+  const auto freezer = dir("freezer");
+  if (freezer.empty()) GTEST_SKIP() << "no v1 freezer on this kernel";
+  make("/f");
+  make("/f/below");
+  open();
+  (void)collection->collect();
+  ASSERT_TRUE(write(freezer + "/f/freezer.state", "FROZEN"));
+  auto snapshot = collection->collect();
+  ASSERT_NE(find(*snapshot, path("/f")), nullptr);
+  EXPECT_EQ(value(*snapshot, "freezer_self_freezing"), model::Value::of(1));
+  find(*snapshot, path("/f/below"));
+  EXPECT_EQ(value(*snapshot, "freezer_parent_freezing"), model::Value::of(1));
+  ASSERT_TRUE(write(freezer + "/f/freezer.state", "THAWED"));
+  snapshot = collection->collect();
+  find(*snapshot, path("/f/below"));
+  EXPECT_EQ(value(*snapshot, "freezer_parent_freezing"), model::Value::of(0));
+}
+
 TEST_F(OnARealHost, SteadyFilesAreNotReadAgainUntilSomebodyWrites) {
   make("/steady");
   open();

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rate of reclaim as cpuset measures it (v1), if the root's memory_pressure_enabled is set:
+// Documentation/admin-guide/cgroup-v1/cpusets.rst.
+#include "collectors/collectors.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using enum model::Kind;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "cpuset_memory_pressure", .kind = gauge, .v1 = {"cpuset.memory_pressure"}, .since = "5.4",
+     .help = "Rate of reclaim by tasks of the group, a thousand times the times per second."},
+    {.name = "cpuset_memory_pressure_enabled", .kind = setting, .v1 = {"cpuset.memory_pressure_enabled"},
+     .since = "5.4", .help = "Whether the rate of reclaim is measured (root only)."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+}  // namespace
+
+model::CollectorInfo cpuset_pressure() {
+  return {"cpuset_pressure", "Rate of reclaim (v1 only), where it is measured.", false, kRows};
+}
+
+}  // namespace cgwarden::collectors
