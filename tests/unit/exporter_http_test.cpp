@@ -164,7 +164,6 @@ TEST(Listener, TellsWhatIsWrongWithAnAddress) {
     EXPECT_THAT(listener.error().what, HasSubstr(std::string("cannot listen on ") + address + ": not an address"));
   }
   EXPECT_FALSE(Listener::open("203.0.113.7:0"));
-  EXPECT_FALSE(Listener::open("no-such-host.invalid:0"));
   EXPECT_FALSE(Listener::open("unix:/" + std::string(200, 'x')));
   EXPECT_FALSE(Listener::open("unix:/no/such/folder/sock"));
 }
