@@ -122,7 +122,7 @@ bool accepts_gzip(std::string_view accept_encoding) {
 std::optional<Target> parse_target(std::string_view target) {
   if (const auto scheme = target.find("://"); scheme != std::string_view::npos && !target.starts_with('/')) {
     const auto path = target.find_first_of("/?", scheme + 3);
-    target = path == std::string_view::npos ? "/" : target.substr(path);
+    target = path == std::string_view::npos || target[path] == '?' ? "/" : target.substr(path);
   }
   if (!target.starts_with('/')) return std::nullopt;
   Target out;

@@ -202,6 +202,7 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
     Extent extent{};
     extent.at = block_text_.size();
     options_.labels(*group, block_text_);
+    if (block_text_.size() == extent.at) path_label(*group, block_text_);
     extent.size = block_text_.size() - extent.at;
     extents.push_back(extent);
   }

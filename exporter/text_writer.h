@@ -26,7 +26,7 @@
 
 namespace cgwarden::exporter {
 
-// Appends the labels of a group without braces, escaped: `cgroup="/a",pod="x"`. Never nothing.
+// Appends the labels of a group without braces, escaped: `cgroup="/a",pod="x"`. Nothing: path_label().
 using LabelSource = std::function<void(const model::Group& group, std::string& out)>;
 
 // The default: `cgroup="<path>"`. Bytes that are no UTF-8 become U+FFFD each and follow in hexadecimal after a '#', so

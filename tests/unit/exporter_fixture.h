@@ -117,27 +117,28 @@ inline model::SnapshotPtr large_snapshot(std::size_t bytes) {
   return Maker(paths).dense(kPids, std::vector<Value>(paths.size(), Value::of(1))).share();
 }
 
-inline base::Fd connect_tcp(const std::string& address) {
+// On `socket` if there is one already: IPv4 then.
+inline base::Fd connect_tcp(const std::string& address, base::Fd socket = {}) {
   const auto colon = address.rfind(':');
   auto host = address.substr(0, colon);
   const auto port = base::to_int<std::uint16_t>(address.substr(colon + 1)).value();
   if (host == "[::]") host = "127.0.0.1";
-  if (host.front() == '[') {
-    sockaddr_in6 to{};
-    to.sin6_family = AF_INET6;
-    to.sin6_port = htons(port);
-    ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &to.sin6_addr);
-    base::Fd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return {};
-    return fd;
+  const bool v6 = host.front() == '[';
+  sockaddr_in6 to6{};
+  to6.sin6_family = AF_INET6;
+  to6.sin6_port = htons(port);
+  sockaddr_in to4{};
+  to4.sin_family = AF_INET;
+  to4.sin_port = htons(port);
+  if (v6) {
+    ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &to6.sin6_addr);
+  } else {
+    ::inet_pton(AF_INET, host.c_str(), &to4.sin_addr);
   }
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(port);
-  ::inet_pton(AF_INET, host.c_str(), &to.sin_addr);
-  base::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return {};
-  return fd;
+  if (!socket) socket = base::Fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto* to = v6 ? reinterpret_cast<const sockaddr*>(&to6) : reinterpret_cast<const sockaddr*>(&to4);
+  if (::connect(socket.get(), to, v6 ? sizeof to6 : sizeof to4) != 0) return {};
+  return socket;
 }
 
 inline base::Fd connect_unix(const std::string& path) {
@@ -159,7 +160,8 @@ struct Response {
 class Client {
  public:
   explicit Client(const std::string& address)
-      : fd_(address.starts_with("unix:") ? connect_unix(address.substr(5)) : connect_tcp(address)) {
+      : Client(address.starts_with("unix:") ? connect_unix(address.substr(5)) : connect_tcp(address)) {}
+  explicit Client(base::Fd connected) : fd_(std::move(connected)) {
     const timeval limit{30, 0};
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   }

@@ -86,10 +86,15 @@ TEST(Target, IsSplitAndDecoded) {
   const std::vector<std::pair<std::string, std::string>> query = {
       {"collect[]", "cpu"}, {"collect[]", "a b c"}, {"x", ""}, {"bad", "%zz%4"}};
   EXPECT_EQ(target->query, query);
-  EXPECT_EQ(parse_target("http://host:1/metrics?x=1")->path, "/metrics");
-  EXPECT_EQ(parse_target("http://host")->path, "/");
-  EXPECT_EQ(parse_target("http://host?x")->path, "/");
-  EXPECT_EQ(parse_target("/a?u=http://x/")->path, "/a");
+  const std::vector<std::pair<std::string, std::string>> paths = {{"http://host:1/metrics?x=1", "/metrics"},
+                                                                  {"http://host", "/"},
+                                                                  {"http://host?x=/y", "/"},
+                                                                  {"/a?u=http://x/", "/a"}};
+  for (const auto& [text, path] : paths) {
+    const auto parsed = parse_target(text);
+    ASSERT_TRUE(parsed) << text;
+    EXPECT_EQ(parsed->path, path);
+  }
   EXPECT_FALSE(parse_target("*"));
   EXPECT_FALSE(parse_target(""));
   EXPECT_FALSE(parse_target("host:80"));
@@ -159,7 +164,6 @@ TEST(Listener, TellsWhatIsWrongWithAnAddress) {
     EXPECT_THAT(listener.error().what, HasSubstr(std::string("cannot listen on ") + address + ": not an address"));
   }
   EXPECT_FALSE(Listener::open("203.0.113.7:0"));
-  EXPECT_FALSE(Listener::open("no-such-host.invalid:0"));
   EXPECT_FALSE(Listener::open("unix:/" + std::string(200, 'x')));
   EXPECT_FALSE(Listener::open("unix:/no/such/folder/sock"));
 }
