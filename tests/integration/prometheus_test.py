@@ -38,7 +38,7 @@ from layers_test import expressions  # noqa: E402  (one reader of dashboards is 
 
 MIB = 1 << 20
 CPU_SECONDS, MEMORY, WRITTEN, SLEEPERS = 3.0, 64 * MIB, 16 * MIB, 5
-MEMORY_LIMIT, PIDS_LIMIT, PERIOD_US, QUOTA_US = 512 * MIB, 64, 100_000, 80_000
+MEMORY_LIMIT, PIDS_LIMIT, PERIOD_US, QUOTA_US = 512 * MIB, 64, 100_000, 50_000
 PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # slow machines: multiplies every wait
 
 
@@ -216,6 +216,11 @@ class Group:
     def cpu_seconds(self):
         path = self.file("cpuacct", "cpuacct.usage", "cpu.stat")
         return int(read(path)) / 1e9 if self.where["cpuacct"][0] == 1 else keyed(path, "usage_usec") / 1e6
+
+    def cpu_seconds_in(self, mode):
+        if self.where["cpuacct"][0] == 1:
+            return int(read(self.file("cpuacct", {"user": "cpuacct.usage_user", "system": "cpuacct.usage_sys"}[mode], ""))) / 1e9
+        return keyed(self.file("cpuacct", "", "cpu.stat"), f"{mode}_usec") / 1e6
 
     def memory(self):
         return int(read(self.file("memory", "memory.usage_in_bytes", "memory.current")))
@@ -418,7 +423,7 @@ def run(agent, folder, group, cleanup):
     started = time.monotonic()
     memory_before = value("cgroup_memory_current_bytes")
 
-    # CPU, under a quota of 0.8 of a CPU
+    # CPU, under a quota of half a CPU
     used = float(worker.tell(f"burn {CPU_SECONDS}")[0])
     took = time.monotonic() - started
     eventually("the burned CPU time arrives", lambda: value("cgroup_cpu_usage_seconds_total") == group.cpu_seconds())
@@ -426,14 +431,19 @@ def run(agent, folder, group, cleanup):
     counted = prometheus.one(f"cgroup_cpu_usage_seconds_total{of_group} @ {after:.3f} "
                              f"- cgroup_cpu_usage_seconds_total{of_group} @ {before:.3f}")
     report.near("CPU seconds burned, PromQL against the worker's rusage", counted, used, 0.05)
-    report.near("CPU seconds in all, PromQL against the kernel's file", value("cgroup_cpu_usage_seconds_total"),
-                group.cpu_seconds(), 0.0)
-    report.near("CPU seconds in user and kernel mode together",
-                value("cgroup_cpu_user_seconds_total") + value("cgroup_cpu_system_seconds_total"), group.cpu_seconds(), 0.05)
+    report.same("CPU seconds in all, PromQL against the kernel's file", value("cgroup_cpu_usage_seconds_total"),
+                group.cpu_seconds())
+    for mode in ("user", "system"):
+        report.same(f"CPU seconds in {mode} mode, PromQL against the kernel's file", value(f"cgroup_cpu_{mode}_seconds_total"),
+                    group.cpu_seconds_in(mode))
     window = max(3, int(took) - 1) if PATIENCE <= 1 else int(took)
     rate = prometheus.one(f"max_over_time(rate(cgroup_cpu_usage_seconds_total{of_group}[{window}s])[{int(took) + 10}s:1s])")
-    report.near("CPUs while burning, by rate()", rate, used / took, 0.25)    # rate() extrapolates to its window's ends
-    report.check(value("cgroup_cpu_throttled_periods_total") > 0, "the quota throttled the worker")
+    # rate() extrapolates to the ends of its window, and a busy machine gives the worker less at times
+    report.check(0.75 * used / took <= rate <= 1.25 * QUOTA_US / PERIOD_US,
+                 f"CPUs while burning, by rate(): {rate:.3f}; it had {used / took:.3f}, and {QUOTA_US / PERIOD_US} were allowed")
+    for metric, key in (("periods", "nr_periods"), ("throttled_periods", "nr_throttled")):
+        report.same(f"quota: {metric}, PromQL against the kernel's file", value(f"cgroup_cpu_{metric}_total"),
+                    float(keyed(group.file("cpu", "cpu.stat", "cpu.stat"), key)))
     report.same("quota", value("cgroup_cpu_quota_seconds"), QUOTA_US / 1e6)
     report.same("period", value("cgroup_cpu_period_seconds"), PERIOD_US / 1e6)
 

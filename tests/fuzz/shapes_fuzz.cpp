@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any bytes as an interface file of every shape, with the keys of all rows that have the shape. Nothing may be read
+// past the text, no label may come from anywhere else, and only a field that may be so is negative or unlimited.
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "collectors/collection.h"
+#include "src/cgroup/shapes.h"
+#include "src/model/catalogue.h"
+
+namespace {
+
+using namespace cgwarden;
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+class Checker : public cgroup::RowSink {
+ public:
+  Checker(const model::Catalogue& catalogue, std::string_view file) : catalogue_(catalogue), file_(file) {}
+
+  void value(model::FieldId id, model::Value value) override { check(id, value); }
+  void labelled(model::FieldId id, std::string_view label, model::Value value) override {
+    check(id, value);
+    must(label.size() <= file_.size() + 20);  // a position may be the label: it is no part of the text
+  }
+  void text(model::FieldId id, std::string_view text) override {
+    must(id < catalogue_.size());
+    must(text.size() <= file_.size());
+  }
+  void unknown_key(std::string_view key) override { must(key.size() <= file_.size()); }
+
+ private:
+  void check(model::FieldId id, model::Value value) {
+    must(id < catalogue_.size());
+    if (value.is_unlimited()) must(catalogue_.field(id).kind == model::Kind::setting);
+    if (value.is_number() && value.fixed() < 0) must(catalogue_.field(id).kind == model::Kind::setting);
+  }
+
+  const model::Catalogue& catalogue_;
+  std::string_view file_;
+};
+
+constexpr int kShapes = static_cast<int>(model::Shape::cpu_table) + 1;
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const auto catalogue = collectors::make_catalogue();
+  const std::vector<char> exact(data, data + size);  // of its own, so that a read past its end is seen
+  const std::string_view text(exact.data(), exact.size());
+  for (int shape = 0; shape < kShapes; ++shape) {
+    cgroup::KeyTable keys;
+    for (std::size_t i = 0; i < catalogue->size(); ++i) {
+      const auto id = static_cast<model::FieldId>(i);
+      const auto& field = catalogue->field(id);
+      for (const auto* source : {&field.v1, &field.v2}) {
+        if (source->exists() && static_cast<int>(source->shape) == shape) {
+          keys.add(source->key, id, cgroup::conversion_of(field, *source));
+        }
+      }
+    }
+    Checker sink(*catalogue, text);
+    for (int round = 0; round < 2; ++round) {  // the table has learned in between
+      keys.rewind();
+      cgroup::parse(static_cast<model::Shape>(shape), text, keys, sink);
+    }
+    must(keys.keys().size() <= catalogue->size() * 2 + cgroup::KeyTable::kMostUnknown + 2);
+  }
+  return 0;
+}
