@@ -33,7 +33,7 @@ std::shared_ptr<const model::Catalogue> make_catalogue() { return std::make_shar
 
 base::Result<std::unique_ptr<Collection>> Collection::open(std::shared_ptr<const model::Catalogue> catalogue,
                                                            const CollectionOptions& options,
-                                                           std::function<void(std::string)> notice) {
+                                                           const std::function<void(std::string)>& notice) {
   auto host = cgroup::find_hierarchies(options.paths);
   if (!host) return tl::unexpected(host.error());
   return std::unique_ptr<Collection>(new Collection(std::move(catalogue), std::move(*host), options, notice));

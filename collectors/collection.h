@@ -34,7 +34,7 @@ class Collection {
   // Error: no hierarchy to read. `notice` gets single lines for the log, on this thread.
   static base::Result<std::unique_ptr<Collection>> open(std::shared_ptr<const model::Catalogue> catalogue,
                                                         const CollectionOptions& options,
-                                                        std::function<void(std::string)> notice);
+                                                        const std::function<void(std::string)>& notice);
 
   [[nodiscard]] model::SnapshotPtr collect();
   // Readable when groups were born or died; -1 when they are found by walking.

@@ -17,7 +17,7 @@ constexpr const char* kFooter =
 
 // The path of a directory, without the slash at its end.
 std::string check_directory(std::string& path) {
-  if (const auto problem = CLI::ExistingDirectory(path); !problem.empty()) return problem;
+  if (auto problem = CLI::ExistingDirectory(path); !problem.empty()) return problem;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return {};
 }

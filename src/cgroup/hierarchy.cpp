@@ -72,7 +72,7 @@ bool Hierarchy::has(std::string_view controller) const {
 
 std::string Hierarchy::title() const {
   if (version == 2) return "v2";
-  const auto list = joined(controllers, ',');
+  auto list = joined(controllers, ',');
   if (name.empty()) return list;
   return list.empty() ? "name=" + name : list + ",name=" + name;
 }
