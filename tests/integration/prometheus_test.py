@@ -219,7 +219,7 @@ class Group:
 
     def cpu_seconds_in(self, mode):
         if self.where["cpuacct"][0] == 1:
-            return int(read(self.file("cpuacct", {"user": "cpuacct.usage_user", "system": "cpuacct.usage_sys"}[mode], ""))) / 1e9
+            return keyed(self.file("cpuacct", "cpuacct.stat", ""), mode) / os.sysconf("SC_CLK_TCK")
         return keyed(self.file("cpuacct", "", "cpu.stat"), f"{mode}_usec") / 1e6
 
     def memory(self):

@@ -200,15 +200,14 @@ TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
       remove(name);
     }
   });
-  model::SnapshotPtr snapshot;
-  for (int i = 0; i < 200; ++i) snapshot = collection->collect();
+  auto snapshot = collection->collect();
+  for (int i = 0; i < 200 || snapshot->tree.births < 20; ++i) snapshot = collection->collect();
   stop = true;
   churn.join();
   snapshot = collection->collect();
   for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
     EXPECT_EQ(snapshot->collectors[c].errors, 0U) << catalogue->collectors()[c].name;
   }
-  EXPECT_GE(snapshot->tree.births, 20U);
 }
 
 TEST_F(OnARealHost, KeptDescriptorsStayWithinTheirBudgetAndAreClosedWithTheGroup) {

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a collection costs in things that do not drift with the machine: allocations, reads, descriptors.
+#include <cstdlib>
+#include <new>
+
+#include "collectors/collection.h"
+#include "tests/kernel/test_cgroup.h"
+
+namespace {
+thread_local bool counting = false;
+thread_local std::size_t allocations = 0;
+}  // namespace
+
+// Replaced for the whole program: counts while the flag of the thread is up.
+void* operator new(std::size_t size) {
+  if (counting) ++allocations;
+  if (void* at = std::malloc(size)) return at;
+  throw std::bad_alloc();
+}
+void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+
+namespace cgwarden {
+namespace {
+
+class CostOfACollection : public testing_kernel::CgroupTest {
+ protected:
+  void SetUp() override {
+    CgroupTest::SetUp();
+    if (IsSkipped()) return;
+    for (int i = 0; i < 50; ++i) make("/g" + std::to_string(i));
+    auto opened = collectors::Collection::open(collectors::make_catalogue(), {}, [](const std::string&) {});
+    ASSERT_TRUE(opened);
+    collection = std::move(*opened);
+  }
+  std::unique_ptr<collectors::Collection> collection;
+};
+
+TEST_F(CostOfACollection, IsNoAllocationButTheHandleOfTheSnapshot) {
+  for (int warm = 0; warm < 3; ++warm) (void)collection->collect();
+  counting = true;
+  allocations = 0;
+  auto snapshot = collection->collect();
+  counting = false;
+  EXPECT_LE(allocations, 1U);
+  EXPECT_GE(snapshot->group_count(), 50U);
+}
+
+TEST_F(CostOfACollection, IsAtMostTwentyFiveFilesForAGroupAtRest) {
+  const auto reads = [this] {
+    const auto snapshot = collection->collect();
+    std::uint64_t sum = 0;
+    for (const auto& collector : snapshot->collectors) sum += collector.reads;
+    return std::pair{sum, snapshot->group_count()};
+  };
+  (void)reads();
+  const auto [before, groups] = reads();
+  const auto [after, same_groups] = reads();
+  EXPECT_LE((after - before) / same_groups, 25U);
+  EXPECT_EQ(groups, same_groups);
+}
+
+}  // namespace
+}  // namespace cgwarden
