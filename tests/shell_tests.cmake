@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests that are scripts. Included by tests/CMakeLists.txt.
-# Labels: lint (reads sources only), golden, integration (this machine), guest (a virtual machine), tidy (minutes).
+# Labels: lint (reads sources only), golden, integration (this machine),
+# threads (repeated under ThreadSanitizer), guest (a virtual machine), tidy (minutes).
 # Exit status 77: cannot run here; the reason is on the line that starts with "SKIP:".
 function(cgwarden_script_test name)
   cmake_parse_arguments(ARG "SERIAL" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
@@ -34,6 +35,8 @@ foreach(host hybrid hybrid-systemd v1 v2)
                        COMMAND ${PROJECT_SOURCE_DIR}/tests/golden/golden_test.py $<TARGET_FILE:cgwarden> ${host})
 endforeach()
 
+cgwarden_script_test(agent.stands_many_clients_and_reloads LABEL threads TIMEOUT 120
+                     COMMAND ${integration}/load_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 SERIAL
                      COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
