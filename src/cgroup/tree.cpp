@@ -70,6 +70,7 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
     roots_.push_back({std::move(fd), hierarchy.root, hierarchy.mount_point});
   }
   top_->dirs.resize(count);
+  dropped_.resize(count);
   if (options_.watch) {
     inotify_ = base::Fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
     if (!inotify_) {
@@ -146,7 +147,8 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
   if (::fstat(dir.get(), &st) != 0) return;
   const bool first = node.mask == 0;
   if (first && group_count_ >= options_.max_groups) {
-    ++stats_.dropped_groups;
+    ++dropped_[h];
+    stats_.dropped_groups = *std::ranges::max_element(dropped_);
     notice_once(told_groups_, "more than " + std::to_string(options_.max_groups) +
                                   " cgroups: the rest is not read; raise --sampler.max-cgroups");
     return;
@@ -300,6 +302,7 @@ void Tree::walk(Node& node, std::size_t h, bool born) {
 void Tree::walk_all(bool born) {
   ++walk_;
   ++stats_.walks;
+  std::ranges::fill(dropped_, 0);
   stats_.dropped_groups = 0;
   for (std::size_t h = 0; h < roots_.size(); ++h) {
     if (!roots_[h].fd) continue;
@@ -383,7 +386,8 @@ void Tree::take_events() {
 
 void Tree::refresh() {
   take_events();
-  if (must_walk_ || !stats_.watching) {
+  const bool room_again = stats_.dropped_groups > 0 && group_count_ < options_.max_groups;
+  if (must_walk_ || room_again || !stats_.watching) {
     must_walk_ = false;
     walk_all(true);
   }

@@ -130,6 +130,7 @@ class Tree {
   std::uint64_t generation_ = 0;
   std::uint64_t walk_ = 0;
   std::size_t group_count_ = 0;
+  std::vector<std::size_t> dropped_;  // directories beyond the bound, by hierarchy
   std::size_t v2_ = kMostHierarchies;  // which hierarchy is v2's
   std::size_t open_dirs_ = 0;
   bool changed_ = true;
