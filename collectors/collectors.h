@@ -70,5 +70,6 @@ model::CollectorInfo freezer();
 model::CollectorInfo net();
 model::CollectorInfo devices();
 model::CollectorInfo local();
+Collector effective();
 
 }  // namespace cgwarden::collectors
