@@ -50,7 +50,8 @@ Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup
       tree_(host_.all, options.tree, notice),
       paths_(options.paths),
       reader_(catalogue_, host_, paths_, {enabled_or_default(*catalogue_, options.enabled), options.max_open_files},
-              notice) {
+              notice),
+      processes_(host_, paths_, {}, notice) {
   make_odd_readers(options, notice);
 }
 
@@ -59,7 +60,7 @@ void Collection::make_odd_readers(const CollectionOptions& options, const std::f
   for (const auto& collector : all()) {
     const auto id = catalogue_->find_collector(collector.info.name);
     if (!id || collector.make_reader == nullptr || *id >= enabled.size() || !enabled[*id]) continue;
-    odd_.push_back({*id, collector.make_reader({*catalogue_, host_, paths_, notice}), {}});
+    odd_.push_back({*id, collector.make_reader({*catalogue_, host_, paths_, processes_, notice}), {}});
     odd_.back().stats.enabled = true;
   }
 }
@@ -76,6 +77,7 @@ model::SnapshotPtr Collection::collect() {
   snapshot->roster = tree_.roster();
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
+  processes_.begin_round();
   auto mark = base::monotonic_now();
   const auto lap = [&mark](model::CollectorStats& stats) {
     const auto now = base::monotonic_now();
@@ -103,6 +105,7 @@ model::SnapshotPtr Collection::collect() {
     lap(odd.stats);
     snapshot->collectors[odd.id] = odd.stats;
   }
+  processes_.end_round();
   snapshot->taken = base::monotonic_now();
   snapshot->taken_wall = base::wall_now();
 

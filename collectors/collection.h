@@ -67,6 +67,7 @@ class Collection {
   cgroup::Tree tree_;
   cgroup::HostPaths paths_;
   cgroup::Reader reader_;
+  cgroup::ProcessTable processes_;
   std::vector<Odd> odd_;
   std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
 };

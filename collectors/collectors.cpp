@@ -5,9 +5,10 @@ namespace cgwarden::collectors {
 
 std::span<const Collector> all() {
   static const Collector kAll[] = {
-      {cgroup_core()}, {cpu()},     {percpu()},   {memory()},  {memory_local()},    {memory_numa()}, {kmem()}, {io()},
-      {io_bfq()},      {pids()},    {pressure()}, {cpuset()},  {cpuset_pressure()}, {hugetlb()},     {rdma()}, {misc()},
-      {dmem()},        {freezer()}, {net()},      {devices()}, {local()},           effective(),
+      {cgroup_core()}, {cpu()},      {percpu()}, {memory()},   {memory_local()}, {memory_numa()},     {kmem()},
+      {io()},          {io_bfq()},   {pids()},   {pressure()}, {cpuset()},       {cpuset_pressure()}, {hugetlb()},
+      {rdma()},        {misc()},     {dmem()},   {freezer()},  {net()},          {devices()},         {local()},
+      effective(),     namespaces(),
   };
   return kAll;
 }

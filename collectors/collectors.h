@@ -10,6 +10,7 @@
 #include <string>
 
 #include "src/cgroup/hierarchy.h"
+#include "src/cgroup/processes.h"
 #include "src/cgroup/tree.h"
 #include "src/model/catalogue.h"
 #include "src/model/snapshot.h"
@@ -21,6 +22,7 @@ struct OddContext {
   const model::Catalogue& catalogue;
   const cgroup::HostHierarchies& host;
   const cgroup::HostPaths& paths;
+  cgroup::ProcessTable& processes;          // shared by all; the collection begins and ends its rounds
   std::function<void(std::string)> notice;  // single lines for the log
 };
 
@@ -71,5 +73,6 @@ model::CollectorInfo net();
 model::CollectorInfo devices();
 model::CollectorInfo local();
 Collector effective();
+Collector namespaces();
 
 }  // namespace cgwarden::collectors
