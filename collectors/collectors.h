@@ -74,5 +74,6 @@ model::CollectorInfo devices();
 model::CollectorInfo local();
 Collector effective();
 Collector namespaces();
+Collector network();
 
 }  // namespace cgwarden::collectors
