@@ -75,5 +75,8 @@ model::CollectorInfo local();
 Collector effective();
 Collector namespaces();
 Collector network();
+Collector processes();
+Collector process_states();
+Collector process_files();
 
 }  // namespace cgwarden::collectors
