@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "collectors/collectors.h"
 #include "src/base/clock.h"
 
 namespace cgwarden::collectors {
@@ -29,7 +28,11 @@ std::shared_ptr<const std::vector<model::HierarchyInfo>> describe(const cgroup::
 
 }  // namespace
 
-std::shared_ptr<const model::Catalogue> make_catalogue() { return std::make_shared<const model::Catalogue>(all()); }
+std::shared_ptr<const model::Catalogue> make_catalogue() {
+  std::vector<model::CollectorInfo> infos;
+  for (const auto& collector : all()) infos.push_back(collector.info);
+  return std::make_shared<const model::Catalogue>(infos);
+}
 
 base::Result<std::unique_ptr<Collection>> Collection::open(std::shared_ptr<const model::Catalogue> catalogue,
                                                            const CollectionOptions& options,
@@ -45,8 +48,22 @@ Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup
       host_(std::move(host)),
       infos_(describe(host_)),
       tree_(host_.all, options.tree, notice),
-      reader_(catalogue_, host_, options.paths,
-              {enabled_or_default(*catalogue_, options.enabled), options.max_open_files}, notice) {}
+      paths_(options.paths),
+      reader_(catalogue_, host_, paths_, {enabled_or_default(*catalogue_, options.enabled), options.max_open_files},
+              notice),
+      processes_(host_, paths_, {}, notice) {
+  make_odd_readers(options, notice);
+}
+
+void Collection::make_odd_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice) {
+  const auto enabled = enabled_or_default(*catalogue_, options.enabled);
+  for (const auto& collector : all()) {
+    const auto id = catalogue_->find_collector(collector.info.name);
+    if (!id || collector.make_reader == nullptr || *id >= enabled.size() || !enabled[*id]) continue;
+    odd_.push_back({*id, collector.make_reader({*catalogue_, host_, paths_, processes_, notice}), {}});
+    odd_.back().stats.enabled = true;
+  }
+}
 
 model::SnapshotPtr Collection::collect() {
   std::unique_ptr<model::Snapshot> snapshot(spare_->snapshot.exchange(nullptr, std::memory_order_acq_rel));
@@ -60,10 +77,35 @@ model::SnapshotPtr Collection::collect() {
   snapshot->roster = tree_.roster();
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
+  processes_.begin_round();
+  auto mark = base::monotonic_now();
+  const auto lap = [&mark](model::CollectorStats& stats) {
+    const auto now = base::monotonic_now();
+    stats.duration += now - std::exchange(mark, now);
+  };
+  for (auto& odd : odd_) {
+    odd.stats.duration = {};
+    odd.stats.errors_now = 0;
+    odd.reader->begin(*snapshot);
+    lap(odd.stats);
+  }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    reader_.read(tree_, *nodes[i], static_cast<model::GroupIndex>(i), *snapshot);
+    const auto group = static_cast<model::GroupIndex>(i);
+    if (!reader_.read(tree_, *nodes[i], group, *snapshot) || odd_.empty()) continue;
+    mark = base::monotonic_now();
+    for (auto& odd : odd_) {
+      odd.reader->read(tree_, *nodes[i], group, *snapshot, odd.stats);
+      lap(odd.stats);
+    }
   }
   reader_.end(*snapshot);
+  mark = base::monotonic_now();
+  for (auto& odd : odd_) {
+    odd.reader->end(*snapshot, odd.stats);
+    lap(odd.stats);
+    snapshot->collectors[odd.id] = odd.stats;
+  }
+  processes_.end_round();
   snapshot->taken = base::monotonic_now();
   snapshot->taken_wall = base::wall_now();
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "collectors/collectors.h"
 #include "src/base/result.h"
 #include "src/cgroup/hierarchy.h"
 #include "src/cgroup/reader.h"
@@ -46,6 +47,14 @@ class Collection {
   Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup::HostHierarchies host,
              const CollectionOptions& options, const std::function<void(std::string)>& notice);
 
+  // An odd collector that is on.
+  struct Odd {
+    model::CollectorId id = 0;
+    std::unique_ptr<OddReader> reader;
+    model::CollectorStats stats;
+  };
+  void make_odd_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice);
+
   // Where released snapshots wait: one place, taken and filled by exchange.
   struct Spare {
     std::atomic<model::Snapshot*> snapshot{nullptr};
@@ -56,7 +65,10 @@ class Collection {
   cgroup::HostHierarchies host_;
   std::shared_ptr<const std::vector<model::HierarchyInfo>> infos_;
   cgroup::Tree tree_;
+  cgroup::HostPaths paths_;
   cgroup::Reader reader_;
+  cgroup::ProcessTable processes_;
+  std::vector<Odd> odd_;
   std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
 };
 

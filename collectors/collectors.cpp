@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collectors/collectors.h"
 
-#include <array>
-
 namespace cgwarden::collectors {
 
-std::span<const model::CollectorInfo> all() {
-  static const std::array kAll{
-      cgroup_core(), cpu(),    percpu(), memory(),   memory_local(), memory_numa(),     kmem(),
-      io(),          io_bfq(), pids(),   pressure(), cpuset(),       cpuset_pressure(), hugetlb(),
-      rdma(),        misc(),   dmem(),   freezer(),  net(),          devices(),         local(),
+std::span<const Collector> all() {
+  static const Collector kAll[] = {
+      {cgroup_core()}, {cpu()},      {percpu()}, {memory()},   {memory_local()}, {memory_numa()},     {kmem()},
+      {io()},          {io_bfq()},   {pids()},   {pressure()}, {cpuset()},       {cpuset_pressure()}, {hugetlb()},
+      {rdma()},        {misc()},     {dmem()},   {freezer()},  {net()},          {devices()},         {local()},
+      effective(),     namespaces(), network(),  processes(),  process_states(), process_files(),
   };
   return kAll;
 }

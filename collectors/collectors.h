@@ -1,14 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of collectors. A new one is a file in this folder and a line in collectors.cpp.
+//
+// A collector is rows. One that is odd, because what it says is in no interface file of the group, brings an OddReader.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <span>
+#include <string>
 
+#include "src/cgroup/hierarchy.h"
+#include "src/cgroup/processes.h"
+#include "src/cgroup/tree.h"
 #include "src/model/catalogue.h"
+#include "src/model/snapshot.h"
 
 namespace cgwarden::collectors {
 
-std::span<const model::CollectorInfo> all();
+// What an odd collector is made with. All references outlive it.
+struct OddContext {
+  const model::Catalogue& catalogue;
+  const cgroup::HostHierarchies& host;
+  const cgroup::HostPaths& paths;
+  cgroup::ProcessTable& processes;          // shared by all; the collection begins and ends its rounds
+  std::function<void(std::string)> notice;  // single lines for the log
+};
+
+// Fills the columns of its collector's rows. The columns are empty at begin(); read() comes once for each group that
+// could be read, in order; at end() the columns of all collectors with interface files are there. Reads and errors are
+// counted by the reader, time by the collection.
+//
+// Thread: the sampler's. Errors: as cgroup::Reader: absent, unlimited, error and vanished are different things.
+class OddReader {
+ public:
+  OddReader() = default;
+  OddReader(const OddReader&) = delete;
+  OddReader& operator=(const OddReader&) = delete;
+  virtual ~OddReader() = default;
+  virtual void begin(model::Snapshot&) {}
+  virtual void read(const cgroup::Tree&, const cgroup::Node&, model::GroupIndex, model::Snapshot&,
+                    model::CollectorStats&) {}
+  virtual void end(model::Snapshot&, model::CollectorStats&) {}
+};
+
+struct Collector {
+  model::CollectorInfo info;
+  std::unique_ptr<OddReader> (*make_reader)(const OddContext&) = nullptr;
+};
+
+std::span<const Collector> all();
 
 // One or more per file of this folder.
 model::CollectorInfo cgroup_core();
@@ -32,5 +72,11 @@ model::CollectorInfo freezer();
 model::CollectorInfo net();
 model::CollectorInfo devices();
 model::CollectorInfo local();
+Collector effective();
+Collector namespaces();
+Collector network();
+Collector processes();
+Collector process_states();
+Collector process_files();
 
 }  // namespace cgwarden::collectors

@@ -280,19 +280,19 @@ bool TextWriter::written_before(const model::Column& column, std::string_view te
 template <int kDecimals>
 std::size_t TextWriter::write_cells(const Family& family, const model::Column& column, bool info, Buffer& out) {
   std::size_t series = 0;
-  auto group = model::kNoGroup;
+  const model::Cell* previous = nullptr;
   std::string_view least;
   std::string_view greatest;
   for (const auto& cell : column.cells) {
-    if (cell.group >= blocks_.size() || !cell.value.has_value()) continue;
-    const Block& block = blocks_[cell.group];
-    if (block.text.empty()) continue;
+    const bool of_no_group = cell.group == model::kNoGroup;
+    if (!cell.value.has_value() || (!of_no_group && cell.group >= blocks_.size())) continue;
+    const Block block = of_no_group ? Block{} : blocks_[cell.group];
+    if (block.text.empty() && !of_no_group) continue;
     auto text = column.text_of(cell);
     const auto seen = look(text);
     if (seen.values != family.labels.size()) continue;
 
-    if (cell.group != group) {
-      group = cell.group;
+    if (previous == nullptr || cell.group != previous->group) {
       run_.clear();
       least = greatest = text;
     } else if (seen.plain && before(greatest, text)) {
@@ -302,17 +302,20 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
     } else if (written_before(column, text, seen.plain)) {
       continue;
     }
+    previous = &cell;
     run_.push_back(&cell);
 
     // The labels of this series, from the end of the group's block to the space before the value.
     const std::size_t need = family.name.size() + family.created.size() +
                              2 * (longest_block_ + family.labels_size + 3 * text.size() + kNumberRoom);
+    const auto group_labels = of_no_group ? std::string_view() : block.text.substr(0, block.text.size() - 2);
     char* at = out.room(need);
     at = put(at, family.name);
-    at = put(at, block.text.substr(0, block.text.size() - 2));
+    at = put(at, group_labels);
     const char* labels = at;
     for (const auto& label : family.labels) {
-      at = put(at, label);
+      const bool leads = at == labels && of_no_group;  // no comma before it
+      at = put(at, std::string_view(label).substr(leads ? 1 : 0));
       const auto value = base::take_until(text, '\0');
       if (seen.plain) {
         at = put(at, value);
@@ -327,7 +330,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
     at = info ? put(at, "1\n") : put_value<kDecimals>(at, cell.value);
     if (!family.created.empty() && !block.created.empty()) {
       at = put(at, family.created);
-      at = put(at, block.text.substr(0, block.text.size() - 2));
+      at = put(at, group_labels);
       at = put(at, tail);
       at = put(at, block.created);
     }

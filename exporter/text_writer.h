@@ -8,6 +8,8 @@
 //   cgroup_pids_current{ cgroup="/a.slice"}  42
 //   ^ Family::name       ^ block of the group
 //
+// A cell of no group (model::kNoGroup) has its own labels only.
+//
 // Absent and failed values have no sample, a family without samples is left out whole, "max" is +Inf, and no series is
 // written twice. One thread at a time: the writer keeps what it prepared.
 #pragma once

@@ -386,7 +386,7 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   return got;
 }
 
-void Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot) {
+bool Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot) {
   if (node.plan < 0) prepare(node, plan_for(node));
   auto& plan = *plans_[static_cast<std::size_t>(node.plan)];
   Sink sink(*this, snapshot, group);
@@ -404,7 +404,7 @@ void Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::
         break;
       case Got::vanished:
         drop(group, snapshot);
-        return;
+        return false;
       case Got::error:
         ++stats.errors;
         ++stats.errors_now;
@@ -420,6 +420,7 @@ void Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::
     stats.duration += now - begun;
     begun = now;
   }
+  return true;
 }
 
 void Reader::drop(model::GroupIndex group, model::Snapshot& snapshot) const {

@@ -40,7 +40,8 @@ class Reader {
 
   // Empties the snapshot's columns; its roster is set already.
   void begin(model::Snapshot& snapshot);
-  void read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot);
+  // False: the group vanished meanwhile and has no values in this snapshot.
+  bool read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot);
   // Writes the collectors' statistics.
   void end(model::Snapshot& snapshot);
 

@@ -9,7 +9,8 @@ namespace cgwarden::model {
 namespace {
 
 // "memory.stat: total_rss", for a table cell.
-std::string where(const Source& source) {
+std::string where(const Field& field, const Source& source) {
+  if (!field.derived.empty()) return std::string(field.derived);
   if (!source.exists()) return "";
   std::string out = "`" + std::string(source.file) + "`";
   if (!source.key.empty()) out += " " + std::string(source.key);
@@ -59,9 +60,9 @@ std::string to_markdown(const Catalogue& catalogue) {
     out += collector.on_by_default ? "\n\n" : " Off by default: `--collector." + std::string(collector.name) + "`.\n\n";
     out += "| metric | type | labels | v1 | v2 | since | meaning | cAdvisor |\n|---|---|---|---|---|---|---|---|\n";
     for (const Field& f : collector.rows) {
-      out += "| `" + metric_name(f) + "` | " + std::string(name(f.kind)) + " | " + label_list(f) + " | " + where(f.v1) +
-             " | " + where(f.v2) + " | " + std::string(f.since) + " | " + std::string(f.help) + " | " +
-             (f.cadvisor.empty() ? "" : "`" + std::string(f.cadvisor) + "`") + " |\n";
+      out += "| `" + metric_name(f) + "` | " + std::string(name(f.kind)) + " | " + label_list(f) + " | " +
+             where(f, f.v1) + " | " + where(f, f.v2) + " | " + std::string(f.since) + " | " + std::string(f.help) +
+             " | " + (f.cadvisor.empty() ? "" : "`" + std::string(f.cadvisor) + "`") + " |\n";
     }
     out += '\n';
   }
@@ -86,6 +87,7 @@ std::string to_json(const Catalogue& catalogue) {
                    {"labels", f.labels},
                    {"v1", source(f.v1)},
                    {"v2", source(f.v2)},
+                   {"derived", f.derived},
                    {"since", f.since},
                    {"help", f.help},
                    {"cadvisor", f.cadvisor}});

@@ -17,12 +17,14 @@ enum class Kind : std::uint8_t {
   info,     // text; the metric is 1 and the text is its label
 };
 
-// Base units of Prometheus. The number is the count of decimals in Value's fixed point.
-enum class Unit : std::uint8_t { none, bytes, seconds, ratio };
+// Base units of Prometheus, and cores: CPU time per time, for which it has no other name. decimals() is the count of
+// decimals in Value's fixed point.
+enum class Unit : std::uint8_t { none, bytes, seconds, ratio, cores };
 
 constexpr int decimals(Unit unit) {
   switch (unit) {
     case Unit::seconds:
+    case Unit::cores:
       return 9;
     case Unit::ratio:
       return 4;
@@ -41,6 +43,8 @@ constexpr std::string_view name(Unit unit) {
       return "seconds";
     case Unit::ratio:
       return "ratio";
+    case Unit::cores:
+      return "cores";
     case Unit::none:
       break;
   }
@@ -115,6 +119,7 @@ struct Field {
   Unit unit = Unit::none;
   Source v1 = {};
   Source v2 = {};
+  std::string_view derived = {};   // instead of v1 and v2: how a function of the collector finds it, for the docs
   std::string_view labels = {};    // names of the labels that tell one group's series apart, comma-separated: "device"
   std::string_view since = {};     // kernel version of the v2 file's key ("5.4": there at the oldest kernel we know)
   std::string_view help = {};      // one sentence, no newline, no backslash
@@ -148,13 +153,14 @@ constexpr bool ends_in(std::string_view s, std::string_view end) {
 // A row can be made a metric: checked when the table is compiled.
 constexpr bool well_formed(const Field& f) {
   if (!detail::is_name(f.name) || f.help.empty() || f.help.back() != '.' || f.since.empty()) return false;
-  for (const auto reserved : {"_total", "_bytes", "_seconds", "_ratio", "_info", "_count", "_sum", "_bucket"}) {
+  for (const auto reserved :
+       {"_total", "_bytes", "_seconds", "_ratio", "_cores", "_info", "_count", "_sum", "_bucket"}) {
     if (detail::ends_in(f.name, reserved)) return false;
   }
   for (const char c : f.help) {
     if (c == '\n' || c == '\\' || c == '"') return false;
   }
-  if (!f.v1.exists() && !f.v2.exists()) return false;
+  if ((f.v1.exists() || f.v2.exists()) != f.derived.empty()) return false;
   if (f.kind == Kind::info && (f.unit != Unit::none || f.labels.empty())) return false;
   return true;
 }

@@ -6,6 +6,8 @@
 //   columns    one per field of the catalogue
 //     dense    [v0, v1, v2]                      one Value per group      fields without labels
 //     cells    {group, label text, value}...     in order of groups       fields with labels ("device") and texts
+//
+// A cell whose group is kNoGroup belongs to none: a namespace that many groups share. Such cells come last.
 #pragma once
 
 #include <chrono>

@@ -237,6 +237,21 @@ TEST(TextWriter, WritesNoSeriesTwice) {
   EXPECT_THAT(text_of(maker.snapshot), HasSubstr("{cgroup=\"/a\",device=\"8:0\"} 0\n"));  // the first of them
 }
 
+TEST(TextWriter, WritesSeriesOfNoGroupWithTheirOwnLabelsOnly) {
+  const auto snapshot = Maker({"/"})
+                            .cell(kIoRead, 0, "vda", Value::of(1))
+                            .cell(kIoRead, model::kNoGroup, "vda", Value::of(2))
+                            .cell(kIoRead, model::kNoGroup, "vdb", Value::of(3))
+                            .cell(kIoRead, model::kNoGroup, "vda", Value::of(4))
+                            .cell(kIoCost, model::kNoGroup, std::string_view("\"a\0b", 4), Value::of(5))
+                            .share();
+  EXPECT_THAT(samples_of(text_of(*snapshot)), ElementsAre("cgroup_io_cost{device=\"\\\"a\",operation=\"b\"} 5",
+                                                          "cgroup_io_read_bytes_total{cgroup=\"/\",device=\"vda\"} 1",
+                                                          "cgroup_io_read_bytes_total{device=\"vda\"} 2",
+                                                          "cgroup_io_read_bytes_total{device=\"vdb\"} 3"));
+  EXPECT_THAT(text_of(*snapshot, Format::openmetrics), Not(HasSubstr("created{device")));
+}
+
 TEST(TextWriter, LeavesOutCellsOfGroupsThatAreNotThere) {
   EXPECT_EQ(text_of(Maker({"/a"}).cell(kIoRead, 7, "8:0", Value::of(1)).snapshot), "");
 }

@@ -125,6 +125,26 @@ TEST_F(RecordedHost, UsesTheMemoryOfAReleasedSnapshotAgain) {
   EXPECT_EQ(collection->collect().get(), address);
 }
 
+TEST_F(RecordedHost, GivesTheTightestLimitOfAGroupAndItsAncestors) {
+  group_file("a/memory.max", "1000\n");
+  group_file("a/cpu.max", "max 100000\n");
+  group_file("a/cpuset.cpus.effective", "0-3\n");
+  file("sys/fs/cgroup/cgroup.controllers", "cpu cpuset io memory pids\n");
+  group_file("a/b/memory.max", "max\n");
+  group_file("a/b/cpu.max", "25000 100000\n");
+  group_file("a/b/c/cpu.max", "max 100000\n");
+  group_file("a/b/c/pids.max", "garbage\n");
+  const auto snapshot = collect();
+  EXPECT_EQ(value(*snapshot, "/a/b", "effective_memory_max"), model::Value::of(1000));
+  EXPECT_EQ(value(*snapshot, "/a/b/c", "effective_memory_max"), model::Value::of(1000));
+  EXPECT_TRUE(value(*snapshot, "/a", "effective_cpu_max").is_unlimited());
+  EXPECT_EQ(value(*snapshot, "/a/b/c", "effective_cpu_max"), model::Value::of(250'000'000));
+  EXPECT_EQ(value(*snapshot, "/a/b/c", "effective_cpuset_cpus"), model::Value::of(4));
+  EXPECT_TRUE(value(*snapshot, "/a/b/c", "effective_pids_max").is_error());
+  EXPECT_TRUE(value(*snapshot, "/a", "effective_pids_max").is_absent());
+  EXPECT_TRUE(value(*snapshot, "/", "effective_memory_max").is_absent());
+}
+
 TEST(Catalogue, OfTheProgramIsWellFormed) {
   const auto catalogue = collectors::make_catalogue();
   EXPECT_GT(catalogue->size(), 100U);

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Effective limits: what a group can really have is the tightest limit on the way up. cgroup-v2.rst, "Top-down
+// Constraint"; of v1, memory.txt, section 6 (hierarchy support), and scheduler/sched-bwc.rst, "Hierarchical
+// considerations".
+#include "collectors/effective.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "collectors/collectors.h"
+#include "src/base/text.h"
+
+namespace cgwarden::collectors {
+
+using model::FieldId;
+using model::GroupIndex;
+using model::Value;
+
+Value tighter(Value a, Value b) {
+  if (a.is_error() || b.is_error()) return Value::error();
+  if (a.is_absent()) return b;
+  if (b.is_absent() || b.is_unlimited()) return a;
+  return a.is_unlimited() || b.fixed() < a.fixed() ? b : a;
+}
+
+void tighten_by_ancestors(std::span<const GroupIndex> parents, Inherit inherit, std::vector<Value>& limits) {
+  for (std::size_t g = 0; g < std::min(parents.size(), limits.size()); ++g) {
+    const auto parent = parents[g];
+    if (parent >= g) continue;  // the topmost
+    if (limits[g].is_absent() && inherit == Inherit::nothing) continue;
+    limits[g] = tighter(limits[g], limits[parent]);
+  }
+}
+
+Value cores(Value quota, Value period) {
+  if (!quota.is_number()) return quota;
+  if (!period.is_number() || period.fixed() <= 0 || quota.fixed() < 0) return Value::error();
+  const auto whole = quota.fixed() / period.fixed();
+  const auto rest = quota.fixed() % period.fixed();
+  constexpr std::int64_t kOne = 1'000'000'000;
+  // A period is at most a second, so the remainder times 10^9 fits; anything else is no period of the kernel's.
+  if (period.fixed() > 9 * kOne || whole > 1'000'000'000) return Value::error();
+  return Value::of(whole * kOne + rest * kOne / period.fixed());
+}
+
+std::optional<std::int64_t> count_of_list(std::string_view list) {
+  std::int64_t count = 0;
+  list = base::trim_end(list);
+  if (list.empty() || list.back() == ',') return std::nullopt;
+  while (!list.empty()) {
+    auto piece = base::take_until(list, ',');
+    const bool range = piece.find('-') != std::string_view::npos;
+    const auto first = base::to_int<std::uint32_t>(base::take_until(piece, '-'));
+    const auto last = range ? base::to_int<std::uint32_t>(piece) : first;
+    if (!first || !last || *last < *first) return std::nullopt;
+    count += std::int64_t{*last} - *first + 1;
+  }
+  return count;
+}
+
+namespace {
+
+using enum model::Kind;
+using enum model::Unit;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "effective_cpu_max", .kind = setting, .unit = model::Unit::cores,
+     .derived = "least quota per period up the tree", .since = "5.4",
+     .help = "CPUs' worth of time allowed by the tightest quota of the group and its ancestors."},
+    {.name = "effective_cpuset_cpus", .kind = gauge, .derived = "CPUs in the effective list", .since = "5.4",
+     .help = "CPUs that the group may run on."},
+    {.name = "effective_memory_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
+     .since = "5.4", .help = "Tightest hard limit of memory of the group and its ancestors."},
+    {.name = "effective_memory_high", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
+     .since = "5.4", .help = "Tightest limit above which memory is reclaimed, of the group and its ancestors."},
+    {.name = "effective_memory_swap_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
+     .since = "5.4", .help = "Tightest hard limit of swap of the group and its ancestors (v2)."},
+    {.name = "effective_memory_memsw_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
+     .since = "5.4", .help = "Tightest hard limit of memory and swap together of the group and its ancestors (v1)."},
+    {.name = "effective_pids_max", .kind = setting, .derived = "least limit up the tree", .since = "5.4",
+     .help = "Tightest limit of processes and threads of the group and its ancestors."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+class Effective : public OddReader {
+ public:
+  explicit Effective(const OddContext& context) : catalogue_(context.catalogue), host_(context.host) {
+    cpu_max_ = id("effective_cpu_max");
+    cpu_quota_ = id("cpu_quota");
+    cpu_period_ = id("cpu_period");
+    cpuset_cpus_ = id("effective_cpuset_cpus");
+    cpuset_list_ = id("cpuset_cpus_effective");
+    memory_hierarchical_ = id("memory_hierarchical_limit");
+    memsw_hierarchical_ = id("memory_hierarchical_memsw_limit");
+    plain_ = {{{id("memory_high"), id("effective_memory_high"), "memory"},
+               {id("memory_swap_max"), id("effective_memory_swap_max"), "memory"},
+               {id("pids_max"), id("effective_pids_max"), "pids"}}};
+    memory_max_ = {id("memory_max"), id("effective_memory_max"), "memory"};
+    memsw_max_ = {id("memory_memsw_max"), id("effective_memory_memsw_max"), "memory"};
+  }
+
+  void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
+    for (const auto& limit : plain_) tighten(snapshot, limit);
+    tighten(snapshot, memory_max_);
+    prefer(snapshot, memory_hierarchical_, memory_max_.effective);
+    tighten(snapshot, memsw_max_);
+    prefer(snapshot, memsw_hierarchical_, memsw_max_.effective);
+
+    const auto& quota = snapshot.columns[cpu_quota_].dense;
+    auto& cpu = snapshot.columns[cpu_max_].dense;
+    cpu.assign(quota.size(), Value::absent());
+    for (std::size_t g = 0; g < quota.size(); ++g) {
+      const auto group = static_cast<GroupIndex>(g);
+      if (!quota[g].is_absent()) cpu[g] = collectors::cores(quota[g], snapshot.value(cpu_period_, group));
+    }
+    tighten_by_ancestors(snapshot.roster->parents, inherit("cpu"), cpu);
+    count_cpus(snapshot, stats);
+  }
+
+ private:
+  struct Limit {
+    FieldId own = 0;
+    FieldId effective = 0;
+    std::string_view controller = {};
+  };
+
+  [[nodiscard]] FieldId id(std::string_view field) const { return catalogue_.find(field).value(); }
+
+  [[nodiscard]] Inherit inherit(std::string_view controller) const {
+    const auto on_v1 = [&](const auto& h) { return h.version == 1 && h.has(controller); };
+    return std::ranges::any_of(host_.all, on_v1) ? Inherit::nothing : Inherit::from_parent;
+  }
+
+  void tighten(model::Snapshot& snapshot, const Limit& limit) const {
+    const auto& own = snapshot.columns[limit.own].dense;
+    auto& effective = snapshot.columns[limit.effective].dense;
+    effective.assign(own.begin(), own.end());
+    tighten_by_ancestors(snapshot.roster->parents, inherit(limit.controller), effective);
+  }
+
+  // The v1 kernel says it itself. It also knows ancestors that are outside of what is mounted here, and whether a group
+  // of an old kernel takes part in the hierarchy at all.
+  static void prefer(model::Snapshot& snapshot, FieldId kernels, FieldId effective) {
+    const auto& said = snapshot.columns[kernels].dense;
+    auto& ours = snapshot.columns[effective].dense;
+    for (std::size_t g = 0; g < std::min(said.size(), ours.size()); ++g) {
+      if (said[g].has_value()) ours[g] = said[g];
+    }
+  }
+
+  void count_cpus(model::Snapshot& snapshot, model::CollectorStats& stats) const {
+    const auto& lists = snapshot.columns[cpuset_list_];
+    if (lists.cells.empty()) return;
+    const auto& parents = snapshot.roster->parents;
+    auto& counts = snapshot.columns[cpuset_cpus_].dense;
+    counts.assign(snapshot.group_count(), Value::absent());
+    for (const auto& cell : lists.cells) {
+      if (cell.group >= counts.size()) continue;
+      const auto count = count_of_list(lists.text_of(cell));
+      counts[cell.group] = count ? Value::of(*count) : Value::error();
+      if (count) continue;
+      ++stats.errors;
+      ++stats.errors_now;
+    }
+    if (inherit("cpuset") == Inherit::nothing) return;
+    for (std::size_t g = 0; g < counts.size(); ++g) {
+      if (counts[g].is_absent() && parents[g] < g) counts[g] = counts[parents[g]];
+    }
+  }
+
+  const model::Catalogue& catalogue_;
+  const cgroup::HostHierarchies& host_;
+  FieldId cpu_max_ = 0, cpu_quota_ = 0, cpu_period_ = 0;
+  FieldId cpuset_cpus_ = 0, cpuset_list_ = 0;
+  FieldId memory_hierarchical_ = 0, memsw_hierarchical_ = 0;
+  Limit memory_max_, memsw_max_;
+  std::array<Limit, 3> plain_{};
+};
+
+}  // namespace
+
+Collector effective() {
+  return {{"effective",
+           "Tightest limit of a group and its ancestors, from what the collectors cpu, cpuset, memory and pids read.",
+           true, kRows},
+          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Effective>(context); }};
+}
+
+}  // namespace cgwarden::collectors

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// Network counters of each network namespace that a group's process is in: Documentation/filesystems/proc.rst,
+// "net/dev".
+//
+// Traffic belongs to a namespace, not to a group: it is read once, however many groups share the namespace, and has no
+// cgroup label. Each group says which namespaces it is in. A group in the host's has no traffic of its own, and none is
+// made up for it.
+#include "collectors/network.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "collectors/collectors.h"
+#include "collectors/series.h"
+#include "src/base/text.h"
+
+namespace cgwarden::collectors {
+
+std::optional<Interface> parse_interface(std::string_view line) {
+  Interface out;
+  const auto colon = line.rfind(':');
+  if (colon == std::string_view::npos || line.find('|') != std::string_view::npos) return std::nullopt;
+  auto name = line.substr(0, colon);
+  out.name = base::take_word(name);
+  if (out.name.empty() || !base::take_word(name).empty()) return std::nullopt;
+  line.remove_prefix(colon + 1);
+  for (auto& counter : out.counters) {
+    const auto number = base::to_int<std::uint64_t>(base::take_word(line));
+    if (!number) return std::nullopt;
+    counter = *number;
+  }
+  return out;
+}
+
+namespace {
+
+using model::FieldId;
+using model::GroupIndex;
+using model::Value;
+using enum model::Kind;
+using enum model::Unit;
+
+constexpr std::size_t kMostInterfaces = 256;  // of one namespace
+constexpr std::size_t kCandidates = 4;        // processes to try, as they may end meanwhile
+constexpr std::string_view kFrom = "`/proc/PID/net/dev`, once for each namespace";
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "network_receive", .kind = counter, .unit = bytes, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Bytes received by the interface of the network namespace.",
+     .cadvisor = "container_network_receive_bytes_total"},
+    {.name = "network_receive_packets", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets received.", .cadvisor = "container_network_receive_packets_total"},
+    {.name = "network_receive_errors", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets received that were broken.",
+     .cadvisor = "container_network_receive_errors_total"},
+    {.name = "network_receive_dropped", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets received and dropped.",
+     .cadvisor = "container_network_receive_packets_dropped_total"},
+    {.name = "network_receive_fifo", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets lost because a buffer of the device was full."},
+    {.name = "network_receive_frame", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets received with a wrong length, alignment or checksum."},
+    {.name = "network_receive_compressed", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Compressed packets received."},
+    {.name = "network_receive_multicast", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Multicast packets received."},
+    {.name = "network_transmit", .kind = counter, .unit = bytes, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Bytes sent by the interface of the network namespace.",
+     .cadvisor = "container_network_transmit_bytes_total"},
+    {.name = "network_transmit_packets", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets sent.", .cadvisor = "container_network_transmit_packets_total"},
+    {.name = "network_transmit_errors", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets that could not be sent.",
+     .cadvisor = "container_network_transmit_errors_total"},
+    {.name = "network_transmit_dropped", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets dropped instead of sent.",
+     .cadvisor = "container_network_transmit_packets_dropped_total"},
+    {.name = "network_transmit_fifo", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets not sent for faults of a buffer of the device."},
+    {.name = "network_transmit_collisions", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Collisions while sending."},
+    {.name = "network_transmit_carrier", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Packets not sent for want of a carrier."},
+    {.name = "network_transmit_compressed", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Compressed packets sent."},
+    {.name = "network_namespace", .kind = info, .derived = "`/proc/PID/ns/net` of the group's own processes",
+     .labels = "namespace,host", .since = "5.4",
+     .help = "Network namespaces of the group's own processes, and whether it is the host's, whose traffic is not the group's."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+class Network : public OddReader {
+ public:
+  explicit Network(const OddContext& context) : processes_(context.processes), notice_(context.notice) {
+    for (std::size_t i = 0; i < counters_.size(); ++i) counters_[i] = context.catalogue.find(kRows[i].name).value();
+    namespace_ = context.catalogue.find("network_namespace").value();
+  }
+
+  void begin(model::Snapshot&) override {
+    for (auto& [id, entry] : entries_) {
+      entry.met = false;
+      entry.candidates.clear();
+    }
+  }
+
+  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+            model::CollectorStats& stats) override {
+    for (const auto* process : processes_.look(tree, node, group, stats).known) {
+      const auto id = process->namespaces[cgroup::kNet];
+      if (id == 0) continue;
+      auto& entry = entries_[id];
+      if (entry.number.empty()) {
+        entry.number = std::to_string(id);
+        entry.host = host_text(processes_, cgroup::kNet, id);
+        entry.text = entry.number + '\0' + std::string(entry.host);
+      }
+      if (entry.candidates.size() < kCandidates) entry.candidates.push_back(process);
+      if (entry.met && entry.last_group == group) continue;
+      entry.met = true;
+      entry.last_group = group;
+      add_series(snapshot.columns[namespace_], group, entry.text, Value::of(1));
+    }
+  }
+
+  void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
+    std::erase_if(entries_, [](const auto& item) { return !item.second.met; });
+    row_count_ = 0;
+    for (const auto& [id, entry] : entries_) read_namespace(id, entry, stats);
+    const auto rows = std::span(rows_).first(row_count_);
+    std::ranges::sort(rows, shorter_first, &Row::text);
+    for (std::size_t i = 0; i < counters_.size(); ++i) {
+      auto& column = snapshot.columns[counters_[i]];
+      for (const auto& row : rows) {
+        const auto count = std::min<std::uint64_t>(row.counters[i], INT64_MAX);
+        add_series(column, model::kNoGroup, row.text, Value::of(static_cast<std::int64_t>(count)));
+      }
+    }
+  }
+
+ private:
+  struct Entry {
+    std::string number;
+    std::string_view host;
+    std::string text;  // "4026531840\0" "true"
+    bool met = false;
+    GroupIndex last_group = 0;
+    std::vector<const cgroup::Process*> candidates;
+  };
+  struct Row {
+    std::string text;  // "4026531840\0" "eth0"
+    std::array<std::uint64_t, 16> counters{};
+  };
+
+  void read_namespace(std::uint64_t id, const Entry& entry, model::CollectorStats& stats) {
+    for (const auto* process : entry.candidates) {
+      const auto fd = processes_.open(*process);
+      if (!fd || !is_in(fd.get(), id)) continue;
+      auto text = processes_.read_file(fd.get(), "net/dev", stats);
+      if (text.empty()) continue;
+      std::size_t interfaces = 0;
+      for (int heading = 0; heading < 2; ++heading) base::take_line(text);
+      while (!text.empty()) {
+        const auto found = parse_interface(base::take_line(text));
+        if (!found) {
+          ++stats.errors;
+          ++stats.errors_now;
+          continue;
+        }
+        // The host's end of a container's cable says the same as the container's own interface.
+        if (entry.host == "true" && found->name.starts_with("veth")) continue;
+        if (++interfaces > kMostInterfaces) {
+          tell_bound(entry);
+          break;
+        }
+        if (row_count_ == rows_.size()) rows_.emplace_back();
+        auto& row = rows_[row_count_++];
+        row.text = entry.number;
+        row.text += '\0';
+        row.text += found->name;
+        row.counters = found->counters;
+      }
+      return;
+    }
+  }
+
+  // A process may have changed its namespace since it was looked at.
+  static bool is_in(int process, std::uint64_t id) {
+    char link[64];
+    const auto n = ::readlinkat(process, "ns/net", link, sizeof link);
+    return n > 0 && cgroup::parse_namespace_link({link, static_cast<std::size_t>(n)}, "net") == id;
+  }
+
+  void tell_bound(const Entry& entry) {
+    if (std::exchange(told_bound_, true)) return;
+    notice_("network namespace " + entry.number + " has more than " + std::to_string(kMostInterfaces) +
+            " interfaces: the rest is left out");
+  }
+
+  cgroup::ProcessTable& processes_;
+  std::function<void(std::string)> notice_;
+  std::array<FieldId, 16> counters_{};
+  FieldId namespace_ = 0;
+  std::unordered_map<std::uint64_t, Entry> entries_;
+  std::vector<Row> rows_;
+  std::size_t row_count_ = 0;
+  bool told_bound_ = false;
+};
+
+}  // namespace
+
+Collector network() {
+  return {{"network",
+           "Counters of interfaces, read once for each network namespace that a process of a group is in; the host's "
+           "without its veth ends.",
+           true, kRows},
+          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Network>(context); }};
+}
+
+}  // namespace cgwarden::collectors

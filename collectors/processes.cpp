@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// The processes of a group, without those of its descendants ("own"): how many, in which state, with how many threads,
+// open files and sockets. From cgroup.procs, proc_pid_stat(5) and proc_pid_fd(5).
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include "collectors/collectors.h"
+#include "collectors/series.h"
+#include "src/base/text.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using model::FieldId;
+using model::GroupIndex;
+using model::Value;
+using enum model::Kind;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "own_processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` of a threaded group",
+     .since = "5.4", .help = "Processes in the group itself, without its descendants.",
+     .cadvisor = "container_processes"},
+};
+constexpr model::Field kStateRows[] = {
+    {.name = "own_process_states", .kind = gauge, .derived = "`/proc/PID/stat` of the group's own processes",
+     .labels = "state", .since = "5.4", .help = "Processes in the group itself by the state of their first thread."},
+    {.name = "own_threads", .kind = gauge, .derived = "`/proc/PID/stat` of the group's own processes", .since = "5.4",
+     .help = "Threads of the processes in the group itself."},
+};
+constexpr model::Field kFileRows[] = {
+    {.name = "own_open_files", .kind = gauge, .derived = "`/proc/PID/fd` of the group's own processes", .since = "5.4",
+     .help = "Descriptors open in the processes of the group itself; absent when one may not be looked at.",
+     .cadvisor = "container_file_descriptors"},
+    {.name = "own_sockets", .kind = gauge, .derived = "`/proc/PID/fd` of the group's own processes", .since = "5.4",
+     .help = "Descriptors of sockets open in the processes of the group itself; absent when one may not be looked at.",
+     .cadvisor = "container_sockets"},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows) && model::all_well_formed(kStateRows) && model::all_well_formed(kFileRows));
+
+class Processes : public OddReader {
+ public:
+  explicit Processes(const OddContext& context)
+      : processes_(context.processes), count_(context.catalogue.find("own_processes").value()) {}
+
+  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+            model::CollectorStats& stats) override {
+    const auto& found = processes_.list(tree, node, group, stats);
+    if (found.listed) set_value(snapshot, count_, group, Value::of(static_cast<std::int64_t>(found.count())));
+  }
+
+ private:
+  cgroup::ProcessTable& processes_;
+  FieldId count_;
+};
+
+struct State {
+  char letter;
+  std::string_view name;
+};
+constexpr std::array<State, 9> kStates = {{{'R', "running"},
+                                           {'S', "sleeping"},
+                                           {'D', "disk_sleep"},
+                                           {'T', "stopped"},
+                                           {'t', "traced"},
+                                           {'I', "idle"},
+                                           {'Z', "zombie"},
+                                           {'X', "dead"},
+                                           {'P', "parked"}}};
+
+class States : public OddReader {
+ public:
+  explicit States(const OddContext& context)
+      : processes_(context.processes),
+        states_(context.catalogue.find("own_process_states").value()),
+        threads_(context.catalogue.find("own_threads").value()) {}
+
+  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+            model::CollectorStats& stats) override {
+    const auto& found = processes_.list(tree, node, group, stats);
+    if (!found.listed || found.count() == 0) return;
+    std::array<std::int64_t, kStates.size()> counts{};
+    std::uint64_t threads = 0;
+    std::uint64_t unknown = found.out_of_view;
+    for (const auto pid : found.pids) {
+      const auto fd = processes_.open(pid);
+      if (!fd) continue;
+      const auto text = processes_.read_file(fd.get(), "stat", stats);
+      if (text.empty() && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) continue;  // gone
+      cgroup::ProcessStat stat;
+      const bool read = cgroup::parse_process_stat(text, stat);
+      const auto* const state = std::ranges::find(kStates, stat.state, &State::letter);
+      if (!read || state == kStates.end()) {
+        ++unknown;
+        continue;
+      }
+      ++counts[static_cast<std::size_t>(state - kStates.begin())];
+      threads += stat.threads;
+    }
+    for (std::size_t i = 0; i < kStates.size(); ++i) {
+      if (counts[i] != 0 || i < kAlwaysShown) {
+        add_series(snapshot.columns[states_], group, kStates[i].name, Value::of(counts[i]));
+      }
+    }
+    if (unknown != 0) {
+      add_series(snapshot.columns[states_], group, "unknown", Value::of(static_cast<std::int64_t>(unknown)));
+    } else {
+      set_value(snapshot, threads_, group, Value::of(static_cast<std::int64_t>(threads)));
+    }
+  }
+
+ private:
+  static constexpr std::size_t kAlwaysShown = 4;  // the rest is rare and shown where it occurs
+
+  cgroup::ProcessTable& processes_;
+  FieldId states_;
+  FieldId threads_;
+};
+
+class Files : public OddReader {
+ public:
+  explicit Files(const OddContext& context)
+      : processes_(context.processes),
+        files_(context.catalogue.find("own_open_files").value()),
+        sockets_(context.catalogue.find("own_sockets").value()) {}
+
+  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+            model::CollectorStats& stats) override {
+    const auto& found = processes_.list(tree, node, group, stats);
+    if (!found.listed || found.count() == 0) return;
+    Counts counts;
+    counts.complete = found.out_of_view == 0;
+    for (const auto pid : found.pids) {
+      const auto fd = processes_.open(pid);
+      if (fd) count(fd.get(), counts, stats);
+    }
+    if (!counts.complete) return;  // a part of it would pass for the whole
+    set_value(snapshot, files_, group, Value::of(counts.files));
+    set_value(snapshot, sockets_, group, Value::of(counts.sockets));
+  }
+
+ private:
+  static constexpr std::int64_t kMost = 1 << 20;  // descriptors of one group
+
+  struct Counts {
+    std::int64_t files = 0;
+    std::int64_t sockets = 0;
+    bool complete = true;
+  };
+
+  void count(int process, Counts& counts, model::CollectorStats& stats) {
+    const base::Fd dir(::openat(process, "fd", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir) {
+      counts.complete = counts.complete && errno != EACCES && errno != EPERM && errno != EMFILE && errno != ENFILE;
+      return;
+    }
+    ++stats.reads;
+    while (true) {
+      const auto n = ::syscall(SYS_getdents64, dir.get(), buffer_.data(), buffer_.size());
+      if (n < 0 && (errno == EACCES || errno == EPERM)) counts.complete = false;
+      if (n <= 0) return;
+      stats.bytes += static_cast<std::uint64_t>(n);
+      for (long at = 0; at < n;) {
+        const auto* entry = reinterpret_cast<const dirent64*>(buffer_.data() + at);
+        at += entry->d_reclen;
+        if (entry->d_name[0] == '.') continue;
+        if (++counts.files > kMost) {
+          counts.complete = false;
+          return;
+        }
+        char link[16];
+        const auto size = ::readlinkat(dir.get(), entry->d_name, link, sizeof link);
+        if (size > 0 && std::string_view(link, static_cast<std::size_t>(size)).starts_with("socket:["))
+          ++counts.sockets;
+      }
+    }
+  }
+
+  cgroup::ProcessTable& processes_;
+  FieldId files_;
+  FieldId sockets_;
+  alignas(8) std::array<char, 16384> buffer_{};
+};
+
+}  // namespace
+
+Collector processes() {
+  return {{"processes", "How many processes are in the group itself.", true, kRows},
+          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Processes>(context); }};
+}
+
+Collector process_states() {
+  return {{"process_states", "States and threads of the group's own processes: a file is read for each.", false,
+           kStateRows},
+          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<States>(context); }};
+}
+
+Collector process_files() {
+  return {{"process_files",
+           "Open files and sockets of the group's own processes: each descriptor is looked at. It takes "
+           "CAP_SYS_PTRACE.",
+           false, kFileRows},
+          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Files>(context); }};
+}
+
+}  // namespace cgwarden::collectors

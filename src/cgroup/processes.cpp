@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgroup/processes.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "src/base/result.h"
+#include "src/base/text.h"
+
+namespace cgwarden::cgroup {
+namespace {
+
+constexpr std::size_t kBuffer = 64UL << 10U;
+constexpr std::size_t kLargestFile = 4UL << 20U;
+constexpr int kRead = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
+constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
+
+// "4711" for openat(), without an allocation.
+class PidName {
+ public:
+  explicit PidName(pid_t pid) { *std::to_chars(text_, text_ + sizeof text_ - 1, pid).ptr = '\0'; }
+  [[nodiscard]] const char* c_str() const { return text_; }
+
+ private:
+  char text_[16]{};
+};
+
+std::uint64_t ticks_since_boot() {
+  static const auto per_second = static_cast<std::uint64_t>(std::max(1L, ::sysconf(_SC_CLK_TCK)));
+  timespec ts{};
+  ::clock_gettime(CLOCK_BOOTTIME, &ts);
+  return static_cast<std::uint64_t>(ts.tv_sec) * per_second +
+         static_cast<std::uint64_t>(ts.tv_nsec) / (1'000'000'000 / per_second);
+}
+
+bool means_gone(int code) { return code == ENOENT || code == ESRCH; }
+
+}  // namespace
+
+std::uint64_t parse_namespace_link(std::string_view link, std::string_view kind) {
+  if (!link.starts_with(kind)) return 0;
+  link.remove_prefix(kind.size());
+  if (!link.starts_with(":[") || !link.ends_with(']')) return 0;
+  return base::to_int<std::uint64_t>(link.substr(2, link.size() - 3)).value_or(0);
+}
+
+bool parse_process_stat(std::string_view text, ProcessStat& out) {
+  const auto end_of_command = text.rfind(')');
+  if (end_of_command == std::string_view::npos) return false;
+  text.remove_prefix(end_of_command + 1);
+  text = base::trim_end(text);
+  // Fields are numbered as in proc_pid_stat(5); the state is the third.
+  for (int field = 3; field <= 22; ++field) {
+    const auto word = base::take_word(text);
+    if (word.empty()) return false;
+    if (field == 3) {
+      out.state = word.front();
+      continue;
+    }
+    if (field != 9 && field != 20 && field != 22) continue;
+    const auto number = base::to_int<std::uint64_t>(word);
+    if (!number) return false;
+    (field == 9 ? out.flags : field == 20 ? out.threads : out.start) = *number;
+  }
+  return true;
+}
+
+ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, Options options,
+                           std::function<void(std::string)> notice)
+    : hierarchies_(host.all),
+      options_(options),
+      notice_(std::move(notice)),
+      proc_(::open(paths.procfs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+      buffer_(kBuffer) {
+  struct statfs fs {};
+  if (!proc_ || ::fstatfs(proc_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return;  // a recording
+  // cgroup.procs gives pids as this process's pid namespace has them: /proc must be of the same.
+  char self[16];
+  const auto n = ::readlinkat(proc_.get(), "self", self, sizeof self);
+  if (n <= 0 || base::to_int<pid_t>(std::string_view(self, static_cast<std::size_t>(n))) != ::getpid()) {
+    notice_("processes are unknown: " + base::printable(paths.procfs) +
+            " is of another pid namespace than the agent; run it in that of the host");
+    return;
+  }
+  usable_ = true;
+  const auto by = [&](auto&& wanted) {
+    for (std::size_t h = 0; h < std::min(hierarchies_.size(), Tree::kMostHierarchies); ++h) {
+      if (wanted(hierarchies_[h])) order_.push_back(h);
+    }
+  };
+  by([](const Hierarchy& h) { return h.version == 2; });
+  by([](const Hierarchy& h) { return h.version == 1 && !h.name.empty(); });
+  by([](const Hierarchy& h) { return h.version == 1 && h.name.empty(); });
+
+  const auto self_fd = open(::getpid());
+  for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
+    const auto link = "ns/" + std::string(kNamespaceKinds[kind]);
+    struct stat st {};
+    kinds_[kind] = ::fstatat(self_fd.get(), link.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+  }
+  find_host_namespaces();
+}
+
+void ProcessTable::find_host_namespaces() {
+  model::CollectorStats unused;
+  if (const auto first = open(pid_t{1}); first && read_namespaces(first.get(), host_)) return;
+  NamespaceIds ids{};
+  ProcessStat stat;
+  const auto thread = open(pid_t{2});
+  if (thread && parse_process_stat(read_file(thread.get(), "stat", unused), stat) &&
+      (stat.flags & kKernelThread) != 0 && read_namespaces(thread.get(), ids)) {
+    host_ = ids;
+    return;
+  }
+  notice_("which namespaces are the host's is unknown: /proc/1/ns cannot be read; it takes CAP_SYS_PTRACE");
+}
+
+base::Fd ProcessTable::open(pid_t pid) const {
+  return base::Fd(::openat(proc_.get(), PidName(pid).c_str(), kDirectory));
+}
+
+base::Fd ProcessTable::open(const Process& process) const {
+  auto fd = open(process.pid);
+  struct stat st {};
+  if (fd && (::fstat(fd.get(), &st) != 0 || st.st_ino != process.proc_id)) fd.reset();
+  return fd;
+}
+
+std::string_view ProcessTable::read_file(int process, const char* file, model::CollectorStats& stats) {
+  const base::Fd fd(::openat(process, file, kRead));
+  if (!fd) return {};
+  ++stats.reads;
+  std::size_t size = 0;
+  while (true) {
+    const auto n = ::read(fd.get(), buffer_.data() + size, buffer_.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    size += static_cast<std::size_t>(n);
+    if (size < buffer_.size()) continue;
+    if (size >= kLargestFile) break;
+    buffer_.resize(size * 2);
+  }
+  stats.bytes += size;
+  return {buffer_.data(), size};
+}
+
+void ProcessTable::begin_round() {
+  ++round_;
+  fresh_ = 0;
+  now_ = base::monotonic_now();
+  group_index_ = model::kNoGroup;
+}
+
+void ProcessTable::end_round() {
+  std::erase_if(known_, [this](const auto& entry) { return entry.second.round != round_; });
+}
+
+bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hierarchy, model::CollectorStats& stats) {
+  bool threads = false;
+  std::size_t size = 0;
+  while (true) {
+    const base::Fd fd(
+        tree.open_file(node, hierarchy, threads ? "cgroup.threads" : "cgroup.procs", O_RDONLY | O_NOFOLLOW));
+    if (!fd) return base::means_vanished(errno);
+    ++stats.reads;
+    size = 0;
+    ssize_t n = 0;
+    while ((n = ::pread(fd.get(), buffer_.data() + size, buffer_.size() - size, static_cast<off_t>(size))) != 0) {
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) break;
+      size += static_cast<std::size_t>(n);
+      if (size < buffer_.size()) continue;
+      if (size >= kLargestFile) break;
+      buffer_.resize(size * 2);
+    }
+    if (n < 0 && errno == EOPNOTSUPP && !threads) {  // a threaded group has threads, not processes
+      threads = true;
+      continue;
+    }
+    if (n < 0) return base::means_vanished(errno) || errno == EOPNOTSUPP;
+    break;
+  }
+  stats.bytes += size;
+  std::string_view text(buffer_.data(), size);
+  while (!text.empty()) {
+    const auto pid = base::to_int<pid_t>(base::take_line(text));
+    if (!pid || *pid < 0) continue;
+    if (*pid == 0) {
+      ++group_.out_of_view;
+    } else {
+      group_.pids.push_back(*pid);
+    }
+  }
+  if (threads) owners_of_threads(stats);
+  std::ranges::sort(group_.pids);
+  const auto twice = std::ranges::unique(group_.pids);
+  group_.pids.erase(twice.begin(), twice.end());
+  return true;
+}
+
+// Threads become the processes they are of.
+void ProcessTable::owners_of_threads(model::CollectorStats& stats) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < group_.pids.size(); ++i) {
+    if (i >= options_.max_per_group) {
+      ++group_.out_of_view;
+      continue;
+    }
+    const auto fd = open(group_.pids[i]);
+    if (!fd) continue;
+    auto status = read_file(fd.get(), "status", stats);
+    constexpr std::string_view key = "\nTgid:\t";
+    const auto at = status.find(key);
+    if (at == std::string_view::npos) continue;
+    status.remove_prefix(at + key.size());
+    if (const auto owner = base::to_int<pid_t>(base::take_line(status))) group_.pids[kept++] = *owner;
+  }
+  group_.pids.resize(kept);
+}
+
+const ProcessTable::Group& ProcessTable::list(const Tree& tree, const Node& node, model::GroupIndex group,
+                                              model::CollectorStats& stats) {
+  if (group == group_index_) return group_;
+  group_index_ = group;
+  looked_ = false;
+  group_.pids.clear();
+  group_.known.clear();
+  group_.out_of_view = group_.unknown = 0;
+  group_.listed = false;
+  if (!usable_) return group_;
+  listed_tick_ = ticks_since_boot();
+  for (const auto h : order_) {
+    if ((node.mask >> h & 1U) == 0) continue;
+    if (!read_list(tree, node, h, stats)) {
+      ++stats.errors;
+      ++stats.errors_now;
+      continue;
+    }
+    group_.listed = true;
+    listed_in_ = h;
+    if (group_.count() != 0) break;
+  }
+  return group_;
+}
+
+const ProcessTable::Group& ProcessTable::look(const Tree& tree, const Node& node, model::GroupIndex group,
+                                              model::CollectorStats& stats) {
+  list(tree, node, group, stats);
+  if (looked_) return group_;
+  looked_ = true;
+  group_.unknown = group_.out_of_view;
+  for (std::size_t i = 0; i < group_.pids.size(); ++i) {
+    if (i >= options_.max_per_group) {
+      group_.unknown += group_.pids.size() - i;
+      break;
+    }
+    const Process* process = nullptr;
+    switch (look_at(group_.pids[i], node, stats, process)) {
+      case Seen::known:
+        group_.known.push_back(process);
+        if (!process->complete) ++group_.unknown;
+        break;
+      case Seen::gone:
+        break;
+      case Seen::unknown:
+        ++group_.unknown;
+        break;
+    }
+  }
+  return group_;
+}
+
+ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::CollectorStats& stats,
+                                         const Process*& out) {
+  const auto known = known_.find(pid);
+  if (known != known_.end()) {
+    auto& process = known->second;
+    struct stat st {};
+    if (::fstatat(proc_.get(), PidName(pid).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return Seen::gone;
+    // The inode of a process's folder is given anew for each process; the kernel may also forget and remake it.
+    const bool same = st.st_ino == process.proc_id;
+    const bool due = now_ - process.read_at >= options_.age_limit;
+    const auto age = static_cast<std::int64_t>(listed_tick_) - static_cast<std::int64_t>(process.start);
+    static const auto per_second = std::max(1L, ::sysconf(_SC_CLK_TCK));
+    const bool young = age < options_.young.count() * per_second;
+    // Once in a round is enough.
+    if (process.round == round_ || (same && !due && !young)) {
+      if (process.round != round_) process.first_group = group_index_;
+      process.round = round_;
+      out = &process;
+      return Seen::known;
+    }
+  }
+  if (fresh_ >= options_.max_fresh || (known == known_.end() && known_.size() >= options_.max_known)) {
+    if (!std::exchange(told_bound_, true)) {
+      notice_("more new processes than are looked at in one round: namespaces of some are unknown until later ones");
+    }
+    return Seen::unknown;
+  }
+  ++fresh_;
+  Process fresh;
+  const auto seen = read_process(pid, node, fresh, stats);
+  if (seen != Seen::known) return seen;
+  fresh.round = round_;
+  fresh.first_group = group_index_;
+  auto& place = known_[pid];
+  place = std::move(fresh);
+  out = &place;
+  return Seen::known;
+}
+
+ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Process& process,
+                                              model::CollectorStats& stats) {
+  const auto fd = open(pid);
+  if (!fd) return means_gone(errno) ? Seen::gone : Seen::unknown;
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return Seen::gone;
+  process.pid = pid;
+  process.proc_id = st.st_ino;
+  process.read_at = now_;
+  ProcessStat stat;
+  const auto text = read_file(fd.get(), "stat", stats);
+  if (text.empty()) return ::faccessat(fd.get(), "stat", F_OK, 0) == 0 ? Seen::unknown : Seen::gone;
+  if (!parse_process_stat(text, stat)) return Seen::unknown;
+  process.start = stat.start;
+  if (stat.start >= listed_tick_ && !is_member(fd.get(), node, stats)) return Seen::gone;
+  if (stat.state == 'Z' || stat.state == 'X') return Seen::gone;  // the dead have no namespaces any more
+  process.complete = read_namespaces(fd.get(), process.namespaces);
+  char root[1024];
+  const auto n = ::readlinkat(fd.get(), "root", root, sizeof root);
+  if (n > 0) process.root.assign(root, static_cast<std::size_t>(n));
+  // A process that ended meanwhile has lost some of its links.
+  if (!process.complete && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) return Seen::gone;
+  return Seen::known;
+}
+
+bool ProcessTable::read_namespaces(int process, NamespaceIds& ids) const {
+  static const auto links = [] {
+    std::array<std::string, kNamespaceKinds.size()> out;
+    for (std::size_t kind = 0; kind < out.size(); ++kind) out[kind] = "ns/" + std::string(kNamespaceKinds[kind]);
+    return out;
+  }();
+  bool complete = true;
+  for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
+    if (!kinds_[kind]) continue;
+    char link[64];
+    const auto n = ::readlinkat(process, links[kind].c_str(), link, sizeof link);
+    const std::string_view text(link, n > 0 ? static_cast<std::size_t>(n) : 0);
+    ids[kind] = parse_namespace_link(text, kNamespaceKinds[kind]);
+    complete = complete && ids[kind] != 0;
+  }
+  return complete;
+}
+
+bool ProcessTable::is_member(int process, const Node& node, model::CollectorStats& stats) {
+  const auto& hierarchy = hierarchies_[listed_in_];
+  auto text = read_file(process, "cgroup", stats);
+  while (!text.empty()) {
+    auto line = base::take_line(text);
+    const auto id = base::take_until(line, ':');
+    auto controllers = base::take_until(line, ':');
+    bool right = hierarchy.version == 2 && id == "0" && controllers.empty();
+    while (hierarchy.version == 1 && !controllers.empty() && !right) {
+      const auto word = base::take_until(controllers, ',');
+      right = word.starts_with("name=") ? word.substr(5) == hierarchy.name : hierarchy.has(word);
+    }
+    if (right) return line == node.group->path;
+  }
+  return false;
+}
+
+}  // namespace cgwarden::cgroup

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// Namespace membership on this machine's kernel: processes in new namespaces of every kind, shared ones, chroots, pids
+// that are used again, and processes that may not be looked at. Compared with readlink.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "src/cgroup/processes.h"
+#include "tests/kernel/collected.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+namespace cgwarden {
+namespace {
+
+using model::Value;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing_kernel::host;
+using testing_kernel::read;
+using testing_kernel::write;
+
+std::string link_of(pid_t pid, const std::string& kind) {
+  std::error_code error;
+  const auto link = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/ns/" + kind, error).string();
+  return error ? "" : link.substr(kind.size() + 2, link.size() - kind.size() - 3);
+}
+
+class NamespacesOnARealHost : public testing_kernel::CollectedTest {
+ protected:
+  // Numbers of the namespaces of one kind that a group is in.
+  [[nodiscard]] std::vector<std::string> numbers(const std::string& group, const std::string& kind) const {
+    std::vector<std::string> out;
+    for (const auto& one : series("namespace", group)) {
+      if (one.labels[0] == kind) out.push_back(one.labels[1]);
+    }
+    return out;
+  }
+
+  // Of a namespace: what a series without a group says.
+  [[nodiscard]] std::int64_t of_namespace(const std::string& field, const std::string& number) const {
+    for (const auto& one : series(field, model::kNoGroup)) {
+      if (one.labels[1] == number) return one.value;
+    }
+    return -1;
+  }
+
+  [[nodiscard]] std::string procs_file(const std::string& group) const {
+    return host().all.front().mount_point + path(group) + "/cgroup.procs";
+  }
+
+  // Runs `body` in a child that is not the tests' process any more; its result is the exit status.
+  static int in_child(const std::function<int()>& body) {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(body());
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+};
+
+struct Kind {
+  const char* name;
+  int flag;
+  bool of_children;  // unshare() changes what children get
+};
+
+class EachKind : public NamespacesOnARealHost, public testing::WithParamInterface<Kind> {};
+
+TEST_P(EachKind, OfANewNamespaceIsShownAsTheGroupsOwn) {
+  const auto [kind, flag, of_children] = GetParam();
+  if (link_of(::getpid(), kind).empty()) GTEST_SKIP() << "this kernel has no such namespaces";
+  make("/own");
+  make("/other");
+  spawn("/other", [] {});
+  const auto pid = spawn("/own", [flag = flag, of_children = of_children] {
+    if (::unshare(flag) != 0) ::_exit(1);
+    if (of_children && ::fork() == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      while (true) ::pause();
+    }
+  });
+  auto member = pid;
+  if (of_children) {
+    std::istringstream pids(read(procs_file("/own")));
+    while (pids >> member && member == pid) {
+    }
+  }
+  const auto expected = link_of(member, kind);
+  ASSERT_FALSE(expected.empty());
+  ASSERT_NE(expected, link_of(::getpid(), kind));
+  open({"namespaces"});
+  collect();
+  EXPECT_THAT(numbers("/own", kind), Contains(expected));
+  EXPECT_THAT(numbers("/other", kind), ElementsAre(link_of(::getpid(), kind)));
+  for (const auto& one : series("namespace", "/own")) {
+    if (one.labels[1] == expected) {
+      EXPECT_THAT(one.labels[2], testing::AnyOf("false", "unknown"));
+    }
+  }
+  EXPECT_EQ(of_namespace("namespace_groups", expected), 1);
+  EXPECT_EQ(of_namespace("namespace_processes", expected), 1);
+  EXPECT_EQ(value("namespace_unknown_processes", "/own"), Value::of(0));
+  EXPECT_EQ(errors("namespaces"), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Namespaces, EachKind,
+                         testing::Values(Kind{"mnt", CLONE_NEWNS, false}, Kind{"uts", CLONE_NEWUTS, false},
+                                         Kind{"ipc", CLONE_NEWIPC, false}, Kind{"net", CLONE_NEWNET, false},
+                                         Kind{"user", CLONE_NEWUSER, false}, Kind{"cgroup", CLONE_NEWCGROUP, false},
+                                         Kind{"pid", CLONE_NEWPID, true}, Kind{"time", CLONE_NEWTIME, true}),
+                         [](const auto& kind) { return std::string(kind.param.name); });
+
+TEST_F(NamespacesOnARealHost, TheHostsAreMarked) {
+  const auto hosts = link_of(1, "net").empty() ? link_of(2, "net") : link_of(1, "net");
+  if (hosts.empty()) GTEST_SKIP() << "neither /proc/1/ns nor /proc/2/ns may be read";
+  make("/host");
+  const auto pid = spawn("/host", [] {});
+  open({"namespaces"});
+  collect();
+  const auto marked = [&](const std::string& mark) {
+    std::size_t kinds = 0;
+    for (const auto& one : series("namespace", "/host")) kinds += one.labels[2] == mark ? 1 : 0;
+    return kinds;
+  };
+  EXPECT_EQ(series("namespace", "/host").size(), 8U);
+  EXPECT_THAT(numbers("/host", "net"), ElementsAre(link_of(pid, "net")));
+  EXPECT_EQ(marked("true") + marked("false"), 8U);
+  EXPECT_EQ(marked("true") == 8U, link_of(pid, "net") == hosts && link_of(pid, "mnt") == link_of(2, "mnt"));
+  EXPECT_EQ(value("chroot_processes", "/host"), Value::of(0));
+}
+
+TEST_F(NamespacesOnARealHost, ANamespaceThatTwoGroupsShareCountsBoth) {
+  make("/first");
+  make("/second");
+  const auto owner = spawn("/first", [] {
+    if (::unshare(CLONE_NEWNET) != 0) ::_exit(1);
+  });
+  spawn("/second", [owner] {
+    const int ns = ::open(("/proc/" + std::to_string(owner) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC);
+    if (::setns(ns, CLONE_NEWNET) != 0) ::_exit(1);
+  });
+  open({"namespaces"});
+  collect();
+  const auto number = link_of(owner, "net");
+  EXPECT_THAT(numbers("/first", "net"), ElementsAre(number));
+  EXPECT_THAT(numbers("/second", "net"), ElementsAre(number));
+  EXPECT_EQ(of_namespace("namespace_groups", number), 2);
+  EXPECT_EQ(of_namespace("namespace_processes", number), 2);
+  for (const auto& one : series("namespace_first_group", model::kNoGroup)) {
+    if (one.labels[1] == number) {
+      EXPECT_EQ(one.labels[3], path("/first"));
+    }
+  }
+}
+
+TEST_F(NamespacesOnARealHost, ANamespaceThatAKnownProcessEntersIsNoticed) {
+  make("/late");
+  int go[2];
+  ASSERT_EQ(::pipe(go), 0);
+  const auto pid = spawn("/late", [&] {
+    if (::fork() != 0) return;  // the parent says that it is ready; this one waits to be told
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    char c = 0;
+    if (::read(go[0], &c, 1) == 1) [[maybe_unused]]
+      const int done = ::unshare(CLONE_NEWUTS);
+    while (true) ::pause();
+  });
+  open({"namespaces"});
+  collect();
+  EXPECT_THAT(numbers("/late", "uts"), ElementsAre(link_of(pid, "uts")));
+  ASSERT_EQ(::write(go[1], "x", 1), 1);
+  for (int tries = 0; tries < 100 && numbers("/late", "uts").size() < 2; ++tries) {
+    ::usleep(10'000);
+    collect();
+  }
+  EXPECT_EQ(numbers("/late", "uts").size(), 2U);
+  ::close(go[0]);
+  ::close(go[1]);
+}
+
+TEST_F(NamespacesOnARealHost, AChrootIsShownWithItsPath) {
+  make("/chroot");
+  char pattern[] = "/tmp/cgwarden-test-root-XXXXXX";
+  const std::string root = ::mkdtemp(pattern);
+  spawn("/chroot", [&] {
+    if (::chroot(root.c_str()) != 0) ::_exit(1);
+  });
+  spawn("/chroot", [] {});
+  open({"namespaces"});
+  collect();
+  ::rmdir(root.c_str());
+  EXPECT_EQ(value("chroot_processes", "/chroot"), Value::of(1));
+  const auto roots = series("chroot", "/chroot");
+  ASSERT_EQ(roots.size(), 1U);
+  EXPECT_THAT(roots.front().labels, ElementsAre(root));
+}
+
+TEST_F(NamespacesOnARealHost, AGroupWithoutProcessesHasNone) {
+  make("/empty");
+  open({"namespaces"});
+  collect();
+  EXPECT_TRUE(series("namespace", "/empty").empty());
+  EXPECT_TRUE(value("namespace_unknown_processes", "/empty").is_absent());
+}
+
+TEST_F(NamespacesOnARealHost, ThreadsOfAThreadedGroupAreTheirProcess) {
+  const auto v2 = dir("v2");
+  if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
+  make("/domain");
+  make("/domain/threads");
+  const auto pid = spawn("/domain", [] {
+    if (::unshare(CLONE_NEWUTS) != 0) ::_exit(1);
+  });
+  ASSERT_TRUE(write(v2 + "/domain/threads/cgroup.type", "threaded"));
+  ASSERT_TRUE(write(v2 + "/domain/threads/cgroup.threads", std::to_string(pid)));
+  open({"namespaces"});
+  collect();
+  EXPECT_THAT(numbers("/domain/threads", "uts"), ElementsAre(link_of(pid, "uts")));
+  EXPECT_EQ(of_namespace("namespace_processes", link_of(pid, "uts")), 1);
+  EXPECT_EQ(errors("namespaces"), 0U);
+}
+
+// A process with a pid of our choice; -1 when the kernel does not let us.
+pid_t fork_as(pid_t wanted) {
+  clone_args args{};
+  args.exit_signal = SIGCHLD;
+  args.set_tid = reinterpret_cast<std::uint64_t>(&wanted);
+  args.set_tid_size = 1;
+  return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+}
+
+TEST_F(NamespacesOnARealHost, APidThatIsUsedAgainIsAnotherProcess) {
+  make("/reuse");
+  const auto pid = spawn("/reuse", [] {});
+  open({"namespaces"});
+  collect();
+  const auto before = link_of(pid, "uts");
+  EXPECT_THAT(numbers("/reuse", "uts"), ElementsAre(before));
+  end(pid);
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const auto again = fork_as(pid);
+  if (again == 0) {
+    for (const auto& h : host().all) write(h.mount_point + path("/reuse") + "/cgroup.procs", std::to_string(pid));
+    if (::unshare(CLONE_NEWUTS) != 0) ::_exit(1);
+    [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
+    while (true) ::pause();
+  }
+  if (again < 0) GTEST_SKIP() << "cannot choose a pid: " << std::strerror(errno);
+  ASSERT_EQ(again, pid);
+  char c = 0;
+  ASSERT_EQ(::read(ready[0], &c, 1), 1);
+  const auto after = link_of(pid, "uts");
+  collect();
+  EXPECT_NE(after, before);
+  EXPECT_THAT(numbers("/reuse", "uts"), ElementsAre(after));
+  end(pid);
+}
+
+TEST_F(NamespacesOnARealHost, APidUsedAgainAfterItsGroupWasListedIsNotOfThatGroup) {
+  make("/listed");
+  const auto pid = spawn("/listed", [] {});
+  cgroup::Tree tree(host().all, {}, [](const std::string&) {});
+  cgroup::ProcessTable table(host(), {}, {}, [](const std::string&) {});
+  model::CollectorStats stats;
+  const cgroup::Node* node = nullptr;
+  for (const auto* each : tree.nodes()) node = each->group->path == path("/listed") ? each : node;
+  ASSERT_NE(node, nullptr);
+  table.begin_round();
+  ASSERT_THAT(table.list(tree, *node, 0, stats).pids, ElementsAre(pid));
+  end(pid);
+  const auto again = fork_as(pid);
+  if (again == 0) {
+    while (true) ::pause();
+  }
+  if (again < 0) GTEST_SKIP() << "cannot choose a pid: " << std::strerror(errno);
+  const auto& found = table.look(tree, *node, 0, stats);
+  EXPECT_TRUE(found.known.empty());
+  EXPECT_EQ(found.unknown, 0U);
+  end(again);
+}
+
+TEST_F(NamespacesOnARealHost, WithoutPermissionTheyAreUnknownAndNotZero) {
+  make("/closed");
+  spawn("/closed", [] {});
+  spawn("/closed", [] {});
+  const auto status = in_child([this] {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 1;
+    open({"namespaces"});
+    collect();
+    if (value("namespace_unknown_processes", "/closed") != Value::of(2)) return 2;
+    if (!series("namespace", "/closed").empty()) return 3;
+    if (!value("chroot_processes", "/closed").is_absent()) return 4;
+    if (errors("namespaces") != 0) return 5;
+    return 0;
+  });
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(NamespacesOnARealHost, FromAnotherPidNamespaceProcessesAreNotGuessed) {
+  make("/outside");
+  spawn("/outside", [] {});
+  const auto status = in_child([this] {
+    if (::unshare(CLONE_NEWPID) != 0) return 1;
+    return in_child([this] {
+      open({"namespaces"});
+      collect();
+      if (!series("namespace", "/outside").empty()) return 2;
+      if (!value("namespace_unknown_processes", "/outside").is_absent()) return 3;
+      return notices.empty() ? 4 : 0;
+    });
+  });
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(NamespacesOnARealHost, BeyondTheBoundsProcessesAreUnknown) {
+  make("/many");
+  for (int i = 0; i < 5; ++i) spawn("/many", [] {});
+  cgroup::Tree tree(host().all, {}, [](const std::string&) {});
+  model::CollectorStats stats;
+  const cgroup::Node* node = nullptr;
+  for (const auto* each : tree.nodes()) node = each->group->path == path("/many") ? each : node;
+  ASSERT_NE(node, nullptr);
+  for (const auto& options : {cgroup::ProcessTable::Options{.max_per_group = 2}, {.max_known = 2}, {.max_fresh = 2}}) {
+    std::vector<std::string> notices_now;
+    cgroup::ProcessTable table(host(), {}, options, [&](const std::string& line) { notices_now.push_back(line); });
+    table.begin_round();
+    const auto& found = table.look(tree, *node, 0, stats);
+    EXPECT_EQ(found.count(), 5U);
+    EXPECT_EQ(found.known.size(), 2U);
+    EXPECT_EQ(found.unknown, 3U);
+  }
+}
+
+}  // namespace
+}  // namespace cgwarden

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Network counters of this machine's namespaces: provoked on a loopback interface and compared with what the kernel
+// says to a process in there.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "tests/kernel/collected.h"
+
+namespace cgwarden {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+
+constexpr int kPackets = 25;
+
+// In a network namespace of its own: 25 datagrams to itself.
+void talk_to_itself() {
+  if (::unshare(CLONE_NEWNET) != 0) ::_exit(1);
+  const int s = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq interface {};
+  std::strcpy(interface.ifr_name, "lo");
+  interface.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(s, SIOCSIFFLAGS, &interface) != 0) ::_exit(1);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(9);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::bind(s, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) ::_exit(1);
+  for (int i = 0; i < kPackets; ++i) {
+    if (::sendto(s, "0123456789", 10, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 10) ::_exit(1);
+  }
+}
+
+class NetworkOnARealHost : public testing_kernel::CollectedTest {
+ protected:
+  [[nodiscard]] std::string number(pid_t pid) const {
+    const auto link = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/ns/net").string();
+    return link.substr(5, link.size() - 6);
+  }
+
+  [[nodiscard]] std::vector<std::int64_t> values(const std::string& field, const std::string& ns,
+                                                 const std::string& interface) const {
+    std::vector<std::int64_t> out;
+    for (const auto& one : series(field, model::kNoGroup)) {
+      if (one.labels == std::vector<std::string>{ns, interface}) out.push_back(one.value);
+    }
+    return out;
+  }
+};
+
+TEST_F(NetworkOnARealHost, TrafficIsThatOfTheNamespaceAndReadOnceForAllGroupsInIt) {
+  make("/a");
+  make("/b");
+  const auto owner = spawn("/a", talk_to_itself);
+  spawn("/a", [] {});
+  spawn("/b", [owner] {
+    const int ns = ::open(("/proc/" + std::to_string(owner) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC);
+    if (::setns(ns, CLONE_NEWNET) != 0) ::_exit(1);
+  });
+  open({"network"});
+  collect();
+  const auto ns = number(owner);
+  // 10 bytes and the headers of UDP (8) and IP (20).
+  EXPECT_THAT(values("network_receive_packets", ns, "lo"), ElementsAre(kPackets));
+  EXPECT_THAT(values("network_transmit_packets", ns, "lo"), ElementsAre(kPackets));
+  EXPECT_THAT(values("network_receive", ns, "lo"), ElementsAre(kPackets * 38));
+  EXPECT_THAT(values("network_receive_errors", ns, "lo"), ElementsAre(0));
+  EXPECT_EQ(series("network_receive", "/a").size(), 0U);
+  ASSERT_THAT(series("network_namespace", "/b"), SizeIs(1));
+  EXPECT_EQ(series("network_namespace", "/b").front().labels.front(), ns);
+  ASSERT_THAT(series("network_namespace", "/a"), SizeIs(2));
+  EXPECT_EQ(errors("network"), 0U);
+}
+
+TEST_F(NetworkOnARealHost, AGroupOnTheHostsNetworkHasNoTrafficOfItsOwn) {
+  make("/host");
+  const auto pid = spawn("/host", [] {});
+  open({"network"});
+  collect();
+  EXPECT_TRUE(series("network_receive", "/host").empty());
+  const auto spaces = series("network_namespace", "/host");
+  ASSERT_THAT(spaces, SizeIs(1));
+  EXPECT_EQ(spaces.front().labels.front(), number(pid));
+  EXPECT_THAT(values("network_receive", number(pid), "lo"), SizeIs(1));
+}
+
+TEST_F(NetworkOnARealHost, ANamespaceGoesWithItsLastProcess) {
+  make("/gone");
+  const auto pid = spawn("/gone", talk_to_itself);
+  open({"network"});
+  collect();
+  const auto ns = number(pid);
+  EXPECT_THAT(values("network_receive", ns, "lo"), SizeIs(1));
+  end(pid);
+  collect();
+  EXPECT_TRUE(values("network_receive", ns, "lo").empty());
+  EXPECT_EQ(errors("network"), 0U);
+}
+
+}  // namespace
+}  // namespace cgwarden
