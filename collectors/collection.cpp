@@ -48,7 +48,7 @@ Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup
       reader_(catalogue_, host_, options.paths,
               {enabled_or_default(*catalogue_, options.enabled), options.max_open_files}, notice) {}
 
-model::SnapshotPtr Collection::collect() {
+std::shared_ptr<model::Snapshot> Collection::collect() {
   std::unique_ptr<model::Snapshot> snapshot(spare_->snapshot.exchange(nullptr, std::memory_order_acq_rel));
   if (!snapshot) snapshot = std::make_unique<model::Snapshot>();
 
@@ -58,6 +58,7 @@ model::SnapshotPtr Collection::collect() {
   snapshot->catalogue = catalogue_;
   snapshot->hierarchies = infos_;
   snapshot->roster = tree_.roster();
+  snapshot->containers.reset();
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -67,8 +68,8 @@ model::SnapshotPtr Collection::collect() {
   snapshot->taken = base::monotonic_now();
   snapshot->taken_wall = base::wall_now();
 
-  return {snapshot.release(), [spare = spare_](const model::Snapshot* released) {
-            delete spare->snapshot.exchange(const_cast<model::Snapshot*>(released), std::memory_order_acq_rel);
+  return {snapshot.release(), [spare = spare_](model::Snapshot* released) {
+            delete spare->snapshot.exchange(released, std::memory_order_acq_rel);
           }};
 }
 
