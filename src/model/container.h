@@ -142,13 +142,20 @@ struct EndedContainer {
   ContainerPtr container;
 };
 
+// Ids are unique within one hierarchy only; together with the path they are on the host.
+constexpr std::uint64_t group_key(std::uint64_t id, std::string_view path) {
+  std::uint64_t hash = 1469598103934665603U ^ id;  // FNV-1a
+  for (const char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  return hash;
+}
+
 struct Containers {
   std::uint64_t generation = 0;                              // another table has another number
-  std::unordered_map<std::uint64_t, ContainerPtr> by_group;  // by Group::id; groups nothing is known of are not here
+  std::unordered_map<std::uint64_t, ContainerPtr> by_group;  // by group_key(); groups nothing is known of are not here
   std::vector<EndedContainer> ended;                         // oldest first
 
-  [[nodiscard]] const Container* find(std::uint64_t group_id) const {
-    const auto at = by_group.find(group_id);
+  [[nodiscard]] const Container* find(std::uint64_t id, std::string_view path) const {
+    const auto at = by_group.find(group_key(id, path));
     return at == by_group.end() ? nullptr : at->second.get();
   }
 };
