@@ -14,7 +14,7 @@ using model::Container;
 constexpr RootRow kRootRows[] = {
     {"docker-root", &Roots::docker, "Docker's data root"},
     {"containerd-state", &Roots::containerd, "containerd's state directory"},
-    {"podman-root", &Roots::podman, "Podman's and CRI-O's storage; add those of users without root"},
+    {"podman-root", &Roots::podman, "Podman's and CRI-O's storage, rootless users' too"},
     {"podman-run", &Roots::podman_run, "Podman's and CRI-O's run root"},
     {"podman-tmp", &Roots::podman_tmp, "Podman's temporary directory, for exit codes"},
     {"runc-root", &Roots::runc, "runC's root"},
