@@ -65,7 +65,7 @@ void Collection::make_odd_readers(const CollectionOptions& options, const std::f
   }
 }
 
-model::SnapshotPtr Collection::collect() {
+std::shared_ptr<model::Snapshot> Collection::collect() {
   std::unique_ptr<model::Snapshot> snapshot(spare_->snapshot.exchange(nullptr, std::memory_order_acq_rel));
   if (!snapshot) snapshot = std::make_unique<model::Snapshot>();
 
@@ -75,6 +75,7 @@ model::SnapshotPtr Collection::collect() {
   snapshot->catalogue = catalogue_;
   snapshot->hierarchies = infos_;
   snapshot->roster = tree_.roster();
+  snapshot->containers.reset();
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
   processes_.begin_round();
@@ -109,8 +110,8 @@ model::SnapshotPtr Collection::collect() {
   snapshot->taken = base::monotonic_now();
   snapshot->taken_wall = base::wall_now();
 
-  return {snapshot.release(), [spare = spare_](const model::Snapshot* released) {
-            delete spare->snapshot.exchange(const_cast<model::Snapshot*>(released), std::memory_order_acq_rel);
+  return {snapshot.release(), [spare = spare_](model::Snapshot* released) {
+            delete spare->snapshot.exchange(released, std::memory_order_acq_rel);
           }};
 }
 

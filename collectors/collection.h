@@ -37,7 +37,8 @@ class Collection {
                                                         const CollectionOptions& options,
                                                         const std::function<void(std::string)>& notice);
 
-  [[nodiscard]] model::SnapshotPtr collect();
+  // Not yet handed out: the caller may complete it.
+  [[nodiscard]] std::shared_ptr<model::Snapshot> collect();
   // Readable when groups were born or died; -1 when they are found by walking.
   [[nodiscard]] int event_fd() const { return tree_.event_fd(); }
   void take_events() { tree_.take_events(); }

@@ -79,6 +79,7 @@ void Sampler::ask(std::chrono::nanoseconds max_age, std::function<void(model::Sn
     auto snapshot = inner->collection->collect();
     asio::post(loop_, [this, alive, snapshot = std::move(snapshot)]() mutable {
       if (!*alive) return;
+      if (complete_) complete_(*snapshot);
       latest_ = std::move(snapshot);
       asked_ = false;
       for (auto& waiter : std::exchange(waiting_, {})) waiter(latest_);

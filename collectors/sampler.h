@@ -29,6 +29,8 @@ class Sampler {
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
 
+  // Called on the loop for every new snapshot before anybody sees it: adds what others know of its groups.
+  void complete_with(std::function<void(model::Snapshot&)> complete) { complete_ = std::move(complete); }
   // `done` is called once, on the loop, with a snapshot begun at most max_age ago.
   void ask(std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done);
   // What the collection found at start, one line.
@@ -49,6 +51,7 @@ class Sampler {
   std::shared_ptr<Inner> inner_;                                // what the sampling thread owns
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for callbacks that arrive after the end
   std::string summary_;
+  std::function<void(model::Snapshot&)> complete_;
   model::SnapshotPtr latest_;
   std::vector<std::function<void(model::SnapshotPtr)>> waiting_;
   bool asked_ = false;

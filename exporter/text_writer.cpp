@@ -8,6 +8,7 @@
 #include <cstring>
 #include <unordered_set>
 
+#include "exporter/container_families.h"
 #include "src/base/text.h"
 
 namespace cgwarden::exporter {
@@ -376,12 +377,13 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     if (series == 0) out.truncate(start);
     all += series;
   }
+  if (only.empty()) all += write_containers(snapshot, format, out);
   return all;
 }
 
-std::string render_once(const model::Snapshot& snapshot, Format format) {
+std::string render_once(const model::Snapshot& snapshot, Format format, TextWriter::Options options) {
   Buffer out;
-  TextWriter().write(snapshot, format, {}, out);
+  TextWriter(std::move(options)).write(snapshot, format, {}, out);
   out.append(last_line(format));
   return std::string(out.view());
 }

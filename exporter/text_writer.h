@@ -49,7 +49,8 @@ class TextWriter {
   TextWriter() : TextWriter(Options{}) {}
   explicit TextWriter(Options options) : options_(std::move(options)) {}
 
-  // Appends the families to `out` in the order of their names, without the "# EOF" of OpenMetrics. Returns how many
+  // Appends the families to `out` in the order of their names, those of containers behind them unless there is a
+  // choice of collectors, without the "# EOF" of OpenMetrics. Returns how many
   // series were written, `_created` not counted.
   std::size_t write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out);
 
@@ -89,6 +90,6 @@ class TextWriter {
 };
 
 // The exposition of one snapshot, "# EOF" included: for `--once`.
-std::string render_once(const model::Snapshot& snapshot, Format format);
+std::string render_once(const model::Snapshot& snapshot, Format format, TextWriter::Options options = {});
 
 }  // namespace cgwarden::exporter

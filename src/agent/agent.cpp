@@ -11,7 +11,10 @@
 #include <iostream>
 
 #include "collectors/sampler.h"
+#include "exporter/container_families.h"
 #include "exporter/server.h"
+#include "src/agent/containers.h"
+#include "src/agent/discovery.h"
 #include "src/agent/log.h"
 #include "src/base/text.h"
 
@@ -63,12 +66,19 @@ class Service {
     web.max_connections = options_.max_connections;
     web.max_requests_in_flight = options_.max_requests;
     web.writer.created = options_.created_timestamps;
+    web.writer.labels = exporter::container_labels([this] { return discovery_ ? discovery_->table() : nullptr; });
+    const auto metrics = std::make_shared<exporter::SelfMetrics>();
     exporter::Server server(
         loop_, web, catalogue_,
         [this](std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
           sampler_->ask(max_age, std::move(done));
         },
-        std::make_shared<exporter::SelfMetrics>());
+        metrics);
+    if (options_.discovery) {
+      discovery_ =
+          std::make_unique<Discovery>(loop_, options_, metrics->registry(), [&server] { server.forget_labels(); });
+      sampler_->complete_with([this](model::Snapshot& snapshot) { discovery_->complete(snapshot); });
+    }
     if (const auto started = server.start(); !started) return failed(started.error());
     for (const auto& address : server.addresses()) log::info("listening on " + address);
 
@@ -151,7 +161,15 @@ class Service {
   asio::steady_timer watchdog_{loop_};
   asio::steady_timer sampling_{loop_};
   std::unique_ptr<collectors::Sampler> sampler_;
+  std::unique_ptr<Discovery> discovery_;
 };
+
+// One look at the containers, for what is printed once.
+void discover(const Options& options, model::Snapshot& snapshot) {
+  if (!options.discovery) return;
+  discovery::Resolver resolver(discovery_options(options), [](const std::string& line) { log::warn(line); });
+  snapshot.containers = resolver.resolve(snapshot.roster);
+}
 
 int print_once(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
   auto collection = collectors::Collection::open(catalogue, collection_options(options),
@@ -161,9 +179,28 @@ int print_once(const Options& options, const std::shared_ptr<const model::Catalo
     return kFailed;
   }
   const auto format = options.once_format == "openmetrics" ? exporter::Format::openmetrics : exporter::Format::text;
-  const auto text = exporter::render_once(*(*collection)->collect(), format);
+  const auto snapshot = (*collection)->collect();
+  discover(options, *snapshot);
+  exporter::TextWriter::Options writer;
+  writer.labels = exporter::container_labels([table = snapshot->containers] { return table; });
+  const auto text = exporter::render_once(*snapshot, format, std::move(writer));
   std::cout.write(text.data(), static_cast<std::streamsize>(text.size())).flush();
   return std::cout ? kOk : kFailed;
+}
+
+int list_containers(Options options, const std::shared_ptr<const model::Catalogue>& catalogue) {
+  options.discovery = true;
+  options.collectors.assign(options.collectors.size(), false);
+  auto collection = collectors::Collection::open(catalogue, collection_options(options),
+                                                 [](const std::string& line) { log::warn(line); });
+  if (!collection) {
+    log::error(collection.error().what);
+    return kFailed;
+  }
+  const auto snapshot = (*collection)->collect();
+  discover(options, *snapshot);
+  print_containers(*snapshot, options.containers_as_json, std::cout);
+  return std::cout.flush() ? kOk : kFailed;
 }
 
 int check(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
@@ -211,6 +248,8 @@ int run(const Options& options, const std::shared_ptr<const model::Catalogue>& c
       return kOk;
     case Options::Action::once:
       return print_once(options, catalogue);
+    case Options::Action::containers:
+      return list_containers(options, catalogue);
     case Options::Action::check:
       return check(options, catalogue);
     case Options::Action::serve:

@@ -106,6 +106,23 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
         ->group("");
   }
 
+  app.add_flag_callback(
+         "--no-discovery", [&o] { o.discovery = false; }, "Read no runtime's state: containers have no names then")
+      ->group("Discovery");
+  app.add_option("--discovery.labels", o.discovery_labels,
+                 "Labels and annotations of containers to show, comma-separated: names, or beginnings with * behind")
+      ->group("Discovery")
+      ->delimiter(',');
+  for (const auto& row : discovery::root_rows()) {
+    app.add_option("--discovery." + std::string(row.name), o.discovery_roots.*row.roots,
+                   std::string(row.help) + " (path of the host, repeatable)")
+        ->group("Discovery")
+        ->capture_default_str()
+        ->check([](const std::string& path) {
+          return path.starts_with('/') ? std::string() : "must be the path of a directory, beginning with /";
+        });
+  }
+
   app.add_option("--log.level", o.log_level, "debug, info, warn or error")
       ->group("Log")
       ->capture_default_str()
@@ -131,6 +148,11 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
       ->check(CLI::IsMember({"md", "json"}));
   app.add_flag("--version", version, "Print the version and exit")->group("Instead of serving");
 
+  auto* const containers =
+      app.add_subcommand("containers", "Print what is known of this host's containers, and where each fact came from");
+  containers->add_flag("--json", o.containers_as_json, "As JSON");
+  containers->fallthrough();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -145,6 +167,7 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
     return parsed;
   }
   o.collectors.assign(chosen.begin(), chosen.end());
+  if (containers->parsed()) o.action = Options::Action::containers;
   if (version) o.action = Options::Action::version;
   if (check) o.action = Options::Action::check;
   if (once) o.action = Options::Action::once;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/cgroup/hierarchy.h"
+#include "src/discovery/state.h"
 #include "src/model/catalogue.h"
 
 namespace cgwarden::agent {
@@ -18,7 +19,7 @@ inline constexpr int kFailed = 1;  // could not start, or --check found what kee
 inline constexpr int kUsage = 2;
 
 struct Options {
-  enum class Action { serve, once, check, print_markdown, print_json, version };
+  enum class Action { serve, once, check, containers, print_markdown, print_json, version };
   Action action = Action::serve;
 
   std::vector<std::string> listen_addresses = {":10753"};
@@ -32,6 +33,11 @@ struct Options {
   std::size_t max_cgroups = 65'536;
   std::size_t max_open_files = 4096;
   double interval_seconds = 0;  // background sampling; 0: only when asked
+
+  bool discovery = true;
+  discovery::Roots discovery_roots;
+  std::vector<std::string> discovery_labels;
+  bool containers_as_json = false;
 
   std::string log_level = "info";
   std::string log_format = "logfmt";

@@ -21,6 +21,7 @@
 
 #include "src/base/clock.h"
 #include "src/model/catalogue.h"
+#include "src/model/container.h"
 #include "src/model/value.h"
 
 namespace cgwarden::model {
@@ -95,6 +96,7 @@ struct Snapshot {
   std::shared_ptr<const Catalogue> catalogue;
   std::shared_ptr<const Roster> roster;
   std::shared_ptr<const std::vector<HierarchyInfo>> hierarchies;
+  std::shared_ptr<const Containers> containers;  // null: nobody looked
   base::Monotonic begun{};
   base::Monotonic taken{};  // when the last file was read
   base::Wall taken_wall{};

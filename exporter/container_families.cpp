@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporter/container_families.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace cgwarden::exporter {
+namespace {
+
+using model::Container;
+
+void append_label(std::string_view name, std::string_view value, std::string& out) {
+  out += ',';
+  out += name;
+  out += "=\"";
+  append_label_value(value, out);
+  out += '"';
+}
+
+void append_name(const Container& container, std::string& out) {
+  if (!model::is_workload(container.role)) return;
+  const bool named = container.role == model::Role::container || container.role == model::Role::machine;
+  if (named && container.name) append_label("container", *container.name, out);
+  if (container.runtime) append_label("runtime", *container.runtime, out);
+}
+
+// A label's name as Prometheus wants it. Different names may become the same.
+std::string cleaned(std::string_view name) {
+  std::string out = "label_";
+  for (const char c : name) {
+    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    out += good ? c : '_';
+  }
+  return out;
+}
+
+void append_facts(const Container& container, std::string& out) {
+  append_label("role", model::name(container.role), out);
+  for (const auto& fact : model::kTextFacts) {
+    // These are on every series, or change within a container's life and have families of their own.
+    if (fact.name == "runtime" || fact.name == "name" || fact.name == "state" || fact.name == "health") continue;
+    if (const auto& value = container.*fact.member) append_label(fact.name, *value, out);
+  }
+  std::vector<std::string> taken;
+  for (const auto& [name, value] : container.labels) {  // sorted: of two that become the same it is always the first
+    auto label = cleaned(name);
+    if (std::ranges::find(taken, label) != taken.end()) continue;
+    append_label(label, value, out);
+    taken.push_back(std::move(label));
+  }
+}
+
+// Seconds with as many decimals as there are.
+std::string seconds(base::Wall time) {
+  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+  if (ns < 0) return {};
+  auto out = std::to_string(ns / 1'000'000'000);
+  auto fraction = std::to_string(ns % 1'000'000'000);
+  fraction.insert(0, 9 - fraction.size(), '0');
+  while (!fraction.empty() && fraction.back() == '0') fraction.pop_back();
+  return fraction.empty() ? out : out + '.' + fraction;
+}
+
+std::string number(const Container::Number& value) { return value ? std::to_string(*value) : std::string(); }
+std::string time(const Container::Time& value) { return value ? seconds(*value) : std::string(); }
+
+// One family a row, by name. A value that is empty is no sample; `labels` appends what stands behind the group's.
+struct Row {
+  std::string_view name;  // without "_info"
+  std::string_view unit;
+  std::string_view help;
+  bool info;
+  std::string (*value)(const Container&);
+  void (*labels)(const Container&, std::string&);
+};
+
+constexpr Row kRows[] = {
+    {"cgroup_container_creation_time_seconds", "seconds", "When the container was made, in seconds since 1970.", false,
+     [](const Container& c) { return time(c.created); }, nullptr},
+    {"cgroup_container_exit_code", "", "Exit code of a container that has ended.", false,
+     [](const Container& c) { return number(c.exit_code); }, nullptr},
+    {"cgroup_container_finish_time_seconds", "seconds", "When the container ended, in seconds since 1970.", false,
+     [](const Container& c) { return time(c.finished); }, nullptr},
+    {"cgroup_container_health", "", "What the container's health check says, as a label. Always 1.", false,
+     [](const Container& c) { return std::string(c.health ? "1" : ""); },
+     [](const Container& c, std::string& out) { append_label("health", *c.health, out); }},
+    {"cgroup_container", "", "What is known of the container, pod or machine, as labels. Always 1.", true,
+     [](const Container&) { return std::string("1"); }, append_facts},
+    {"cgroup_container_restarts", "", "How often the runtime has started the container again.", false,
+     [](const Container& c) { return number(c.restart_count); }, nullptr},
+    {"cgroup_container_start_time_seconds", "seconds", "When the container was started last, in seconds since 1970.",
+     false, [](const Container& c) { return time(c.started); }, nullptr},
+    {"cgroup_container_state", "", "The container's state as a label. Always 1.", false,
+     [](const Container& c) { return std::string(c.state ? "1" : ""); },
+     [](const Container& c, std::string& out) { append_label("state", *c.state, out); }},
+};
+
+void append_header(const Row& row, const std::string& series, Format format, std::string& out) {
+  const bool om = format == Format::openmetrics;
+  const auto family = om ? std::string(row.name) : series;
+  out += "# HELP " + family + ' ';
+  append_help(row.help, format, out);
+  out += "\n# TYPE " + family + (om && row.info ? " info\n" : " gauge\n");
+  if (om && !row.unit.empty()) out += "# UNIT " + family + ' ' + std::string(row.unit) + '\n';
+}
+
+struct Shown {
+  const Container* container;
+  std::string labels;  // as on all series of the group
+};
+
+// Those of groups that are there, in order of paths, then those that ended. No two with the same labels.
+std::vector<Shown> shown(const model::Snapshot& snapshot) {
+  const auto& table = *snapshot.containers;
+  std::vector<Shown> out;
+  std::unordered_set<std::string> seen;
+  const auto add = [&](const model::Group& group, const Container& container) {
+    if (!model::is_workload(container.role)) return;
+    std::string labels;
+    path_label(group, labels);
+    append_name(container, labels);
+    if (seen.insert(labels).second) out.push_back({&container, std::move(labels)});
+  };
+  if (snapshot.roster) {
+    for (const auto& group : snapshot.roster->groups) {
+      if (const auto* container = table.find(group->id, group->path)) add(*group, *container);
+    }
+  }
+  for (const auto& ended : table.ended) {
+    model::Group group;
+    group.id = ended.group_id;
+    group.path = ended.path;
+    add(group, *ended.container);
+  }
+  return out;
+}
+
+}  // namespace
+
+LabelSource container_labels(std::function<std::shared_ptr<const model::Containers>()> table) {
+  return [table = std::move(table)](const model::Group& group, std::string& out) {
+    path_label(group, out);
+    const auto containers = table();
+    if (!containers) return;
+    if (const auto* container = containers->find(group.id, group.path)) append_name(*container, out);
+  };
+}
+
+std::size_t write_containers(const model::Snapshot& snapshot, Format format, Buffer& out) {
+  if (!snapshot.containers) return 0;
+  const auto all = shown(snapshot);
+  std::size_t series = 0;
+  std::string text;
+  for (const auto& row : kRows) {
+    text.clear();
+    const auto name = std::string(row.name) + (row.info ? "_info" : "");
+    append_header(row, name, format, text);
+    const auto header = text.size();
+    for (const auto& [container, labels] : all) {
+      const auto value = row.value(*container);
+      if (value.empty()) continue;
+      text += name + '{' + labels;
+      if (row.labels != nullptr) row.labels(*container, text);
+      text += "} " + value + '\n';
+      ++series;
+    }
+    if (text.size() > header) out.append(text);
+  }
+  return series;
+}
+
+}  // namespace cgwarden::exporter

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/discovery.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "src/agent/log.h"
+
+namespace cgwarden::agent {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+// State that changes all the time is looked at so often and no more.
+constexpr auto kShortestPause = 20ms;
+
+void raise_to(prometheus::Counter& counter, std::uint64_t value) {
+  counter.Increment(std::max(0.0, static_cast<double>(value) - counter.Value()));
+}
+
+}  // namespace
+
+discovery::Resolver::Options discovery_options(const Options& options) {
+  discovery::Resolver::Options out;
+  out.roots = options.discovery_roots;
+  out.labels = options.discovery_labels;
+  out.rootfs = options.paths.rootfs;
+  out.procfs = options.paths.procfs;
+  return out;
+}
+
+Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus::Registry& metrics,
+                     std::function<void()> changed)
+    : resolver_(discovery_options(options), [](const std::string& line) { log::warn(line); }),
+      changed_(std::move(changed)),
+      events_(loop),
+      timer_(loop),
+      containers_(prometheus::BuildGauge()
+                      .Name("cgwarden_discovery_containers")
+                      .Help("Containers and machines, by whether their name is known or they have ended.")
+                      .Register(metrics)),
+      watches_(prometheus::BuildGauge()
+                   .Name("cgwarden_discovery_watches")
+                   .Help("Directories of the runtimes' state that are watched.")
+                   .Register(metrics)
+                   .Add({})),
+      lookups_(prometheus::BuildCounter()
+                   .Name("cgwarden_discovery_lookups_total")
+                   .Help("Times a control group's container was looked up.")
+                   .Register(metrics)
+                   .Add({})),
+      reads_(prometheus::BuildCounter()
+                 .Name("cgwarden_discovery_reads_total")
+                 .Help("Files of the runtimes' state read.")
+                 .Register(metrics)
+                 .Add({})),
+      problems_(prometheus::BuildCounter()
+                    .Name("cgwarden_discovery_problems_total")
+                    .Help("Files of the runtimes' state that could not be used, by reason.")
+                    .Register(metrics)) {
+  if (resolver_.event_fd() >= 0) {
+    events_.assign(::dup(resolver_.event_fd()));
+    wait_for_events();
+  }
+  after();
+}
+
+void Discovery::complete(model::Snapshot& snapshot) {
+  snapshot.containers = resolver_.resolve(snapshot.roster);
+  after();
+}
+
+void Discovery::wait_for_events() {
+  events_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+    if (error) return;
+    refresh();
+    // What comes in the meantime waits in the kernel's queue.
+    auto pause = std::make_shared<asio::steady_timer>(events_.get_executor(), kShortestPause);
+    pause->async_wait([this, pause](const boost::system::error_code& stopped) {
+      if (!stopped) wait_for_events();
+    });
+  });
+}
+
+void Discovery::wait_for_time() {
+  const auto next = resolver_.next();
+  if (!next) {
+    timer_.cancel();
+    return;
+  }
+  timer_.expires_at(std::max(*next, base::monotonic_now() + kShortestPause));
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) refresh();
+  });
+}
+
+void Discovery::refresh() {
+  resolver_.refresh();
+  after();
+}
+
+void Discovery::after() {
+  wait_for_time();
+  const auto generation = resolver_.table()->generation;
+  if (generation_ == generation) return;
+  generation_ = generation;
+  const auto stats = resolver_.stats();
+  containers_.Add({{"state", "named"}}).Set(static_cast<double>(stats.named));
+  containers_.Add({{"state", "unnamed"}}).Set(static_cast<double>(stats.unnamed));
+  containers_.Add({{"state", "ended"}}).Set(static_cast<double>(stats.ended));
+  watches_.Set(static_cast<double>(stats.watches));
+  raise_to(lookups_, stats.lookups);
+  raise_to(reads_, stats.files.reads);
+  raise_to(problems_.Add({{"reason", "denied"}}), stats.files.denied);
+  raise_to(problems_.Add({{"reason", "refused"}}), stats.files.refused);
+  raise_to(problems_.Add({{"reason", "too_big"}}), stats.files.too_big);
+  raise_to(problems_.Add({{"reason", "broken"}}), stats.files.broken);
+  changed_();
+}
+
+}  // namespace cgwarden::agent

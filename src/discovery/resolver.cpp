@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/discovery/resolver.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/text.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using model::Container;
+using model::Role;
+using namespace std::chrono_literals;
+
+constexpr std::chrono::nanoseconds kFirstDelay = 100ms;
+constexpr std::chrono::nanoseconds kLongestDelay = 60s;
+constexpr std::chrono::nanoseconds kUnwatchedDelay = 30s;
+// What is named is looked at once more: it may have changed between being read and being watched.
+constexpr std::chrono::nanoseconds kConfirm = 1s;
+constexpr Watcher::Key kClaimsKey = 0;
+
+bool holds_others(Role role) { return role == Role::container || role == Role::machine; }
+
+std::string_view last_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+bool is_unit(std::string_view name) {
+  return name.ends_with(".scope") || name.ends_with(".service") || name.ends_with(".slice");
+}
+
+// Nothing that matters is missing.
+bool complete(const Container& c) { return c.name && c.pid && c.created; }
+
+bool same(const Container& a, const Container& b) {
+  const auto all_same = [&](const auto& facts) {
+    return std::ranges::all_of(facts, [&](const auto& fact) { return a.*fact.member == b.*fact.member; });
+  };
+  return a.role == b.role && a.labels == b.labels && all_same(model::kTextFacts) && all_same(model::kNumberFacts) &&
+         all_same(model::kTimeFacts);
+}
+
+Watcher::Key key_of(const model::Group& group) {
+  const auto key = model::group_key(group.id, group.path);
+  return key == kClaimsKey ? 1 : key;
+}
+
+}  // namespace
+
+Resolver::Resolver(Options options, std::function<void(std::string)> notice)
+    : options_(std::move(options)),
+      labels_(options_.labels),
+      files_(options_.rootfs, options_.procfs, std::move(notice)),
+      context_{files_, options_.roots},
+      watcher_(options_.most_watches),
+      table_(std::make_shared<model::Containers>()) {}
+
+model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
+  named = true;
+  const auto& place = entry.place;
+  const auto* claim = claims_.find(entry.group->path);
+  if (!place && claim == nullptr) return nullptr;
+  if (place && !model::is_workload(place->role)) claim = nullptr;
+
+  Findings out(labels_);
+  bool known = false;
+  if (claim != nullptr) {
+    // Its own root and no other: ids such as "web" are not unique.
+    const auto roots = roots_of(claim->title, claim->root);
+    StateContext own{files_, roots};
+    for (const auto& row : state_rows()) {
+      if (row.title != claim->title) continue;
+      known = row.read(own, claim->id, out) == Answer::found;
+      out.from("path of the cgroup in " + claim->root);
+      out.set(&Container::runtime, std::string(claim->title));
+    }
+  } else if (place->role == Role::container || place->role == Role::machine) {
+    const bool engine = is_engine_id(place->id);
+    for (const auto& row : state_rows()) {
+      if (!is_file_name(place->id)) break;
+      const bool own = row.runtime == place->runtime;
+      if (!own &&
+          !(engine && row.engine_ids &&
+            (known || place->runtime.empty() || row.title == "runc" || row.title == "crun" || row.title == "runsc"))) {
+        continue;
+      }
+      if (known && complete(out.facts())) break;
+      if (row.read(context_, place->id, out) != Answer::found) continue;
+      if (own || (!known && place->runtime.empty())) out.set(&Container::runtime, std::string(row.title));
+      known = true;
+    }
+    if (!known && !place->certain) {
+      named = false;
+      return nullptr;
+    }
+  }
+
+  const auto path = std::string_view(entry.group->path);
+  if (place) {
+    out.from("path");
+    out.set(&Container::runtime, std::string(place->runtime));
+    if (claim == nullptr) {
+      out.set(place->runtime == "systemd" ? &Container::unit : &Container::id, place->id);
+      if (place->named) out.set(&Container::name, place->id);
+    }
+    out.set(&Container::pod_uid, place->pod_uid);
+    out.set(&Container::qos, std::string(place->qos));
+    if (out.facts().role == Role::container) out.set_role(place->role);
+  }
+  if (is_unit(last_of(path))) {
+    out.from("path");
+    out.set(&Container::unit, base::to_utf8(last_of(path)));
+  }
+  // A pause container has no name of its own, and of the others the path says what there is to say.
+  if (out.facts().role == Role::container || out.facts().role == Role::machine) {
+    named = known && out.facts().name.has_value();
+  }
+  return std::make_shared<const Container>(out.take());
+}
+
+void Resolver::plan(Entry& entry, bool again, base::Monotonic now) {
+  if (!entry.named) {
+    entry.delay = again ? std::min(entry.delay * 2, kLongestDelay) : kFirstDelay;
+    entry.due = now + entry.delay;
+  } else if (!entry.watched) {
+    entry.due = now + kUnwatchedDelay;
+  } else {
+    entry.due = again ? base::Monotonic::max() : now + kConfirm;
+  }
+}
+
+bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
+  ++lookups_;
+  const bool again = entry.delay != 0ns || entry.due != base::Monotonic::max();
+  files_.take_looks();
+  auto found = find_out(entry, entry.named);
+  const auto looks = files_.take_looks();
+  const bool other = (found == nullptr) != (entry.container == nullptr) ||
+                     (found && entry.container && !same(*found, *entry.container));
+  if (other) entry.container = std::move(found);
+  if (looks.empty()) {  // the path says all
+    entry.due = base::Monotonic::max();
+    waiting_.erase(key);
+    watcher_.forget(key);
+    return other;
+  }
+  entry.watched = watcher_.watch(key, looks, files_);
+  plan(entry, again, now);
+  if (entry.due == base::Monotonic::max()) {
+    waiting_.erase(key);
+  } else {
+    waiting_.insert(key);
+  }
+  return other;
+}
+
+// Its runtime may say how it ended, or have forgotten it: then what was known before stays.
+void Resolver::look_up_ended(Key key, Ended& ended) {
+  ++lookups_;
+  bool named = false;
+  files_.take_looks();
+  auto found = find_out(ended.entry, named);
+  watcher_.watch(key, files_.take_looks(), files_);
+  auto fresh = found && named && found->id == ended.entry.container->id
+                   ? std::make_shared<Container>(*found)
+                   : std::make_shared<Container>(*ended.entry.container);
+  fresh->pid.reset();
+  if (fresh->state == "running" || fresh->state == "paused" || !fresh->state) {
+    fresh->state = "exited";
+    std::erase_if(fresh->origins, [](const auto& origin) { return origin.fact == "state" || origin.fact == "pid"; });
+    fresh->origins.push_back({"state", "the cgroup is gone"});
+  }
+  ended.entry.container = std::move(fresh);
+}
+
+bool Resolver::refresh_claims(base::Monotonic now) {
+  const auto problems = [this] { return files_.stats().broken + files_.stats().refused + files_.stats().denied; };
+  const auto before = problems();
+  files_.take_looks();
+  claims_.refresh(context_);
+  const bool watched = watcher_.watch(kClaimsKey, files_.take_looks(), files_);
+  if (problems() != before) {
+    claims_delay_ = std::clamp<std::chrono::nanoseconds>(claims_delay_ * 2, kFirstDelay, kLongestDelay);
+  } else {
+    claims_delay_ = 0ns;
+  }
+  claims_due_ = claims_delay_ != 0ns ? now + claims_delay_ : watched ? base::Monotonic::max() : now + kUnwatchedDelay;
+  bool other = false;
+  for (auto& [key, entry] : entries_) {
+    if (entry.place && (!model::is_workload(entry.place->role) || entry.place->role == Role::pod)) continue;
+    const bool claimed = claims_.find(entry.group->path) != nullptr;
+    const bool by_path = entry.place && entry.place->certain;
+    if (claimed || (!by_path && entry.container)) other = look_up(key, entry, now) || other;
+  }
+  return other;
+}
+
+std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr<const model::Roster>& roster,
+                                                           base::Monotonic now) {
+  refresh(now);
+  if (!roster || roster == roster_) return table_;
+  roster_ = roster;
+  ++round_;
+  std::vector<Key> born;
+  for (const auto& group : roster->groups) {
+    const auto key = key_of(*group);
+    auto [at, fresh] = entries_.try_emplace(key);
+    at->second.seen = round_;
+    if (!fresh) continue;
+    at->second.group = group;
+    at->second.place = locate(group->path);
+    born.push_back(key);
+  }
+  // First what has ended: its state file may be another one's by and by.
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    if (at->second.seen == round_) {
+      ++at;
+      continue;
+    }
+    const auto key = at->first;
+    waiting_.erase(key);
+    watcher_.forget(key);
+    auto entry = std::move(at->second);
+    at = entries_.erase(at);
+    if (!entry.container || !holds_others(entry.container->role)) continue;
+    const auto [ended, fresh] = ended_.try_emplace(key);
+    if (fresh) ended_order_.push_back(key);
+    ended->second = {std::move(entry), now, base::wall_now()};
+    look_up_ended(key, ended->second);
+  }
+  for (const auto key : born) {
+    auto& entry = entries_.at(key);
+    look_up(key, entry, now);
+    if (!entry.container || !holds_others(entry.container->role)) continue;
+    // Started again: it has not ended.
+    std::erase_if(ended_, [&](const auto& one) {
+      const auto& old = *one.second.entry.container;
+      if (old.id != entry.container->id || old.runtime != entry.container->runtime || !old.id) return false;
+      watcher_.forget(one.first);
+      std::erase(ended_order_, one.first);
+      return true;
+    });
+  }
+  drop_ended(now);
+  publish();
+  return table_;
+}
+
+bool Resolver::refresh(base::Monotonic now) {
+  bool all = false;
+  auto told = watcher_.take_events(all);
+  if (all) {
+    for (const auto& [key, _] : entries_) told.insert(key);
+    for (const auto& [key, _] : ended_) told.insert(key);
+    told.insert(kClaimsKey);
+  }
+  bool other = false;
+  if (told.erase(kClaimsKey) != 0 || claims_due_ <= now) other = refresh_claims(now);
+  for (const auto key : told) {
+    if (const auto at = entries_.find(key); at != entries_.end()) {
+      at->second.delay = 0ns;  // something happened: look often again
+      at->second.due = base::Monotonic::max();
+      other = look_up(key, at->second, now) || other;
+    } else if (const auto gone = ended_.find(key); gone != ended_.end()) {
+      const auto before = gone->second.entry.container;
+      look_up_ended(key, gone->second);
+      other = other || !same(*before, *gone->second.entry.container);
+    }
+  }
+  std::vector<Key> due;
+  for (const auto key : waiting_) {
+    if (entries_.at(key).due <= now) due.push_back(key);
+  }
+  for (const auto key : due) other = look_up(key, entries_.at(key), now) || other;
+  other = drop_ended(now) || other;
+  if (other) publish();
+  return other;
+}
+
+bool Resolver::drop_ended(base::Monotonic now) {
+  bool dropped = false;
+  while (!ended_order_.empty()) {
+    const auto key = ended_order_.front();
+    if (ended_.size() <= options_.most_ended && ended_.at(key).gone + options_.ended_for > now) break;
+    watcher_.forget(key);
+    ended_.erase(key);
+    ended_order_.pop_front();
+    dropped = true;
+  }
+  return dropped;
+}
+
+std::optional<base::Monotonic> Resolver::next() const {
+  auto first = claims_due_;
+  for (const auto key : waiting_) first = std::min(first, entries_.at(key).due);
+  if (!ended_order_.empty()) first = std::min(first, ended_.at(ended_order_.front()).gone + options_.ended_for);
+  if (first == base::Monotonic::max()) return std::nullopt;
+  return first;
+}
+
+void Resolver::publish() {
+  auto table = std::make_shared<model::Containers>();
+  table->generation = ++generation_;
+  // What only the groups together tell: who is around whom, and the names of pods.
+  std::unordered_map<std::string, const Container*> pods;  // by uid: one of its containers
+  for (const auto& [_, entry] : entries_) {
+    const auto* c = entry.container.get();
+    if (c != nullptr && c->role != Role::pod && c->pod_uid && c->pod) pods[*c->pod_uid] = c;
+  }
+  const auto count = roster_ ? roster_->groups.size() : 0;
+  std::vector<const Container*> around(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto& group = *roster_->groups[i];
+    const auto key = key_of(group);
+    const auto at = entries_.find(key);
+    const auto parent = roster_->parents[i];
+    const Container* outer = nullptr;
+    if (parent != model::kNoGroup) outer = around[parent];
+    around[i] = outer;
+    if (at == entries_.end() || !at->second.container) continue;
+    auto container = at->second.container;
+    const auto told = container->role == Role::pod && container->pod_uid ? pods.find(*container->pod_uid) : pods.end();
+    if (outer != nullptr || told != pods.end()) {
+      auto copy = std::make_shared<Container>(*container);
+      if (outer != nullptr && (outer->id || outer->name)) {
+        copy->parent = outer->id ? outer->id : outer->name;
+        copy->origins.push_back({"parent", "groups above"});
+      }
+      if (told != pods.end() && !copy->pod) {
+        copy->pod = told->second->pod;
+        copy->pod_namespace = told->second->pod_namespace;
+        copy->origins.push_back({"pod", "groups below"});
+        copy->origins.push_back({"namespace", "groups below"});
+      }
+      container = std::move(copy);
+    }
+    if (holds_others(container->role)) around[i] = at->second.container.get();
+    table->by_group.emplace(model::group_key(group.id, group.path), std::move(container));
+  }
+  for (const auto key : ended_order_) {
+    const auto& ended = ended_.at(key);
+    table->ended.push_back({ended.entry.group->id, ended.entry.group->path, ended.gone_wall, ended.entry.container});
+  }
+  table_ = std::move(table);
+}
+
+Resolver::Stats Resolver::stats() const {
+  Stats out;
+  out.files = files_.stats();
+  out.watches = watcher_.watches();
+  out.ended = ended_.size();
+  out.lookups = lookups_;
+  for (const auto& [_, entry] : entries_) {
+    if (!entry.container || !holds_others(entry.container->role)) continue;
+    ++(entry.container->name ? out.named : out.unnamed);
+  }
+  return out;
+}
+
+}  // namespace cgwarden::discovery

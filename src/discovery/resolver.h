@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gives every group of a roster its container, pod or unit: by its path and by what runtimes left on disk.
+//
+//   roster -> locate(path), Claims -> readers of state -> Containers      a group is looked up when it appears,
+//   inotify on what was looked at ------^                                 when its state changes, and, not named yet,
+//   back-off ---------------------------^                                 again and again, ever more seldom
+//
+// A group is one life of a cgroup: a container that is started again is another one. What has ended is shown for a
+// while with what its runtime says then. All on the loop's thread; tables are handed out immutable.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/discovery/state.h"
+#include "src/discovery/state_files.h"
+#include "src/discovery/watcher.h"
+#include "src/model/snapshot.h"
+
+namespace cgwarden::discovery {
+
+class Resolver {
+ public:
+  struct Options {
+    Roots roots = {};
+    std::string rootfs = "/";
+    std::string procfs = "/proc";
+    std::vector<std::string> labels = {};
+    std::size_t most_watches = 8192;
+    std::size_t most_ended = 256;
+    std::chrono::seconds ended_for{300};
+  };
+  struct Stats {
+    StateFiles::Stats files;
+    std::size_t watches = 0;
+    std::size_t named = 0;    // containers and machines whose name is known
+    std::size_t unnamed = 0;  // and those whose name is not
+    std::size_t ended = 0;
+    std::uint64_t lookups = 0;
+  };
+
+  // `notice` gets single lines for the log.
+  Resolver(Options options, std::function<void(std::string)> notice);
+
+  // What is known of the roster's groups.
+  std::shared_ptr<const model::Containers> resolve(const std::shared_ptr<const model::Roster>& roster,
+                                                   base::Monotonic now = base::monotonic_now());
+  // Readable when state on disk changed; -1: there is no inotify.
+  [[nodiscard]] int event_fd() const { return watcher_.event_fd(); }
+  // Looks again where the kernel says something changed, and where the time has come. True: table() is another one.
+  bool refresh(base::Monotonic now = base::monotonic_now());
+  // When refresh() will have something to do without an event; nothing when it will not.
+  [[nodiscard]] std::optional<base::Monotonic> next() const;
+
+  [[nodiscard]] const std::shared_ptr<const model::Containers>& table() const { return table_; }
+  [[nodiscard]] Stats stats() const;
+
+ private:
+  using Key = Watcher::Key;
+  struct Entry {
+    std::shared_ptr<const model::Group> group;
+    std::optional<Place> place;
+    std::shared_ptr<const model::Container> container;  // null: nothing is known
+    bool named = false;                                 // nothing more is waited for
+    bool watched = true;
+    std::uint64_t seen = 0;
+    std::chrono::nanoseconds delay{};
+    base::Monotonic due = base::Monotonic::max();
+  };
+  struct Ended {
+    Entry entry;
+    base::Monotonic gone;
+    base::Wall gone_wall;
+  };
+
+  // Reads what is known of the group now. True: that is something else than before.
+  bool look_up(Key key, Entry& entry, base::Monotonic now);
+  model::ContainerPtr find_out(const Entry& entry, bool& named);
+  void look_up_ended(Key key, Ended& ended);
+  bool refresh_claims(base::Monotonic now);
+  bool drop_ended(base::Monotonic now);
+  void plan(Entry& entry, bool again, base::Monotonic now);
+  void publish();
+
+  Options options_;
+  LabelFilter labels_;
+  StateFiles files_;
+  StateContext context_;
+  Claims claims_;
+  Watcher watcher_;
+  std::unordered_map<Key, Entry> entries_;
+  std::unordered_map<Key, Ended> ended_;
+  std::deque<Key> ended_order_;      // oldest first
+  std::unordered_set<Key> waiting_;  // entries with a due time
+  base::Monotonic claims_due_{};     // at once
+  std::chrono::nanoseconds claims_delay_{};
+  std::shared_ptr<const model::Roster> roster_;
+  std::shared_ptr<const model::Containers> table_;
+  std::uint64_t round_ = 0;
+  std::uint64_t generation_ = 0;
+  std::uint64_t lookups_ = 0;
+};
+
+}  // namespace cgwarden::discovery

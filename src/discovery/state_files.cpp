@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/discovery/state_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "src/base/text.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+constexpr std::size_t kMostTold = 256;
+constexpr int kDeepest = 64;
+
+int open_within(int at, const std::string& path, int flags, std::uint64_t resolve) {
+  struct open_how how {};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+  how.resolve = resolve;
+  return static_cast<int>(::syscall(SYS_openat2, at, path.c_str(), &how, sizeof how));
+}
+
+// Kernels before 5.6 and seccomp filters that do not know the call.
+bool no_such_call() { return errno == ENOSYS || errno == EPERM; }
+
+std::string join(std::string_view directory, std::string_view name) {
+  std::string out(directory);
+  if (!out.empty() && out.back() != '/' && !name.empty()) out += '/';
+  out += name;
+  return out;
+}
+
+std::string parent_of(std::string_view path) {
+  const auto slash = path.rfind('/');
+  return std::string(path.substr(0, slash == std::string_view::npos ? 0 : slash));
+}
+
+std::string_view last_of(std::string_view path) {
+  const auto slash = path.rfind('/');
+  return path.substr(slash == std::string_view::npos ? 0 : slash + 1);
+}
+
+}  // namespace
+
+bool is_file_name(std::string_view text) {
+  return !text.empty() && text.size() <= 255 && text != "." && text != ".." &&
+         text.find('/') == std::string_view::npos && text.find('\0') == std::string_view::npos;
+}
+
+StateFiles::StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> notice)
+    : rootfs_(std::move(rootfs)), procfs_(std::move(procfs)), notice_(std::move(notice)) {}
+
+// A root is the administrator's own choice and may be a link, which then leads within the host's root.
+base::Fd StateFiles::open_root(const std::string& root) {
+  constexpr int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  const base::Fd host(::open(rootfs_.c_str(), flags));
+  if (!host) return {};
+  base::Fd fd(open_within(host.get(), root, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
+  if (!fd && no_such_call()) fd = base::Fd(::open(join(rootfs_ == "/" ? "" : rootfs_, root).c_str(), flags));
+  return fd;
+}
+
+base::Fd StateFiles::open_below(const base::Fd& root, const std::string& relative, int flags) {
+  const std::string path = relative.empty() ? "." : relative;
+  base::Fd fd(
+      open_within(root.get(), path, flags | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  if (fd || !no_such_call()) return fd;
+  // One component after the other, none of them a link.
+  base::Fd at(::openat(root.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  std::string_view rest = path;
+  while (at && !rest.empty()) {
+    const std::string part(base::take_until(rest, '/'));
+    if (part == "..") {
+      errno = EXDEV;
+      return {};
+    }
+    const int how = rest.empty() ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW;
+    at = base::Fd(::openat(at.get(), part.c_str(), how | O_CLOEXEC));
+  }
+  return at;
+}
+
+void StateFiles::look(const std::string& root, std::string_view relative, bool whole) {
+  if (whole) {
+    looks_.insert({root, std::string(relative), {}});
+  } else {
+    looks_.insert({root, parent_of(relative), std::string(last_of(relative))});
+  }
+}
+
+void StateFiles::tell(const std::string& root, const std::string& relative, std::string_view why) {
+  auto key = root + '\0';
+  key += why;
+  if (told_.size() >= kMostTold || !told_.insert(std::move(key)).second) return;
+  notice_("discovery: " + base::printable(join(root, relative)) + ": " + std::string(why) +
+          "; ignoring, and counting further ones");
+}
+
+Answer StateFiles::failed(int error, const std::string& root, const std::string& relative) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return Answer::absent;
+    case EACCES:
+    case EPERM:
+      ++stats_.denied;
+      tell(root, relative, "no right to read it");
+      return Answer::unusable;
+    case ELOOP:
+    case EXDEV:
+      ++stats_.refused;
+      tell(root, relative, "is or is below a symbolic link");
+      return Answer::unusable;
+    default:
+      ++stats_.refused;
+      tell(root, relative, std::strerror(error));
+      return Answer::unusable;
+  }
+}
+
+Answer StateFiles::broken(const std::string& root, const std::string& relative, std::string_view why) {
+  ++stats_.broken;
+  tell(root, relative, why);
+  return Answer::unusable;
+}
+
+Answer StateFiles::read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit) {
+  out.clear();
+  look(root, relative, false);
+  const auto dir = open_root(root);
+  if (!dir) return failed(errno, root, relative);
+  const auto fd = open_below(dir, relative, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (!fd) return failed(errno, root, relative);
+  struct stat about {};
+  if (::fstat(fd.get(), &about) != 0) return failed(errno, root, relative);
+  if (!S_ISREG(about.st_mode)) {
+    ++stats_.refused;
+    tell(root, relative, "is no regular file");
+    return Answer::unusable;
+  }
+  const auto too_big = [&] {
+    ++stats_.too_big;
+    tell(root, relative, "is larger than a state file may be");
+    out.clear();
+    return Answer::unusable;
+  };
+  if (static_cast<std::uint64_t>(about.st_size) > limit) return too_big();
+  ++stats_.reads;
+  // It may grow while it is read; one byte more than allowed is asked for.
+  std::size_t size = 0;
+  std::size_t room = static_cast<std::size_t>(about.st_size) + 1;
+  for (;;) {
+    out.resize(std::min(size + room, limit + 1));
+    const auto got = ::read(fd.get(), out.data() + size, out.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failed(errno, root, relative);
+    size += static_cast<std::size_t>(got);
+    if (size > limit) return too_big();
+    if (got == 0) break;
+    room = 4096;
+  }
+  out.resize(size);
+  if (!base::is_utf8(out)) return broken(root, relative, "is no UTF-8");
+  return Answer::found;
+}
+
+Answer StateFiles::read_json(const std::string& root, const std::string& relative, nlohmann::json& out) {
+  using Event = nlohmann::json::parse_event_t;
+  std::string text;
+  if (const auto answer = read(root, relative, text); answer != Answer::found) return answer;
+  const auto keep = [](int depth, Event event, const nlohmann::json& parsed) {
+    if (event == Event::key) return parsed != "env" && parsed != "Env";
+    return depth < kDeepest;
+  };
+  out = nlohmann::json::parse(text, keep, false);
+  if (!out.is_object() && !out.is_array()) return broken(root, relative, "is no JSON, or only half written");
+  return Answer::found;
+}
+
+std::uint64_t StateFiles::version(const std::string& root, const std::string& relative) {
+  look(root, relative, false);
+  const auto dir = open_root(root);
+  const auto fd = dir ? open_below(dir, relative, O_PATH) : base::Fd();
+  struct stat about {};
+  if (!fd || ::fstat(fd.get(), &about) != 0) return 0;
+  std::uint64_t hash = 1469598103934665603U;  // FNV-1a over what tells two files apart
+  for (const auto part :
+       {static_cast<std::uint64_t>(about.st_ino), static_cast<std::uint64_t>(about.st_size),
+        static_cast<std::uint64_t>(about.st_ctim.tv_sec), static_cast<std::uint64_t>(about.st_ctim.tv_nsec)}) {
+    hash = (hash ^ part) * 1099511628211U;
+  }
+  return hash == 0 ? 1 : hash;
+}
+
+std::vector<std::string> StateFiles::list(const std::string& root, const std::string& relative) {
+  look(root, relative, true);
+  const auto dir = open_root(root);
+  if (!dir) {
+    failed(errno, root, relative);
+    return {};
+  }
+  auto fd = open_below(dir, relative, O_RDONLY | O_DIRECTORY);
+  if (!fd) {
+    failed(errno, root, relative);
+    return {};
+  }
+  DIR* const stream = ::fdopendir(fd.get());
+  if (stream == nullptr) return {};
+  (void)fd.release();  // closedir() closes it
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(stream)) {
+    if (entry->d_name[0] == '.') continue;
+    if (names.size() == kListLimit) {
+      ++stats_.too_big;
+      tell(root, relative, "has more entries than are looked at");
+      break;
+    }
+    names.emplace_back(entry->d_name);
+  }
+  ::closedir(stream);
+  std::ranges::sort(names);
+  return names;
+}
+
+bool StateFiles::alive(std::int64_t pid) const {
+  return pid > 0 && ::access((procfs_ + '/' + std::to_string(pid)).c_str(), F_OK) == 0;
+}
+
+base::Fd StateFiles::open_for_watch(Look& look) {
+  auto dir = open_root(look.root);
+  while (!dir && look.root.size() > 1) {
+    look = {parent_of(look.root), {}, std::string(last_of(look.root))};
+    if (look.root.empty()) look.root = "/";
+    dir = open_root(look.root);
+  }
+  if (!dir) return {};
+  for (;;) {
+    auto fd = open_below(dir, look.directory, O_PATH | O_DIRECTORY);
+    if (fd || look.directory.empty()) return fd;
+    look.name = last_of(look.directory);
+    look.directory = parent_of(look.directory);
+  }
+}
+
+}  // namespace cgwarden::discovery

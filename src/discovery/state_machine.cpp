@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// systemd-machined:  /run/systemd/machines/<name>, NAME=VALUE by lines; stays behind when machined dies first
+// libvirt:           <run>/{lxc,qemu}/<name>.xml, of which only a few places are searched for
+// Seen with systemd 252 and libvirt 9.0.
+#include <chrono>
+
+#include "src/base/text.h"
+#include "src/discovery/state.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using model::Container;
+
+// machined escapes the value as C does; what is shown has no need of more than the backslash.
+std::string unquoted(std::string_view value) {
+  std::string out;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] == '\\' && i + 1 < value.size()) ++i;
+    out += value[i];
+  }
+  return out;
+}
+
+// What stands between `before` and `after`; nothing where it holds markup or an entity.
+std::optional<std::string> between(std::string_view text, std::string_view before, std::string_view after) {
+  const auto from = text.find(before);
+  if (from == std::string_view::npos) return std::nullopt;
+  text.remove_prefix(from + before.size());
+  const auto to = text.find(after);
+  if (to == std::string_view::npos || to > 1024) return std::nullopt;
+  const auto found = text.substr(0, to);
+  if (found.find_first_of("<&") != std::string_view::npos) return std::nullopt;
+  return std::string(found);
+}
+
+}  // namespace
+
+Answer read_machine(StateContext& context, const std::string& id, Findings& out) {
+  auto worst = Answer::absent;
+  for (const auto& root : context.roots.machines) {
+    std::string text;
+    const auto answer = context.files.read(root, id, text, std::size_t{64} << 10U);
+    if (answer == Answer::unusable) worst = answer;
+    if (answer != Answer::found) continue;
+    std::unordered_map<std::string, std::string> values;
+    for (std::string_view rest = text; !rest.empty();) {
+      auto line = base::take_line(rest);
+      const std::string key(base::take_until(line, '='));
+      values.try_emplace(key, unquoted(line));
+    }
+    const auto leader = base::to_int<std::int64_t>(values["LEADER"]);
+    if (values["NAME"] != id || !leader) {
+      worst = context.files.broken(root, id, "is no state of a machine");
+      continue;
+    }
+    if (!context.files.alive(*leader)) continue;
+    out.from(root, id);
+    out.set(&Container::id, id);
+    out.set(&Container::name, id);
+    out.set(&Container::pid, leader);
+    out.set(&Container::state, "running");
+    out.set(&Container::unit, values["SCOPE"]);
+    if (const auto since = base::to_int<std::int64_t>(values["REALTIME"]); since && *since > 0) {
+      out.set(&Container::started, base::Wall(std::chrono::microseconds(*since)));
+    }
+    return Answer::found;
+  }
+  return worst;
+}
+
+Answer read_libvirt(StateContext& context, const std::string& id, Findings& out) {
+  auto worst = Answer::absent;
+  for (const auto& root : context.roots.libvirt) {
+    for (const char* kind : {"lxc/", "qemu/"}) {
+      const auto file = kind + id + ".xml";
+      std::string text;
+      const auto answer = context.files.read(root, file, text);
+      if (answer == Answer::unusable) worst = answer;
+      if (answer != Answer::found) continue;
+      if (between(text, "<name>", "</name>") != id) {
+        worst = context.files.broken(root, file, "is of another domain");
+        continue;
+      }
+      out.from(root, file);
+      out.set(&Container::name, id);
+      out.set(&Container::id, between(text, "<uuid>", "</uuid>"));
+      const auto status = between(text, "<domstatus ", ">").value_or("");
+      auto state = between(status, "state='", "'").value_or("");
+      out.set(&Container::state, state == "shutoff" ? "exited" : state);
+      if (const auto pid = base::to_int<std::int64_t>(between(status, " pid='", "'").value_or("")); pid && *pid > 0) {
+        out.set(&Container::pid, pid);
+      }
+      return Answer::found;
+    }
+  }
+  return worst;
+}
+
+}  // namespace cgwarden::discovery

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Podman and CRI-O, whose storage is the same library's:
+//   <graph root>/<driver>-containers/containers.json             names and images of all
+//   <graph root>/<driver>-containers/<id>/userdata/config.json   annotations
+//   <run root>/<driver>-containers/<id>/userdata/pidfile         pid of its init
+//   <tmp>/exits/<id>                                             exit code
+// Podman keeps labels in its database only. Seen with Podman 4.3; CRI-O after its documentation.
+#include "src/base/text.h"
+#include "src/discovery/state.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using model::Container;
+
+constexpr const char* kDrivers[] = {"overlay", "vfs", "btrfs"};
+constexpr std::size_t kMostIndexed = 65'536;
+
+const PodmanIndex& index_of(StateContext& context, const std::string& root, const std::string& file, Answer& answer) {
+  auto& index = context.podman[root + '/' + file];
+  const auto version = context.files.version(root, file);
+  answer = version == 0 ? Answer::absent : Answer::found;
+  if (version == index.version) return index;
+  index.by_id.clear();
+  index.version = 0;
+  if (version == 0) return index;
+  nlohmann::json all;
+  answer = context.files.read_json(root, file, all);
+  if (answer != Answer::found) return index;
+  if (!all.is_array()) {
+    answer = context.files.broken(root, file, "is no list of containers");
+    return index;
+  }
+  for (const auto& one : all) {
+    const auto id = text_at(one, {"id"});
+    if (!id || index.by_id.size() >= kMostIndexed) continue;
+    PodmanIndex::Entry entry;
+    const auto* names = at(one, {"names"});
+    if (names != nullptr && names->is_array() && !names->empty() && names->front().is_string()) {
+      entry.name = names->front().get<std::string>();
+    }
+    entry.image_id = text_at(one, {"image"}).value_or("");
+    entry.created = text_at(one, {"created"}).value_or("");
+    // JSON in a text.
+    const auto metadata = nlohmann::json::parse(text_at(one, {"metadata"}).value_or(""), nullptr, false);
+    entry.image = text_at(metadata, {"image-name"}).value_or("");
+    index.by_id.emplace(*id, std::move(entry));
+  }
+  index.version = version;
+  return index;
+}
+
+void read_run_state(StateContext& context, const std::string& driver, const std::string& id, Findings& out) {
+  for (const auto& root : context.roots.podman_run) {
+    const auto file = driver + "-containers/" + id + "/userdata/pidfile";
+    std::string text;
+    if (context.files.read(root, file, text, 32) != Answer::found) continue;
+    const auto pid = base::to_int<std::int64_t>(base::trim_end(text));
+    if (!pid || !context.files.alive(*pid)) continue;
+    out.from(root, file);
+    out.set(&Container::pid, pid);
+    out.set(&Container::state, "running");
+    return;  // it has no exit code then
+  }
+  for (const auto& root : context.roots.podman_tmp) {
+    const auto file = "exits/" + id;
+    std::string text;
+    if (context.files.read(root, file, text, 32) != Answer::found) continue;
+    const auto code = base::to_int<std::int64_t>(base::trim_end(text));
+    if (!code) continue;
+    out.from(root, file);
+    out.set(&Container::exit_code, code);
+    out.set(&Container::state, "exited");
+    return;
+  }
+}
+
+void read_spec(StateContext& context, const std::string& root, const std::string& driver, const std::string& id,
+               Findings& out) {
+  const auto file = driver + "-containers/" + id + "/userdata/config.json";
+  nlohmann::json spec;
+  if (context.files.read_json(root, file, spec) != Answer::found) return;
+  out.from(root, file);
+  const auto manager = text_at(spec, {"annotations", "io.container.manager"});
+  const bool crio = manager == "cri-o" || text_at(spec, {"annotations", "io.kubernetes.cri-o.ContainerID"});
+  if (crio) {
+    out.set(&Container::runtime, "cri-o");
+    // The storage's name is the long one of the kubelet.
+    out.set(&Container::name, text_at(spec, {"annotations", "io.kubernetes.container.name"}));
+    out.set(&Container::image, text_at(spec, {"annotations", "io.kubernetes.cri-o.ImageName"}));
+    out.set(&Container::created, time_at(spec, {"annotations", "io.kubernetes.cri-o.Created"}));
+    // Labels of the pod, JSON in a text.
+    const auto labels = nlohmann::json::parse(text_at(spec, {"annotations", "io.kubernetes.cri-o.Labels"}).value_or(""),
+                                              nullptr, false);
+    out.labels(&labels);
+  } else {
+    out.set(&Container::runtime, "podman");
+    if (text_at(spec, {"annotations", "io.kubernetes.cri-o.SandboxID"})) {
+      out.set(&Container::pod_uid, text_at(spec, {"annotations", "io.kubernetes.cri-o.SandboxID"}));
+    }
+  }
+  out.labels(at(spec, {"annotations"}));
+}
+
+}  // namespace
+
+Answer read_podman(StateContext& context, const std::string& id, Findings& out) {
+  auto worst = Answer::absent;
+  for (const auto& root : context.roots.podman) {
+    for (const std::string driver : kDrivers) {
+      const auto file = driver + "-containers/containers.json";
+      Answer answer{};
+      const auto& index = index_of(context, root, file, answer);
+      if (answer == Answer::unusable) worst = answer;
+      const auto entry = index.by_id.find(id);
+      if (entry == index.by_id.end()) continue;
+      read_spec(context, root, driver, id, out);
+      out.from(root, file);
+      out.set(&Container::id, id);
+      if (out.facts().role == model::Role::container || out.facts().runtime != "cri-o") {
+        out.set(&Container::name, entry->second.name);
+      }
+      out.set(&Container::image, entry->second.image);
+      if (!entry->second.image_id.empty()) out.set(&Container::image_digest, "sha256:" + entry->second.image_id);
+      out.set(&Container::created, parse_time(entry->second.created));
+      read_run_state(context, driver, id, out);
+      return Answer::found;
+    }
+  }
+  return worst;
+}
+
+}  // namespace cgwarden::discovery

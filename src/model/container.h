@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is known of the containers, pods, machines and units behind the host's groups. Made by discovery on the loop's
+// thread, immutable once handed over, then read by anybody through shared_ptr<const Containers>.
+//
+// What nobody told is std::nullopt, never an empty text or a zero. Everything here was written by somebody else: texts
+// are valid UTF-8 and bounded, and nothing more.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "src/base/clock.h"
+
+namespace cgwarden::model {
+
+// What a group is to its runtime.
+enum class Role : std::uint8_t {
+  container,
+  sandbox,  // the pause container of a pod
+  pod,      // the group around a pod's containers
+  machine,  // a virtual machine
+  job,      // of a batch system
+  helper,   // conmon, lxc.monitor, supervisor: serves a container, is none
+  payload,  // a group a runtime makes within the container's own: "payload", "container"
+  service,
+  slice,
+  scope,
+  session,
+  unit,  // another kind of systemd's: mount, socket, swap
+};
+
+constexpr std::string_view name(Role role) {
+  constexpr std::string_view names[] = {"container", "sandbox", "pod",   "machine", "job",     "helper",
+                                        "payload",   "service", "slice", "scope",   "session", "unit"};
+  return names[static_cast<std::size_t>(role)];
+}
+
+// Those that are shown by name. The others are told apart from them.
+constexpr bool is_workload(Role role) { return role <= Role::job; }
+
+struct Container {
+  using Text = std::optional<std::string>;
+  using Number = std::optional<std::int64_t>;
+  using Time = std::optional<base::Wall>;
+  // Which fact, by its name below, and who told: "path", or the file.
+  struct Origin {
+    std::string_view fact;
+    std::string source;
+  };
+
+  Role role = Role::container;
+  Text runtime;
+  Text id;
+  Text name;
+  Text image;
+  Text image_digest;
+  Text state;  // "created", "running", "paused", "exited"
+  Text health;
+  Text pod;
+  Text pod_namespace;
+  Text pod_uid;
+  Text pod_container;  // the container's name within its pod
+  Text qos;            // "guaranteed", "burstable", "besteffort"
+  Text service;        // Swarm
+  Text task;
+  Text node;
+  Text project;  // Compose
+  Text project_service;
+  Text unit;    // systemd's, unescaped nowhere: as systemctl wants it
+  Text parent;  // id of the container around this one
+  Number pid;
+  Number exit_code;
+  Number restart_count;
+  Time created;
+  Time started;
+  Time finished;
+  std::vector<std::pair<std::string, std::string>> labels;  // those allowed, by name
+  std::vector<Origin> origins;
+};
+
+// The facts and their names, for those who go through all of them.
+struct TextFact {
+  std::string_view name;
+  Container::Text Container::*member;
+};
+inline constexpr TextFact kTextFacts[] = {
+    {"runtime", &Container::runtime},
+    {"id", &Container::id},
+    {"name", &Container::name},
+    {"image", &Container::image},
+    {"image_digest", &Container::image_digest},
+    {"state", &Container::state},
+    {"health", &Container::health},
+    {"pod", &Container::pod},
+    {"namespace", &Container::pod_namespace},
+    {"pod_uid", &Container::pod_uid},
+    {"pod_container", &Container::pod_container},
+    {"qos", &Container::qos},
+    {"service", &Container::service},
+    {"task", &Container::task},
+    {"node", &Container::node},
+    {"project", &Container::project},
+    {"project_service", &Container::project_service},
+    {"unit", &Container::unit},
+    {"parent", &Container::parent},
+};
+
+struct NumberFact {
+  std::string_view name;
+  Container::Number Container::*member;
+};
+inline constexpr NumberFact kNumberFacts[] = {
+    {"pid", &Container::pid},
+    {"exit_code", &Container::exit_code},
+    {"restart_count", &Container::restart_count},
+};
+
+struct TimeFact {
+  std::string_view name;
+  Container::Time Container::*member;
+};
+inline constexpr TimeFact kTimeFacts[] = {
+    {"created", &Container::created},
+    {"started", &Container::started},
+    {"finished", &Container::finished},
+};
+
+using ContainerPtr = std::shared_ptr<const Container>;
+
+// One that has ended; shown for a while longer.
+struct EndedContainer {
+  std::uint64_t group_id = 0;
+  std::string path;
+  base::Wall seen_gone;
+  ContainerPtr container;
+};
+
+// Ids are unique within one hierarchy only; together with the path they are on the host.
+constexpr std::uint64_t group_key(std::uint64_t id, std::string_view path) {
+  std::uint64_t hash = 1469598103934665603U ^ id;  // FNV-1a
+  for (const char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  return hash;
+}
+
+struct Containers {
+  std::uint64_t generation = 0;                              // another table has another number
+  std::unordered_map<std::uint64_t, ContainerPtr> by_group;  // by group_key(); groups nothing is known of are not here
+  std::vector<EndedContainer> ended;                         // oldest first
+
+  [[nodiscard]] const Container* find(std::uint64_t id, std::string_view path) const {
+    const auto at = by_group.find(group_key(id, path));
+    return at == by_group.end() ? nullptr : at->second.get();
+  }
+};
+
+}  // namespace cgwarden::model

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "exporter/container_families.h"
+#include "src/agent/containers.h"
+
+namespace cgwarden {
+namespace {
+
+using model::Container;
+using model::Role;
+using testing::HasSubstr;
+using testing::Not;
+
+class ContainerExport : public testing::Test {
+ protected:
+  void add(std::uint64_t id, const std::string& path, const Container& container) {
+    auto group = std::make_shared<model::Group>();
+    group->id = id;
+    group->path = path;
+    roster_->groups.push_back(group);
+    roster_->parents.push_back(model::kNoGroup);
+    table_->by_group[model::group_key(id, path)] = std::make_shared<const Container>(container);
+  }
+  void add_ended(std::uint64_t id, const std::string& path, const Container& container) {
+    table_->ended.push_back({id, path, {}, std::make_shared<const Container>(container)});
+  }
+  model::Snapshot snapshot() {
+    model::Snapshot out;
+    out.roster = roster_;
+    out.containers = table_;
+    return out;
+  }
+  std::string written(exporter::Format format = exporter::Format::text) {
+    exporter::Buffer out;
+    series_ = exporter::write_containers(snapshot(), format, out);
+    return std::string(out.view());
+  }
+
+  std::shared_ptr<model::Roster> roster_ = std::make_shared<model::Roster>();
+  std::shared_ptr<model::Containers> table_ = std::make_shared<model::Containers>();
+  std::size_t series_ = 0;
+};
+
+Container web() {
+  Container c;
+  c.runtime = "docker";
+  c.id = "4f1c";
+  c.name = "web";
+  c.image = "lab/box:1";
+  c.state = "running";
+  c.started = base::Wall(std::chrono::milliseconds(1795514401500));
+  c.restart_count = 3;
+  return c;
+}
+
+TEST_F(ContainerExport, WritesWhatIsKnownAndNothingElse) {
+  add(1, "/docker/4f1c", web());
+  EXPECT_EQ(written(),
+            R"(# HELP cgroup_container_info What is known of the container, pod or machine, as labels. Always 1.
+# TYPE cgroup_container_info gauge
+cgroup_container_info{cgroup="/docker/4f1c",container="web",runtime="docker",role="container",id="4f1c",image="lab/box:1"} 1
+# HELP cgroup_container_restarts How often the runtime has started the container again.
+# TYPE cgroup_container_restarts gauge
+cgroup_container_restarts{cgroup="/docker/4f1c",container="web",runtime="docker"} 3
+# HELP cgroup_container_start_time_seconds When the container was started last, in seconds since 1970.
+# TYPE cgroup_container_start_time_seconds gauge
+cgroup_container_start_time_seconds{cgroup="/docker/4f1c",container="web",runtime="docker"} 1795514401.5
+# HELP cgroup_container_state The container's state as a label. Always 1.
+# TYPE cgroup_container_state gauge
+cgroup_container_state{cgroup="/docker/4f1c",container="web",runtime="docker",state="running"} 1
+)");
+  EXPECT_EQ(series_, 4U);
+}
+
+TEST_F(ContainerExport, CallsInfoByItsFamilyInOpenMetrics) {
+  add(1, "/docker/4f1c", web());
+  const auto text = written(exporter::Format::openmetrics);
+  EXPECT_THAT(text, HasSubstr("# TYPE cgroup_container info\ncgroup_container_info{"));
+  EXPECT_THAT(text, HasSubstr("# UNIT cgroup_container_start_time_seconds seconds\n"));
+}
+
+TEST_F(ContainerExport, EscapesHostileTextAndKeepsOneOfCollidingLabels) {
+  auto c = web();
+  c.name = "a\"b\\c\nd";
+  c.labels = {{"a-b", "first"}, {"a.b", "second"}, {"c\xff", "x\xff"}};
+  add(1, "/docker/4f1c", c);
+  const auto text = written();
+  EXPECT_THAT(text, HasSubstr(R"(container="a\"b\\c\nd")"));
+  EXPECT_THAT(text, HasSubstr(R"(label_a_b="first")"));
+  EXPECT_THAT(text, Not(HasSubstr("\"second\"")));
+  EXPECT_THAT(text, HasSubstr("label_c_=\"x\xEF\xBF\xBD\""));
+}
+
+TEST_F(ContainerExport, ShowsEndedContainersButNoSeriesTwice) {
+  auto gone = web();
+  gone.state = "exited";
+  gone.exit_code = 137;
+  add(1, "/docker/4f1c", web());
+  add_ended(2, "/docker/4f1c", gone);  // the same labels
+  gone.name = "old";
+  add_ended(3, "/docker/beef", gone);
+  const auto text = written();
+  EXPECT_THAT(text,
+              HasSubstr("cgroup_container_exit_code{cgroup=\"/docker/beef\",container=\"old\",runtime=\"docker\"} "
+                        "137\n"));
+  EXPECT_THAT(text, Not(HasSubstr("cgroup_container_exit_code{cgroup=\"/docker/4f1c\"")));
+  EXPECT_EQ(series_, 4U + 5U);
+}
+
+TEST_F(ContainerExport, LabelsAContainersOwnGroupAndNoOther) {
+  add(1, "/docker/4f1c", web());
+  Container service;
+  service.role = Role::service;
+  service.runtime = "systemd";
+  service.unit = "ssh.service";
+  add(2, "/ssh.service", service);
+  Container unknown;
+  unknown.runtime = "docker";
+  add(3, "/docker/beef", unknown);
+  const auto source = exporter::container_labels([this] { return table_; });
+  std::string labels;
+  for (const auto& group : roster_->groups) {
+    source(*group, labels);
+    labels += '\n';
+  }
+  EXPECT_EQ(labels,
+            "cgroup=\"/docker/4f1c\",container=\"web\",runtime=\"docker\"\n"
+            "cgroup=\"/ssh.service\"\n"
+            "cgroup=\"/docker/beef\",runtime=\"docker\"\n");
+  // Another life at the same path is not named after the one before.
+  labels.clear();
+  model::Group reborn;
+  reborn.id = 9;
+  reborn.path = "/docker/4f1c";
+  source(reborn, labels);
+  EXPECT_EQ(labels, "cgroup=\"/docker/4f1c\"");
+}
+
+TEST_F(ContainerExport, PrintsEveryFactWithItsSource) {
+  auto c = web();
+  c.name = "w\033[31m";
+  c.origins = {{"name", "/var/lib/docker/config.v2.json"}, {"id", "path"}};
+  add(1, "/docker/4f1c", c);
+  std::ostringstream text;
+  agent::print_containers(snapshot(), false, text);
+  EXPECT_THAT(text.str(), HasSubstr("/var/lib/docker/config.v2.json"));
+  EXPECT_THAT(text.str(), Not(HasSubstr("\033")));
+  std::ostringstream out;
+  agent::print_containers(snapshot(), true, out);
+  const auto json = nlohmann::json::parse(out.str());
+  EXPECT_EQ(json.at(0).at("started"), "2026-11-24T10:00:01.500Z");
+  EXPECT_EQ(json.at(0).at("from").at("id"), "path");
+  EXPECT_EQ(json.at(0).at("restart_count"), 3);
+}
+
+}  // namespace
+}  // namespace cgwarden

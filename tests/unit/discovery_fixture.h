@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host's root in a temporary directory, with what runtimes leave there, and rosters made of paths.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/discovery/resolver.h"
+
+namespace cgwarden::discovery {
+
+class DiscoveryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "cgwarden-discovery-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  // Written beside and renamed, as runtimes do.
+  void write(const std::string& path, const std::string& text) {
+    const std::filesystem::path file = root_ + path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file.string() + ".tmp", std::ios::binary) << text;
+    std::filesystem::rename(file.string() + ".tmp", file);
+  }
+  void remove(const std::string& path) { std::filesystem::remove_all(root_ + path); }
+
+  Resolver& resolver() {
+    if (!resolver_) {
+      options_.rootfs = root_;
+      options_.procfs = root_ + "/proc";
+      resolver_ = std::make_unique<Resolver>(options_, [this](const std::string& line) { notices_.push_back(line); });
+    }
+    return *resolver_;
+  }
+
+  // Those groups are there now, by path; a group keeps its id from one roster to the next.
+  std::shared_ptr<const model::Containers> see(const std::vector<std::string>& paths) {
+    auto roster = std::make_shared<model::Roster>();
+    std::map<std::string, std::shared_ptr<const model::Group>> now;
+    for (const auto& path : paths) {
+      auto& group = groups_[path];
+      if (!group) {
+        auto fresh = std::make_shared<model::Group>();
+        fresh->id = ++last_id_;
+        fresh->path = path;
+        group = fresh;
+      }
+      now[path] = group;
+    }
+    groups_ = now;
+    std::map<std::string, model::GroupIndex> index;
+    for (const auto& [path, group] : groups_) {
+      auto parent = model::kNoGroup;
+      for (auto above = path; parent == model::kNoGroup && above.find('/') != std::string::npos && !above.empty();) {
+        above.resize(above.rfind('/'));
+        if (index.contains(above)) parent = index[above];
+      }
+      index[path] = static_cast<model::GroupIndex>(roster->groups.size());
+      roster->groups.push_back(group);
+      roster->parents.push_back(parent);
+    }
+    return resolver().resolve(roster, now_);
+  }
+  // The container of a path that was seen. Never null: what is unknown is empty.
+  model::Container at(const std::string& path) {
+    const auto& group = groups_.at(path);
+    const auto* found = resolver().table()->find(group->id, path);
+    return found == nullptr ? model::Container{} : *found;
+  }
+  bool knows(const std::string& path) { return resolver().table()->find(groups_.at(path)->id, path) != nullptr; }
+
+  std::string root_;
+  Resolver::Options options_;
+  std::unique_ptr<Resolver> resolver_;
+  std::vector<std::string> notices_;
+  std::map<std::string, std::shared_ptr<const model::Group>> groups_;
+  std::uint64_t last_id_ = 100;
+  base::Monotonic now_ = base::monotonic_now();
+};
+
+inline std::string engine_id(char digit) { return std::string(60, digit) + "beef"; }
+
+}  // namespace cgwarden::discovery

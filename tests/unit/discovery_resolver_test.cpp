@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+
+#include "tests/unit/discovery_fixture.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::IsEmpty;
+using testing::Optional;
+using testing::SizeIs;
+
+const std::string kId = engine_id('a');
+const std::string kGroup = "/docker/" + kId;
+
+class ResolverTest : public DiscoveryTest {
+ protected:
+  void docker(const std::string& id, const std::string& name, const std::string& state = R"("Running":true,"Pid":5)") {
+    write("/var/lib/docker/containers/" + id + "/config.v2.json",
+          R"({"ID":")" + id + R"(","Name":"/)" + name + R"(","Config":{"Image":"i"},"Created":"2026-11-24T10:00:00Z",
+"State":{)" + state +
+              R"(,"StartedAt":"2026-11-24T10:00:00Z"}})");
+  }
+};
+
+TEST_F(ResolverTest, CountsAContainerAtOnceAndNamesItWhenItsStateAppears) {
+  std::filesystem::create_directories(root_ + "/var/lib/docker/containers");
+  see({kGroup});
+  EXPECT_THAT(at(kGroup).runtime, Optional(std::string("docker")));
+  EXPECT_EQ(at(kGroup).name, std::nullopt);
+  docker(kId, "web");
+  // No time has passed: it is the event that tells.
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+}
+
+TEST_F(ResolverTest, FindsARuntimeThatIsInstalledLater) {
+  see({kGroup});
+  docker(kId, "web");
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+}
+
+TEST_F(ResolverTest, SeesARename) {
+  docker(kId, "web");
+  see({kGroup});
+  const auto before = resolver().table()->generation;
+  docker(kId, "shop");
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("shop")));
+  EXPECT_GT(resolver().table()->generation, before);
+  EXPECT_FALSE(resolver().refresh(now_));
+}
+
+TEST_F(ResolverTest, AsksEverMoreSeldomForWhatIsNotThereAndNeverGivesUp) {
+  see({kGroup});
+  std::vector<std::int64_t> waits;
+  for (int i = 0; i < 14; ++i) {
+    const auto next = resolver().next();
+    ASSERT_TRUE(next);
+    waits.push_back(std::chrono::duration_cast<milliseconds>(*next - now_).count());
+    now_ = *next;
+    resolver().refresh(now_);
+  }
+  EXPECT_EQ(waits.front(), 100);
+  EXPECT_EQ(waits[1], 200);
+  EXPECT_EQ(waits.back(), 60'000);
+}
+
+TEST_F(ResolverTest, WaitsForNothingOnceAllIsNamed) {
+  docker(kId, "web");
+  see({kGroup});
+  now_ += seconds(2);
+  resolver().refresh(now_);
+  EXPECT_FALSE(resolver().next());
+}
+
+TEST_F(ResolverTest, ShowsWhatEndedWithItsExitCodeForAWhile) {
+  docker(kId, "web");
+  see({kGroup, "/docker"});
+  docker(kId, "web", R"("Running":false,"Pid":0,"ExitCode":137,"FinishedAt":"2026-11-24T11:00:00Z")");
+  auto table = see({"/docker"});
+  ASSERT_THAT(table->ended, SizeIs(1));
+  EXPECT_EQ(table->ended[0].path, kGroup);
+  EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
+  EXPECT_THAT(table->ended[0].container->name, Optional(std::string("web")));
+  EXPECT_TRUE(table->ended[0].container->finished);
+  // Its runtime forgets it: we do not.
+  remove("/var/lib/docker/containers/" + kId);
+  resolver().refresh(now_);
+  ASSERT_THAT(resolver().table()->ended, SizeIs(1));
+  EXPECT_THAT(resolver().table()->ended[0].container->name, Optional(std::string("web")));
+  now_ += options_.ended_for + seconds(1);
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(resolver().table()->ended, IsEmpty());
+}
+
+TEST_F(ResolverTest, LearnsAnExitCodeThatIsWrittenAfterTheCgroupIsGone) {
+  docker(kId, "web");
+  see({kGroup});
+  see({"/docker"});
+  EXPECT_THAT(resolver().table()->ended.at(0).container->state, Optional(std::string("exited")));
+  docker(kId, "web", R"("Running":false,"Pid":0,"ExitCode":1)");
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(resolver().table()->ended.at(0).container->exit_code, Optional(1));
+}
+
+TEST_F(ResolverTest, TakesARestartForAnotherLifeOfTheSameContainer) {
+  docker(kId, "web");
+  see({kGroup});
+  const auto first = groups_.at(kGroup)->id;
+  see({"/docker"});
+  ASSERT_THAT(resolver().table()->ended, SizeIs(1));
+  docker(kId, "web", R"("Running":true,"Pid":6)");
+  see({kGroup});
+  EXPECT_NE(groups_.at(kGroup)->id, first);
+  EXPECT_THAT(at(kGroup).pid, Optional(6));
+  EXPECT_THAT(resolver().table()->ended, IsEmpty());
+  EXPECT_EQ(resolver().table()->find(first, kGroup), nullptr);
+}
+
+TEST_F(ResolverTest, KeepsEndedContainersWithinABound) {
+  options_.most_ended = 10;
+  std::vector<std::string> paths = {"/docker"};
+  for (int i = 0; i < 30; ++i) {
+    auto id = std::to_string(i);
+    id = std::string(64 - id.size(), 'a') + id;
+    docker(id, "c" + std::to_string(i));
+    paths.push_back("/docker/" + id);
+  }
+  see(paths);
+  EXPECT_EQ(resolver().stats().named, 30U);
+  see({"/docker"});
+  EXPECT_THAT(resolver().table()->ended, SizeIs(10));
+}
+
+TEST_F(ResolverTest, NamesTheContainerAroundAnother) {
+  write("/var/lib/lxc/host/config", "");
+  const auto inner = "/lxc.payload.host/system.slice/docker-" + kId + ".scope";
+  see({"/lxc.payload.host", "/lxc.payload.host/system.slice", inner});
+  EXPECT_THAT(at(inner).runtime, Optional(std::string("docker")));
+  EXPECT_THAT(at(inner).parent, Optional(std::string("host")));
+  EXPECT_THAT(at("/lxc.payload.host/system.slice").parent, Optional(std::string("host")));
+  EXPECT_EQ(at("/lxc.payload.host").parent, std::nullopt);
+}
+
+TEST_F(ResolverTest, NamesAContainerOfRuncWhoseStateComesAfterItsCgroup) {
+  see({"/any/where"});
+  EXPECT_FALSE(knows("/any/where"));
+  write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
+  remove("/run/runc/web");
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_FALSE(knows("/any/where"));
+}
+
+TEST_F(ResolverTest, DoesNotMixUpEqualNamesOfTwoRuntimes) {
+  docker(kId, "web");
+  write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/lab/web"}}})");
+  write("/run/crun/web/status", R"({"pid":9,"cgroup-path":"/lab/other"})");
+  write("/var/lib/lxc/web/config", "");
+  see({kGroup, "/lab/web", "/lab/other", "/lxc.payload.web"});
+  EXPECT_THAT(at(kGroup).runtime, Optional(std::string("docker")));
+  EXPECT_THAT(at("/lab/web").runtime, Optional(std::string("runc")));
+  EXPECT_THAT(at("/lab/other").runtime, Optional(std::string("crun")));
+  EXPECT_THAT(at("/lxc.payload.web").runtime, Optional(std::string("lxc")));
+  EXPECT_EQ(at("/lxc.payload.web").pid, std::nullopt);
+}
+
+TEST_F(ResolverTest, LeavesNothingBehindAfterManyStartsAndStops) {
+  options_.most_ended = 16;
+  see({"/docker"});
+  const auto fds = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const auto before = fds();
+  for (int i = 0; i < 500; ++i) {
+    auto id = std::to_string(i);
+    id = std::string(64 - id.size(), 'b') + id;
+    docker(id, "c");
+    see({"/docker", "/docker/" + id});
+    remove("/var/lib/docker/containers/" + id);
+  }
+  see({"/docker"});
+  EXPECT_EQ(fds(), before);
+  EXPECT_LE(resolver().stats().watches, 16U + 16U);
+  EXPECT_EQ(resolver().stats().named, 0U);
+  EXPECT_EQ(resolver().stats().ended, 16U);
+}
+
+TEST_F(ResolverTest, GoesOnWithoutWatches) {
+  options_.most_watches = 0;
+  see({kGroup});
+  docker(kId, "web");
+  EXPECT_FALSE(resolver().refresh(now_));
+  now_ += milliseconds(100);
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  docker(kId, "shop");
+  now_ += seconds(31);
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("shop")));
+}
+
+}  // namespace
+}  // namespace cgwarden::discovery

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "src/discovery/runtimes.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using model::Role;
+
+const std::string kHex = "4f1c0a7de2b94f1c0a7de2b94f1c0a7de2b94f1c0a7de2b94f1c0a7de2b9abcd";
+const std::string kOther = "00000000000000000000000000000000000000000000000000000000000000ff";
+const std::string kUid = "11111111-2222-3333-4444-555555555555";
+const std::string kUidScores = "11111111_2222_3333_4444_555555555555";
+
+struct Case {
+  std::string path;
+  std::string runtime;
+  Role role;
+  std::string id;
+};
+
+TEST(Runtimes, KnowTheLayoutsOfEveryRuntimeAndDriver) {
+  const Case cases[] = {
+      {"/docker/" + kHex, "docker", Role::container, kHex},
+      {"/system.slice/docker-" + kHex + ".scope", "docker", Role::container, kHex},
+      {"/system.slice/containerd.service/system.slice:docker:" + kHex, "docker", Role::container, kHex},
+      {"/ecs/5f2b/" + kHex, "docker", Role::container, kHex},
+      {"/docker/buildkit/m1x2", "buildkit", Role::container, "m1x2"},
+      {"/k8s.io/" + kHex, "containerd", Role::container, kHex},
+      {"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + kUidScores + ".slice/cri-containerd-" +
+           kHex + ".scope",
+       "containerd", Role::container, kHex},
+      {"/system.slice/containerd.service/kubepods-burstable-pod" + kUidScores + ".slice:cri-containerd:" + kHex,
+       "containerd", Role::container, kHex},
+      {"/kubepods/burstable/pod" + kUid + "/" + kHex, "", Role::container, kHex},
+      {"/kubepods/pod" + kUid + "/crio-" + kHex, "cri-o", Role::container, kHex},
+      {"/kubepods/pod" + kUid + "/crio-conmon-" + kHex, "cri-o", Role::helper, kHex},
+      {"/kubepods.slice/kubepods-pod" + kUidScores + ".slice/crio-" + kHex + ".scope", "cri-o", Role::container, kHex},
+      {"/kubepods.slice/kubepods-pod" + kUidScores + ".slice/crio-" + kHex + ".scope/container", "", Role::payload, ""},
+      {"/kubepods.slice/kubepods-pod" + kUidScores + ".slice/crio-conmon-" + kHex + ".scope", "cri-o", Role::helper,
+       kHex},
+      {"/libpod_parent/libpod-" + kHex, "podman", Role::container, kHex},
+      {"/libpod_parent/conmon", "podman", Role::helper, ""},
+      {"/libpod_parent/" + kOther, "podman", Role::pod, kOther},
+      {"/libpod_parent/" + kOther + "/libpod-" + kHex, "podman", Role::container, kHex},
+      {"/libpod_parent/" + kOther + "/conmon", "podman", Role::helper, kOther},
+      {"/machine.slice/libpod-" + kHex + ".scope", "podman", Role::container, kHex},
+      {"/machine.slice/libpod-" + kHex + ".scope/container", "", Role::payload, ""},
+      {"/machine.slice/libpod-conmon-" + kHex + ".scope", "podman", Role::helper, kHex},
+      {"/machine.slice/machine-libpod_pod_" + kOther + ".slice", "podman", Role::pod, kOther},
+      {"/machine.slice/machine-libpod_pod_" + kOther + ".slice/libpod-" + kHex + ".scope", "podman", Role::container,
+       kHex},
+      {"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + kHex + ".scope/container", "",
+       Role::payload, ""},
+      {"/user.slice/user-1000.slice/user@1000.service/user.slice/podman-4711.scope", "podman", Role::helper, ""},
+      {"/system.slice/web.service/libpod-payload-" + kHex, "podman", Role::container, kHex},
+      {"/lab.slice/runc-web.scope", "runc", Role::container, "web"},
+      {"/lab.slice/crun-web.scope/container", "", Role::payload, ""},
+      {"/lxc.payload.web", "lxc", Role::container, "web"},
+      {"/lxc.payload.web/init.scope", "", Role::payload, ""},
+      {"/lxc.monitor.web", "lxc", Role::helper, "web"},
+      {"/lxc.pivot", "lxc", Role::helper, ""},
+      {"/lxc/web", "lxc", Role::container, "web"},
+      {"/lxc.payload.web/system.slice/docker-" + kHex + ".scope", "docker", Role::container, kHex},
+      {"/docker/" + kOther + "/docker/" + kHex, "docker", Role::container, kHex},
+      {"/machine.slice/machine-lab\\x2dnsp.scope", "systemd-nspawn", Role::container, "lab-nsp"},
+      {"/machine.slice/machine-lab\\x2dnsp.scope/payload", "", Role::payload, ""},
+      {"/machine.slice/machine-lab\\x2dnsp.scope/supervisor", "", Role::helper, ""},
+      {"/machine.slice/systemd-nspawn@lab-boot.service", "systemd-nspawn", Role::container, "lab-boot"},
+      {"/machine.slice/systemd-nspawn@lab-boot.service/payload/init.scope", "", Role::payload, ""},
+      {"/machine.slice/machine-qemu\\x2d1\\x2dvm\\x2dx.scope", "libvirt-qemu", Role::machine, "vm-x"},
+      {"/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt/vcpu0", "", Role::payload, ""},
+      {"/machine.slice/machine-lxc\\x2d812\\x2dbox.scope", "libvirt-lxc", Role::container, "box"},
+      {"/machine/lxc-12575-lab-lv1.libvirt-lxc", "libvirt-lxc", Role::container, "lab-lv1"},
+      {"/machine/qemu-3-vm.libvirt-qemu", "libvirt-qemu", Role::machine, "vm"},
+      {"/machine/qemu-3-vm.libvirt-qemu/emulator", "", Role::payload, ""},
+      {"/slurm/uid_1000/job_42", "slurm", Role::job, "42"},
+      {"/slurm/uid_1000/job_42/step_0/task_1", "slurm", Role::payload, ""},
+      {"/system.slice/slurmstepd.scope/job_42", "slurm", Role::job, "42"},
+      {"/system.slice/slurmstepd.scope/job_42/step_0/slurm", "slurm", Role::helper, ""},
+      {"/system.slice/ssh.service", "systemd", Role::service, "ssh.service"},
+      {"/user.slice/user-1000.slice/session-3.scope", "systemd", Role::session, "session-3.scope"},
+      {"/user.slice/user-1000.slice/user@1000.service", "systemd", Role::service, "user@1000.service"},
+      {"/init.scope", "systemd", Role::scope, "init.scope"},
+      {"/system.slice", "systemd", Role::slice, "system.slice"},
+  };
+  for (const auto& c : cases) {
+    const auto place = locate(c.path);
+    ASSERT_TRUE(place) << c.path;
+    EXPECT_EQ(place->runtime, c.runtime) << c.path;
+    EXPECT_EQ(model::name(place->role), model::name(c.role)) << c.path;
+    EXPECT_EQ(place->id, c.id) << c.path;
+    EXPECT_TRUE(place->certain) << c.path;
+  }
+}
+
+TEST(Runtimes, TakeNothingForAContainerThatIsNone) {
+  const std::string paths[] = {
+      "/",
+      "",
+      "/docker",
+      "/kubepods",
+      "/libpod_parent",
+      "/machine",
+      "/default/web",
+      "/docker/" + kHex.substr(1),        // 63 digits
+      "/docker/" + kHex + "0",            // 65
+      "/docker/" + std::string(64, 'g'),  // not hexadecimal
+      "/docker/" + std::string(64, 'A'),  // nor as a runtime writes it
+      "/lxc.payload.",
+      "/docker/buildkit/",
+      "/init",
+      "/app/container",
+      "/app/payload",
+      "/app/emulator",
+      "/docker/" + kHex + "/app/container",  // somebody's own group of that name
+  };
+  for (const auto& path : paths) EXPECT_FALSE(locate(path)) << path;
+
+  const std::string units[] = {
+      "/system.slice/var-lib-docker-overlay2-" + kHex + "-merged.mount",
+      "/system.slice/run-docker-netns-" + kHex.substr(0, 12) + ".mount",
+      "/system.slice/docker-" + kHex + ".mount",
+      "/system.slice/docker.service",
+      "/system.slice/docker.socket",
+      "/system.slice/docker-.scope",
+      "/system.slice/lxc-monitord.service",
+      "/machine.slice/libpod-conmon.service",
+  };
+  for (const auto& path : units) {
+    const auto place = locate(path);
+    ASSERT_TRUE(place) << path;
+    EXPECT_EQ(place->runtime, "systemd") << path;
+  }
+}
+
+TEST(Runtimes, DoubtAnIdThatStandsAlone) {
+  const auto place = locate("/lab-parent/" + kHex);
+  ASSERT_TRUE(place);
+  EXPECT_FALSE(place->certain);
+  EXPECT_EQ(place->id, kHex);
+  EXPECT_FALSE(locate("/lab-parent/" + kHex + "/container"));
+}
+
+TEST(Runtimes, ReadAPodsUidAndClassWithBothDrivers) {
+  for (const auto& [path, qos] : {
+           std::pair{"/kubepods/pod" + kUid, "guaranteed"},
+           std::pair{"/kubepods/burstable/pod" + kUid, "burstable"},
+           std::pair{"/kubelet/kubepods/besteffort/pod" + kUid, "besteffort"},
+           std::pair{"/kubepods.slice/kubepods-pod" + kUidScores + ".slice", "guaranteed"},
+           std::pair{"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" + kUidScores + ".slice",
+                     "besteffort"},
+           std::pair{"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/"
+                     "kubelet-kubepods-burstable-pod" +
+                         kUidScores + ".slice",
+                     "burstable"},
+       }) {
+    const auto place = locate(path);
+    ASSERT_TRUE(place) << path;
+    EXPECT_EQ(place->role, Role::pod) << path;
+    EXPECT_EQ(place->pod_uid, kUid) << path;
+    EXPECT_EQ(place->qos, qos) << path;
+    const auto within = locate(path + "/cri-containerd-" + kHex + ".scope");
+    ASSERT_TRUE(within) << path;
+    EXPECT_EQ(within->pod_uid, kUid) << path;
+    EXPECT_EQ(within->qos, qos) << path;
+  }
+}
+
+TEST(Runtimes, UnescapeUnitsAndLeaveBrokenEscapes) {
+  EXPECT_EQ(unescape_unit("a\\x2db\\x2Dc"), "a-b-c");
+  EXPECT_EQ(unescape_unit("a\\x2"), "a\\x2");
+  EXPECT_EQ(unescape_unit("a\\xzz"), "a\\xzz");
+  EXPECT_EQ(unescape_unit("a\\x00"), "a\\x00");
+  const auto place = locate("/machine.slice/machine-a\\xff.scope");
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->id, "a\xEF\xBF\xBD");
+}
+
+}  // namespace
+}  // namespace cgwarden::discovery

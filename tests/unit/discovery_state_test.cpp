@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+// State trees after what the runtimes write; those of CRI-O, Incus and Kubernetes after their documented formats.
+#include <gmock/gmock.h>
+
+#include "tests/unit/discovery_fixture.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using model::Role;
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Optional;
+using testing::Pair;
+using testing::SizeIs;
+
+std::int64_t millis(const model::Container::Time& time) {
+  return time ? duration_cast<milliseconds>(time->time_since_epoch()).count() : -1;
+}
+
+std::string source_of(const model::Container& c, std::string_view fact) {
+  for (const auto& origin : c.origins) {
+    if (origin.fact == fact) return origin.source;
+  }
+  return {};
+}
+
+const std::string kId = engine_id('a');
+const std::string kPodId = engine_id('b');
+const std::string kUid = "11111111-2222-3333-4444-555555555555";
+
+class RuntimeState : public DiscoveryTest {};
+
+std::string docker_config(const std::string& id, const std::string& name, const std::string& more = {}) {
+  return R"({"State":{"Running":true,"Paused":false,"Pid":4711,"ExitCode":0,"StartedAt":"2026-11-24T10:00:01.5Z",
+"FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"healthy"}},"ID":")" +
+         id +
+         R"(","Created":"2026-11-24T10:00:00+01:00","Config":{"Hostname":"x","Env":["SECRET=1"],"Image":"lab/box:1",
+"Labels":{"org.lab.tier":"web","owner":"lab")" +
+         more + R"(}},"Image":"sha256:52fb","Name":"/)" + name + R"(","RestartCount":3})";
+}
+
+TEST_F(RuntimeState, OfDockerHasEverything) {
+  options_.labels = {"org.lab.*"};
+  write("/var/lib/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
+  see({"/", "/docker", "/docker/" + kId});
+  const auto c = at("/docker/" + kId);
+  EXPECT_EQ(c.role, Role::container);
+  EXPECT_THAT(c.runtime, Optional(std::string("docker")));
+  EXPECT_THAT(c.id, Optional(kId));
+  EXPECT_THAT(c.name, Optional(std::string("web")));
+  EXPECT_THAT(c.image, Optional(std::string("lab/box:1")));
+  EXPECT_THAT(c.image_digest, Optional(std::string("sha256:52fb")));
+  EXPECT_THAT(c.state, Optional(std::string("running")));
+  EXPECT_THAT(c.health, Optional(std::string("healthy")));
+  EXPECT_THAT(c.pid, Optional(4711));
+  EXPECT_THAT(c.restart_count, Optional(3));
+  EXPECT_EQ(c.exit_code, std::nullopt);
+  EXPECT_EQ(c.finished, std::nullopt);
+  EXPECT_EQ(millis(c.started), 1795514401500);
+  EXPECT_EQ(millis(c.created), 1795510800000);
+  EXPECT_THAT(c.labels, ElementsAre(Pair("org.lab.tier", "web")));
+  EXPECT_FALSE(knows("/docker"));
+  EXPECT_EQ(source_of(c, "name"), "/var/lib/docker/containers/" + kId + "/config.v2.json");
+  EXPECT_EQ(source_of(c, "exit_code"), "");
+}
+
+TEST_F(RuntimeState, OfDockerNamesSwarmAndCompose) {
+  write("/var/lib/docker/containers/" + kId + "/config.v2.json",
+        docker_config(kId, "svc.1.x",
+                      R"(,"com.docker.swarm.service.name":"svc","com.docker.swarm.task.name":"svc.1.x",
+"com.docker.swarm.node.id":"n1","com.docker.compose.project":"shop","com.docker.compose.service":"web")"));
+  see({"/system.slice/docker-" + kId + ".scope"});
+  const auto c = at("/system.slice/docker-" + kId + ".scope");
+  EXPECT_THAT(c.service, Optional(std::string("svc")));
+  EXPECT_THAT(c.task, Optional(std::string("svc.1.x")));
+  EXPECT_THAT(c.node, Optional(std::string("n1")));
+  EXPECT_THAT(c.project, Optional(std::string("shop")));
+  EXPECT_THAT(c.project_service, Optional(std::string("web")));
+  EXPECT_THAT(c.unit, Optional("docker-" + kId + ".scope"));
+  EXPECT_THAT(c.labels, IsEmpty());
+}
+
+TEST_F(RuntimeState, OfDockerIsFoundBelowACgroupOfAnyName) {
+  write("/var/lib/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
+  see({"/lab-parent/" + kId, "/lab-parent/" + kPodId});
+  EXPECT_THAT(at("/lab-parent/" + kId).runtime, Optional(std::string("docker")));
+  EXPECT_THAT(at("/lab-parent/" + kId).name, Optional(std::string("web")));
+  EXPECT_FALSE(knows("/lab-parent/" + kPodId));
+}
+
+const std::string kTask = "/run/containerd/io.containerd.runtime.v2.task/";
+
+TEST_F(RuntimeState, OfContainerdHasThePodsFactsAndTellsItsPauseContainerApart) {
+  const auto sandbox = R"("io.kubernetes.cri.sandbox-name":"lab-pod","io.kubernetes.cri.sandbox-namespace":"lab-ns",
+"io.kubernetes.cri.sandbox-uid":")" +
+                       kUid + R"(")";
+  write(kTask + "k8s.io/" + kPodId + "/config.json",
+        R"({"annotations":{"io.kubernetes.cri.container-type":"sandbox",)" + sandbox + "}}");
+  write(kTask + "k8s.io/" + kId + "/config.json",
+        R"({"annotations":{"io.kubernetes.cri.container-type":"container","io.kubernetes.cri.container-name":"lab-web",
+"io.kubernetes.cri.image-name":"docker.io/lab/box:1","io.kubernetes.cri.sandbox-id":")" +
+            kPodId + R"("}})");
+  write(kTask + "k8s.io/" + kId + "/init.pid", "4711");
+  write("/proc/4711/comm", "");
+  write("/run/containerd/runc/k8s.io/" + kId + "/state.json",
+        R"({"id":")" + kId + R"(","init_process_pid":4711,"created":"2026-11-24T10:00:00Z"})");
+  const auto pod = "/kubepods/burstable/pod" + kUid;
+  see({pod, pod + "/" + kId, pod + "/" + kPodId});
+  const auto c = at(pod + "/" + kId);
+  EXPECT_EQ(c.role, Role::container);
+  EXPECT_THAT(c.runtime, Optional(std::string("containerd")));
+  EXPECT_THAT(c.name, Optional(std::string("lab-web")));
+  EXPECT_THAT(c.image, Optional(std::string("docker.io/lab/box:1")));
+  EXPECT_THAT(c.pod, Optional(std::string("lab-pod")));
+  EXPECT_THAT(c.pod_namespace, Optional(std::string("lab-ns")));
+  EXPECT_THAT(c.pod_uid, Optional(kUid));
+  EXPECT_THAT(c.qos, Optional(std::string("burstable")));
+  EXPECT_THAT(c.pid, Optional(4711));
+  EXPECT_EQ(millis(c.created), 1795514400000);
+  const auto pause = at(pod + "/" + kPodId);
+  EXPECT_EQ(pause.role, Role::sandbox);
+  EXPECT_EQ(pause.name, std::nullopt);
+  EXPECT_THAT(pause.pod, Optional(std::string("lab-pod")));
+  EXPECT_EQ(at(pod).role, Role::pod);
+  EXPECT_THAT(at(pod).pod, Optional(std::string("lab-pod")));
+  EXPECT_THAT(at(pod).pod_namespace, Optional(std::string("lab-ns")));
+}
+
+TEST_F(RuntimeState, OfContainerdClaimsTheCgroupsOfNamedContainersByNamespace) {
+  options_.labels = {"*"};
+  for (const std::string space : {"one", "two"}) {
+    write(kTask + space + "/web/config.json",
+          R"({"annotations":{"space":")" + space + R"("},"linux":{"cgroupsPath":"/)" + space + R"(/web"}})");
+  }
+  see({"/one/web", "/two/web", "/one", "/three/web"});
+  for (const std::string space : {"one", "two"}) {
+    const auto c = at("/" + space + "/web");
+    EXPECT_THAT(c.runtime, Optional(std::string("containerd")));
+    EXPECT_THAT(c.name, Optional(std::string("web")));
+    EXPECT_THAT(c.labels, ElementsAre(Pair("space", space)));
+  }
+  EXPECT_FALSE(knows("/one"));
+  EXPECT_FALSE(knows("/three/web"));
+}
+
+TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
+  write("/var/lib/containers/storage/overlay-containers/containers.json",
+        R"([{"id":")" + kId +
+            R"(","names":["lab-pm1"],"image":"4844","metadata":"{\"image-name\":\"localhost/lab/box:1\"}",
+"created":"2026-11-24T10:00:00Z"}])");
+  write("/var/lib/containers/storage/overlay-containers/" + kId + "/userdata/config.json",
+        R"({"annotations":{"io.container.manager":"libpod","io.kubernetes.cri-o.SandboxID":")" + kPodId + R"("}})");
+  write("/run/containers/storage/overlay-containers/" + kId + "/userdata/pidfile", "4711");
+  write("/proc/4711/comm", "");
+  const auto path = "/machine.slice/libpod-" + kId + ".scope";
+  see({path, path + "/container", "/machine.slice/libpod-conmon-" + kId + ".scope"});
+  const auto c = at(path);
+  EXPECT_THAT(c.runtime, Optional(std::string("podman")));
+  EXPECT_THAT(c.name, Optional(std::string("lab-pm1")));
+  EXPECT_THAT(c.image, Optional(std::string("localhost/lab/box:1")));
+  EXPECT_THAT(c.image_digest, Optional(std::string("sha256:4844")));
+  EXPECT_THAT(c.pod_uid, Optional(kPodId));
+  EXPECT_THAT(c.pid, Optional(4711));
+  EXPECT_EQ(at(path + "/container").role, Role::payload);
+  EXPECT_THAT(at(path + "/container").parent, Optional(kId));
+  EXPECT_EQ(at("/machine.slice/libpod-conmon-" + kId + ".scope").role, Role::helper);
+
+  write("/run/libpod/exits/" + kId, "137");
+  remove("/proc/4711");
+  const auto table = see({"/machine.slice"});
+  ASSERT_THAT(table->ended, SizeIs(1));
+  EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
+  EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
+}
+
+TEST_F(RuntimeState, OfCriOIsReadFromThatStorageToo) {
+  options_.labels = {"app"};
+  write("/var/lib/containers/storage/overlay-containers/containers.json",
+        R"([{"id":")" + kId + R"(","names":["k8s_web_lab-pod_lab-ns_1_0"],"image":"4844"},{"id":")" + kPodId +
+            R"(","names":["k8s_POD_lab-pod_lab-ns_1_0"],"image":"77"}])");
+  const auto common = R"("io.container.manager":"cri-o","io.kubernetes.cri-o.Namespace":"lab-ns",
+"io.kubernetes.cri-o.KubeName":"lab-pod","io.kubernetes.pod.uid":")" +
+                      kUid + R"(")";
+  write("/var/lib/containers/storage/overlay-containers/" + kId + "/userdata/config.json",
+        R"({"annotations":{"io.kubernetes.cri-o.ContainerType":"container","io.kubernetes.container.name":"web",
+"io.kubernetes.cri-o.ImageName":"docker.io/lab/box:1","io.kubernetes.cri-o.Created":"2026-11-24T10:00:00.25+00:00",
+"io.kubernetes.container.restartCount":"2","io.kubernetes.cri-o.Labels":"{\"app\":\"shop\"}",)" +
+            common + "}}");
+  write("/var/lib/containers/storage/overlay-containers/" + kPodId + "/userdata/config.json",
+        R"({"annotations":{"io.kubernetes.cri-o.ContainerType":"sandbox",)" + common + "}}");
+  const std::string pod = "/kubepods.slice/kubepods-pod11111111_2222_3333_4444_555555555555.slice";
+  see({pod, pod + "/crio-" + kId + ".scope", pod + "/crio-" + kPodId + ".scope",
+       pod + "/crio-conmon-" + kId + ".scope"});
+  const auto c = at(pod + "/crio-" + kId + ".scope");
+  EXPECT_THAT(c.runtime, Optional(std::string("cri-o")));
+  EXPECT_THAT(c.name, Optional(std::string("web")));
+  EXPECT_THAT(c.image, Optional(std::string("docker.io/lab/box:1")));
+  EXPECT_THAT(c.pod, Optional(std::string("lab-pod")));
+  EXPECT_THAT(c.pod_namespace, Optional(std::string("lab-ns")));
+  EXPECT_THAT(c.restart_count, Optional(2));
+  EXPECT_THAT(c.labels, ElementsAre(Pair("app", "shop")));
+  EXPECT_EQ(millis(c.created), 1795514400250);
+  EXPECT_EQ(at(pod + "/crio-" + kPodId + ".scope").role, Role::sandbox);
+  EXPECT_EQ(at(pod + "/crio-" + kPodId + ".scope").name, std::nullopt);
+  EXPECT_EQ(at(pod + "/crio-conmon-" + kId + ".scope").role, Role::helper);
+}
+
+TEST_F(RuntimeState, OfRuncAndCrunAndRunscClaimsAnyCgroup) {
+  options_.labels = {"org.lab.tier"};
+  write("/proc/5/comm", "");
+  write("/run/runc/web/state.json",
+        R"({"id":"web","init_process_pid":5,"created":"2026-11-24T10:00:00Z","config":{"labels":["org.lab.tier=web",
+"org.opencontainers.image.ref.name=lab/box:1","bundle=/b"],"cgroups":{"path":"/any/where"}}})");
+  write("/run/runc/sd/state.json",
+        R"({"id":"sd","init_process_pid":5,"config":{"cgroups":{"path":"","parent":"lab-a.slice","name":"sd",
+"scope_prefix":"runc"}}})");
+  write("/run/crun/c1/status", R"({"pid":5,"cgroup-path":"/lab/c1","created":"2026-11-24T10:00:00.000Z"})");
+  write("/run/crun/c1/config.json", R"({"annotations":{"org.lab.tier":"db"}})");
+  write("/run/runsc/g1_sandbox:g1.state",
+        R"({"id":"g1","status":"running","createdAt":"2026-11-24T10:00:00Z","sandbox":{"pid":5},
+"spec":{"linux":{"cgroupsPath":"/lab/g1"},"annotations":{"org.lab.tier":"gv"}}})");
+  see({"/any/where", "/lab.slice/lab-a.slice/runc-sd.scope", "/lab/c1", "/lab/g1", "/lab"});
+  EXPECT_THAT(at("/any/where").runtime, Optional(std::string("runc")));
+  EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
+  EXPECT_THAT(at("/any/where").image, Optional(std::string("lab/box:1")));
+  EXPECT_THAT(at("/any/where").labels, ElementsAre(Pair("org.lab.tier", "web")));
+  EXPECT_THAT(at("/lab.slice/lab-a.slice/runc-sd.scope").name, Optional(std::string("sd")));
+  EXPECT_THAT(at("/lab.slice/lab-a.slice/runc-sd.scope").pid, Optional(5));
+  EXPECT_THAT(at("/lab/c1").runtime, Optional(std::string("crun")));
+  EXPECT_THAT(at("/lab/c1").labels, ElementsAre(Pair("org.lab.tier", "db")));
+  EXPECT_THAT(at("/lab/g1").runtime, Optional(std::string("runsc")));
+  EXPECT_THAT(at("/lab/g1").name, Optional(std::string("g1")));
+  EXPECT_FALSE(knows("/lab"));
+}
+
+TEST_F(RuntimeState, OfLxcKnowsWhichNameASuffixBelongsTo) {
+  write("/var/lib/lxc/web/config", "lxc.uts.name = web\nlxc.environment = SECRET=1\n");
+  write("/var/lib/lxc/db-2/config", "lxc.uts.name = db-2\n");
+  see({"/lxc.payload.web", "/lxc.payload.web-1", "/lxc.payload.db-2", "/lxc.monitor.web"});
+  EXPECT_THAT(at("/lxc.payload.web").name, Optional(std::string("web")));
+  EXPECT_THAT(at("/lxc.payload.web-1").name, Optional(std::string("web")));
+  EXPECT_THAT(at("/lxc.payload.db-2").name, Optional(std::string("db-2")));
+  EXPECT_THAT(at("/lxc.payload.web").runtime, Optional(std::string("lxc")));
+  EXPECT_EQ(at("/lxc.monitor.web").role, Role::helper);
+}
+
+TEST_F(RuntimeState, OfLxdAndIncusHasTheImage) {
+  options_.labels = {"user.tier"};
+  const std::string text =
+      "container:\n  architecture: x86_64\n  config:\n    image.os: labbox\n    image.release: \"1\"\n"
+      "    user.tier: web\n    user.user-data: secret\n    volatile.base_image: 4844\n  devices: {}\n"
+      "  created_at: 2026-11-24T10:00:00Z\n  status: Stopped\npool:\n  config:\n    user.tier: no\n";
+  write("/var/lib/lxd/storage-pools/default/containers/web/backup.yaml", text);
+  write("/var/lib/incus/storage-pools/default/containers/shop_db/backup.yaml", "instance" + text.substr(9));
+  see({"/lxc.payload.web", "/lxc.payload.shop_db"});
+  const auto c = at("/lxc.payload.web");
+  EXPECT_THAT(c.runtime, Optional(std::string("lxd")));
+  EXPECT_THAT(c.name, Optional(std::string("web")));
+  EXPECT_THAT(c.image, Optional(std::string("labbox 1")));
+  EXPECT_THAT(c.image_digest, Optional(std::string("sha256:4844")));
+  EXPECT_THAT(c.labels, ElementsAre(Pair("user.tier", "web")));
+  EXPECT_EQ(millis(c.created), 1795514400000);
+  EXPECT_THAT(at("/lxc.payload.shop_db").runtime, Optional(std::string("incus")));
+  EXPECT_THAT(at("/lxc.payload.shop_db").name, Optional(std::string("db")));
+  EXPECT_THAT(at("/lxc.payload.shop_db").project, Optional(std::string("shop")));
+}
+
+TEST_F(RuntimeState, OfMachinedCountsOnlyWhileTheLeaderLives) {
+  const std::string text =
+      "# This is private data. Do not parse.\nNAME=lab-nsp\nSCOPE=machine-lab\\\\x2dnsp.scope\nSERVICE=systemd-nspawn\n"
+      "LEADER=4711\nCLASS=container\nREALTIME=1795492230637919\n";
+  write("/run/systemd/machines/lab-nsp", text);
+  const std::string path = "/machine.slice/machine-lab\\x2dnsp.scope";
+  see({path, path + "/payload", path + "/supervisor"});
+  EXPECT_THAT(at(path).name, Optional(std::string("lab-nsp")));
+  EXPECT_EQ(at(path).pid, std::nullopt);
+  write("/proc/4711/comm", "");
+  now_ += std::chrono::seconds(1);
+  resolver().refresh(now_);
+  EXPECT_THAT(at(path).pid, Optional(4711));
+  EXPECT_THAT(at(path).unit, Optional(std::string("machine-lab\\x2dnsp.scope")));
+  EXPECT_EQ(millis(at(path).started), 1795492230637);
+  EXPECT_EQ(at(path + "/payload").role, Role::payload);
+  EXPECT_EQ(at(path + "/supervisor").role, Role::helper);
+}
+
+TEST_F(RuntimeState, OfLibvirtIsOnlySearchedForTheName) {
+  write("/run/libvirt/lxc/lab-lv1.xml",
+        "<domstatus state='running' reason='booted' pid='12575'><init pid='12576'/><domain type='lxc' id='12575'>"
+        "<name>lab-lv1</name><uuid>4e3f</uuid></domain></domstatus>");
+  see({"/machine/lxc-12575-lab-lv1.libvirt-lxc", "/machine/qemu-1-vm.libvirt-qemu"});
+  const auto c = at("/machine/lxc-12575-lab-lv1.libvirt-lxc");
+  EXPECT_THAT(c.name, Optional(std::string("lab-lv1")));
+  EXPECT_THAT(c.id, Optional(std::string("4e3f")));
+  EXPECT_THAT(c.pid, Optional(12575));
+  EXPECT_EQ(at("/machine/qemu-1-vm.libvirt-qemu").role, Role::machine);
+  EXPECT_THAT(at("/machine/qemu-1-vm.libvirt-qemu").name, Optional(std::string("vm")));
+}
+
+// ---- hostile state -------------------------------------------------------------------------------------------
+
+class HostileState : public DiscoveryTest {
+ protected:
+  const std::string dir_ = "/var/lib/docker/containers/" + kId;
+  const std::string file_ = dir_ + "/config.v2.json";
+  const std::string group_ = "/docker/" + kId;
+
+  void expect_unknown_with_one_line(const std::string& why) {
+    for (int i = 0; i < 5; ++i) {
+      see({group_});
+      now_ += std::chrono::seconds(100);
+    }
+    EXPECT_EQ(at(group_).name, std::nullopt);
+    EXPECT_THAT(at(group_).id, Optional(kId));
+    ASSERT_THAT(notices_, SizeIs(1));
+    EXPECT_THAT(notices_[0], HasSubstr(why));
+    // And it is asked again: by event or by time.
+    remove(dir_);
+    write(file_, docker_config(kId, "web"));
+    now_ += std::chrono::seconds(100);
+    resolver().refresh(now_);
+    EXPECT_THAT(at(group_).name, Optional(std::string("web")));
+  }
+};
+
+TEST_F(HostileState, IsNotFollowedOutOfItsDirectory) {
+  write("/secret", docker_config(kId, "stolen"));
+  std::filesystem::create_directories(root_ + dir_);
+  std::filesystem::create_symlink("../../../../../secret", root_ + file_);
+  expect_unknown_with_one_line("symbolic link");
+  EXPECT_GE(resolver().stats().files.refused, 2U);
+}
+
+TEST_F(HostileState, IsNotFollowedThroughALinkedDirectory) {
+  write("/elsewhere/config.v2.json", docker_config(kId, "stolen"));
+  std::filesystem::create_directories(root_ + "/var/lib/docker/containers");
+  std::filesystem::create_directory_symlink(root_ + "/elsewhere", root_ + dir_);
+  expect_unknown_with_one_line("symbolic link");
+}
+
+TEST_F(HostileState, DoesNotBlockAsAFifo) {
+  std::filesystem::create_directories(root_ + dir_);
+  ASSERT_EQ(::mkfifo((root_ + file_).c_str(), 0600), 0);
+  expect_unknown_with_one_line("no regular file");
+}
+
+TEST_F(HostileState, DoesNotFillTheMemory) {
+  write(file_, "{}");
+  std::filesystem::resize_file(root_ + file_, std::uintmax_t{1} << 30U);
+  expect_unknown_with_one_line("larger than a state file may be");
+}
+
+TEST_F(HostileState, MayBeHalfWritten) {
+  write(file_, docker_config(kId, "web").substr(0, 100));
+  expect_unknown_with_one_line("half written");
+}
+
+TEST_F(HostileState, MayBeNestedWithoutEnd) {
+  write(file_, std::string(1 << 20, '['));
+  expect_unknown_with_one_line("half written");
+}
+
+TEST_F(HostileState, MayBeNoUtf8) {
+  write(file_, "{\"ID\":\"\xff\"}");
+  expect_unknown_with_one_line("no UTF-8");
+}
+
+TEST_F(HostileState, MayBeAnotherContainers) {
+  write(file_, docker_config(kPodId, "other"));
+  expect_unknown_with_one_line("another container");
+}
+
+TEST_F(HostileState, MayHaveOtherTypesEverywhere) {
+  write(file_, R"({"ID":")" + kId + R"(","State":[],"Config":{"Labels":{"a":1,"b":null},"Image":{}},"Name":7,
+"RestartCount":"x","Created":12,"Image":[]})");
+  see({group_});
+  EXPECT_EQ(at(group_).name, std::nullopt);
+  EXPECT_EQ(at(group_).image, std::nullopt);
+  EXPECT_EQ(at(group_).restart_count, std::nullopt);
+}
+
+TEST_F(HostileState, HasNoLabelsWithoutBound) {
+  options_.labels = {"*"};
+  std::string more;
+  for (int i = 0; i < 1000; ++i) more += ",\"l" + std::to_string(i) + "\":\"v\"";
+  more += R"(,"big":")" + std::string(100'000, 'x') + R"(","odd":"a\"b\n\u001b[31m")";
+  write(file_, docker_config(kId, "web", more));
+  see({group_});
+  EXPECT_THAT(at(group_).labels, SizeIs(Findings::kMostLabels));
+  for (const auto& [name, value] : at(group_).labels) EXPECT_LE(value.size(), Findings::kLongest) << name;
+}
+
+TEST_F(HostileState, IsNotReachedByAnIdThatIsAPath) {
+  write("/run/secret", "NAME=x\nLEADER=1\n");
+  const std::string path = "/machine.slice/machine-..\\x2f..\\x2fsecret.scope";
+  see({path});
+  EXPECT_THAT(at(path).id, Optional(std::string("../../secret")));
+  EXPECT_EQ(resolver().stats().files.reads, 0U);
+}
+
+TEST_F(HostileState, MayLinkItsRootWithinTheHost) {
+  write("/data/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
+  std::filesystem::create_directories(root_ + "/var/lib");
+  std::filesystem::create_directory_symlink("/data/docker", root_ + "/var/lib/docker");
+  see({group_});
+  EXPECT_THAT(at(group_).name, Optional(std::string("web")));
+}
+
+TEST(StateTimes, AreReadWithOffsetsAndFractionsOrNotAtAll) {
+  EXPECT_EQ(millis(parse_time("2026-11-24T10:00:00Z")), 1795514400000);
+  EXPECT_EQ(millis(parse_time("2026-11-24T10:00:00.123456789Z")), 1795514400123);
+  EXPECT_EQ(millis(parse_time("2026-11-24T10:00:00-01:30")), 1795519800000);
+  EXPECT_EQ(millis(parse_time("2026-11-24 10:00:00.5 +0000 UTC")), 1795514400500);
+  for (const auto* text : {"", "0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-24T25:00:00Z",
+                           "2026-11-24T10:00:00", "2026-11-24", "2026-11-24T10:00:00+", "yesterday"}) {
+    EXPECT_EQ(parse_time(text), std::nullopt) << text;
+  }
+}
+
+TEST(StateCgroups, AreMadeOfSystemdsTriples) {
+  EXPECT_EQ(cgroup_of_spec("/a/b"), "/a/b");
+  EXPECT_EQ(cgroup_of_spec("a-b.slice:runc:x"), "/a.slice/a-b.slice/runc-x.scope");
+  EXPECT_EQ(cgroup_of_spec("system.slice:docker:x"), "/system.slice/docker-x.scope");
+  EXPECT_EQ(cgroup_of_spec(":runc:x"), "/system.slice/runc-x.scope");
+  EXPECT_EQ(cgroup_of_spec("relative/path"), "");
+  EXPECT_EQ(cgroup_of_spec(""), "");
+}
+
+}  // namespace
+}  // namespace cgwarden::discovery
