@@ -60,7 +60,8 @@ void Collection::make_odd_readers(const CollectionOptions& options, const std::f
   for (const auto& collector : all()) {
     const auto id = catalogue_->find_collector(collector.info.name);
     if (!id || collector.make_reader == nullptr || *id >= enabled.size() || !enabled[*id]) continue;
-    odd_.push_back({*id, collector.make_reader({*catalogue_, host_, paths_, processes_, notice}), {}});
+    odd_.push_back(
+        {*id, collector.make_reader({*catalogue_, host_, paths_, processes_, tree_, options.odd, notice}), {}});
     odd_.back().stats.enabled = true;
   }
 }

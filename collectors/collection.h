@@ -25,6 +25,7 @@ struct CollectionOptions {
   std::vector<bool> enabled = {};  // by CollectorId; empty: those that are on by default
   cgroup::Tree::Options tree = {};
   std::size_t max_open_files = 4096;
+  OddOptions odd = {};
 };
 
 // The catalogue of this program: all rows of all collectors.

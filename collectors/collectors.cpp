@@ -8,7 +8,7 @@ std::span<const Collector> all() {
       {cgroup_core()}, {cpu()},      {percpu()}, {memory()},   {memory_local()}, {memory_numa()},     {kmem()},
       {io()},          {io_bfq()},   {pids()},   {pressure()}, {cpuset()},       {cpuset_pressure()}, {hugetlb()},
       {rdma()},        {misc()},     {dmem()},   {freezer()},  {net()},          {devices()},         {local()},
-      effective(),     namespaces(), network(),  processes(),  process_states(), process_files(),
+      effective(),     namespaces(), network(),  processes(),  process_states(), process_files(),     ended(),
   };
   return kAll;
 }

@@ -4,6 +4,8 @@
 // A collector is rows. One that is odd, because what it says is in no interface file of the group, brings an OddReader.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <span>
@@ -17,12 +19,20 @@
 
 namespace cgwarden::collectors {
 
+// What may be set of odd collectors.
+struct OddOptions {
+  std::size_t max_ended = 512;          // ended groups kept
+  std::chrono::seconds ended_for{300};  // and how long
+};
+
 // What an odd collector is made with. All references outlive it.
 struct OddContext {
   const model::Catalogue& catalogue;
   const cgroup::HostHierarchies& host;
   const cgroup::HostPaths& paths;
-  cgroup::ProcessTable& processes;          // shared by all; the collection begins and ends its rounds
+  cgroup::ProcessTable& processes;  // shared by all; the collection begins and ends its rounds
+  cgroup::Tree& tree;
+  OddOptions options;
   std::function<void(std::string)> notice;  // single lines for the log
 };
 
@@ -78,5 +88,6 @@ Collector network();
 Collector processes();
 Collector process_states();
 Collector process_files();
+Collector ended();
 
 }  // namespace cgwarden::collectors

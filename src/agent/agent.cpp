@@ -40,6 +40,8 @@ collectors::CollectionOptions collection_options(const Options& options) {
   collectors::CollectionOptions out;
   out.paths = options.paths;
   out.enabled = options.collectors;
+  out.odd.max_ended = options.max_ended;
+  out.odd.ended_for = std::chrono::seconds(options.ended_seconds);
   out.tree.max_groups = options.max_cgroups;
   const auto limit = raise_descriptor_limit();
   const auto free = limit > 2 * kOtherDescriptors ? limit - kOtherDescriptors : limit / 2;

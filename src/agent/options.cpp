@@ -123,6 +123,15 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
         });
   }
 
+  app.add_option("--collector.ended.max", o.max_ended, "Ended groups shown at most")
+      ->group("Collectors")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100'000));
+  app.add_option("--collector.ended.seconds", o.ended_seconds, "How long an ended group is shown")
+      ->group("Collectors")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 86'400));
+
   app.add_option("--log.level", o.log_level, "debug, info, warn or error")
       ->group("Log")
       ->capture_default_str()

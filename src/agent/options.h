@@ -30,6 +30,8 @@ struct Options {
 
   cgroup::HostPaths paths;
   std::vector<bool> collectors;  // by CollectorId
+  std::size_t max_ended = 512;
+  unsigned ended_seconds = 300;
   std::size_t max_cgroups = 65'536;
   std::size_t max_open_files = 4096;
   double interval_seconds = 0;  // background sampling; 0: only when asked

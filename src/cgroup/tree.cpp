@@ -82,6 +82,7 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
   walk_all(false);
   started_ = true;
   stats_.births = stats_.deaths = stats_.walks = 0;
+  deaths_.clear();
 }
 
 void Tree::notice_once(bool& told, std::string text) {
@@ -173,7 +174,7 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
   }
   if (replaced && !first) {  // somebody re-made one of its directories: another life
     ++stats_.births;
-    ++stats_.deaths;
+    note_death(node);
     node.group.reset();
   }
   if (!node.group) make_group(node, born);
@@ -186,6 +187,11 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
   if (!group->seen_born) group->birth = std::min(group->birth, to_wall(st.st_ctim));
   node.group = std::move(group);
   watch(node, h);
+}
+
+void Tree::note_death(const Node& node) {
+  ++stats_.deaths;
+  if (deaths_.size() < kMostDeaths) deaths_.push_back({node.group, base::wall_now()});
 }
 
 void Tree::detach(Node& node, std::size_t h) {
@@ -202,7 +208,7 @@ void Tree::detach(Node& node, std::size_t h) {
   changed_ = true;
   if (node.mask == 0) {
     --group_count_;
-    ++stats_.deaths;
+    note_death(node);
   }
 }
 

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "src/base/fd.h"
@@ -85,6 +86,12 @@ class Tree {
   [[nodiscard]] std::shared_ptr<const model::Roster> roster();
   [[nodiscard]] const model::TreeStats& stats() const { return stats_; }
   [[nodiscard]] std::size_t hierarchy_count() const { return roots_.size(); }
+  // Groups that died since the last call, with the time the agent learned it: also those no snapshot ever had. Bounded.
+  struct Death {
+    std::shared_ptr<const model::Group> group;
+    base::Wall when;
+  };
+  [[nodiscard]] std::vector<Death> take_deaths() { return std::exchange(deaths_, {}); }
   // Opens `file` of the group in hierarchy h; -1 and errno.
   [[nodiscard]] int open_file(const Node& node, std::size_t h, const char* file, int flags) const;
 
@@ -99,6 +106,9 @@ class Tree {
     std::size_t hierarchy = 0;
   };
 
+  static constexpr std::size_t kMostDeaths = 4096;
+
+  void note_death(const Node& node);
   Node* find_or_make(std::string_view path);
   base::Fd open_dir(const Node* parent, std::size_t h, const std::string& name) const;
   void attach(Node& node, std::size_t h, base::Fd dir, bool born);
@@ -127,10 +137,11 @@ class Tree {
   std::vector<Node*> nodes_;
   std::shared_ptr<const model::Roster> roster_;
   model::TreeStats stats_;
+  std::vector<Death> deaths_;
   std::uint64_t generation_ = 0;
   std::uint64_t walk_ = 0;
   std::size_t group_count_ = 0;
-  std::vector<std::size_t> dropped_;  // directories beyond the bound, by hierarchy
+  std::vector<std::size_t> dropped_;   // directories beyond the bound, by hierarchy
   std::size_t v2_ = kMostHierarchies;  // which hierarchy is v2's
   std::size_t open_dirs_ = 0;
   bool changed_ = true;

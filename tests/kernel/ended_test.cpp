@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is left of groups that ended, and OOM kills that ended with them: provoked on this machine's kernel.
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <ctime>
+#include <optional>
+#include <set>
+
+#include "tests/kernel/collected.h"
+
+namespace cgwarden {
+namespace {
+
+using model::Value;
+using testing_kernel::host;
+using testing_kernel::read;
+using testing_kernel::write;
+
+class EndedGroupsOnARealHost : public testing_kernel::CollectedTest {
+ protected:
+  void open_with(collectors::OddOptions odd) {
+    auto opened = collectors::Collection::open(catalogue, {.odd = odd},
+                                               [this](const std::string& line) { notices.push_back(line); });
+    ASSERT_TRUE(opened) << opened.error().what;
+    collection = std::move(*opened);
+  }
+
+  // Of an ended group of ours; nothing when it is not shown.
+  [[nodiscard]] std::optional<std::int64_t> ended(const std::string& field, const std::string& group) const {
+    for (const auto& one : series(field, model::kNoGroup)) {
+      if (one.labels.front() == path(group)) return one.value;
+    }
+    return std::nullopt;
+  }
+
+  // Lets a process in `group` want more memory than it may have; returns when the kernel killed it.
+  void run_out_of_memory(const std::string& group) {
+    constexpr std::size_t limit = 16 << 20;
+    const auto v1 = dir("memory", group) + "/memory.limit_in_bytes";
+    if (::access(v1.c_str(), F_OK) == 0) {
+      ASSERT_TRUE(write(v1, std::to_string(limit)));
+      write(dir("memory", group) + "/memory.memsw.limit_in_bytes", std::to_string(limit));
+    } else {
+      write(dir("v2") + "/cgroup.subtree_control", "+memory");
+      write(dir("v2", std::filesystem::path(group).parent_path()) + "/cgroup.subtree_control", "+memory");
+      ASSERT_TRUE(write(dir("v2", group) + "/memory.max", std::to_string(limit)));
+      write(dir("v2", group) + "/memory.swap.max", "0");
+    }
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      for (const auto& h : host().all) write(h.mount_point + path(group) + "/cgroup.procs", std::to_string(::getpid()));
+      void* at = ::mmap(nullptr, 4 * limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      std::memset(at, 1, 4 * limit);
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the kernel killed nothing";
+  }
+
+  [[nodiscard]] static std::int64_t host_kills() {
+    const auto vmstat = read("/proc/vmstat");
+    const auto at = vmstat.find("\noom_kill ");
+    return at == std::string::npos ? -1 : std::stoll(vmstat.substr(at + 10));
+  }
+};
+
+TEST_F(EndedGroupsOnARealHost, AreShownWithTheirLastCounters) {
+  make("/a");
+  const auto pid = spawn("/a", [] {
+    while (std::clock() < CLOCKS_PER_SEC / 5) {
+    }
+  });
+  open();
+  collect();
+  const auto cpu = value("cpu_usage", "/a");
+  ASSERT_TRUE(cpu.is_number());
+  EXPECT_FALSE(ended("ended_time", "/a"));
+  const auto before = base::wall_now();
+  end(pid);
+  remove("/a");
+  collect();
+  EXPECT_EQ(ended("ended_cpu_usage", "/a"), cpu.fixed());
+  const auto at = base::Wall(std::chrono::duration_cast<base::Wall::duration>(
+      std::chrono::nanoseconds(ended("ended_time", "/a").value_or(0))));
+  EXPECT_GE(at, before);
+  EXPECT_LE(at, base::wall_now());
+  EXPECT_GE(ended("ended_lifetime", "/a").value_or(-1), 200'000'000);
+  collect();
+  EXPECT_EQ(ended("ended_cpu_usage", "/a"), cpu.fixed());  // it stays
+}
+
+TEST_F(EndedGroupsOnARealHost, ThatNoSnapshotEverHadAreShownToo) {
+  open();
+  collect();
+  make("/short");
+  collection->take_events();  // as the sampling thread does at once
+  remove("/short");
+  collect();
+  EXPECT_TRUE(ended("ended_time", "/short"));
+  EXPECT_FALSE(ended("ended_cpu_usage", "/short"));
+}
+
+TEST_F(EndedGroupsOnARealHost, AreToldApartFromTheNextOfTheirName) {
+  make("/again");
+  open();
+  collect();
+  remove("/again");
+  make("/again");
+  collect();
+  EXPECT_TRUE(ended("ended_time", "/again"));
+  EXPECT_NE(index_of(path("/again")), model::kNoGroup);
+  remove("/again");
+  collect();
+  std::set<std::string> ids;
+  for (const auto& one : series("ended_time", model::kNoGroup)) {
+    if (one.labels[0] == path("/again")) ids.insert(one.labels[1]);
+  }
+  EXPECT_EQ(ids.size(), 2U);
+}
+
+TEST_F(EndedGroupsOnARealHost, AreForgottenAfterTheirTimeAndBeyondTheirNumber) {
+  open_with({.max_ended = 3, .ended_for = std::chrono::seconds(1)});
+  for (int i = 0; i < 5; ++i) {
+    make("/n" + std::to_string(i));
+    collection->take_events();
+    remove("/n" + std::to_string(i));
+  }
+  collect();
+  EXPECT_FALSE(ended("ended_time", "/n1"));
+  EXPECT_TRUE(ended("ended_time", "/n4"));
+  EXPECT_LE(series("ended_time", model::kNoGroup).size(), 3U);
+  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--collector.ended.max")));
+  ::usleep(1'100'000);
+  collect();
+  EXPECT_FALSE(ended("ended_time", "/n4"));
+}
+
+TEST_F(EndedGroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
+  if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
+  make("/p");
+  make("/p/oom");
+  open();
+  collect();
+  const auto kills = [this](const std::string& group) {
+    const auto own = value("memory_events_oom_kill", group);
+    const auto below = value("ended_descendants_oom_kill", group);
+    return own.fixed() + (below.is_number() ? below.fixed() : 0);
+  };
+  const auto on_the_host = host_kills();
+  EXPECT_EQ(kills("/p"), 0);
+  run_out_of_memory("/p/oom");
+  collect();
+  EXPECT_EQ(value("memory_events_oom_kill", "/p/oom"), Value::of(1));
+  remove("/p/oom");
+  collect();
+  EXPECT_EQ(ended("ended_oom_kills", "/p/oom"), 1);
+  EXPECT_EQ(kills("/p"), 1);
+  EXPECT_EQ(kills(""), 1);
+  collect();
+  EXPECT_EQ(kills("/p"), 1);
+  remove("/p");
+  collect();
+  EXPECT_EQ(kills(""), 1);
+  if (on_the_host >= 0) {
+    EXPECT_GE(snapshot->value(catalogue->find("host_oom_kill").value(), 0).fixed(), on_the_host + 1);
+  }
+}
+
+TEST_F(EndedGroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextReading) {
+  if (dir("memory").empty() || host_kills() < 0) GTEST_SKIP() << "no memory controller on this kernel";
+  make("/quick");
+  open();
+  collect();
+  const auto before = snapshot->value(catalogue->find("host_oom_kill").value(), 0);
+  ASSERT_TRUE(before.is_number());
+  run_out_of_memory("/quick");
+  remove("/quick");
+  collect();
+  EXPECT_GE(snapshot->value(catalogue->find("host_oom_kill").value(), 0).fixed(), before.fixed() + 1);
+  EXPECT_EQ(errors("ended"), 0U);
+}
+
+}  // namespace
+}  // namespace cgwarden
