@@ -105,9 +105,6 @@ void Discovery::refresh() {
 
 void Discovery::after() {
   wait_for_time();
-  const auto generation = resolver_.table()->generation;
-  if (generation_ == generation) return;
-  generation_ = generation;
   const auto stats = resolver_.stats();
   containers_.Add({{"state", "named"}}).Set(static_cast<double>(stats.named));
   containers_.Add({{"state", "unnamed"}}).Set(static_cast<double>(stats.unnamed));
@@ -119,7 +116,8 @@ void Discovery::after() {
   raise_to(problems_.Add({{"reason", "refused"}}), stats.files.refused);
   raise_to(problems_.Add({{"reason", "too_big"}}), stats.files.too_big);
   raise_to(problems_.Add({{"reason", "broken"}}), stats.files.broken);
-  changed_();
+  const auto generation = resolver_.table()->generation;
+  if (std::exchange(generation_, generation) != generation) changed_();
 }
 
 }  // namespace cgwarden::agent

@@ -85,7 +85,8 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
       }
       if (known && complete(out.facts())) break;
       if (row.read(context_, place->id, out) != Answer::found) continue;
-      if (own || (!known && place->runtime.empty())) out.set(&Container::runtime, std::string(row.title));
+      if (row.title != place->runtime && (own || (!known && place->runtime.empty())))
+        out.set(&Container::runtime, std::string(row.title));
       known = true;
     }
     if (!known && !place->certain) {
@@ -132,7 +133,15 @@ bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
   ++lookups_;
   const bool again = entry.delay != 0ns || entry.due != base::Monotonic::max();
   files_.take_looks();
-  auto found = find_out(entry, entry.named);
+  bool named = false;
+  auto found = find_out(entry, named);
+  // Its runtime is about to forget it, or writes its state anew: the group is the same, so what was known stays.
+  if (entry.known && !(found && named)) {
+    found = entry.container;
+    named = true;
+  }
+  entry.named = named;
+  entry.known = found && named;
   const auto looks = files_.take_looks();
   const bool other = (found == nullptr) != (entry.container == nullptr) ||
                      (found && entry.container && !same(*found, *entry.container));
@@ -300,6 +309,7 @@ std::optional<base::Monotonic> Resolver::next() const {
 void Resolver::publish() {
   auto table = std::make_shared<model::Containers>();
   table->generation = ++generation_;
+  named_ = unnamed_ = 0;
   // What only the groups together tell: who is around whom, and the names of pods.
   std::unordered_map<std::string, const Container*> pods;  // by uid: one of its containers
   for (const auto& [_, entry] : entries_) {
@@ -333,7 +343,10 @@ void Resolver::publish() {
       }
       container = std::move(copy);
     }
-    if (holds_others(container->role)) around[i] = at->second.container.get();
+    if (holds_others(container->role)) {
+      around[i] = at->second.container.get();
+      ++(container->name ? named_ : unnamed_);
+    }
     table->by_group.emplace(model::group_key(group.id, group.path), std::move(container));
   }
   for (const auto key : ended_order_) {
@@ -349,10 +362,8 @@ Resolver::Stats Resolver::stats() const {
   out.watches = watcher_.watches();
   out.ended = ended_.size();
   out.lookups = lookups_;
-  for (const auto& [_, entry] : entries_) {
-    if (!entry.container || !holds_others(entry.container->role)) continue;
-    ++(entry.container->name ? out.named : out.unnamed);
-  }
+  out.named = named_;
+  out.unnamed = unnamed_;
   return out;
 }
 

@@ -70,6 +70,7 @@ class Resolver {
     std::optional<Place> place;
     std::shared_ptr<const model::Container> container;  // null: nothing is known
     bool named = false;                                 // nothing more is waited for
+    bool known = false;                                 // and that is because it is known who it is
     bool watched = true;
     std::uint64_t seen = 0;
     std::chrono::nanoseconds delay{};
@@ -107,6 +108,8 @@ class Resolver {
   std::uint64_t round_ = 0;
   std::uint64_t generation_ = 0;
   std::uint64_t lookups_ = 0;
+  std::size_t named_ = 0;  // in the table
+  std::size_t unnamed_ = 0;
 };
 
 }  // namespace cgwarden::discovery

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include "src/base/text.h"
 
@@ -230,7 +232,10 @@ std::vector<std::string> StateFiles::list(const std::string& root, const std::st
 }
 
 bool StateFiles::alive(std::int64_t pid) const {
-  return pid > 0 && ::access((procfs_ + '/' + std::to_string(pid)).c_str(), F_OK) == 0;
+  if (pid <= 0 || pid > std::numeric_limits<pid_t>::max()) return false;
+  if (::access((procfs_ + '/' + std::to_string(pid)).c_str(), F_OK) == 0) return true;
+  // Hidden by the mount's hidepid, it still answers to the question whether it is there.
+  return procfs_ == "/proc" && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == EPERM;
 }
 
 base::Fd StateFiles::open_for_watch(Look& look) {

@@ -95,11 +95,15 @@ void read_spec(StateContext& context, const std::string& root, const std::string
     out.labels(&labels);
   } else {
     out.set(&Container::runtime, "podman");
-    if (text_at(spec, {"annotations", "io.kubernetes.cri-o.SandboxID"})) {
-      out.set(&Container::pod_uid, text_at(spec, {"annotations", "io.kubernetes.cri-o.SandboxID"}));
-    }
   }
   out.labels(at(spec, {"annotations"}));
+}
+
+// Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
+bool is_infra(std::string_view name) {
+  constexpr std::size_t digits = 12;
+  return name.size() > digits && name.substr(digits) == "-infra" &&
+         name.find_first_not_of("0123456789abcdef") == digits;
 }
 
 }  // namespace
@@ -117,6 +121,7 @@ Answer read_podman(StateContext& context, const std::string& id, Findings& out) 
       read_spec(context, root, driver, id, out);
       out.from(root, file);
       out.set(&Container::id, id);
+      if (is_infra(entry->second.name)) out.set_role(model::Role::sandbox);
       if (out.facts().role == model::Role::container || out.facts().runtime != "cri-o") {
         out.set(&Container::name, entry->second.name);
       }

@@ -152,9 +152,23 @@ TEST_F(ResolverTest, NamesAContainerOfRuncWhoseStateComesAfterItsCgroup) {
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
   EXPECT_TRUE(resolver().refresh(now_));
   EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
+}
+
+TEST_F(ResolverTest, RemembersWhoAGroupIsWhenItsRuntimeForgetsItFirst) {
+  docker(kId, "web");
+  write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
+  see({kGroup, "/any/where", "/docker"});
   remove("/run/runc/web");
-  EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_FALSE(knows("/any/where"));
+  remove("/var/lib/docker/containers/" + kId);
+  resolver().refresh(now_);
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
+  const auto table = see({"/docker"});
+  ASSERT_THAT(table->ended, SizeIs(2));
+  for (const auto& ended : table->ended) {
+    EXPECT_THAT(ended.container->name, Optional(std::string("web")));
+    EXPECT_THAT(ended.container->state, Optional(std::string("exited")));
+  }
 }
 
 TEST_F(ResolverTest, DoesNotMixUpEqualNamesOfTwoRuntimes) {

@@ -163,7 +163,6 @@ TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
   EXPECT_THAT(c.name, Optional(std::string("lab-pm1")));
   EXPECT_THAT(c.image, Optional(std::string("localhost/lab/box:1")));
   EXPECT_THAT(c.image_digest, Optional(std::string("sha256:4844")));
-  EXPECT_THAT(c.pod_uid, Optional(kPodId));
   EXPECT_THAT(c.pid, Optional(4711));
   EXPECT_EQ(at(path + "/container").role, Role::payload);
   EXPECT_THAT(at(path + "/container").parent, Optional(kId));
@@ -175,6 +174,16 @@ TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
   ASSERT_THAT(table->ended, SizeIs(1));
   EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
   EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
+}
+
+TEST_F(RuntimeState, OfPodmanTellsThePausingContainerOfAPod) {
+  write("/var/lib/containers/storage/overlay-containers/containers.json",
+        R"([{"id":")" + kId + R"(","names":["a6dd3b264c35-infra"]},{"id":")" + kPodId + R"(","names":["web-infra"]}])");
+  const auto slice = "/machine.slice/machine-libpod_pod_" + engine_id('c') + ".slice";
+  see({slice, slice + "/libpod-" + kId + ".scope", slice + "/libpod-" + kPodId + ".scope"});
+  EXPECT_EQ(at(slice).role, Role::pod);
+  EXPECT_EQ(at(slice + "/libpod-" + kId + ".scope").role, Role::sandbox);
+  EXPECT_EQ(at(slice + "/libpod-" + kPodId + ".scope").role, Role::container);
 }
 
 TEST_F(RuntimeState, OfCriOIsReadFromThatStorageToo) {

@@ -1,0 +1,239 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real containers of every runtime that can run here, and the agent's answer compared with the runtime's own.
+
+  runtimes_test.py AGENT [RUNTIME...]
+
+The agent runs first and knows nothing. Each of tests/lab/runtimes/ then starts its containers; the agent must name every one
+within a second of its runtime's saying that it is there, with the image, labels, pod, limits and CPU time that the runtime's
+commands tell, where the state on disk has them (see each script). `cgwarden containers --json` must agree. In the end the
+containers are ended and must still be shown, as such.
+
+Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where no runtime can run.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LAB = os.path.join(ROOT, "tests/lab/runtimes")
+RUNTIMES = ["docker", "containerd", "podman", "runc", "crun", "lxc", "nspawn", "libvirt", "runsc"]
+PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # slow machines: multiplies every wait
+SERIES = re.compile(r'^(\w+)\{(.*)\} (\S+)$', re.M)
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+TEXTS = ["image", "image_digest", "pod", "namespace", "pod_uid", "qos", "service", "task", "node", "project", "project_service",
+         "unit"]
+
+
+def lab(runtime, verb, directory, timeout=120):
+    done = subprocess.run([os.path.join(LAB, runtime), verb], capture_output=True, text=True, check=False, timeout=timeout,
+                          stdin=subprocess.DEVNULL, env=os.environ | {"CGWARDEN_RUNTIMES_DIR": directory})
+    if done.returncode not in (0, 77):
+        raise RuntimeError(f"{runtime} {verb}: exit status {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return done
+
+
+class Agent:
+    def __init__(self, path, flags):
+        self.path, self.flags = path, flags
+        self.log = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen([path, "--web.listen-address=127.0.0.1:0", *flags], stderr=self.log)
+        self.url = None
+        for _ in range(100):
+            self.log.seek(0)
+            found = re.search(r"listening on (?:\w+://)?(127\.0\.0\.1:\d+)", self.log.read())
+            if found:
+                self.url = f"http://{found.group(1)}/metrics"
+                return
+            time.sleep(0.05)
+        raise RuntimeError("the agent does not listen")
+
+    def series(self):
+        """[(name, {label: value}, value)] of cgroup_*"""
+        with urllib.request.urlopen(self.url, timeout=30) as answer:
+            text = answer.read().decode()
+        out = []
+        for name, labels, value in SERIES.findall(text):
+            if "cgwarden-test" in labels or "container" in name:
+                out.append((name, dict(LABEL.findall(labels)), float(value)))
+        return out
+
+    def containers(self):
+        done = subprocess.run([self.path, *self.flags, "containers", "--json"], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+class Checks:
+    def __init__(self):
+        self.failed = []
+
+    def same(self, what, mine, theirs):
+        if mine != theirs:
+            self.failed.append(f"{what}: the agent says {mine!r}, the runtime {theirs!r}")
+        return mine == theirs
+
+
+def named(series, fact):
+    return next((labels for name, labels, _ in series
+                 if name == "cgroup_container_info" and labels.get("container") == fact["name"]
+                 and labels.get("runtime") == fact["runtime"]), None)
+
+
+def number(series, name, labels):
+    """Of the container's own group; its labels must stand on every series."""
+    return next((value for n, l, value in series
+                 if n == name and all(l.get(k) == labels.get(k) for k in ("cgroup", "container", "runtime"))), None)
+
+
+def compare(agent, runtime, fact, directory, checks, printed):
+    """One container. Returns its row of the table."""
+    what = f"{runtime} {fact['name']}"
+    series = agent.series()
+    info = named(series, fact)
+    if info is None:
+        checks.failed.append(f"{what}: the agent does not know it")
+        return None
+    row = {"name": True}
+    checks.same(f"{what}: id", info.get("id"), fact["id"])
+    for key in TEXTS:
+        if fact.get(key) is not None:
+            row[key] = checks.same(f"{what}: {key}", info.get(key), fact[key])
+    tier = fact.get("labels", {}).get("org.cgwarden.tier")
+    if tier is not None:
+        row["labels"] = checks.same(f"{what}: label", info.get("label_org_cgwarden_tier"), tier)
+    limits = fact.get("limits", {})
+    period, quota = (number(series, f"cgroup_cpu_{key}_seconds", info) for key in ("period", "quota"))
+    mine = {"memory": number(series, "cgroup_memory_max_bytes", info), "pids": number(series, "cgroup_pids_max", info),
+            "cpu": quota / period if quota and period else None}
+    row["limits"] = all([checks.same(f"{what}: limit of {key}", mine[key], value) for key, value in limits.items()])
+    if fact.get("cpu_seconds") is not None:
+        slack = fact.get("cpu_precision", 0.0005)
+        before = fact["cpu_seconds"]
+        used = number(agent.series(), "cgroup_cpu_usage_seconds_total", info)
+        after = next(f["cpu_seconds"] for f in facts_of(runtime, directory) if f["name"] == fact["name"])
+        row["cpu"] = used is not None and before - slack <= used <= after + slack
+        if not row["cpu"]:
+            checks.failed.append(f"{what}: CPU time {used} is not between the runtime's {before} and {after}")
+    one = next((c for c in printed if c.get("id") == fact["id"] and c.get("runtime") == fact["runtime"]), None)
+    if one is None:
+        checks.failed.append(f"{what}: `cgwarden containers` does not print it")
+    else:
+        checks.same(f"{what}: printed name", one.get("name"), fact["name"])
+        if fact.get("pid") is not None and one.get("pid") is not None:
+            checks.same(f"{what}: pid", one["pid"], fact["pid"])
+        checks.same(f"{what}: facts without a source", [k for k in one if k not in one["from"]
+                                                        and k not in ("cgroup", "role", "from")], [])
+        if fact.get("state") is not None and one.get("state") is not None:
+            checks.same(f"{what}: state", one["state"], fact["state"])
+    return row
+
+
+def facts_of(runtime, directory):
+    return [json.loads(line) for line in lab(runtime, "facts", directory).stdout.splitlines()]
+
+
+def time_to_name(agent, facts, since):
+    """Seconds until the agent names all of them, or None."""
+    while time.monotonic() < since + 10 * PATIENCE:
+        series = agent.series()
+        if all(named(series, fact) for fact in facts):
+            return time.monotonic() - since
+        time.sleep(0.05)
+    return None
+
+
+def run(agent, runtimes, directory, checks):
+    rows, ran = [], {}
+    for runtime in runtimes:
+        up = lab(runtime, "up", directory)
+        if up.returncode == 77:
+            print(f"not here: {(up.stderr or up.stdout).strip()}")
+            continue
+        facts = facts_of(runtime, directory)
+        if not facts:
+            checks.failed.append(f"{runtime}: its own commands know no container")
+            continue
+        named_after = time_to_name(agent, facts, time.monotonic())
+        if named_after is None or named_after > PATIENCE:
+            checks.failed.append(f"{runtime}: not all named within a second but after {named_after} s")
+        printed = agent.containers()
+        facts = facts_of(runtime, directory)
+        for fact in facts:
+            row = compare(agent, runtime, fact, directory, checks, printed)
+            if row is not None:
+                rows.append((runtime, fact["name"], row, named_after))
+        ran[runtime] = facts
+    return rows, ran
+
+
+def check_ends(agent, ran, directory, checks):
+    for runtime, facts in ran.items():
+        lab(runtime, "down", directory)
+        deadline = time.monotonic() + 5 * PATIENCE
+        while True:
+            series = agent.series()
+            states = {labels["container"]: labels["state"] for name, labels, _ in series
+                      if name == "cgroup_container_state" and "container" in labels and labels["runtime"] == facts[0]["runtime"]}
+            wrong = {f["name"]: states.get(f["name"]) for f in facts if states.get(f["name"]) not in ("exited", "dead", "stopped")}
+            if not wrong or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        checks.same(f"{runtime}: states of what has ended", wrong, {})
+
+
+def print_table(rows):
+    columns = ["name", "image", "image_digest", "labels", "pod", "limits", "cpu"]
+    print("\n| runtime | container | named after | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 3) + "|")
+    for runtime, name, row, after in rows:
+        cells = ["-" if c not in row else "yes" if row[c] else "NO" for c in columns]
+        took = "never" if after is None else f"{after:.2f} s"
+        print(f"| {runtime} | {name} | {took} | " + " | ".join(cells) + " |")
+
+
+def main(agent_path, *chosen):
+    if os.geteuid() != 0:
+        print("SKIP: needs root, to start containers")
+        return 77
+    runtimes = list(chosen) or RUNTIMES
+    checks = Checks()
+    directory = tempfile.mkdtemp(prefix="cgwarden-test-runtimes-")
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
+        flags = ["--discovery.labels=org.cgwarden.*"]
+        for runtime in runtimes:
+            lab(runtime, "down", directory)  # of a run that was killed
+            flags += lab(runtime, "flags", directory).stdout.split()
+            cleanup.callback(lab, runtime, "down", directory)
+        agent = Agent(agent_path, flags)
+        cleanup.callback(agent.stop)
+        agent.series()
+        rows, ran = run(agent, runtimes, directory, checks)
+        if not ran:
+            print("SKIP: no container runtime can run here")
+            return 77
+        print_table(rows)
+        check_ends(agent, ran, directory, checks)
+        if agent.process.poll() is not None:
+            checks.failed.append("the agent ended by itself")
+    for failure in checks.failed:
+        print(f"FAIL: {failure}")
+    print(f"{len(rows)} containers of {len(ran)} runtimes, {len(checks.failed)} differences")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
