@@ -162,7 +162,8 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
     add({std::string(f.name), title_of(f.name), std::string(f.help), text ? Form::text : form_of(f.unit), false,
          model::decimals(f.unit), Source::field, id, false});
     if (f.kind == model::Kind::counter) {
-      rate(std::string(f.name) + "_rate", title_of(f.name) + "/s", id, "Per second: " + std::string(f.help));
+      rate(std::string(f.name) + "_rate", title_of(f.name) + (f.unit == model::Unit::seconds ? "%" : "/s"), id,
+           "Per second: " + std::string(f.help));
     }
   }
   for (const auto& [shorter, name] : kShortForms) {

@@ -89,27 +89,29 @@ class Columns {
 // The nine sets of the screen, in order of their keys. On a narrow screen columns leave from the end.
 struct ColumnSet {
   std::string_view name;
+  std::string_view shorter;  // on a narrow screen
   std::string_view columns;  // comma-separated
 };
 inline constexpr ColumnSet kColumnSets[] = {
-    {"Overview", "cpu,memory,memory_of_limit,psi_memory,read,write,tasks,state,memory_limit,kind,psi_cpu,psi_io,swap"},
-    {"CPU",
+    {"Overview", "Overview",
+     "cpu,memory,memory_of_limit,psi_memory,state,read,write,tasks,memory_limit,kind,psi_cpu,psi_io,swap"},
+    {"CPU", "CPU",
      "cpu,cpu_user_rate,cpu_system_rate,throttled,cpu_limit,cpu_of_limit,psi_cpu,cpu_weight,cpu_shares,"
      "cpu_throttled_rate,cpu_usage,cpu_idle"},
-    {"Memory",
+    {"Memory", "Mem",
      "memory,working_set,memory_anon,memory_file,memory_kernel,swap,memory_of_limit,memory_limit,memory_slab,"
      "memory_shmem,memory_pgmajfault_rate,memory_workingset_refault_file_rate,psi_memory,memory_high,memory_peak"},
-    {"IO", "read,write,read_ops,write_ops,psi_io,io_discard_rate,io_read,io_write,io_max_read,io_max_write"},
-    {"Pressure",
+    {"IO", "IO", "read,write,read_ops,write_ops,psi_io,io_discard_rate,io_read,io_write,io_max_read,io_max_write"},
+    {"Pressure", "PSI",
      "psi_cpu,pressure_cpu_some_avg60,psi_memory,pressure_memory_some_avg60,pressure_memory_full_avg10,psi_io,"
      "pressure_io_some_avg60,pressure_io_full_avg10,pressure_cpu_some_avg300,pressure_memory_some_avg300,"
      "pressure_io_some_avg300"},
-    {"Net", "net_cls_classid,net_prio_prioidx,memory_sock"},
-    {"Tasks", "tasks,tasks_limit,tasks_of_limit,pids_peak,descendants,dying_descendants,populated,frozen,age"},
-    {"Limits",
+    {"Net", "Net", "net_cls_classid,net_prio_prioidx,memory_sock"},
+    {"Tasks", "Tasks", "tasks,tasks_limit,tasks_of_limit,pids_peak,descendants,dying_descendants,populated,frozen,age"},
+    {"Limits", "Lim",
      "cpu_limit,cpu_weight,cpu_shares,memory_min,memory_low,memory_high,memory_max,memory_limit,memory_swap_max,"
      "pids_max,io_weight,cpuset_cpus_effective"},
-    {"Events",
+    {"Events", "Ev",
      "memory_events_low,memory_events_high,memory_events_max,memory_events_oom,oom_kills,memory_failcnt,"
      "pids_events_max,state"},
 };

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "src/base/text.h"
+
 namespace cgwarden::cgtop {
 namespace {
 
@@ -159,6 +161,15 @@ std::string human(const Column& column, model::Value value, Units units) {
   }
   return std::abs(number) < 99'999.5 ? with(number == std::floor(number) ? "%.0f" : "%.1f", number)
                                      : scaled(number, 1000, "kMGTPE");
+}
+
+Rune take_rune(std::string_view& rest) {
+  const auto text = rest.substr(0, size_of(rest));
+  rest.remove_prefix(text.size());
+  const auto lead = static_cast<unsigned char>(text.front());
+  const bool control = lead < 0x20 || lead == 0x7F || (lead >= 0x80 && !base::is_utf8(text)) ||
+                       (lead == 0xC2 && static_cast<unsigned char>(text.back()) < 0xA0);
+  return {text, control ? -1 : cells(text)};
 }
 
 int width(std::string_view utf8) {

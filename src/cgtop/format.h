@@ -25,6 +25,13 @@ std::string human_duration(double seconds);
 // Cells that `text` takes on a terminal: 0 for combining marks, 2 for wide characters. Control characters take 1, as
 // nothing should come here before base::printable().
 int width(std::string_view utf8);
+// Takes the first character off `rest`, which is not empty. A character that is broken or a control has no cells of its
+// own and must not be shown: `cells` is -1 then.
+struct Rune {
+  std::string_view text;
+  int cells = 1;
+};
+Rune take_rune(std::string_view& rest);
 // Shortened to `cells` in the middle with `mark` ("~" or "…") where something is left out.
 std::string cut_middle(std::string_view utf8, int cells, std::string_view mark = "~");
 // The first `cells` cells, never half of a character.

@@ -82,15 +82,16 @@ Frame arrange(const Table& table, const View& view) {
     shown[g] = hit[g];
     frame.matching += static_cast<std::size_t>(hit[g]);
   }
-  const Order before(table, view);
+  const Order order(table, view);
+  const auto before = [&order](GroupIndex a, GroupIndex b) { return order(a, b); };  // sorting copies what it is given
 
   if (!view.tree) {
-    std::vector<GroupIndex> order;
+    std::vector<GroupIndex> hits;
     for (GroupIndex g = 0; g < n; ++g) {
-      if (hit[g] != 0) order.push_back(g);
+      if (hit[g] != 0) hits.push_back(g);
     }
-    std::ranges::stable_sort(order, before);
-    for (const auto g : order) frame.rows.push_back({g, 0, false, false, false});
+    std::ranges::stable_sort(hits, before);
+    for (const auto g : hits) frame.rows.push_back({g, 0, false, false, false});
     return frame;
   }
 

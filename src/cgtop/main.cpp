@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <clocale>
 #include <csignal>
 #include <exception>
 #include <iostream>
 
 #include "src/cgtop/batch.h"
 #include "src/cgtop/options.h"
+#include "src/cgtop/screen.h"
 
 int main(int argc, char** argv) {
   using namespace cgwarden;
   try {
+    // The character set only: numbers are written the same everywhere.
+    std::setlocale(LC_CTYPE, "");
     std::signal(SIGPIPE, SIG_IGN);
-    const auto parsed = cgtop::parse_command_line(argc, argv);
+    auto parsed = cgtop::parse_command_line(argc, argv);
     if (parsed.exit_code >= 0) return parsed.exit_code;
-    if (parsed.options.action == cgtop::Options::Action::version) {
+    auto& options = parsed.options;
+    if (options.action == cgtop::Options::Action::version) {
       std::cout << "cgtop " CGWARDEN_VERSION "\n";
       return cgtop::kDone;
     }
-    return cgtop::run_batch(parsed.options);
+    if (!options.batch && cgtop::can_show_screen()) return cgtop::run_screen(options);
+    // A terminal that can only print gets one table after the other; anything else gets one.
+    if (!options.batch && ::isatty(STDOUT_FILENO) != 0) options.iterations = 0;
+    return cgtop::run_batch(options);
   } catch (const std::exception& error) {
     std::cerr << "cgtop: " << error.what() << '\n';
     return cgtop::kUnexpected;
