@@ -39,5 +39,7 @@ cgwarden_script_test(agent.stands_many_clients_and_reloads LABEL threads TIMEOUT
                      COMMAND ${integration}/load_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 SERIAL
                      COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 SERIAL
+                     COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})

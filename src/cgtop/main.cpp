@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <clocale>
@@ -24,8 +25,14 @@ int main(int argc, char** argv) {
       return cgtop::kDone;
     }
     if (!options.batch && cgtop::can_show_screen()) return cgtop::run_screen(options);
-    // A terminal that can only print gets one table after the other; anything else gets one.
-    if (!options.batch && ::isatty(STDOUT_FILENO) != 0) options.iterations = 0;
+    // A terminal that can only print gets tables of its height, one after the other; anything else gets one, whole.
+    if (!options.batch && ::isatty(STDOUT_FILENO) != 0) {
+      options.iterations = 0;
+      winsize size{};
+      if (!options.limit && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 5) {
+        options.limit = size.ws_row - 4U;
+      }
+    }
     return cgtop::run_batch(options);
   } catch (const std::exception& error) {
     std::cerr << "cgtop: " << error.what() << '\n';

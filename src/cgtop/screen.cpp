@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -95,9 +96,11 @@ class Program {
       }
       loop_.stop();
     });
-    auto work = asio::make_work_guard(loop_);
-    loop_.run();
-    loop_.restart();
+    {
+      const auto work = asio::make_work_guard(loop_);
+      loop_.run();
+    }
+    loop_.restart();  // after the guard: its end stops a loop that has nothing else to do
     return wrong;
   }
 

@@ -76,20 +76,9 @@ std::string shown(const Scene& scene, ColumnId id, GroupIndex group) {
 int column_width(const Scene& scene, const Column& c) {
   if (scene.units == Units::raw && c.form != Form::text) return 16;
   int least = 8;
-  switch (c.form) {
-    case Form::text:
-      least = c.source == Source::state ? 6 : c.source == Source::kind ? 9 : 16;
-      break;
-    case Form::ratio:
-      least = 8;
-      break;
-    case Form::bytes:
-    case Form::count:
-    case Form::seconds:
-      least = 9;
-      break;
-  }
-  return std::clamp(width(c.title) + 2, least, 15);
+  if (c.form == Form::text) least = c.source == Source::state ? 6 : c.source == Source::kind ? 9 : 16;
+  if (c.form == Form::ratio) least = 7;
+  return std::clamp(width(c.title) + 1, least, 15);
 }
 
 // Some group of this host has it. Columns that nobody has leave their place to others, unless they were chosen by hand.
