@@ -20,3 +20,11 @@ else()
   pkg_check_modules(DEFLATE REQUIRED IMPORTED_TARGET libdeflate)
   target_link_libraries(cgwarden_gzip INTERFACE PkgConfig::DEFLATE)
 endif()
+
+# The terminal, with wide characters.
+set(CURSES_NEED_NCURSES TRUE)
+set(CURSES_NEED_WIDE TRUE)
+find_package(Curses REQUIRED)
+add_library(cgwarden_curses INTERFACE)
+target_include_directories(cgwarden_curses SYSTEM INTERFACE ${CURSES_INCLUDE_DIRS})
+target_link_libraries(cgwarden_curses INTERFACE ${CURSES_LIBRARIES})

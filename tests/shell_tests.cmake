@@ -41,5 +41,7 @@ cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration T
                      COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 SERIAL
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 SERIAL
+                     COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can be shown of a group: every field of the catalogue, the rate of every counter, and a few columns computed
+// from several fields. Screens, outputs, sort and filter know columns only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/model/catalogue.h"
+
+namespace cgwarden::cgtop {
+
+using ColumnId = std::uint16_t;
+
+enum class Form : std::uint8_t { count, bytes, seconds, ratio, text };
+
+enum class Source : std::uint8_t {
+  field,  // the catalogue's
+  rate,   // of a counter, per second; labelled ones summed
+  name,
+  path,
+  kind,
+  state,
+  id,
+  depth,
+  age,
+  cpu_limit,
+  cpu_of_limit,
+  throttled,
+  memory,
+  working_set,
+  memory_limit,
+  memory_of_limit,
+  swap,
+  tasks_limit,
+  tasks_of_limit,
+  oom_kills,
+};
+
+struct Column {
+  std::string name;   // "memory_anon": in options, filters, JSON and CSV
+  std::string title;  // "ANON": above a column of the screen
+  std::string help;
+  Form form = Form::count;
+  bool per_second = false;
+  int decimals = 0;  // of the fixed point of its values
+  Source source = Source::field;
+  model::FieldId field = 0;
+  bool needs_two = false;  // snapshots
+};
+
+// Ids of the fields that computed columns are made of; nothing where the catalogue lacks one.
+struct KnownFields {
+  using Id = std::optional<model::FieldId>;
+  Id cpu_usage, cpu_quota, cpu_period, cpu_periods, cpu_throttled_periods;
+  Id memory_current, memory_max, memory_inactive_file, memory_swap_current, memory_memsw_current;
+  Id memory_events_high, memory_events_max, memory_events_oom_kill;
+  Id pids_current, pids_max, frozen, freeze, freezer_state, populated, io_read, io_write;
+};
+
+class Columns {
+ public:
+  explicit Columns(std::shared_ptr<const model::Catalogue> catalogue);
+
+  [[nodiscard]] std::size_t size() const { return all_.size(); }
+  [[nodiscard]] const Column& operator[](ColumnId id) const { return all_[id]; }
+  [[nodiscard]] std::optional<ColumnId> find(std::string_view name) const;  // a name or a short form, "mem"
+  // Error: the unknown name, with the nearest that exists.
+  [[nodiscard]] base::Result<ColumnId> want(std::string_view name) const;
+  [[nodiscard]] base::Result<std::vector<ColumnId>> want_list(std::string_view comma_separated) const;
+  [[nodiscard]] const KnownFields& known() const { return known_; }
+  [[nodiscard]] const model::Catalogue& catalogue() const { return *catalogue_; }
+
+ private:
+  void add(Column column);
+
+  std::shared_ptr<const model::Catalogue> catalogue_;
+  std::vector<Column> all_;
+  std::unordered_map<std::string, ColumnId> by_name_;
+  KnownFields known_;
+};
+
+// The nine sets of the screen, in order of their keys. On a narrow screen columns leave from the end.
+struct ColumnSet {
+  std::string_view name;
+  std::string_view shorter;  // on a narrow screen
+  std::string_view columns;  // comma-separated
+};
+inline constexpr ColumnSet kColumnSets[] = {
+    {"Overview", "Overview",
+     "cpu,memory,memory_of_limit,psi_memory,state,read,write,tasks,memory_limit,kind,psi_cpu,psi_io,swap"},
+    {"CPU", "CPU",
+     "cpu,cpu_user_rate,cpu_system_rate,throttled,cpu_limit,cpu_of_limit,psi_cpu,cpu_weight,cpu_shares,"
+     "cpu_throttled_rate,cpu_usage,cpu_idle"},
+    {"Memory", "Mem",
+     "memory,working_set,memory_anon,memory_file,memory_kernel,swap,memory_of_limit,memory_limit,memory_slab,"
+     "memory_shmem,memory_pgmajfault_rate,memory_workingset_refault_file_rate,psi_memory,memory_high,memory_peak"},
+    {"IO", "IO", "read,write,read_ops,write_ops,psi_io,io_discard_rate,io_read,io_write,io_max_read,io_max_write"},
+    {"Pressure", "PSI",
+     "psi_cpu,pressure_cpu_some_avg60,psi_memory,pressure_memory_some_avg60,pressure_memory_full_avg10,psi_io,"
+     "pressure_io_some_avg60,pressure_io_full_avg10,pressure_cpu_some_avg300,pressure_memory_some_avg300,"
+     "pressure_io_some_avg300"},
+    {"Net", "Net", "net_cls_classid,net_prio_prioidx,memory_sock"},
+    {"Tasks", "Tasks", "tasks,tasks_limit,tasks_of_limit,pids_peak,descendants,dying_descendants,populated,frozen,age"},
+    {"Limits", "Lim",
+     "cpu_limit,cpu_weight,cpu_shares,memory_min,memory_low,memory_high,memory_max,memory_limit,memory_swap_max,"
+     "pids_max,io_weight,cpuset_cpus_effective"},
+    {"Events", "Ev",
+     "memory_events_low,memory_events_high,memory_events_max,memory_events_oom,oom_kills,memory_failcnt,"
+     "pids_events_max,state"},
+};
+inline constexpr std::size_t kColumnSetCount = std::size(kColumnSets);
+
+}  // namespace cgwarden::cgtop

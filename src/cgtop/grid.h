@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A screen as cells. Views draw on it, tests read it as text, the terminal shows it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cgwarden::cgtop {
+
+// The terminal's own colours, so that dark and light backgrounds both work.
+enum class Color : std::uint8_t { normal, red, green, yellow, blue, magenta, cyan };
+
+struct Style {
+  Color fg = Color::normal;
+  Color bg = Color::normal;
+  bool bold = false;
+  bool dim = false;
+  bool reverse = false;
+  bool underline = false;
+  friend bool operator==(const Style&, const Style&) = default;
+};
+
+inline constexpr Style kPlain{};
+inline constexpr Style kBold{.bold = true};
+inline constexpr Style kDim{.dim = true};
+inline constexpr Style kReverse{.reverse = true};
+inline constexpr Style kTitle{.fg = Color::cyan, .bold = true};
+inline constexpr Style kWarn{.fg = Color::yellow};
+inline constexpr Style kBad{.fg = Color::red};
+inline constexpr Style kWorst{.fg = Color::red, .bold = true};
+inline constexpr Style kGraph{.fg = Color::green};
+
+struct GridCell {
+  std::string text = " ";  // one character and what combines with it; empty: right half of a wide one
+  Style style;
+  friend bool operator==(const GridCell&, const GridCell&) = default;
+};
+
+class Grid {
+ public:
+  Grid(int rows, int columns);
+
+  [[nodiscard]] int rows() const { return rows_; }
+  [[nodiscard]] int columns() const { return columns_; }
+  [[nodiscard]] const GridCell& at(int row, int column) const { return cells_[index(row, column)]; }
+
+  // Writes from `column` on and gives the column after it. What lies outside is cut, a control character becomes '?'.
+  int put(int row, int column, std::string_view utf8, Style style = {});
+  // So that it ends before `end`.
+  void put_right(int row, int end, std::string_view utf8, Style style = {});
+  // Adds to what stands there: the line of the cursor.
+  void restyle(int row, int from, int to, Style style);
+  void clear(int row, int from, int to, Style style = {});
+
+  // Lines without the spaces at their ends.
+  [[nodiscard]] std::string text() const;
+
+ private:
+  [[nodiscard]] std::size_t index(int row, int column) const {
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(columns_) + static_cast<std::size_t>(column);
+  }
+  int rows_;
+  int columns_;
+  std::vector<GridCell> cells_;
+};
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/live.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "src/base/fd.h"
+#include "src/base/text.h"
+#include "src/cgroup/hierarchy.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+constexpr std::size_t kMaxFile = 4U << 20U;
+constexpr std::size_t kMaxCommand = 4096;
+constexpr int kMaxDepth = 64;
+
+std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMaxFile) {
+  const base::Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return std::nullopt;
+  std::string out;
+  char buffer[16'384];
+  while (out.size() < limit) {
+    const auto n = ::read(fd.get(), buffer, std::min(sizeof buffer, limit - out.size()));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return std::nullopt;
+    if (n == 0) break;
+    out.append(buffer, static_cast<std::size_t>(n));
+  }
+  return out;
+}
+
+std::optional<std::string> read_file(const std::string& path) { return read_file(AT_FDCWD, path); }
+
+std::optional<double> to_double(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end == text.data()) return std::nullopt;
+  return value;
+}
+
+// "MemTotal:   1234 kB" -> bytes
+std::optional<std::int64_t> meminfo(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    auto line = base::take_line(text);
+    if (base::take_until(line, ':') != key) continue;
+    const auto kib = base::to_int<std::int64_t>(base::take_word(line));
+    if (!kib) return std::nullopt;
+    return *kib * 1024;
+  }
+  return std::nullopt;
+}
+
+// "some avg10=1.50 ..." -> 0.015
+std::optional<double> some_avg10(const std::string& path) {
+  const auto text = read_file(path);
+  if (!text || !text->starts_with("some avg10=")) return std::nullopt;
+  const auto percent = to_double(std::string_view(*text).substr(11));
+  if (!percent) return std::nullopt;
+  return *percent / 100;
+}
+
+// Where the group's directory is in a hierarchy; nothing when it lies outside of what is mounted.
+std::optional<std::string> directory(const cgroup::Hierarchy& h, std::string_view group) {
+  if (h.root != "/") {
+    if (!group.starts_with(h.root)) return std::nullopt;
+    group.remove_prefix(h.root.size());
+  }
+  return h.mount_point + (group.empty() || group.front() == '/' ? "" : "/") + std::string(group);
+}
+
+std::string user_name(std::uint32_t uid) {
+  static std::map<std::uint32_t, std::string> known;
+  const auto [at, made] = known.try_emplace(uid);
+  if (made) {
+    const passwd* entry = ::getpwuid(uid);
+    at->second = entry != nullptr ? entry->pw_name : std::to_string(uid);
+  }
+  return at->second;
+}
+
+void list_pids(int dir, bool recursive, int depth, std::set<int>& pids, std::size_t& hidden) {
+  auto text = read_file(dir, "cgroup.procs");
+  if (!text) text = read_file(dir, "cgroup.threads");  // a threaded group has no processes, only threads
+  std::string_view rest = text ? std::string_view(*text) : std::string_view();
+  while (!rest.empty()) {
+    const auto pid = base::to_int<int>(base::take_line(rest));
+    if (!pid) continue;
+    if (*pid > 0) {
+      pids.insert(*pid);
+    } else {
+      ++hidden;
+    }
+  }
+  if (!recursive || depth > kMaxDepth) return;
+  const int copy = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (copy < 0) return;
+  DIR* const listing = ::fdopendir(copy);
+  if (listing == nullptr) {
+    ::close(copy);
+    return;
+  }
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == ".." || (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)) continue;
+    const base::Fd child(::openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (child) list_pids(child.get(), true, depth + 1, pids, hidden);
+  }
+  ::closedir(listing);
+}
+
+// proc(5), /proc/PID/stat: fields after the name, which ends at the last ')'.
+bool parse_stat(std::string_view text, Process& out) {
+  const auto open = text.find('(');
+  const auto close = text.rfind(')');
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open) return false;
+  out.command = "[" + std::string(text.substr(open + 1, close - open - 1)) + "]";
+  auto rest = text.substr(close + 1);
+  const double tick = static_cast<double>(::sysconf(_SC_CLK_TCK));
+  for (int field = 3; field <= 24; ++field) {
+    const auto word = base::take_word(rest);
+    const auto n = base::to_int<std::int64_t>(base::trim_end(word)).value_or(0);
+    if (field == 3 && !word.empty()) out.state = word.front();
+    if (field == 4) out.parent = static_cast<int>(n);
+    if (field == 14 || field == 15) out.cpu_seconds += static_cast<double>(n) / tick;
+    if (field == 20) out.threads = static_cast<int>(n);
+    if (field == 22) out.started = static_cast<double>(n) / tick;
+    if (field == 24) out.rss = n * ::sysconf(_SC_PAGESIZE);
+  }
+  return true;
+}
+
+std::optional<Process> read_process(const std::string& procfs, int pid) {
+  const auto folder = procfs + "/" + std::to_string(pid);
+  const base::Fd dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) return std::nullopt;
+  Process out;
+  out.pid = pid;
+  const auto stat = read_file(dir.get(), "stat");
+  if (!stat || !parse_stat(*stat, out)) return std::nullopt;
+  const auto status = read_file(dir.get(), "status").value_or("");
+  std::string_view rest = status;
+  while (!rest.empty()) {
+    auto line = base::take_line(rest);
+    const auto key = base::take_until(line, ':');
+    if (key == "Uid") out.uid = base::to_int<std::uint32_t>(base::take_word(line)).value_or(0);
+  }
+  out.swap = meminfo(status, "VmSwap");
+  out.user = user_name(out.uid);
+  if (auto command = read_file(dir.get(), "cmdline", kMaxCommand); command && !command->empty()) {
+    while (!command->empty() && command->back() == '\0') command->pop_back();
+    std::ranges::replace(*command, '\0', ' ');
+    if (!command->empty()) out.command = std::move(*command);
+  }
+  return out;
+}
+
+}  // namespace
+
+collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
+  collectors::CollectionOptions options;
+  options.paths = paths;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    const auto free = limit.rlim_cur > 512 ? limit.rlim_cur - 256 : limit.rlim_cur / 2;
+    options.max_open_files = std::min<std::size_t>(options.max_open_files, free / 2);
+    options.tree.max_open_dirs = free - options.max_open_files;
+  }
+  return options;
+}
+
+Host read_host(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies) {
+  Host host;
+  utsname names{};
+  ::uname(&names);
+  const auto or_else = [](const std::optional<std::string>& text, const char* other) {
+    return text ? std::string(base::trim_end(*text)) : std::string(other);
+  };
+  host.name = or_else(read_file(paths.procfs + "/sys/kernel/hostname"), static_cast<const char*>(names.nodename));
+  host.kernel = or_else(read_file(paths.procfs + "/sys/kernel/osrelease"), static_cast<const char*>(names.release));
+  host.boot_id = or_else(read_file(paths.procfs + "/sys/kernel/random/boot_id"), "");
+  host.layout = hierarchies.layout();
+
+  if (const auto stat = read_file(paths.procfs + "/stat")) {
+    std::string_view rest = *stat;
+    while (!rest.empty()) {
+      const auto line = base::take_line(rest);
+      if (line.size() > 3 && line.starts_with("cpu") && line[3] >= '0' && line[3] <= '9') ++host.cpus;
+    }
+  }
+  if (const auto text = read_file(paths.procfs + "/loadavg")) {
+    std::string_view rest = *text;
+    for (auto& load : host.load) load = to_double(base::take_word(rest));
+  }
+  if (const auto text = read_file(paths.procfs + "/uptime")) host.uptime_seconds = to_double(*text);
+  const auto memory = read_file(paths.procfs + "/meminfo").value_or("");
+  host.memory_total = meminfo(memory, "MemTotal");
+  host.memory_available = meminfo(memory, "MemAvailable");
+  host.swap_total = meminfo(memory, "SwapTotal");
+  host.swap_free = meminfo(memory, "SwapFree");
+  host.psi_cpu = some_avg10(paths.procfs + "/pressure/cpu");
+  host.psi_memory = some_avg10(paths.procfs + "/pressure/memory");
+  host.psi_io = some_avg10(paths.procfs + "/pressure/io");
+  return host;
+}
+
+std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid) {
+  const auto text = read_file(paths.procfs + "/" + std::to_string(pid) + "/cgroup");
+  if (!text) return std::nullopt;
+  std::optional<std::string> best;
+  std::string_view rest = *text;
+  while (!rest.empty()) {
+    auto line = base::take_line(rest);  // "4:memory:/a:b": a name may hold colons
+    const auto number = base::take_until(line, ':');
+    const auto controllers = base::take_until(line, ':');
+    // Of the places a process has, the deepest says most.
+    if (number.empty() || line.empty() || controllers.starts_with("name=")) continue;
+    if (!best || line.size() > best->size()) best = std::string(line);
+  }
+  return best;
+}
+
+Processes read_processes(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies,
+                         const std::string& group, bool recursive) {
+  Processes out;
+  std::set<int> pids;
+  for (const auto& h : hierarchies.all) {
+    const auto path = directory(h, group);
+    if (!path) continue;
+    const base::Fd dir(::open(path->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!dir) continue;
+    std::size_t hidden = 0;
+    list_pids(dir.get(), recursive, 0, pids, hidden);
+    out.hidden = std::max(out.hidden, hidden);
+  }
+  out.at = to_double(read_file(paths.procfs + "/uptime").value_or("")).value_or(0);
+  for (const int pid : pids) {
+    if (auto process = read_process(paths.procfs, pid)) {
+      process->age = std::max(0.0, out.at - process->started);
+      out.all.push_back(std::move(*process));
+    }
+  }
+  return out;
+}
+
+std::vector<Finding> examine(const cgroup::HostPaths& paths) {
+  using enum Finding::Grade;
+  std::vector<Finding> out;
+  const auto say = [&](Finding::Grade grade, std::string what, std::string remedy = {}) {
+    out.push_back({grade, std::move(what), std::move(remedy)});
+  };
+
+  const auto host = cgroup::find_hierarchies(paths);
+  if (!host) {
+    say(problem, host.error().what, "mount one: mount -t cgroup2 none /sys/fs/cgroup");
+    return out;
+  }
+  say(good, "cgroups are mounted, " + host->summary());
+
+  const auto* const v2 = host->v2();
+  for (const std::string_view controller : {"cpu", "memory", "io", "pids", "cpuset"}) {
+    const std::string v1_name = controller == "io" ? "blkio" : std::string(controller);
+    const cgroup::Hierarchy* where = nullptr;
+    for (const auto& h : host->all) {
+      if (h.version == 1 ? h.has(v1_name) : h.has(controller)) where = &h;
+    }
+    if (where != nullptr) {
+      say(good, std::string(controller) + " is served by v" + std::to_string(where->version));
+      if (where->version != 2) continue;
+      const auto on =
+          " " + std::string(base::trim_end(read_file(where->mount_point + "/cgroup.subtree_control").value_or(""))) +
+          " ";
+      if (on.find(" " + std::string(controller) + " ") == std::string::npos) {
+        say(note, std::string(controller) + " is not switched on for the groups below the root",
+            "systemd: DefaultCPUAccounting=, DefaultMemoryAccounting=, DefaultIOAccounting=, "
+            "DefaultTasksAccounting=yes "
+            "in /etc/systemd/system.conf; else: echo +" +
+                std::string(controller) + " > " + where->mount_point + "/cgroup.subtree_control");
+      }
+    } else if (std::ranges::find(host->unbound, std::string(controller)) != host->unbound.end() ||
+               std::ranges::find(host->unbound, v1_name) != host->unbound.end()) {
+      say(problem, std::string(controller) + " is in the kernel and served by no hierarchy: nothing to read",
+          "boot with systemd.unified_cgroup_hierarchy=1, or mount it: mount -t cgroup -o " + v1_name + " none " +
+              "/sys/fs/cgroup/" + v1_name);
+    } else {
+      const bool memory = controller == "memory";
+      say(problem, std::string(controller) + " is not in this kernel or switched off at boot",
+          memory ? "boot with cgroup_enable=memory" : "see cgroup_disable= in /proc/cmdline, or use another kernel");
+    }
+  }
+
+  if (!read_file(paths.procfs + "/pressure/cpu")) {
+    say(problem, "no pressure (PSI): the kernel does not account it", "boot with psi=1 (CONFIG_PSI_DEFAULT_DISABLED)");
+  } else if (v2 == nullptr) {
+    say(note, "pressure is known for the machine, not for groups: v1 has none", "boot with cgroup v2");
+  } else {
+    say(good, "pressure (PSI) is accounted");
+    if (read_file(v2->mount_point + "/cgroup.pressure").value_or("1").starts_with("0")) {
+      say(note, "pressure of groups is switched off at the top", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
+    }
+  }
+  if (v2 == nullptr && host->all.size() > 0) {
+    say(note, "no v2 hierarchy: no pressure, no memory.high, no freeze by cgroup.freeze for groups",
+        "boot with systemd.unified_cgroup_hierarchy=1");
+  }
+
+  if (const auto cgroup = read_file(paths.procfs + "/self/cgroup"); cgroup && v2 != nullptr && v2->root != "/") {
+    say(note,
+        "this is a container or a cgroup namespace: only the groups below " + base::printable(v2->root) + " are seen",
+        "run cgtop on the host");
+  }
+  const auto status = read_file(paths.procfs + "/self/status").value_or("");
+  std::string_view rest = status;
+  while (!rest.empty()) {
+    auto line = base::take_line(rest);
+    if (base::take_until(line, ':') != "CapEff") continue;
+    const auto caps = base::to_int<std::uint64_t>(base::take_word(line), 16).value_or(0);
+    constexpr std::uint64_t kDacReadSearch = 1U << 2U;
+    constexpr std::uint64_t kDacOverride = 1U << 1U;
+    constexpr std::uint64_t kPtrace = 1U << 19U;
+    if (::geteuid() == 0 || (caps & (kDacReadSearch | kDacOverride)) != 0) {
+      say(good, "all groups can be read");
+    } else {
+      say(note, "not root: groups with mode 0700 cannot be read", "run as root, or with CAP_DAC_READ_SEARCH");
+    }
+    if ((caps & kPtrace) == 0) {
+      say(note, "I/O of processes of other users is not shown", "run as root, or with CAP_SYS_PTRACE");
+    }
+  }
+
+  const std::string root = paths.rootfs == "/" ? "" : paths.rootfs;
+  for (const auto& [name, place] : {std::pair<const char*, const char*>{"Docker", "/var/lib/docker"},
+                                    {"containerd", "/run/containerd"},
+                                    {"Podman", "/var/lib/containers/storage"},
+                                    {"CRI-O", "/run/crio"},
+                                    {"Kubernetes", "/var/lib/kubelet"},
+                                    {"LXC", "/var/lib/lxc"}}) {
+    if (::access((root + place).c_str(), F_OK) == 0) say(good, std::string(name) + " is here (" + place + ")");
+  }
+  if (::access((root + "/run/systemd/system").c_str(), F_OK) != 0) {
+    say(note, "systemd does not run here: no unit sets limits or delegates groups");
+  }
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < 4096) {
+    say(note, "only " + std::to_string(limit.rlim_max) + " files may be open: reading is slower with many groups",
+        "ulimit -Hn 65536");
+  }
+  return out;
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/options.h"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "src/base/text.h"
+#include "src/cgtop/columns.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+constexpr const char* kFooter =
+    "GROUP is a path (/system.slice/ssh.service), the last part of one (ssh.service, ssh), or the id of a process.\n"
+    "Without a terminal on standard output one table is printed. Numbers are in base units; what is not known is null\n"
+    "in JSON and nothing elsewhere; \"max\" is unlimited.\n"
+    "Exit codes:\n"
+    "  0  done                                  3  group or process not found\n"
+    "  1  unexpected error                      4  no permission\n"
+    "  2  wrong option, field, filter, or a name that means several groups\n";
+
+constexpr const char* kMs = "a time such as 2, 500ms or 1m30s";
+
+}  // namespace
+
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  double milliseconds = 0;
+  while (!text.empty()) {
+    double n = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (error != std::errc{} || !(n >= 0) || n > 1e9) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    double unit = 1000;
+    if (text.starts_with("ms")) {
+      unit = 1;
+      text.remove_prefix(2);
+    } else if (!text.empty()) {
+      switch (text.front()) {
+        case 's':
+          break;
+        case 'm':
+          unit = 60'000;
+          break;
+        case 'h':
+          unit = 3'600'000;
+          break;
+        default:
+          return std::nullopt;
+      }
+      text.remove_prefix(1);
+    }
+    milliseconds += n * unit;
+  }
+  if (milliseconds > 1e10) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<std::int64_t>(milliseconds));
+}
+
+Parsed parse_command_line(int argc, const char* const* argv) {
+  Parsed parsed;
+  auto& o = parsed.options;
+  CLI::App app("cgtop: what the cgroups of this host do, on a screen or as text.", "cgtop");
+  app.footer(kFooter);
+  app.get_formatter()->column_width(36);
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  using Action = Options::Action;
+
+  const auto command = [&](const char* name, const char* help, Action action, bool group, bool required) {
+    auto* const sub = app.add_subcommand(name, help);
+    sub->callback([&o, action] { o.action = action; });
+    if (group) {
+      auto* const positional = sub->add_option("GROUP", o.group, "Which group");
+      if (required) positional->required();
+    }
+    sub->fallthrough();
+    return sub;
+  };
+  command("dump", "Groups as table, JSON, CSV, ...", Action::dump, true, false);
+  command("show", "One group, everything", Action::show, true, true);
+  command("ps", "Processes of a group", Action::ps, true, true)
+      ->add_flag("-R,--recursive", o.recursive, "Also of the groups below");
+  command("tree", "Groups as a tree", Action::tree, true, false);
+  command("fields", "What can be shown", Action::fields, false, false);
+  command("doctor", "What this host has and lacks, and how to mend it", Action::doctor, false, false);
+  app.add_option("GROUP", o.group, "Only this group and those below");
+
+  bool batch = false;
+  bool once = false;
+  std::string delay;
+  app.add_flag("-b,--batch", batch, "Print instead of showing a screen")->group("Output");
+  app.add_option("-n,--iterations", o.iterations, "How many samples to print; 0: without end")->group("Output");
+  app.add_flag("-1", once, "One sample")->group("Output");
+  app.add_option("-d,--delay", delay, "Between samples, 2 or 500ms (default: 2s)")
+      ->group("Output")
+      ->check([](const std::string& text) {
+        const auto d = parse_duration(text);
+        return d && d->count() >= 50 && d->count() <= 86'400'000 ? std::string()
+                                                                 : "must be between 50ms and 24h, " + std::string(kMs);
+      });
+  std::string format;
+  bool json = false;
+  bool raw = false;
+  std::string units;
+  app.add_option("-f,--format", format, "table, json, jsonl, csv, tsv, kv or prom")
+      ->group("Output")
+      ->check(CLI::IsMember({"table", "json", "jsonl", "csv", "tsv", "kv", "prom"}));
+  app.add_flag("-j,--json", json, "Short for --format json")->group("Output");
+  app.add_option("-o,--fields", o.fields, "Which, comma-separated; \"all\": all that this host has")->group("Output");
+  std::string set_help = "A set of fields:";
+  for (const auto& set : kColumnSets) set_help += ' ' + std::string(set.name);
+  app.add_option("--set", o.set, set_help)->group("Output");
+  app.add_option("--units", units, "In tables: iec (1024), si (1000) or raw")
+      ->group("Output")
+      ->check(CLI::IsMember({"iec", "si", "raw"}));
+  app.add_flag("--raw", raw, "Short for --units raw")->group("Output");
+  app.add_flag_callback(
+         "--no-header", [&o] { o.header = false; }, "Without the line of headings")
+      ->group("Output");
+
+  app.add_option("-s,--sort", o.sort, "By which field; FIELD:asc or FIELD:desc")->group("Selection");
+  app.add_flag("-r,--reverse", o.reverse, "The other way round")->group("Selection");
+  app.add_option("-F,--filter", o.filter, "Which groups: 'cpu>50 mem>1G kind=service not idle'")->group("Selection");
+  app.add_option("-L,--limit", o.limit, "At most so many groups")->group("Selection");
+  app.add_option("--depth", o.depth, "At most so many levels below the topmost")
+      ->group("Selection")
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_flag("--active", o.active, "Only groups that do something")->group("Selection");
+  app.add_flag("--tree", o.tree, "As a tree")->group("Selection");
+  app.add_flag("--flat", o.flat, "As a list")->group("Selection")->excludes("--tree");
+
+  std::string cpu;
+  bool no_color = false;
+  app.add_option("--cpu", cpu, "CPU use of one core or of the machine")
+      ->group("Screen")
+      ->check(CLI::IsMember({"core", "machine"}));
+  app.add_flag("--ascii", o.ascii, "Nothing but ASCII")->group("Screen");
+  app.add_option("--color", o.color, "auto, always or never; NO_COLOR is obeyed by auto")
+      ->group("Screen")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("-C,--no-color", no_color, "Short for --color never")->group("Screen");
+
+  app.add_option("--path.procfs", o.paths.procfs, "Where /proc of the host is seen")
+      ->group("Paths")
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--path.sysfs", o.paths.sysfs, "Where /sys of the host is seen")
+      ->group("Paths")
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--path.cgroupfs", o.paths.cgroupfs, "What stands for /sys/fs/cgroup of the host")
+      ->group("Paths")
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--path.rootfs", o.paths.rootfs, "Where / of the host is seen")
+      ->group("Paths")
+      ->check(CLI::ExistingDirectory);
+  bool version = false;
+  app.add_flag("-V,--version", version, "Print the version and exit");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    parsed.exit_code = kDone;
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    std::string what = error.what();
+    for (auto& c : what) c = c == '\n' ? ' ' : c;
+    std::cerr << "cgtop: " << base::printable(what) << " (see cgtop --help)\n";
+    parsed.exit_code = kUsage;
+    return parsed;
+  }
+  if (version) o.action = Action::version;
+  o.batch = batch || o.action != Action::screen || once || o.iterations || !format.empty() || json;
+  if (once) o.iterations = 1;
+  if (!delay.empty()) o.delay = parse_duration(delay);
+  if (!format.empty()) o.format = format_of(format);
+  if (json) o.format = Format::json;
+  if (units == "si") o.units = Units::si;
+  if (units == "raw" || raw) o.units = Units::raw;
+  if (cpu == "machine") o.cpu = CpuScale::machine;
+  if (no_color) o.color = "never";
+  return parsed;
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line of cgtop.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/cgroup/hierarchy.h"
+#include "src/cgtop/format.h"
+#include "src/cgtop/sheet.h"
+
+namespace cgwarden::cgtop {
+
+// Documented in --help and in the man page.
+enum Exit : int {
+  kDone = 0,
+  kUnexpected = 1,
+  kUsage = 2,
+  kNotFound = 3,
+  kPermission = 4,
+};
+
+struct Options {
+  enum class Action { screen, dump, show, ps, tree, fields, doctor, version };
+  Action action = Action::screen;
+  bool batch = false;
+
+  std::string group;  // as it was typed; empty: all
+  std::string fields;
+  std::string set;
+  std::string sort;
+  bool reverse = false;
+  std::string filter;
+  std::optional<Format> format;
+  std::optional<std::size_t> limit;
+  int depth = -1;
+  bool active = false;
+  bool tree = false;
+  bool flat = false;
+  bool recursive = false;
+  bool header = true;
+  Units units = Units::iec;
+  CpuScale cpu = CpuScale::core;
+
+  std::optional<std::size_t> iterations;
+  std::optional<std::chrono::milliseconds> delay;
+
+  bool ascii = false;
+  std::string color = "auto";
+  bool mouse = false;
+
+  cgroup::HostPaths paths;
+};
+
+struct Parsed {
+  Options options;
+  int exit_code = -1;  // -1: go on
+};
+Parsed parse_command_line(int argc, const char* const* argv);
+
+// "500ms", "2", "1m30s"; nothing if it is none.
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "src/cgtop/format.h"
+
+namespace cgwarden::cgtop {
+
+using model::GroupIndex;
+using model::Value;
+
+namespace {
+
+constexpr double kRatio = 10'000;  // fixed point of ratios
+
+Value ratio(Value part, Value whole) {
+  if (!part.is_number() || !whole.is_number() || whole.fixed() <= 0) return {};
+  return Value::of(std::llround(static_cast<double>(part.fixed()) / static_cast<double>(whole.fixed()) * kRatio));
+}
+
+Value minus(Value a, Value b) {
+  if (!a.is_number() || !b.is_number()) return {};
+  return Value::of(std::max<std::int64_t>(a.fixed() - b.fixed(), 0));
+}
+
+}  // namespace
+
+std::string_view name_of(const model::Snapshot& snapshot, GroupIndex group) {
+  const std::string_view path = snapshot.roster->groups[group]->path;
+  return path == "/" ? path : path.substr(path.rfind('/') + 1);
+}
+
+std::string_view kind_of(std::string_view path) {
+  if (path == "/") return "root";
+  for (const auto& [end, kind] : {std::pair<std::string_view, std::string_view>{".slice", "slice"},
+                                  {".service", "service"},
+                                  {".scope", "scope"},
+                                  {".mount", "mount"},
+                                  {".socket", "socket"},
+                                  {".swap", "swap"}}) {
+    if (path.ends_with(end)) return kind;
+  }
+  return "group";
+}
+
+int depth_of(std::string_view path) { return path == "/" ? 0 : static_cast<int>(std::ranges::count(path, '/')); }
+
+Table::Table(const Columns& columns, model::SnapshotPtr before, model::SnapshotPtr now)
+    : columns_(&columns), now_(std::move(now)), delta_(std::move(before), now_) {}
+
+Value Table::field(Id id, GroupIndex group) const { return id ? now_->value(*id, group) : Value::absent(); }
+
+bool Table::grew(Id id, GroupIndex group) const { return id && delta_.difference(*id, group).value_or(0) > 0; }
+
+Value Table::summed(model::FieldId id, GroupIndex group) const {
+  Value sum;
+  for (const auto& cell : model::cells_of(now_->columns[id], group)) {
+    if (!cell.value.is_number()) return cell.value;
+    std::int64_t total = 0;
+    if (__builtin_add_overflow(sum.is_number() ? sum.fixed() : 0, cell.value.fixed(), &total)) return Value::error();
+    sum = Value::of(total);
+  }
+  return sum;
+}
+
+Value Table::rate(model::FieldId id, int decimals, GroupIndex group) const {
+  const auto per_second = delta_.rate(id, group);
+  if (!per_second) return {};
+  const double fixed = *per_second * std::pow(10.0, decimals);
+  return std::abs(fixed) < 9e18 ? Value::of(std::llround(fixed)) : Value::error();
+}
+
+Value Table::tightest(Id id, GroupIndex group) const {
+  Value best;
+  for (auto g = group; g != model::kNoGroup; g = parent(g)) {
+    const auto v = field(id, g);
+    if (v.is_number() && (!best.is_number() || v.fixed() < best.fixed())) best = v;
+    if (v.is_unlimited() && !best.has_value()) best = v;
+  }
+  return best;
+}
+
+Value Table::cpu_limit(GroupIndex group) const {
+  const auto quota = field(columns_->known().cpu_quota, group);
+  return quota.is_unlimited() ? quota : ratio(quota, field(columns_->known().cpu_period, group));
+}
+
+Value Table::computed(Source source, GroupIndex group) const {
+  const auto& k = columns_->known();
+  switch (source) {
+    case Source::id:
+      return Value::of(static_cast<std::int64_t>(this->group(group).id));
+    case Source::depth:
+      return Value::of(depth_of(this->group(group).path));
+    case Source::age: {
+      const auto age = now_->taken_wall - this->group(group).birth;
+      if (this->group(group).birth == base::Wall{} || age.count() < 0) return {};
+      return Value::of(std::chrono::duration_cast<std::chrono::nanoseconds>(age).count());
+    }
+    case Source::cpu_limit:
+      return cpu_limit(group);
+    case Source::cpu_of_limit:
+      return k.cpu_usage ? ratio(rate(*k.cpu_usage, 4, group), cpu_limit(group)) : Value();
+    case Source::throttled: {
+      if (!k.cpu_periods || !k.cpu_throttled_periods) return {};
+      const auto periods = delta_.difference(*k.cpu_periods, group);
+      const auto throttled = delta_.difference(*k.cpu_throttled_periods, group);
+      if (!periods || !throttled) return {};
+      return *periods == 0 ? Value::of(0) : ratio(Value::of(*throttled), Value::of(*periods));
+    }
+    case Source::memory:
+      return field(k.memory_current, group);
+    case Source::working_set:
+      return minus(field(k.memory_current, group), field(k.memory_inactive_file, group));
+    case Source::memory_limit:
+      return tightest(k.memory_max, group);
+    case Source::memory_of_limit:
+      return ratio(field(k.memory_current, group), tightest(k.memory_max, group));
+    case Source::swap: {
+      const auto swap = field(k.memory_swap_current, group);
+      // v1 counts memory and swap together.
+      return swap.is_absent() ? minus(field(k.memory_memsw_current, group), field(k.memory_current, group)) : swap;
+    }
+    case Source::tasks_limit:
+      return tightest(k.pids_max, group);
+    case Source::tasks_of_limit:
+      return ratio(field(k.pids_current, group), tightest(k.pids_max, group));
+    case Source::oom_kills:
+      return field(k.memory_events_oom_kill, group);
+    case Source::field:
+    case Source::rate:
+    case Source::name:
+    case Source::path:
+    case Source::kind:
+    case Source::state:
+      break;
+  }
+  return {};
+}
+
+Value Table::value(ColumnId column, GroupIndex group) const {
+  const auto& c = (*columns_)[column];
+  if (c.form == Form::text) return {};
+  switch (c.source) {
+    case Source::field:
+      return columns_->catalogue().field(c.field).labelled() ? summed(c.field, group) : now_->value(c.field, group);
+    case Source::rate:
+      return rate(c.field, c.decimals, group);
+    default:
+      return computed(c.source, group);
+  }
+}
+
+std::string Table::field_text(model::FieldId id, GroupIndex group) const {
+  const auto& info = columns_->catalogue().field(id);
+  const auto& column = now_->columns[id];
+  std::string out;
+  for (const auto& cell : model::cells_of(column, group)) {
+    if (!out.empty()) out += ' ';
+    std::string label(column.text_of(cell));
+    std::ranges::replace(label, '\0', ',');
+    out += label;
+    if (info.kind != model::Kind::info) {
+      out += '=';
+      append_exact(out, cell.value, model::decimals(info.unit));
+    }
+  }
+  return out;
+}
+
+std::string Table::text(ColumnId column, GroupIndex group) const {
+  const auto& c = (*columns_)[column];
+  switch (c.source) {
+    case Source::name:
+      return std::string(name_of(*now_, group));
+    case Source::path:
+      return this->group(group).path;
+    case Source::kind:
+      return std::string(kind_of(this->group(group).path));
+    case Source::state:
+      return state(group);
+    case Source::field:
+      return field_text(c.field, group);
+    default:
+      return {};
+  }
+}
+
+std::string Table::state(GroupIndex group) const {
+  const auto& k = columns_->known();
+  const auto is = [&](Id id, std::int64_t wanted) { return field(id, group) == Value::of(wanted); };
+  std::string out;
+  std::string v1;
+  if (k.freezer_state) v1 = field_text(*k.freezer_state, group);
+  if (is(k.frozen, 1) || v1 == "FROZEN") {
+    out += 'Z';
+  } else if (is(k.freeze, 1) || v1 == "FREEZING") {
+    out += 'F';
+  }
+  if (grew(k.cpu_throttled_periods, group)) out += 'T';
+  if (grew(k.memory_events_high, group)) out += 'H';
+  if (grew(k.memory_events_max, group)) out += 'M';
+  if (grew(k.memory_events_oom_kill, group)) out += 'O';
+  if (delta_.known() && delta_.before(group) == model::kNoGroup) out += '+';
+  return out;
+}
+
+bool Table::active(GroupIndex group) const {
+  const auto& k = columns_->known();
+  return grew(k.cpu_usage, group) || grew(k.io_read, group) || grew(k.io_write, group) || !state(group).empty();
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/terminal.h"
+
+#define NCURSES_NOMACROS 1
+#define NCURSES_WIDECHAR 1
+#include <curses.h>
+#include <fcntl.h>
+#include <langinfo.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <clocale>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+
+#include "src/cgtop/keys.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+// For the handler of deadly signals: prepared before, as it may call next to nothing.
+struct Rescue {
+  int fd = -1;
+  termios modes{};
+  std::array<char, 256> text{};
+  std::size_t size = 0;
+};
+Rescue rescue;  // NOLINT: a handler can reach nothing else
+
+constexpr int kDeadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+
+void save_terminal_and_die(int signal) {
+  if (rescue.fd >= 0) {
+    ::tcsetattr(rescue.fd, TCSANOW, &rescue.modes);
+    [[maybe_unused]] const auto written = ::write(rescue.fd, rescue.text.data(), rescue.size);
+  }
+  std::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+short color_of(Color color) {
+  switch (color) {
+    case Color::red:
+      return COLOR_RED;
+    case Color::green:
+      return COLOR_GREEN;
+    case Color::yellow:
+      return COLOR_YELLOW;
+    case Color::blue:
+      return COLOR_BLUE;
+    case Color::magenta:
+      return COLOR_MAGENTA;
+    case Color::cyan:
+      return COLOR_CYAN;
+    case Color::normal:
+      break;
+  }
+  return -1;
+}
+
+// One character and what combines with it, as far as curses takes them.
+void to_wide(std::string_view utf8, wchar_t (&out)[CCHARW_MAX + 1]) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < utf8.size() && n < CCHARW_MAX;) {
+    const auto lead = static_cast<unsigned char>(utf8[i]);
+    const std::size_t size = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    auto c = static_cast<std::uint32_t>(size == 1 ? lead : lead & (0xFFU >> (size + 1)));
+    for (std::size_t k = 1; k < size && i + k < utf8.size(); ++k) {
+      c = c << 6U | (static_cast<unsigned char>(utf8[i + k]) & 0x3FU);
+    }
+    out[n++] = static_cast<wchar_t>(c);
+    i += size;
+  }
+  out[n] = L'\0';
+}
+
+char32_t key_of(int code) {
+  switch (code) {
+    case KEY_UP:
+      return key::kUp;
+    case KEY_DOWN:
+      return key::kDown;
+    case KEY_LEFT:
+      return key::kLeft;
+    case KEY_RIGHT:
+      return key::kRight;
+    case KEY_PPAGE:
+      return key::kPageUp;
+    case KEY_NPAGE:
+      return key::kPageDown;
+    case KEY_HOME:
+      return key::kHome;
+    case KEY_END:
+      return key::kEnd;
+    case KEY_BTAB:
+      return key::kBackTab;
+    case KEY_DC:
+      return key::kDelete;
+    case KEY_BACKSPACE:
+      return key::kBackspace;
+    case KEY_ENTER:
+      return key::kEnter;
+    default:
+      break;
+  }
+  if (code >= KEY_F(1) && code <= KEY_F(12)) return key::kF1 + static_cast<char32_t>(code - KEY_F(1));
+  return key::kNone;
+}
+
+}  // namespace
+
+struct Terminal::Inner {
+  SCREEN* screen = nullptr;
+  FILE* in = nullptr;
+  FILE* out = nullptr;
+  bool own_in = false;
+  bool color = false;
+  std::map<std::pair<Color, Color>, short> pairs;
+
+  ~Inner() {
+    if (own_in && in != nullptr) std::fclose(in);
+  }
+
+  attr_t attributes(const Style& style, short& pair) {
+    attr_t out_attributes = A_NORMAL;
+    if (style.bold) out_attributes |= A_BOLD;
+    if (style.dim) out_attributes |= A_DIM;
+    if (style.reverse) out_attributes |= A_REVERSE;
+    if (style.underline) out_attributes |= A_UNDERLINE;
+    pair = 0;
+    if (!color || (style.fg == Color::normal && style.bg == Color::normal)) return out_attributes;
+    const auto [at, made] = pairs.try_emplace({style.fg, style.bg}, static_cast<short>(pairs.size() + 1));
+    if (made) ::init_pair(at->second, color_of(style.fg), color_of(style.bg));
+    pair = at->second;
+    return out_attributes;
+  }
+};
+
+bool Terminal::is_utf8() { return std::string_view(::nl_langinfo(CODESET)) == "UTF-8"; }
+
+base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
+  auto inner = std::make_unique<Inner>();
+  inner->out = stdout;
+  inner->in = stdin;
+  if (::isatty(STDIN_FILENO) == 0) {
+    // "something | cgtop": the keys come from the terminal itself.
+    inner->in = std::fopen("/dev/tty", "re");
+    inner->own_in = true;
+    if (inner->in == nullptr) return base::fail_errno("cannot open /dev/tty");
+  }
+  rescue.fd = STDOUT_FILENO;
+  if (::tcgetattr(STDOUT_FILENO, &rescue.modes) != 0) return base::fail_errno("standard output is no terminal");
+  inner->screen = ::newterm(nullptr, inner->out, inner->in);
+  if (inner->screen == nullptr) {
+    rescue.fd = -1;
+    const char* const term = std::getenv("TERM");
+    return base::fail(std::string("the terminal '") + (term != nullptr ? term : "") + "' (TERM) is not known");
+  }
+  ::set_term(inner->screen);
+  for (const char* const name : {"cnorm", "rmkx", "sgr0", "rmcup"}) {
+    char copy[16] = {};
+    std::snprintf(copy, sizeof copy, "%s", name);
+    const char* const text = ::tigetstr(copy);
+    if (text == nullptr || text == reinterpret_cast<const char*>(-1)) continue;
+    for (const char* c = text; *c != '\0' && rescue.size < rescue.text.size(); ++c) rescue.text[rescue.size++] = *c;
+  }
+  for (const int signal : kDeadly) std::signal(signal, save_terminal_and_die);
+
+  ::cbreak();
+  ::noecho();
+  ::nonl();
+  ::keypad(stdscr, TRUE);
+  ::nodelay(stdscr, TRUE);
+  ::set_escdelay(25);
+  ::curs_set(0);
+  ::leaveok(stdscr, TRUE);
+  if (options.color && ::has_colors()) {
+    ::start_color();
+    ::use_default_colors();
+    inner->color = true;
+  }
+  return std::unique_ptr<Terminal>(new Terminal(std::move(inner)));
+}
+
+Terminal::Terminal(std::unique_ptr<Inner> inner) : inner_(std::move(inner)) {}
+
+Terminal::~Terminal() {
+  ::endwin();
+  ::delscreen(inner_->screen);
+  rescue.fd = -1;
+  for (const int signal : kDeadly) std::signal(signal, SIG_DFL);
+}
+
+int Terminal::rows() const { return ::getmaxy(stdscr); }
+int Terminal::columns() const { return ::getmaxx(stdscr); }
+int Terminal::input() const { return ::fileno(inner_->in); }
+
+void Terminal::resize() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0) return;
+  ::resizeterm(size.ws_row, size.ws_col);
+  ::clearok(curscr, TRUE);
+}
+
+bool Terminal::show(const Grid& grid) {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return false;
+  ::werase(stdscr);
+  for (int row = 0; row < std::min(grid.rows(), rows()); ++row) {
+    for (int column = 0; column < std::min(grid.columns(), columns()); ++column) {
+      const auto& cell = grid.at(row, column);
+      if (cell.text.empty() || (cell.text == " " && cell.style == Style{})) continue;
+      wchar_t wide[CCHARW_MAX + 1];
+      to_wide(cell.text, wide);
+      short pair = 0;
+      const auto attributes = inner_->attributes(cell.style, pair);
+      cchar_t shown{};
+      if (::setcchar(&shown, wide, attributes, pair, nullptr) == OK) ::mvwadd_wch(stdscr, row, column, &shown);
+    }
+  }
+  ::wrefresh(stdscr);
+  return true;
+}
+
+std::vector<char32_t> Terminal::read_keys() {
+  std::vector<char32_t> keys;
+  for (int i = 0; i < 256; ++i) {  // a paste must not keep the screen from being drawn
+    wint_t code = 0;
+    const int kind = ::wget_wch(stdscr, &code);
+    if (kind == ERR) break;
+    if (kind == KEY_CODE_YES) {
+      if (const auto key = key_of(static_cast<int>(code)); key != key::kNone) keys.push_back(key);
+    } else if (code == '\r') {
+      keys.push_back(key::kEnter);
+    } else {
+      keys.push_back(static_cast<char32_t>(code));
+    }
+  }
+  return keys;
+}
+
+bool Terminal::hung_up() const {
+  pollfd in{input(), POLLIN, 0};
+  if (::poll(&in, 1, 0) < 1) return false;
+  if ((in.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) return true;
+  int waiting = 0;
+  return (in.revents & POLLIN) != 0 && ::ioctl(input(), FIONREAD, &waiting) == 0 && waiting == 0;
+}
+
+void Terminal::suspend() { ::endwin(); }
+
+void Terminal::resume() {
+  ::clearok(curscr, TRUE);
+  resize();
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real terminal, by ncurses: the only file that includes it. One at a time, on the loop's thread. It is put back as
+// it was by the destructor, and by a handler when the program dies of a signal.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/cgtop/grid.h"
+
+namespace cgwarden::cgtop {
+
+class Terminal {
+ public:
+  struct Options {
+    bool color = true;
+  };
+  // Error: TERM names no terminal that can place a cursor, or there is none at all.
+  static base::Result<std::unique_ptr<Terminal>> open(const Options& options);
+  // Could show more than ASCII.
+  static bool is_utf8();
+
+  ~Terminal();
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  [[nodiscard]] int rows() const;
+  [[nodiscard]] int columns() const;
+  // Takes in the terminal's new size.
+  void resize();
+  // False: the terminal takes no more now (slow line, ^S); nothing was written, try later.
+  bool show(const Grid& grid);
+  // All keys that wait, as in key::.
+  std::vector<char32_t> read_keys();
+  // The other end is gone.
+  [[nodiscard]] bool hung_up() const;
+  [[nodiscard]] int input() const;
+
+  // Gives the terminal to the shell and takes it back.
+  void suspend();
+  void resume();
+
+ private:
+  struct Inner;
+  explicit Terminal(std::unique_ptr<Inner> inner);
+  std::unique_ptr<Inner> inner_;
+};
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/ui.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/text.h"
+#include "src/cgtop/views.h"
+
+namespace cgwarden::cgtop {
+
+using model::GroupIndex;
+
+namespace {
+
+constexpr std::size_t kMaxPast = 600;
+constexpr std::size_t kMaxPastBytes = 96U << 20U;
+constexpr std::size_t kMaxPrompt = 512;
+constexpr const char* kOnlyLooks = "this version only looks: it cannot freeze, kill or limit a group yet";
+
+std::size_t bytes_of(const model::Snapshot& snapshot) {
+  std::size_t bytes = 0;
+  for (const auto& column : snapshot.columns) {
+    bytes +=
+        column.dense.size() * sizeof(model::Value) + column.cells.size() * sizeof(model::Cell) + column.text.size();
+  }
+  return bytes;
+}
+
+void append_utf8(std::string& out, char32_t c) {
+  if (c < 0x80) {
+    out += static_cast<char>(c);
+  } else if (c < 0x800) {
+    out += static_cast<char>(0xC0 | c >> 6U);
+    out += static_cast<char>(0x80 | (c & 0x3FU));
+  } else if (c < 0x10000) {
+    out += static_cast<char>(0xE0 | c >> 12U);
+    out += static_cast<char>(0x80 | (c >> 6U & 0x3FU));
+    out += static_cast<char>(0x80 | (c & 0x3FU));
+  } else {
+    out += static_cast<char>(0xF0 | c >> 18U);
+    out += static_cast<char>(0x80 | (c >> 12U & 0x3FU));
+    out += static_cast<char>(0x80 | (c >> 6U & 0x3FU));
+    out += static_cast<char>(0x80 | (c & 0x3FU));
+  }
+}
+
+void remove_last_rune(std::string& text) {
+  while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80) text.pop_back();
+  if (!text.empty()) text.pop_back();
+}
+
+bool is_text(char32_t k) { return k >= 0x20 && k != key::kBackspace && k < 0x110000; }
+
+std::string lower(std::string text) {
+  for (auto& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+}  // namespace
+
+Ui::Ui(const Columns& columns, View view, const std::string& filter_text) : columns_(columns) {
+  scene_.columns = &columns;
+  scene_.view = std::move(view);
+  scene_.filter_text = filter_text;
+  choose_set(0);
+}
+
+void Ui::feed(model::SnapshotPtr snapshot, const Host& host) {
+  if (!snapshot) return;
+  if (!past_.empty()) {
+    remember_cpu(Table(columns_, past_.back().snapshot, snapshot));
+  }
+  past_.push_back({snapshot, host, bytes_of(*snapshot)});
+  past_bytes_ += past_.back().bytes;
+  while (past_.size() > 3 && (past_.size() > kMaxPast || past_bytes_ > kMaxPastBytes)) {
+    past_bytes_ -= past_.front().bytes;
+    past_.pop_front();
+  }
+  if (scene_.paused) {
+    show(std::min(scene_.back + 1, past_.size() - 1));  // the same sample as before
+  } else {
+    show(0);
+  }
+}
+
+void Ui::show(std::size_t back) {
+  if (past_.empty()) return;
+  scene_.back = std::min(back, past_.size() - 1);
+  const auto at = past_.size() - 1 - scene_.back;
+  scene_.table = std::make_shared<const Table>(columns_, at > 0 ? past_[at - 1].snapshot : nullptr, past_[at].snapshot);
+  scene_.host = past_[at].host;
+  rearrange();
+}
+
+void Ui::remember_cpu(const Table& table) {
+  const auto cpu = columns_.find("cpu");
+  std::unordered_map<std::uint64_t, Graph> next;
+  next.reserve(table.size());
+  for (GroupIndex g = 0; g < table.size(); ++g) {
+    const auto id = table.group(g).id;
+    const auto old = scene_.graphs.find(id);
+    auto& graph = next.try_emplace(id).first->second;
+    if (old == scene_.graphs.end()) {
+      graph.fill(-1);
+    } else {
+      std::copy(old->second.begin() + 1, old->second.end(), graph.begin());
+    }
+    const auto value = cpu ? table.value(*cpu, g) : model::Value();
+    graph.back() = value.is_number() ? static_cast<float>(value.fixed()) / 1e4F : -1.0F;
+  }
+  scene_.graphs = std::move(next);
+}
+
+// The cursor stays on its group; when that is gone, on its row.
+void Ui::rearrange() {
+  if (!scene_.table) return;
+  scene_.frame = arrange(*scene_.table, scene_.view);
+  const auto& rows = scene_.frame.rows;
+  const auto found =
+      std::ranges::find_if(rows, [&](const Row& row) { return scene_.table->group(row.group).id == cursor_id_; });
+  if (found != rows.end()) {
+    scene_.cursor = static_cast<std::size_t>(found - rows.begin());
+  } else {
+    scene_.cursor = rows.empty() ? 0 : std::min(scene_.cursor, rows.size() - 1);
+    if (const auto group = under_cursor()) cursor_id_ = scene_.table->group(*group).id;
+  }
+}
+
+std::optional<GroupIndex> Ui::under_cursor() const {
+  if (scene_.cursor >= scene_.frame.rows.size()) return std::nullopt;
+  return scene_.frame.rows[scene_.cursor].group;
+}
+
+void Ui::choose_set(std::size_t set) {
+  scene_.set = set;
+  scene_.set_name = kColumnSets[set].name;
+  scene_.shown = columns_.want_list(kColumnSets[set].columns).value_or(std::vector<ColumnId>{});
+}
+
+void Ui::sort_by(ColumnId column) {
+  scene_.view.sort = column;
+  scene_.view.descending = descends_by_default(columns_[column]);
+  rearrange();
+}
+
+void Ui::move(std::ptrdiff_t by) {
+  const auto rows = static_cast<std::ptrdiff_t>(scene_.frame.rows.size());
+  if (rows == 0) return;
+  scene_.cursor = static_cast<std::size_t>(
+      std::clamp<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(scene_.cursor) + by, 0, rows - 1));
+  cursor_id_ = scene_.table->group(*under_cursor()).id;
+}
+
+void Ui::fold(bool all_below, std::optional<bool> to) {
+  const auto group = under_cursor();
+  if (!group || !scene_.view.tree) return;
+  const auto id = scene_.table->group(*group).id;
+  auto& folded = scene_.view.folded;
+  const bool fold = to.value_or(!folded.contains(id));
+  if (fold) {
+    folded.insert(id);
+  } else {
+    folded.erase(id);
+  }
+  if (all_below) {
+    for (GroupIndex g = *group; g < scene_.table->size(); ++g) {
+      auto above = g;
+      while (above != model::kNoGroup && above > *group) above = scene_.table->parent(above);
+      if (above == *group) folded.erase(scene_.table->group(g).id);
+    }
+  }
+  rearrange();
+}
+
+void Ui::fold_everything(bool folded) {
+  scene_.view.folded.clear();
+  if (folded && scene_.table) {
+    // The topmost stays open, or there would be one row.
+    for (GroupIndex g = 0; g < scene_.table->size(); ++g) {
+      const auto parent = scene_.table->parent(g);
+      if (parent != model::kNoGroup) scene_.view.folded.insert(scene_.table->group(g).id);
+    }
+  }
+  rearrange();
+}
+
+void Ui::find(bool forward) {
+  const auto& rows = scene_.frame.rows;
+  if (search_.empty() || rows.empty()) return;
+  const auto wanted = lower(search_);
+  for (std::size_t step = 1; step <= rows.size(); ++step) {
+    const auto at = (scene_.cursor + (forward ? step : rows.size() - step)) % rows.size();
+    if (lower(scene_.table->group(rows[at].group).path).find(wanted) == std::string::npos) continue;
+    scene_.cursor = at;
+    cursor_id_ = scene_.table->group(rows[at].group).id;
+    return;
+  }
+  scene_.message = "not found: " + base::printable(search_);
+}
+
+void Ui::open_group() {
+  const auto group = under_cursor();
+  if (!group) return;
+  scene_.page = Page::group;
+  scene_.group = scene_.table->group(*group).id;
+  scene_.group_path = scene_.table->group(*group).path;
+  scene_.scroll = 0;
+  scene_.processes.reset();
+}
+
+void Ui::open_menu(Scene::Menu menu) {
+  scene_.menu = menu;
+  scene_.menu_find.clear();
+  scene_.menu_cursor = 0;
+  find_in_menu();
+}
+
+void Ui::find_in_menu() {
+  scene_.menu_items.clear();
+  const auto wanted = lower(scene_.menu_find);
+  const auto add = [&](ColumnId id) {
+    const auto& c = columns_[id];
+    if (c.name.find(wanted) == std::string::npos && lower(c.help).find(wanted) == std::string::npos) return;
+    if (std::ranges::find(scene_.menu_items, id) == scene_.menu_items.end()) scene_.menu_items.push_back(id);
+  };
+  for (const auto id : scene_.shown) add(id);  // what is on the screen is wanted most
+  for (ColumnId id = 0; id < columns_.size(); ++id) add(id);
+  scene_.menu_cursor = std::min(scene_.menu_cursor, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
+}
+
+std::optional<std::string> Ui::wants_processes() const {
+  if (scene_.page != Page::group || scene_.tab != Tab::processes) return std::nullopt;
+  return scene_.group_path;
+}
+
+void Ui::feed_processes(Processes processes) {
+  if (scene_.processes) compare(*scene_.processes, processes);
+  std::ranges::stable_sort(processes.all, [](const Process& a, const Process& b) {
+    const double x = a.cpu.value_or(-1);
+    const double y = b.cpu.value_or(-1);
+    return x != y ? x > y : a.rss > b.rss;
+  });
+  scene_.processes = std::move(processes);
+}
+
+void Ui::draw(Grid& grid) {
+  page_rows_ = std::max(1, list_rows(scene_, grid.rows()));
+  const auto rows = static_cast<std::size_t>(page_rows_);
+  if (scene_.cursor < scene_.offset) scene_.offset = scene_.cursor;
+  if (scene_.cursor >= scene_.offset + rows) scene_.offset = scene_.cursor - rows + 1;
+  const auto all = scene_.frame.rows.size();
+  scene_.offset = all > rows ? std::min(scene_.offset, all - rows) : 0;
+  cgtop::draw(scene_, grid);
+}
+
+Ui::Wish Ui::press(char32_t k) {
+  if (k == key::ctrl('C')) return Wish::quit;
+  if (k == key::ctrl('L') && scene_.prompt == Scene::Prompt::none) {
+    scene_.view.filter = Filter();
+    scene_.filter_text.clear();
+    rearrange();
+    return Wish::redraw;
+  }
+  scene_.message.clear();
+  if (scene_.prompt != Scene::Prompt::none) return press_prompt(k);
+  if (scene_.menu != Scene::Menu::none) return press_menu(k);
+  if (scene_.page == Page::help) {
+    if (k == key::kPageDown || k == ' ' || k == key::kRight || k == key::kDown) {
+      scene_.help_page = 1;
+    } else if (k == key::kPageUp || k == key::kLeft || k == key::kUp) {
+      scene_.help_page = 0;
+    } else {
+      scene_.page = Page::list;
+    }
+    return Wish::nothing;
+  }
+  Wish wish = Wish::nothing;
+  if (press_common(k, wish)) return wish;
+  return scene_.page == Page::group ? press_group(k) : press_list(k);
+}
+
+bool Ui::press_common(char32_t k, Wish& wish) {
+  switch (k) {
+    case 'q':
+    case key::kF1 + 9:
+      wish = Wish::quit;
+      return true;
+    case '?':
+    case key::kF1:
+      scene_.page = Page::help;
+      scene_.help_page = 0;
+      return true;
+    case 'p':
+      scene_.paused = !scene_.paused;
+      if (!scene_.paused) show(0);
+      return true;
+    case '<':
+      scene_.paused = true;
+      if (scene_.back + 2 >= past_.size()) {
+        scene_.message = "this is the oldest sample kept";
+      } else {
+        show(scene_.back + 1);
+      }
+      return true;
+    case '>':
+      if (scene_.back > 0) show(scene_.back - 1);
+      return true;
+    case 'E':
+      scene_.paused = false;
+      show(0);
+      return true;
+    case 'U':
+      scene_.units = scene_.units == Units::iec ? Units::si : scene_.units == Units::si ? Units::raw : Units::iec;
+      scene_.message = scene_.units == Units::iec  ? "units: K is 1024"
+                       : scene_.units == Units::si ? "units: k is 1000"
+                                                   : "units: exact numbers";
+      return true;
+    case '%':
+      scene_.cpu = scene_.cpu == CpuScale::core ? CpuScale::machine : CpuScale::core;
+      scene_.message = scene_.cpu == CpuScale::core ? "CPU%: 100 is one core" : "CPU%: 100 is the whole machine";
+      return true;
+    case 'd': {
+      constexpr std::array<int, 4> kDelays = {1000, 2000, 5000, 10'000};
+      const auto* const at =
+          std::ranges::find_if(kDelays, [&](int ms) { return std::chrono::milliseconds(ms) > scene_.delay; });
+      scene_.delay = std::chrono::milliseconds(at == kDelays.end() ? kDelays.front() : *at);
+      wish = Wish::sample;
+      return true;
+    }
+    case 'f':
+    case 't':
+    case 'x':
+    case 'L':
+    case 'r':
+    case 'K':
+    case 'u':
+    case key::kF1 + 8:
+      scene_.message = kOnlyLooks;
+      return true;
+    default:
+      return false;
+  }
+}
+
+Ui::Wish Ui::press_list(char32_t k) {
+  const auto page = static_cast<std::ptrdiff_t>(std::max(1, page_rows_ - 1));
+  if (k >= '1' && k < '1' + static_cast<char32_t>(kColumnSetCount)) {
+    choose_set(k - '1');
+    return Wish::nothing;
+  }
+  switch (k) {
+    case key::kUp:
+    case 'k':
+      move(-1);
+      break;
+    case key::kDown:
+    case 'j':
+      move(1);
+      break;
+    case key::kPageUp:
+    case key::ctrl('U'):
+      move(-page);
+      break;
+    case key::kPageDown:
+    case key::ctrl('D'):
+      move(page);
+      break;
+    case key::kHome:
+    case 'g':
+      move(-static_cast<std::ptrdiff_t>(scene_.frame.rows.size()));
+      break;
+    case key::kEnd:
+    case 'G':
+      move(static_cast<std::ptrdiff_t>(scene_.frame.rows.size()));
+      break;
+    case key::kRight:
+    case 'l':
+      fold(false, false);
+      break;
+    case key::kLeft:
+    case 'h': {
+      const auto group = under_cursor();
+      if (!group || !scene_.view.tree) break;
+      const auto& row = scene_.frame.rows[scene_.cursor];
+      if (row.parent && !row.folded) {
+        fold(false, true);
+      } else if (scene_.table->parent(*group) != model::kNoGroup) {
+        cursor_id_ = scene_.table->group(scene_.table->parent(*group)).id;
+        rearrange();
+      }
+      break;
+    }
+    case ' ':
+      fold(false, std::nullopt);
+      break;
+    case '+':
+      fold_everything(false);
+      break;
+    case '-':
+      fold_everything(true);
+      break;
+    case '*':
+      fold(true, false);
+      break;
+    case key::kEnter:
+      open_group();
+      return Wish::sample;
+    case key::kTab:
+      choose_set((scene_.set + 1) % kColumnSetCount);
+      break;
+    case key::kBackTab:
+      choose_set((std::min(scene_.set, kColumnSetCount) + kColumnSetCount - 1) % kColumnSetCount);
+      break;
+    case 'c':
+      sort_by(*columns_.find("cpu"));
+      break;
+    case 'm':
+      sort_by(*columns_.find("memory"));
+      break;
+    case 'i':
+      // Reading and writing in turn.
+      sort_by(*columns_.find(columns_[scene_.view.sort].name == "read" ? "write" : "read"));
+      break;
+    case 's':
+    case key::kF1 + 5:
+      open_menu(Scene::Menu::sort);
+      break;
+    case 'C':
+    case key::kF1 + 1:
+      open_menu(Scene::Menu::columns);
+      break;
+    case 'S':
+      scene_.view.descending = !scene_.view.descending;
+      rearrange();
+      break;
+    case 'T':
+    case key::kF1 + 4:
+      scene_.view.tree = !scene_.view.tree;
+      rearrange();
+      break;
+    case 'N':
+      scene_.paths = !scene_.paths;
+      break;
+    case 'o':
+      scene_.view.only_active = !scene_.view.only_active;
+      rearrange();
+      break;
+    case 'e':
+      choose_set(8);
+      break;
+    case '/':
+    case key::kF1 + 3:
+      scene_.prompt = Scene::Prompt::filter;
+      scene_.prompt_text = scene_.filter_text;
+      scene_.prompt_error.clear();
+      break;
+    case '&':
+      scene_.prompt = Scene::Prompt::filter;
+      scene_.prompt_text =
+          scene_.filter_text + (scene_.filter_text.empty() ? "" : " ") + columns_[scene_.view.sort].name + ">";
+      scene_.prompt_error.clear();
+      break;
+    case key::kF1 + 2:
+    case key::ctrl('F'):
+      scene_.prompt = Scene::Prompt::search;
+      scene_.prompt_text.clear();
+      scene_.prompt_error.clear();
+      break;
+    case 'n':
+      find(true);
+      break;
+    case key::ctrl('N'):
+      find(false);
+      break;
+    case 'y':
+      if (const auto group = under_cursor()) scene_.message = base::printable(scene_.table->group(*group).path);
+      break;
+    case key::kEscape:
+      if (!scene_.filter_text.empty()) {
+        scene_.filter_text.clear();
+        scene_.view.filter = Filter();
+        rearrange();
+      }
+      break;
+    default:
+      break;
+  }
+  return Wish::nothing;
+}
+
+Ui::Wish Ui::press_group(char32_t k) {
+  const auto tab = static_cast<std::size_t>(scene_.tab);
+  const auto to_tab = [&](std::size_t t) {
+    scene_.tab = static_cast<Tab>(t % kTabCount);
+    scene_.scroll = 0;
+    return scene_.tab == Tab::processes ? Wish::sample : Wish::nothing;
+  };
+  if (k >= '1' && k < '1' + static_cast<char32_t>(kTabCount)) return to_tab(k - '1');
+  const auto page = static_cast<std::size_t>(std::max(1, page_rows_ - 2));
+  switch (k) {
+    case key::kEscape:
+    case key::kBackspace:
+    case key::kLeft:
+    case 'h':
+      scene_.page = Page::list;
+      break;
+    case key::kTab:
+    case key::kRight:
+    case 'l':
+      return to_tab(tab + 1);
+    case key::kBackTab:
+      return to_tab(tab + kTabCount - 1);
+    case key::kDown:
+    case 'j':
+      ++scene_.scroll;
+      break;
+    case key::kUp:
+    case 'k':
+      scene_.scroll -= scene_.scroll > 0 ? 1 : 0;
+      break;
+    case key::kPageDown:
+      scene_.scroll += page;
+      break;
+    case key::kPageUp:
+      scene_.scroll -= std::min(scene_.scroll, page);
+      break;
+    case key::kHome:
+    case 'g':
+      scene_.scroll = 0;
+      break;
+    case 'y':
+      scene_.message = base::printable(scene_.group_path);
+      break;
+    default:
+      break;
+  }
+  scene_.scroll = std::min<std::size_t>(scene_.scroll, 100'000);
+  return Wish::nothing;
+}
+
+Ui::Wish Ui::press_prompt(char32_t k) {
+  const bool filter = scene_.prompt == Scene::Prompt::filter;
+  if (k == key::kEscape) {
+    if (filter) {
+      auto old = Filter::parse(scene_.filter_text, columns_);
+      if (old) scene_.view.filter = std::move(*old);
+      rearrange();
+    }
+    scene_.prompt = Scene::Prompt::none;
+    return Wish::nothing;
+  }
+  if (k == key::kEnter) {
+    if (filter) {
+      if (!scene_.prompt_error.empty()) return Wish::nothing;  // it stays until it is right
+      scene_.filter_text = scene_.prompt_text;
+    } else {
+      search_ = scene_.prompt_text;
+      find(true);
+    }
+    scene_.prompt = Scene::Prompt::none;
+    return Wish::nothing;
+  }
+  if (k == key::kBackspace || k == key::ctrl('H') || k == key::kDelete) {
+    remove_last_rune(scene_.prompt_text);
+  } else if (k == key::ctrl('U') || k == key::ctrl('L')) {
+    scene_.prompt_text.clear();
+  } else if (is_text(k) && scene_.prompt_text.size() < kMaxPrompt) {
+    append_utf8(scene_.prompt_text, k);
+  }
+  if (filter) {
+    auto parsed = Filter::parse(scene_.prompt_text, columns_);
+    scene_.prompt_error.clear();
+    if (parsed) {
+      scene_.view.filter = std::move(*parsed);
+      rearrange();
+    } else {
+      const auto text = explain(scene_.prompt_text, parsed.error());
+      scene_.prompt_error = text.substr(text.find('\n') + 1);
+    }
+  }
+  return Wish::nothing;
+}
+
+Ui::Wish Ui::press_menu(char32_t k) {
+  const auto last = scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1;
+  const bool any = !scene_.menu_items.empty();
+  switch (k) {
+    case key::kEscape:
+    case key::kF1 + 1:
+    case key::kF1 + 5:
+      scene_.menu = Scene::Menu::none;
+      break;
+    case key::kUp:
+      scene_.menu_cursor -= scene_.menu_cursor > 0 ? 1 : 0;
+      break;
+    case key::kDown:
+      scene_.menu_cursor = std::min(scene_.menu_cursor + 1, last);
+      break;
+    case key::kPageUp:
+      scene_.menu_cursor -= std::min<std::size_t>(scene_.menu_cursor, 8);
+      break;
+    case key::kPageDown:
+      scene_.menu_cursor = std::min(scene_.menu_cursor + 8, last);
+      break;
+    case key::kEnter:
+    case ' ':
+      if (any && scene_.menu == Scene::Menu::sort) {
+        sort_by(scene_.menu_items[scene_.menu_cursor]);
+        scene_.menu = Scene::Menu::none;
+      } else if (any) {
+        const auto id = scene_.menu_items[scene_.menu_cursor];
+        if (const auto at = std::ranges::find(scene_.shown, id); at != scene_.shown.end()) {
+          scene_.shown.erase(at);
+        } else {
+          scene_.shown.insert(scene_.shown.begin(), id);
+        }
+        scene_.set = kColumnSetCount;
+        scene_.set_name = "Chosen";
+        if (k == key::kEnter) scene_.menu = Scene::Menu::none;
+      }
+      break;
+    case key::kBackspace:
+    case key::ctrl('H'):
+      remove_last_rune(scene_.menu_find);
+      find_in_menu();
+      break;
+    default:
+      if (is_text(k) && scene_.menu_find.size() < kMaxPrompt) {
+        append_utf8(scene_.menu_find, k);
+        scene_.menu_cursor = 0;
+        find_in_menu();
+      }
+  }
+  return Wish::nothing;
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The interactive cgtop without a terminal: snapshots and keys go in, a grid comes out. Whole sessions are tested as
+// text.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "src/cgtop/format.h"
+#include "src/cgtop/frame.h"
+#include "src/cgtop/grid.h"
+#include "src/cgtop/host.h"
+#include "src/cgtop/keys.h"
+
+namespace cgwarden::cgtop {
+
+inline constexpr std::size_t kGraphSamples = 60;
+// CPU of one group, a value a sample; negative: not known.
+using Graph = std::array<float, kGraphSamples>;
+
+enum class Page : std::uint8_t { list, group, help };
+enum class Tab : std::uint8_t { summary, processes, memory, devices, pressure, limits, events, namespaces };
+inline constexpr std::size_t kTabCount = 8;
+inline constexpr std::array<std::string_view, kTabCount> kTabNames = {"Summary",  "Processes", "Memory", "IO devices",
+                                                                      "Pressure", "Limits",    "Events", "Namespaces"};
+inline constexpr std::array<std::string_view, kTabCount> kShortTabNames = {"Summary", "Procs",  "Mem",    "IO",
+                                                                           "PSI",     "Limits", "Events", "Ns"};
+
+// What a view needs to know. Data only.
+struct Scene {
+  const Columns* columns = nullptr;
+  std::shared_ptr<const Table> table;  // null before the first sample
+  Host host;
+  View view;
+  Frame frame;
+  std::vector<ColumnId> shown;  // columns of the list after the name, most important first
+  std::string set_name;
+  std::size_t set = 0;  // kColumnSetCount: chosen by hand
+
+  Page page = Page::list;
+  std::size_t cursor = 0;  // row
+  std::size_t offset = 0;  // first row on the screen
+  bool paths = false;      // whole paths instead of names
+  Units units = Units::iec;
+  CpuScale cpu = CpuScale::core;
+  bool ascii = false;
+  bool paused = false;
+  std::size_t back = 0;  // samples behind the newest
+  std::chrono::milliseconds delay{2000};
+
+  std::uint64_t group = 0;  // of the group's page
+  std::string group_path;
+  Tab tab = Tab::summary;
+  std::size_t scroll = 0;
+  std::optional<Processes> processes;
+  std::size_t help_page = 0;
+
+  enum class Prompt : std::uint8_t { none, filter, search };
+  Prompt prompt = Prompt::none;
+  std::string prompt_text;
+  std::string prompt_error;
+  std::string filter_text;
+  std::string message;
+
+  enum class Menu : std::uint8_t { none, sort, columns };
+  Menu menu = Menu::none;
+  std::string menu_find;
+  std::vector<ColumnId> menu_items;
+  std::size_t menu_cursor = 0;
+
+  std::unordered_map<std::uint64_t, Graph> graphs;
+};
+
+class Ui {
+ public:
+  enum class Wish : std::uint8_t { nothing, quit, sample, redraw };
+
+  Ui(const Columns& columns, View view, const std::string& filter_text);
+
+  void feed(model::SnapshotPtr snapshot, const Host& host);
+  Wish press(char32_t key);
+  void draw(Grid& grid);
+
+  // The group whose processes are on the screen, if any are.
+  [[nodiscard]] std::optional<std::string> wants_processes() const;
+  void feed_processes(Processes processes);
+  void say(std::string message) { scene_.message = std::move(message); }
+  [[nodiscard]] Scene& scene() { return scene_; }
+
+ private:
+  struct Sample {
+    model::SnapshotPtr snapshot;
+    Host host;
+    std::size_t bytes = 0;
+  };
+
+  void show(std::size_t back);
+  void rearrange();
+  void choose_set(std::size_t set);
+  void sort_by(ColumnId column);
+  void remember_cpu(const Table& table);
+  void move(std::ptrdiff_t rows);
+  void fold(bool all_below, std::optional<bool> to);
+  void fold_everything(bool folded);
+  void find(bool forward);
+  void open_group();
+  void open_menu(Scene::Menu menu);
+  void find_in_menu();
+  [[nodiscard]] std::optional<model::GroupIndex> under_cursor() const;
+  Wish press_list(char32_t key);
+  Wish press_group(char32_t key);
+  Wish press_prompt(char32_t key);
+  Wish press_menu(char32_t key);
+  bool press_common(char32_t key, Wish& wish);
+
+  const Columns& columns_;
+  Scene scene_;
+  std::deque<Sample> past_;  // oldest first
+  std::size_t past_bytes_ = 0;
+  std::uint64_t cursor_id_ = 0;  // the cursor stays on this group
+  int page_rows_ = 10;
+  std::string search_;
+};
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,890 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/views.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <utility>
+
+#include "src/base/text.h"
+#include "src/cgtop/format.h"
+
+namespace cgwarden::cgtop {
+
+using model::GroupIndex;
+using model::Value;
+
+namespace {
+
+constexpr int kTall = 14;   // from this height on there are meters and the line of sets
+constexpr int kWide = 100;  // from this width on there is a graph beside the CPU
+constexpr int kSmallestName = 16;
+constexpr int kGraphCells = 8;
+
+std::string number(const char* format, double value) {
+  char buffer[48];
+  const int size = std::snprintf(buffer, sizeof buffer, format, value);
+  return {buffer, static_cast<std::size_t>(std::clamp(size, 0, 47))};
+}
+
+// What others wrote, fit for this terminal.
+std::string safe(const Scene& scene, std::string_view text) {
+  auto out = base::printable(text);
+  return scene.ascii ? ascii_only(out) : out;
+}
+
+std::string_view mark(const Scene& scene) { return scene.ascii ? "~" : "…"; }
+
+Style of_part(double part) { return part >= 0.9 ? kWorst : part >= 0.8 ? kBad : part >= 0.6 ? kWarn : kPlain; }
+
+Style of_pressure(double part) { return part >= 0.4 ? kBad : part >= 0.1 ? kWarn : kPlain; }
+
+double to_part(Value value) { return static_cast<double>(value.fixed()) / 1e4; }
+
+bool is_pressure(const Column& c) {
+  return c.form == Form::ratio && (c.name.starts_with("psi_") || c.name.starts_with("pressure_"));
+}
+
+bool is_of_limit(const Column& c) { return c.name.ends_with("_of_limit"); }
+
+Style style_of(const Column& c, Value value) {
+  if (value.is_error()) return kBad;
+  if (!value.is_number()) return kDim;
+  if (is_of_limit(c)) return of_part(to_part(value));
+  if (is_pressure(c)) return of_pressure(to_part(value));
+  if (c.source == Source::throttled && value.fixed() > 0) return of_pressure(to_part(value));
+  if (c.name == "oom_kills" && value.fixed() > 0) return kBad;
+  return value.fixed() == 0 ? kDim : kPlain;
+}
+
+bool is_cpu_time(const Column& c) {
+  return c.source == Source::rate && c.form == Form::ratio && c.name.starts_with("cpu");
+}
+
+std::string shown(const Scene& scene, ColumnId id, GroupIndex group) {
+  const auto& c = (*scene.columns)[id];
+  if (c.form == Form::text) return safe(scene, scene.table->text(id, group));
+  auto value = scene.table->value(id, group);
+  if (scene.cpu == CpuScale::machine && is_cpu_time(c) && value.is_number() && scene.host.cpus > 0) {
+    value = Value::of(value.fixed() / scene.host.cpus);
+  }
+  return human(c, value, scene.units);
+}
+
+// Cells of a column with the space before it.
+int column_width(const Scene& scene, const Column& c) {
+  if (scene.units == Units::raw && c.form != Form::text) return 16;
+  int least = 8;
+  if (c.form == Form::text) least = c.source == Source::state ? 6 : c.source == Source::kind ? 9 : 16;
+  if (c.form == Form::ratio) least = 7;
+  return std::clamp(width(c.title) + 1, least, 15);
+}
+
+// Some group of this host has it. Columns that nobody has leave their place to others, unless they were chosen by hand.
+bool is_here(const Scene& scene, const Column& c) {
+  if (!scene.table || (c.source != Source::field && c.source != Source::rate)) return true;
+  const auto& column = scene.table->now().columns[c.field];
+  return !column.dense.empty() || !column.cells.empty();
+}
+
+// Which columns fit beside a name of at least kSmallestName cells; the first ones are the most important.
+struct Layout {
+  int name = 0;
+  bool graph = false;
+  std::vector<std::pair<ColumnId, int>> columns;
+};
+
+Layout layout_of(const Scene& scene, int total) {
+  Layout out;
+  const int least = total >= 100 ? 30 : total >= 70 ? 22 : kSmallestName;
+  int left = total - least - 2;
+  const auto cpu = scene.columns->find("cpu");
+  for (const auto id : scene.shown) {
+    const auto& c = (*scene.columns)[id];
+    if (c.source == Source::name || (scene.set < kColumnSetCount && !is_here(scene, c))) continue;
+    const int cells = column_width(scene, c);
+    if (cells > left) break;
+    out.columns.emplace_back(id, cells);
+    left -= cells;
+    if (cpu && id == *cpu && total >= kWide && left > 40) {
+      out.graph = true;
+      left -= kGraphCells + 2;
+    }
+  }
+  out.name = least + left;
+  return out;
+}
+
+std::string clock_text(base::Wall time) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  char buffer[16];
+  std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", parts.tm_hour % 100, parts.tm_min % 100, parts.tm_sec % 100);
+  return buffer;
+}
+
+std::string interval(std::chrono::milliseconds delay) {
+  const auto ms = static_cast<double>(delay.count());
+  return ms < 1000 ? number("%.0fms", ms) : number(std::fmod(ms, 1000) == 0 ? "%.0fs" : "%.1fs", ms / 1000);
+}
+
+int put_meter(Grid& grid, int row, int column, std::string_view name, double part, const std::string& text, int cells) {
+  column = grid.put(row, column, name, kBold);
+  column = grid.put(row, column, " [");
+  const int full = static_cast<int>(std::lround(std::clamp(part, 0.0, 1.0) * cells));
+  column =
+      grid.put(row, column, std::string(static_cast<std::size_t>(full), '#'), part >= 0.6 ? of_part(part) : kGraph);
+  column = grid.put(row, column, std::string(static_cast<std::size_t>(cells - full), '.'), kDim);
+  column = grid.put(row, column, "] ");
+  return grid.put(row, column, text);
+}
+
+int meter_lines(const Scene& scene, int height) {
+  if (height < kTall) return 0;
+  return height >= 28 && scene.host.swap_total.value_or(0) > 0 ? 3 : 2;
+}
+
+void draw_title(const Scene& scene, Grid& grid) {
+  const bool wide = grid.columns() >= 100;
+  const auto& host = scene.host;
+  std::string right;
+  Style style = kBold;
+  if (!scene.table) {
+    right = "reading...";
+  } else if (scene.back > 0) {
+    right = "BACK " + std::to_string(scene.back) + "  " + clock_text(scene.table->now().taken_wall);
+    style = kWarn;
+  } else if (scene.paused) {
+    right = "PAUSED  " + clock_text(scene.table->now().taken_wall);
+    style = kWarn;
+  } else {
+    right =
+        (wide ? "LIVE  every " : "LIVE ") + interval(scene.delay) + "  " + clock_text(scene.table->now().taken_wall);
+  }
+  const int end = grid.columns() - 1;
+  const int room = end - width(right) - 2;
+  int at = grid.put(0, 1, "cgtop", kTitle);
+  const auto add = [&](const std::string& text, Style s = kPlain) {
+    if (!text.empty() && at + 2 + width(text) <= room) at = grid.put(0, at + 2, text, s);
+  };
+  add(safe(scene, cut_middle(base::printable(host.name), 30, "~")), kBold);
+  if (!host.layout.empty()) add("cgroup " + host.layout);
+  if (host.cpus > 0) add(std::to_string(host.cpus) + " CPU");
+  if (host.load[0]) {
+    add("load " + number("%.1f", *host.load[0]) +
+        (wide ? number(" %.1f", host.load[1].value_or(0)) + number(" %.1f", host.load[2].value_or(0)) : ""));
+  }
+  if (wide && host.uptime_seconds) add("up " + human_duration(*host.uptime_seconds));
+  grid.put_right(0, end, right, style);
+}
+
+void draw_meters(const Scene& scene, Grid& grid, int lines) {
+  if (lines == 0 || !scene.table) return;
+  const bool wide = grid.columns() >= 100;
+  const int cells = wide ? 27 : 20;
+  const int side = wide ? 64 : 52;
+  const auto& host = scene.host;
+  const auto& table = *scene.table;
+  const auto of_root = [&](std::string_view name) -> std::optional<double> {
+    const auto id = scene.columns->find(name);
+    if (!id || table.size() == 0) return std::nullopt;
+    const auto value = table.value(*id, 0);
+    if (!value.is_number()) return std::nullopt;
+    return static_cast<double>(value.fixed()) * std::pow(10.0, -(*scene.columns)[*id].decimals);
+  };
+  const auto cpu = of_root("cpu");
+  const double cpus = std::max(1, host.cpus);
+  put_meter(
+      grid, 1, 1, "CPU", cpu ? *cpu / cpus : 0,
+      (cpu ? number("%.0f%%", *cpu * 100) : std::string("-")) + number(wide ? " of %.0f%%" : "/%.0f%%", cpus * 100),
+      cells);
+  const auto bytes = [](double n) { return human_bytes(n, Units::iec); };
+  if (host.memory_total && *host.memory_total > 0 && host.memory_available) {
+    const auto total = static_cast<double>(*host.memory_total);
+    const auto used = total - static_cast<double>(*host.memory_available);
+    put_meter(grid, 2, 1, "MEM", used / total, bytes(used) + (wide ? " of " : "/") + bytes(total), cells);
+  }
+  if (lines > 2 && host.swap_total && host.swap_free) {
+    const auto total = static_cast<double>(*host.swap_total);
+    const auto used = total - static_cast<double>(*host.swap_free);
+    put_meter(grid, 3, 1, "SWP", used / total, bytes(used) + (wide ? " of " : "/") + bytes(total), cells);
+  }
+  int at = grid.put(1, side, "PSI  ", kBold);
+  for (const auto& [name, part] : {std::pair<const char*, std::optional<double>>{"cpu ", host.psi_cpu},
+                                   {"mem ", host.psi_memory},
+                                   {"io ", host.psi_io}}) {
+    at = grid.put(1, at, name);
+    at = grid.put(1, at, part ? number("%.1f", *part * 100) : "-", part ? of_pressure(*part) : kDim);
+    at += wide ? 3 : 1;
+  }
+  const auto read = of_root("read");
+  const auto write = of_root("write");
+  at = grid.put(2, side, "IO   ", kBold);
+  at = grid.put(2, at, "r " + (read ? bytes(*read) + "/s" : "-"));
+  grid.put(2, at + (wide ? 3 : 1), "w " + (write ? bytes(*write) + "/s" : "-"));
+}
+
+void draw_sets(const Scene& scene, Grid& grid, int row) {
+  const bool wide = grid.columns() >= 100;
+  int at = 1;
+  for (std::size_t s = 0; s < kColumnSetCount; ++s) {
+    auto name = std::to_string(s + 1);
+    name += wide ? " " + std::string(kColumnSets[s].name) : std::string(kColumnSets[s].shorter);
+    const bool here = s == scene.set;
+    at = grid.put(row, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain);
+    at += wide ? 2 : 1;
+  }
+  if (scene.set == kColumnSetCount) at = grid.put(row, at, "[chosen]", kTitle) + 1;
+  if (!scene.table) return;
+  auto count = std::to_string(scene.frame.matching) + (wide ? " of " : "/") + std::to_string(scene.table->size());
+  if (wide) count += " groups";
+  if (scene.view.only_active) count = "active " + count;
+  if (at + width(count) + 1 < grid.columns()) grid.put_right(row, grid.columns() - 1, count);
+}
+
+void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout) {
+  grid.clear(row, 0, grid.columns(), kReverse);
+  const auto sorted = [&](ColumnId id, const std::string& title, int room) {
+    if (id != scene.view.sort) return cut_middle(title, room, "~");
+    return cut_middle(title, room - 1, "~") + (scene.view.descending ? "v" : "^");
+  };
+  const Style heading{.bold = true, .reverse = true};
+  const auto name_id = *scene.columns->find("name");
+  auto name = sorted(name_id, scene.paths ? "PATH" : "GROUP", layout.name);
+  const bool elsewhere =
+      std::ranges::none_of(layout.columns, [&](const auto& c) { return c.first == scene.view.sort; });
+  if (elsewhere && scene.view.sort != name_id) {
+    name += "  (by " + (*scene.columns)[scene.view.sort].name + (scene.view.descending ? " v)" : " ^)");
+  }
+  grid.put(row, 2, cut_middle(name, layout.name, "~"), heading);
+  int at = 2 + layout.name;
+  for (const auto& [id, cells] : layout.columns) {
+    const auto& c = (*scene.columns)[id];
+    auto title = c.title;
+    if (scene.cpu == CpuScale::machine && c.name == "cpu") title = "CPU%all";
+    const auto text = sorted(id, title, cells - 1);
+    if (c.form == Form::text) {
+      grid.put(row, at + 2, text, heading);
+    } else {
+      grid.put_right(row, at + cells, text, heading);
+    }
+    at += cells;
+    if (layout.graph && c.name == "cpu") {
+      grid.put(row, at + 2, "graph", heading);
+      at += kGraphCells + 2;
+    }
+  }
+}
+
+void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool here, const Layout& layout) {
+  const auto& table = *scene.table;
+  const auto& group = table.group(row.group);
+  const bool whole = scene.paths || !scene.view.tree;
+  auto name = safe(scene, whole ? std::string_view(group.path) : name_of(table.now(), row.group));
+  std::string indent;
+  if (scene.view.tree) {
+    // Deep groups keep a third of the column for their name.
+    const int most = std::max(0, layout.name * 2 / 3 - 2);
+    indent.assign(static_cast<std::size_t>(std::min(2 * row.depth, most)), ' ');
+    indent += row.parent ? (row.folded ? "+ " : "- ") : "  ";
+  }
+  name = indent + cut_middle(name, layout.name - static_cast<int>(indent.size()), mark(scene));
+  grid.put(line, 0, here ? ">" : " ", kBold);
+  grid.put(line, 2, name, row.dimmed ? kDim : kPlain);
+  int at = 2 + layout.name;
+  for (const auto& [id, cells] : layout.columns) {
+    const auto& c = (*scene.columns)[id];
+    if (!row.dimmed) {
+      const auto text = shown(scene, id, row.group);
+      if (c.form == Form::text) {
+        const bool state = c.source == Source::state;
+        grid.put(line, at + 2, cut_middle(text, cells - 2, mark(scene)), state ? kWorst : kPlain);
+      } else {
+        grid.put_right(line, at + cells, text, style_of(c, table.value(id, row.group)));
+      }
+    }
+    at += cells;
+    if (layout.graph && c.name == "cpu") {
+      if (const auto graph = scene.graphs.find(group.id); graph != scene.graphs.end() && !row.dimmed) {
+        grid.put(line, at + 2, graph_text(graph->second, kGraphCells, scene.ascii), kGraph);
+      }
+      at += kGraphCells + 2;
+    }
+  }
+  if (here) grid.restyle(line, 0, grid.columns(), {.bold = true, .underline = true});
+}
+
+void draw_keys(Grid& grid, int row, std::initializer_list<std::pair<std::string_view, std::string_view>> keys) {
+  int at = 1;
+  for (const auto& [key, what] : keys) {
+    if (at + width(key) + 1 + width(what) > grid.columns()) return;
+    at = grid.put(row, at, key, kBold);
+    at = grid.put(row, at + 1, what) + 2;
+  }
+}
+
+// The line above the keys: what is typed, what went wrong, what was said, or the filter.
+void draw_message(const Scene& scene, Grid& grid, int row) {
+  if (row < 0) return;
+  grid.clear(row, 0, grid.columns());
+  if (scene.prompt != Scene::Prompt::none) {
+    const bool filter = scene.prompt == Scene::Prompt::filter;
+    const std::string_view label = filter ? "filter: " : "search: ";
+    int at = grid.put(row, 1, label, kBold);
+    const int start = at;
+    const auto text = safe(scene, scene.prompt_text);
+    at = grid.put(row, at, text);
+    grid.put(row, at, " ", kReverse);
+    if (!scene.prompt_error.empty() && row > 0) {
+      grid.clear(row - 1, 0, grid.columns());
+      // The caret stands under the text in a batch; here the text is below it.
+      auto error = scene.prompt_error;
+      if (const auto caret = error.find('^'); caret != std::string::npos) error[caret] = 'v';
+      const auto space = error.find_first_not_of(' ');
+      const int room = grid.columns() - start;
+      if (static_cast<int>(space) + 20 < room) {
+        grid.put(row - 1, start, cut_end(error, room), kBad);
+      } else {
+        grid.put(row - 1, 1, cut_end(error.substr(space), grid.columns() - 1), kBad);
+      }
+    }
+  } else if (!scene.message.empty()) {
+    grid.put(row, 1, cut_end(safe(scene, scene.message), grid.columns() - 1), kWarn);
+  } else if (!scene.filter_text.empty()) {
+    const int at = grid.put(row, 1, "filter: ", kBold);
+    grid.put(row, at, cut_end(safe(scene, scene.filter_text), grid.columns() - at));
+  }
+}
+
+void draw_menu(const Scene& scene, Grid& grid) {
+  const int inside = std::min(100, grid.columns() - 4);
+  const int height = std::min(18, grid.rows() - 2);
+  if (inside < 20 || height < 5) return;
+  const int left = (grid.columns() - inside - 2) / 2;
+  const int top = (grid.rows() - height) / 2;
+  const auto bar = "+" + std::string(static_cast<std::size_t>(inside), '-') + "+";
+  for (int r = 0; r < height; ++r) {
+    grid.clear(top + r, left, left + inside + 2);
+    if (r == 0 || r == height - 1) {
+      grid.put(top + r, left, bar);
+    } else {
+      grid.put(top + r, left, "|");
+      grid.put(top + r, left + inside + 1, "|");
+    }
+  }
+  const bool sort = scene.menu == Scene::Menu::sort;
+  grid.put(top, left + 3, sort ? " Sort by " : " Columns: " + scene.set_name + " ", kTitle);
+  const int at = grid.put(top + 1, left + 2, "find: ", kBold);
+  const int end = grid.put(top + 1, at, cut_end(safe(scene, scene.menu_find), inside - 10));
+  grid.put(top + 1, end, " ", kReverse);
+  const int rows = height - 4;
+  const auto first =
+      scene.menu_cursor >= static_cast<std::size_t>(rows) ? scene.menu_cursor - static_cast<std::size_t>(rows) + 1 : 0U;
+  for (int r = 0; r < rows; ++r) {
+    const auto i = first + static_cast<std::size_t>(r);
+    if (i >= scene.menu_items.size()) break;
+    const auto id = scene.menu_items[i];
+    const auto& c = (*scene.columns)[id];
+    const bool on = sort ? id == scene.view.sort : std::ranges::find(scene.shown, id) != scene.shown.end();
+    auto line = std::string(on ? "[x] " : "[ ] ") + c.name;
+    line.resize(std::max<std::size_t>(line.size() + 1, 36), ' ');
+    line += c.help;
+    const int row = top + 2 + r;
+    grid.put(row, left + 2, cut_end(line, inside - 2));
+    if (i == scene.menu_cursor) grid.restyle(row, left + 1, left + inside + 1, kReverse);
+  }
+  grid.put(top + height - 2, left + 2,
+           cut_end(sort ? "type to find  Enter sort by it  Esc close"
+                        : "type to find  Space on, off  Enter and close  Esc close",
+                   inside - 2),
+           kDim);
+}
+
+void draw_list(const Scene& scene, Grid& grid) {
+  const int height = grid.rows();
+  draw_title(scene, grid);
+  const int meters = meter_lines(scene, height);
+  draw_meters(scene, grid, meters);
+  int line = 1 + meters;
+  if (height >= kTall) draw_sets(scene, grid, line++);
+  if (!scene.table) {
+    grid.put(line + 1, 2, "taking the first samples");
+  } else {
+    const auto layout = layout_of(scene, grid.columns());
+    draw_heading(scene, grid, line++, layout);
+    const int rows = list_rows(scene, height);
+    for (int r = 0; r < rows; ++r) {
+      const auto i = scene.offset + static_cast<std::size_t>(r);
+      if (i >= scene.frame.rows.size()) break;
+      draw_row(scene, grid, line + r, scene.frame.rows[i], i == scene.cursor, layout);
+    }
+    if (scene.frame.rows.empty()) grid.put(line + 1, 2, "no group passes the filter; Esc takes it away");
+  }
+  draw_message(scene, grid, height - 2);
+  draw_keys(grid, height - 1,
+            {{"Enter", "open"},
+             {"Space", "fold"},
+             {"/", "filter"},
+             {"s", "sort"},
+             {"C", "columns"},
+             {"?", "help"},
+             {"q", "quit"},
+             {"T", "tree"},
+             {"p", "pause"},
+             {"< >", "time"},
+             {"U", "units"},
+             {"%", "cpu"}});
+  if (scene.menu != Scene::Menu::none) draw_menu(scene, grid);
+}
+
+// ---- a group's page: lines, then a window on them ------------------------------------------------------------
+
+struct Span {
+  std::string text;
+  Style style;
+  int at = -1;  // column; -1: after what was before
+};
+using Line = std::vector<Span>;
+
+class GroupPage {
+ public:
+  GroupPage(const Scene& scene, GroupIndex group, int columns)
+      : scene_(scene), table_(*scene.table), group_(group), columns_(columns) {}
+
+  std::vector<Line> lines() {
+    switch (scene_.tab) {
+      case Tab::summary:
+        summary();
+        break;
+      case Tab::processes:
+        processes();
+        break;
+      case Tab::memory:
+        fields({"memory_", "swap"}, {"memory_events", "memory_numa", "memory_local"});
+        break;
+      case Tab::devices:
+        devices();
+        break;
+      case Tab::pressure:
+        pressure();
+        break;
+      case Tab::limits:
+        limits();
+        break;
+      case Tab::events:
+        events();
+        break;
+      case Tab::namespaces:
+        say("Namespaces are not read by this version.");
+        break;
+    }
+    return std::move(out_);
+  }
+
+ private:
+  [[nodiscard]] std::string text(std::string_view name) const {
+    const auto id = scene_.columns->find(name);
+    return id ? shown(scene_, *id, group_) : "-";
+  }
+  [[nodiscard]] Value value(std::string_view name) const {
+    const auto id = scene_.columns->find(name);
+    return id ? table_.value(*id, group_) : Value();
+  }
+  void say(std::string words) { out_.push_back({{std::move(words), kPlain, 1}}); }
+  void line(std::string label, std::string words) {
+    out_.push_back({{std::move(label), kBold, 1}, {std::move(words), kPlain, 10}});
+  }
+
+  void summary() {
+    line("CPU", text("cpu") + "% of one core    user " + text("cpu_user_rate") + "  system " + text("cpu_system_rate") +
+                    "    weight " + text(value("cpu_weight").is_absent() ? "cpu_shares" : "cpu_weight"));
+    line("", "quota " + text("cpu_limit") + "  in use " + text("cpu_of_limit") + "% of it  throttled " +
+                 text("throttled") + "% of the periods");
+    if (const auto graph = scene_.graphs.find(table_.group(group_).id); graph != scene_.graphs.end()) {
+      const auto most = *std::ranges::max_element(graph->second);
+      const int cells = std::clamp(columns_ - 28, 8, static_cast<int>(kGraphSamples));
+      out_.push_back({{"|", kDim, 10},
+                      {graph_text(graph->second, cells, scene_.ascii), kGraph},
+                      {"| max " + number("%.1f%%", std::max(0.0F, most) * 100), kDim}});
+    }
+    out_.push_back(
+        {{"MEM", kBold, 1},
+         {text("memory") + " of " + text("memory_limit") + "  ", kPlain, 10},
+         {text("memory_of_limit") + "%",
+          value("memory_of_limit").is_number() ? of_part(to_part(value("memory_of_limit"))) : kDim},
+         {"    working set " + text("working_set") + "  peak " + text("memory_peak") + "  high " + text("memory_high"),
+          kPlain}});
+    line("", "anon " + text("memory_anon") + "  file " + text("memory_file") + "  kernel " + text("memory_kernel") +
+                 "  slab " + text("memory_slab") + "  shmem " + text("memory_shmem"));
+    line("SWAP", text("swap") + " of " + text("memory_swap_max") + "    refaults " +
+                     text("memory_workingset_refault_file_rate") + "/s  major faults " +
+                     text("memory_pgmajfault_rate") + "/s");
+    pressure_table(false);
+    line("IO", "read " + text("read") + "/s  write " + text("write") + "/s    " + text("read_ops") + " reads/s  " +
+                   text("write_ops") + " writes/s");
+    device_lines(4);
+    line("TASKS", text("tasks") + " of " + text("tasks_limit") + "    below: " + text("descendants") + " groups, " +
+                      text("dying_descendants") + " dying");
+    line("EVENTS", "high " + text("memory_events_high") + "  max " + text("memory_events_max") + "  oom " +
+                       text("memory_events_oom") + "  oom_kill " + text("oom_kills") + "  pids max " +
+                       text("pids_events_max"));
+    const auto state = table_.state(group_);
+    line("STATE", (state.empty() ? "-" : state) + "    frozen " + text("frozen") + "  populated " + text("populated"));
+  }
+
+  void processes() {
+    if (!scene_.processes) {
+      say("reading...");
+      return;
+    }
+    const auto& all = *scene_.processes;
+    say(std::to_string(all.all.size()) + " processes in this group, not in those below" +
+        (all.hidden > 0 ? ", and " + std::to_string(all.hidden) + " of other pid namespaces" : ""));
+    const bool wide = columns_ >= 70;
+    const auto row = [&](const std::string& pid, const std::string& user, const std::string& cpu,
+                         const std::string& memory, const std::string& swap, const std::string& threads,
+                         const std::string& state, const std::string& age, const std::string& command, Style style) {
+      const auto right = [](const std::string& t, int cells) {
+        return std::string(static_cast<std::size_t>(std::max(0, cells - width(t))), ' ') + t;
+      };
+      auto who = cut_middle(user, 9, "~");
+      who += std::string(static_cast<std::size_t>(std::max(0, 9 - width(who))), ' ');
+      auto start = right(pid, 8) + ' ' + who + right(cpu, 7) + right(memory, 8);
+      if (wide) start += right(swap, 8) + right(threads, 5);
+      start += ' ' + state + ' ';
+      if (wide) start += right(age, 9) + "  ";
+      const int room = std::max(0, columns_ - width(start));
+      out_.push_back({{start + std::string(cut_end(command, room)), style, 0}});
+    };
+    row("PID", "USER", "CPU%", "MEM", "SWAP", "THR", "S", "AGE", "COMMAND", {.bold = true, .reverse = true});
+    for (const auto& p : all.all) {
+      const auto bytes = [&](std::int64_t n) { return human_bytes(static_cast<double>(n), scene_.units); };
+      row(std::to_string(p.pid), safe(scene_, p.user), p.cpu ? number("%.1f", *p.cpu * 100) : "-", bytes(p.rss),
+          p.swap ? bytes(*p.swap) : "-", std::to_string(p.threads), std::string(1, p.state), human_duration(p.age),
+          safe(scene_, p.command), p.state == 'D' ? kWarn : kPlain);
+    }
+  }
+
+  // Every field whose name begins so, with its rate, as far as this host has it.
+  void fields(std::initializer_list<std::string_view> begins, std::initializer_list<std::string_view> but) {
+    const auto& columns = *scene_.columns;
+    const auto starts = [](std::string_view name, std::initializer_list<std::string_view> with) {
+      return std::ranges::any_of(with, [&](auto b) { return name.starts_with(b); });
+    };
+    for (ColumnId id = 0; id < columns.size(); ++id) {
+      const auto& c = columns[id];
+      if (c.source == Source::rate || c.form == Form::text || !starts(c.name, begins) || starts(c.name, but)) continue;
+      const auto v = table_.value(id, group_);
+      if (v.is_absent()) continue;
+      Line row{{c.name, kPlain, 1}};
+      const auto now = human(c, v, scene_.units) + (c.form == Form::ratio && v.is_number() ? "%" : "");
+      row.push_back({now, style_of(c, v), std::max(1, 48 - width(now))});
+      if (const auto rate = columns.find(c.name + "_rate")) {
+        const auto per_second = table_.value(*rate, group_);
+        if (per_second.is_number() && per_second.fixed() != 0) {
+          row.push_back({human(columns[*rate], per_second, scene_.units) + "/s", kGraph, 50});
+        }
+      }
+      if (columns_ >= 100) row.push_back({c.help, kDim, 62});
+      out_.push_back(std::move(row));
+    }
+    if (out_.empty()) say("Nothing of this is known for the group: its controller is off or elsewhere (cgtop doctor).");
+  }
+
+  void device_lines(std::size_t most) {
+    const auto read = scene_.columns->catalogue().find("io_read");
+    if (!read) return;
+    const auto& column = table_.now().columns[*read];
+    for (const auto& cell : model::cells_of(column, group_)) {
+      if (most-- == 0) return;
+      const auto device = column.text_of(cell);
+      const auto rate = [&](std::string_view field, bool bytes) -> std::string {
+        const auto id = scene_.columns->catalogue().find(field);
+        const auto per_second = id ? table_.delta().rate(*id, group_, device) : std::nullopt;
+        if (!per_second) return "-";
+        return bytes ? human_bytes(*per_second, scene_.units) : number("%.1f", *per_second);
+      };
+      out_.push_back({{safe(scene_, device), kPlain, 10},
+                      {rate("io_read", true) + "/s", kPlain, 26},
+                      {rate("io_write", true) + "/s", kPlain, 38},
+                      {rate("io_reads", false) + "/s", kPlain, 50},
+                      {rate("io_writes", false) + "/s", kPlain, 62}});
+    }
+  }
+
+  void devices() {
+    out_.push_back({{"DEVICE", kBold, 10},
+                    {"READ", kBold, 26},
+                    {"WRITE", kBold, 38},
+                    {"READS", kBold, 50},
+                    {"WRITES", kBold, 62}});
+    device_lines(10'000);
+    if (out_.size() == 1) say("No device was used, or the io controller is off (cgtop doctor).");
+    const auto limits_of = [&](std::string_view name) {
+      const auto words = text(name);
+      if (!words.empty() && words != "-") line("", std::string(name) + "  " + words);
+    };
+    for (const auto* const name :
+         {"io_max_read", "io_max_write", "io_max_reads", "io_max_writes", "io_latency_target"}) {
+      limits_of(name);
+    }
+  }
+
+  void pressure_table(bool all) {
+    out_.push_back({{"PSI", kBold, 1}, {"some10  some60 some300   full10  full60 full300", kDim, 18}});
+    for (const auto* const what : {"cpu", "memory", "io", "irq"}) {
+      if (!all && std::string_view(what) == "irq") continue;
+      Line row{{what, kPlain, 3}};
+      int at = 17;
+      for (const auto* const kind : {"some", "full"}) {
+        for (const auto* const window : {"10", "60", "300"}) {
+          const auto name = std::string("pressure_") + what + '_' + kind + "_avg" + window;
+          const auto id = scene_.columns->find(name);
+          const auto v = id ? table_.value(*id, group_) : Value();
+          const auto words = id ? human((*scene_.columns)[*id], v, scene_.units) : "-";
+          row.push_back({words, v.is_number() ? of_pressure(to_part(v)) : kDim, at + 7 - width(words)});
+          at += 8;
+        }
+        at += 1;
+      }
+      out_.push_back(std::move(row));
+    }
+  }
+
+  void pressure() {
+    pressure_table(true);
+    say("");
+    say("Percent of the last 10, 60 and 300 seconds in which some, or all, tasks waited.");
+    if (value("psi_cpu").is_absent()) {
+      say("Not known for this group: v1 has no pressure, or it is switched off (cgtop doctor).");
+    }
+    for (const auto* const name : {"pressure_cpu_some", "pressure_memory_some", "pressure_memory_full",
+                                   "pressure_io_some", "pressure_io_full"}) {
+      if (!value(name).is_absent()) line("", std::string(name) + "  " + text(name) + " since the group was made");
+    }
+  }
+
+  // The group's own limits, and the tightest on the way up.
+  void limits() {
+    out_.push_back({{"LIMIT", kBold, 1}, {"OWN", kBold, 32}, {"EFFECTIVE", kBold, 46}, {"SET BY", kBold, 60}});
+    for (const auto* const name :
+         {"memory_max", "memory_high", "memory_swap_max", "memory_memsw_max", "pids_max", "cpu_limit"}) {
+      const auto id = scene_.columns->find(name);
+      if (!id) continue;
+      GroupIndex by = model::kNoGroup;
+      Value best;
+      for (auto g = group_; g != model::kNoGroup; g = table_.parent(g)) {
+        const auto v = table_.value(*id, g);
+        if (v.is_number() && (!best.is_number() || v.fixed() < best.fixed())) {
+          best = v;
+          by = g;
+        }
+      }
+      const auto own = table_.value(*id, group_);
+      if (own.is_absent() && by == model::kNoGroup) continue;
+      const auto& c = (*scene_.columns)[*id];
+      const std::string unit = c.form == Form::ratio ? "%" : "";
+      out_.push_back({{name, kPlain, 1},
+                      {human(c, own, scene_.units) + (own.is_number() ? unit : ""), kPlain, 32},
+                      {by == model::kNoGroup ? "none" : human(c, best, scene_.units) + unit, kPlain, 46},
+                      {by == model::kNoGroup ? ""
+                       : by == group_        ? "itself"
+                                             : safe(scene_, table_.group(by).path),
+                       kPlain, 60}});
+    }
+    say("");
+    for (ColumnId id = 0; id < scene_.columns->size(); ++id) {
+      const auto& c = (*scene_.columns)[id];
+      if (c.source != Source::field) continue;
+      const auto kind = scene_.columns->catalogue().field(c.field).kind;
+      if (kind != model::Kind::setting && !c.name.starts_with("cpuset_")) continue;
+      if (scene_.columns->find(c.name) != id) continue;
+      const auto words = c.form == Form::text ? safe(scene_, table_.text(id, group_)) : shown(scene_, id, group_);
+      if (words.empty() || words == "-") continue;
+      out_.push_back({{c.name, kPlain, 1}, {words, kPlain, 46}});
+    }
+  }
+
+  void events() {
+    fields({"memory_events", "memory_swap_events", "memory_failcnt", "memory_memsw_failcnt", "pids_events",
+            "hugetlb_events", "misc_events", "cpu_throttled_periods", "cpu_burst_periods", "oom_kills"},
+           {});
+  }
+
+  const Scene& scene_;
+  const Table& table_;
+  GroupIndex group_;
+  int columns_;
+  std::vector<Line> out_;
+};
+
+void draw_group(const Scene& scene, Grid& grid) {
+  const int height = grid.rows();
+  draw_title(scene, grid);
+  const auto path = safe(scene, scene.group_path);
+  GroupIndex group = model::kNoGroup;
+  if (scene.table) {
+    for (GroupIndex g = 0; g < scene.table->size(); ++g) {
+      if (scene.table->group(g).id == scene.group) group = g;
+    }
+  }
+  int line = 1;
+  std::string facts;
+  if (group != model::kNoGroup) {
+    facts = "id " + std::to_string(scene.group) + "  age " + shown(scene, *scene.columns->find("age"), group);
+  }
+  const int room = grid.columns() - width(facts) - 4;
+  grid.put(line, 1, cut_middle(path, std::max(room, 10), mark(scene)), kBold);
+  grid.put_right(line, grid.columns() - 1, room >= 10 ? facts : "");
+  ++line;
+  int at = 1;
+  const bool wide = grid.columns() >= 100;
+  for (std::size_t t = 0; t < kTabCount; ++t) {
+    auto name = std::to_string(t + 1);
+    if (wide) {
+      name += " " + std::string(kTabNames[t]);
+    } else {
+      name += kShortTabNames[t].substr(0, grid.columns() >= 60 ? std::string_view::npos : 2);
+    }
+    const bool here = t == static_cast<std::size_t>(scene.tab);
+    at = grid.put(line, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain) + (wide ? 2 : 1);
+  }
+  line += height >= kTall ? 2 : 1;
+  if (group == model::kNoGroup) {
+    grid.put(line, 1, "This group is gone. Esc goes back to the list.", kWarn);
+  } else {
+    const auto lines = GroupPage(scene, group, grid.columns()).lines();
+    const int rows = std::max(1, height - 2 - line);
+    const auto most =
+        lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
+    const auto first = std::min(scene.scroll, most);
+    for (int r = 0; r < rows && first + static_cast<std::size_t>(r) < lines.size(); ++r) {
+      int column = 1;
+      for (const auto& span : lines[first + static_cast<std::size_t>(r)]) {
+        column = grid.put(line + r, span.at >= 0 ? span.at : column, span.text, span.style);
+      }
+    }
+    if (most > 0) {
+      grid.put_right(height - 2, grid.columns() - 1,
+                     "line " + std::to_string(first + 1) + " of " + std::to_string(lines.size()), kDim);
+    }
+  }
+  if (!scene.message.empty()) draw_message(scene, grid, height - 2);
+  draw_keys(grid, height - 1,
+            {{"Tab", "next"},
+             {"Esc", "back"},
+             {"Up Down", "scroll"},
+             {"< >", "time"},
+             {"p", "pause"},
+             {"y", "path"},
+             {"?", "help"},
+             {"q", "quit"}});
+}
+
+constexpr const char* kHelp[] = {
+    " MOVE  arrows or hjkl  PgUp PgDn ^U ^D  Home End g G   Enter open   Esc back\n"
+    " FOLD  Space fold or unfold   Right Left   + all  - none  * everything below\n"
+    " LOOK  1..9 Tab column set    C choose columns   s sort   S other way round\n"
+    "       c m i sort by CPU, memory, IO   T tree or flat   N names or paths\n"
+    "       o only what is active   U units   % CPU of a core or of the machine\n"
+    "       d time between samples\n"
+    " FIND  / filter as you type   & by the sorted field   ^L or Esc no filter\n"
+    "       ^F search   n ^N next, previous\n"
+    " TIME  p pause   < > one sample back, forward   E live\n"
+    " SEE   e events   y show the path   ? help   q or ^C quit   ^Z suspend\n"
+    "\n"
+    " FILTER  web name=nginx.service kind=slice cpu>50 mem%>80 psi.mem>10 not idle\n"
+    "         side by side: all of them; or, not, (...); 512M 1.5G 90s 50%\n"
+    "         max is unlimited, none is not known\n"
+    " STATE   Z frozen F freezing T throttled H over memory.high M at memory.max\n"
+    "         O killed for memory  + new\n"
+    " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n",
+    " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"
+    "          MEM    with page cache; WS is without inactive page cache\n"
+    "          LIMIT  the tightest of the group and of all above it\n"
+    "          PSI    percent of the last 10 s in which a task waited\n"
+    "          THROT% percent of the quota periods that were cut short\n"
+    "          -      not known here: no such file on this kernel, or its\n"
+    "                 controller is off for the group (see cgtop doctor)\n"
+    "          max    no limit          err  could not be read\n"
+    "          A parent counts what is below it, as the kernel does.\n"
+    "\n"
+    " OTHER   cgtop dump, show, ps, tree, fields, doctor; cgtop --help\n",
+};
+
+void draw_help(const Scene& scene, Grid& grid) {
+  const auto page = std::min<std::size_t>(scene.help_page, std::size(kHelp) - 1);
+  grid.put(0, 1, "cgtop " CGWARDEN_VERSION, kTitle);
+  grid.put_right(0, grid.columns() - 1, "page " + std::to_string(page + 1) + " of 2");
+  std::string_view rest = kHelp[page];
+  for (int line = 2; !rest.empty() && line < grid.rows() - 1; ++line) {
+    const auto text = base::take_line(rest);
+    grid.put(line, 0, text);
+    if (text.size() > 8 && text[1] != ' ') grid.restyle(line, 1, 8, kBold);
+  }
+  if (scene.table) {
+    const auto& now = scene.table->now();
+    std::uint64_t reads = 0;
+    std::uint64_t errors = 0;
+    for (const auto& c : now.collectors) {
+      reads += c.reads;
+      errors += c.errors_now;
+    }
+    if (page == 1 && grid.rows() > 17) {
+      const auto ms = std::chrono::duration<double, std::milli>(now.taken - now.begun).count();
+      grid.put(14, 1, "COST", kBold);
+      grid.put(14, 10,
+               number("%.1f ms", ms) + " for the last sample; " + std::to_string(reads) +
+                   " files read since the start; " + std::to_string(errors) + " errors");
+    }
+  }
+  draw_keys(grid, grid.rows() - 1, {{"PgDn", "next page"}, {"Esc", "back"}});
+}
+
+}  // namespace
+
+int list_rows(const Scene& scene, int height) {
+  const int above = 2 + meter_lines(scene, height) + (height >= kTall ? 1 : 0);
+  return std::max(0, height - above - 2);
+}
+
+std::string graph_text(const Graph& graph, int cells, bool ascii) {
+  constexpr std::string_view kAscii[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
+  constexpr std::string_view kBlocks[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  cells = std::clamp(cells, 0, static_cast<int>(graph.size()));
+  const auto newest = std::span(graph).last(static_cast<std::size_t>(cells));
+  // Less than a tenth of a core is drawn as what it is: little.
+  const float most = std::max(0.1F, *std::ranges::max_element(graph));
+  std::string out;
+  for (const float value : newest) {
+    if (value < 0) {
+      out += ' ';
+      continue;
+    }
+    const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / most, 0.0F, 1.0F) * 8));
+    out += ascii ? kAscii[level] : kBlocks[level];
+  }
+  return out;
+}
+
+void draw(const Scene& scene, Grid& grid) {
+  if (grid.rows() < 3 || grid.columns() < 20) {
+    grid.put(0, 0, "too small");
+    return;
+  }
+  switch (scene.page) {
+    case Page::list:
+      draw_list(scene, grid);
+      break;
+    case Page::group:
+      draw_group(scene, grid);
+      break;
+    case Page::help:
+      draw_help(scene, grid);
+      break;
+  }
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scenes drawn on a grid. Pure: nothing is read, nothing is kept. Sizes from 40×8 up; below that the list alone.
+#pragma once
+
+#include "src/cgtop/grid.h"
+#include "src/cgtop/ui.h"
+
+namespace cgwarden::cgtop {
+
+// Rows of the list that fit a grid of this height.
+int list_rows(const Scene& scene, int height);
+void draw(const Scene& scene, Grid& grid);
+
+// " .:-=+*#%@" or blocks; `cells` newest values of a graph, scaled to its largest.
+std::string graph_text(const Graph& graph, int cells, bool ascii);
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,370 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""cgtop in a real terminal: `cgtop_test.py CGTOP`. tmux shows it, keys are sent, the screen is read back; a raw pty sees
+every byte it writes. Exit status 77 where that cannot be done; the reason is on the line that starts with "SKIP:"."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+import unittest
+
+CGTOP = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "cgtop"
+NAME = f"cgwarden-test-{os.getpid()}"
+WAIT = float(os.environ.get("CGWARDEN_TEST_WAIT", "40"))  # seconds; a loaded machine is slow
+
+
+def hierarchy():
+    """A mounted hierarchy in which a group can be made."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line.split() for line in file]
+    mounts = [(fields[fields.index("-") + 1], fields[4]) for fields in lines]
+    for kind in ("cgroup2", "cgroup"):
+        for fstype, place in mounts:
+            if fstype != kind:
+                continue
+            try:
+                os.mkdir(f"{place}/{NAME}")
+                return place
+            except OSError:
+                continue
+    return None
+
+
+def hostile_names():
+    """Each control byte a cgroup can be called by (not NUL, slash and newline), C1 and bidi as UTF-8, broken UTF-8."""
+    names = [b"x" + bytes([b]) + b"y" for b in [*range(1, 0x20), *range(0x7F, 0x100)] if b != 0x0A]
+    names += [b"x" + chr(c).encode() + b"y"
+              for c in [*range(0x80, 0xA0), 0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x206A),
+                        0xFEFF]]
+    names += [b"x\xed\xa0\x80y", b"x\xc0\xafy", b"x\xf4\x90\x80\x80y", b"x\x1b]0;owned\x07y", b"x\x1b[31my"]
+    return names
+
+
+def escaped(name):
+    return "".join(chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}" for b in name)
+
+
+class Group:
+    def __init__(self):
+        self.place = hierarchy()
+        if self.place is None:
+            print("SKIP: no cgroup can be made here")
+            sys.exit(77)
+        self.path = f"{self.place}/{NAME}".encode()
+        self.made = [self.path]
+
+    def child(self, name):
+        path = self.path + b"/" + name
+        os.mkdir(path)
+        self.made.append(path)
+
+    def remove(self):
+        for path in reversed(self.made):
+            for _ in range(50):
+                try:
+                    os.rmdir(path)
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.1)
+
+
+class Tmux:
+    """A shell in a terminal of our own."""
+
+    def __init__(self, width, height, **env):
+        self.socket = f"{NAME}-{time.monotonic_ns()}"
+        variables = {"PATH": os.environ["PATH"], "HOME": "/", "LC_ALL": "C.UTF-8", "PS1": "ready$ ", "TERM": "screen",
+                     **env}
+        self.call("new-session", "-d", "-x", str(width), "-y", str(height), "env -i " + " ".join(
+            f"{k}='{v}'" for k, v in variables.items()) + " bash --norc --noprofile -i")
+        self.call("set-option", "-g", "window-size", "manual")
+        self.until("ready$")
+
+    def call(self, *arguments):
+        return subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *arguments], check=True,
+                              capture_output=True).stdout.decode()
+
+    def keys(self, *keys):
+        self.call("send-keys", *keys)
+
+    def type(self, text):
+        self.call("send-keys", "-l", text)
+
+    def screen(self, *options):
+        return self.call("capture-pane", "-p", *options)
+
+    def until(self, text, gone=False):
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            screen = self.screen()
+            if bool(re.search(text, screen) if isinstance(text, re.Pattern) else text in screen) != gone:
+                return screen
+            time.sleep(0.05)
+        raise AssertionError(f"{text!r} {'stays' if gone else 'does not come'}:\n{self.screen()}")
+
+    def close(self):
+        subprocess.run(["tmux", "-L", self.socket, "kill-server"], check=False, capture_output=True)
+        folder = os.environ.get("TMUX_TMPDIR", "/tmp") + f"/tmux-{os.getuid()}"
+        if os.path.exists(f"{folder}/{self.socket}"):
+            os.unlink(f"{folder}/{self.socket}")
+
+
+class InTmux(unittest.TestCase):
+    def start(self, width=120, height=30, arguments="", **env):
+        self.tmux = Tmux(width, height, **env)
+        self.addCleanup(self.tmux.close)
+        self.tmux.type(f"{CGTOP} -d 200ms {arguments}\n")
+        return self.tmux
+
+    def test_shows_the_groups_and_obeys_keys(self):
+        tmux = self.start(arguments=NAME)
+        screen = tmux.until("plain-b")
+        lines = screen.split("\n")
+        self.assertIn("cgtop", lines[0])
+        self.assertIn("LIVE", lines[0])
+        self.assertIn("[1 Overview]", screen)
+        self.assertRegex(screen, r"(?m)^> - " + NAME)
+        self.assertRegex(screen, r"(?m)^ +plain-a ")
+        tmux.keys("2")
+        tmux.until("[2 CPU]")
+        tmux.keys("Tab")
+        tmux.until("[3 Memory]")
+        tmux.keys("Space")
+        tmux.until(f"+ {NAME}")
+        tmux.until("plain-a", gone=True)
+        tmux.keys("Space")
+        tmux.until("plain-a")
+        tmux.keys("/")
+        tmux.type("name=plain-b")
+        tmux.until("plain-a", gone=True)
+        tmux.keys("Enter", "G", "Enter")
+        tmux.until("[1 Summary]")
+        tmux.until(f"/{NAME}/plain-b")
+        tmux.keys("2")
+        tmux.until("processes in this group")
+        tmux.keys("Escape")
+        tmux.until("[3 Memory]")
+        tmux.keys("C-l")
+        tmux.until("plain-a")
+        tmux.keys("T")
+        tmux.until(f"/{NAME}/plain-a")
+        tmux.keys("?")
+        tmux.until("FILTER")
+        tmux.keys("Escape")
+        tmux.keys("p")
+        tmux.until("PAUSED")
+        tmux.keys("p")
+        tmux.until("LIVE")
+        tmux.keys("s")
+        tmux.until("Sort by")
+        tmux.type("memory_peak")
+        tmux.keys("Enter")
+        tmux.until("(by memory_peak v)")
+
+    def test_follows_the_size_of_the_terminal(self):
+        tmux = self.start(arguments=NAME)
+        tmux.until("plain-a")
+        for width, height in ((80, 24), (40, 8), (20, 3), (200, 50), (10, 2), (120, 30)):
+            tmux.call("resize-window", "-x", str(width), "-y", str(height))
+            if width >= 40:
+                screen = tmux.until(re.compile(r"\A cgtop .*LIVE.*\n(.*\n){0,5}?  GROUP"))
+                self.assertLessEqual(max(len(line) for line in screen.split("\n")), width)
+                self.assertIn(NAME[:7], screen)
+                self.assertIn("Enter open", screen.rstrip("\n").split("\n")[-1])
+        tmux.keys("q")
+        tmux.until("ready$")
+
+    def test_gives_the_terminal_back_as_it_was(self):
+        for how, status in (("q", 0), ("C-c", 130), ("TERM", 143), ("HUP", 0), ("SEGV", 139)):
+            with self.subTest(how=how):
+                tmux = Tmux(100, 30)
+                self.addCleanup(tmux.close)
+                tmux.type("stty -g > /tmp/" + NAME + "; echo before\n")
+                tmux.until(re.compile(r"(?m)^before"))
+                tmux.type(f"{CGTOP} -d 200ms {NAME}\n")
+                tmux.until("plain-a")
+                if how in ("q", "C-c"):
+                    tmux.keys(how)
+                else:
+                    pane = int(tmux.call("display-message", "-p", "#{pane_pid}"))
+                    with open(f"/proc/{pane}/task/{pane}/children", encoding="ascii") as file:
+                        children = file.read().split()
+                    os.kill(int(children[0]), getattr(signal, f"SIG{how}"))
+                tmux.until("plain-a", gone=True)
+                tmux.type("echo status=$?\n")
+                screen = tmux.until(re.compile(r"status=\d"))
+                self.assertIn(f"status={status}", screen)
+                self.assertRegex(screen, r"(?m)^before", "the screen of before is back")
+                tmux.type(f"test $(stty -g) = $(cat /tmp/{NAME}) && echo sa''me\n")
+                tmux.until("same")
+                self.assertEqual(tmux.call("display-message", "-p", "#{cursor_flag} #{alternate_on}").split(), ["1", "0"])
+                os.unlink(f"/tmp/{NAME}")
+
+    def test_can_be_suspended(self):
+        tmux = self.start(arguments=NAME)
+        tmux.until("plain-a")
+        tmux.keys("C-z")
+        tmux.until("Stopped")
+        tmux.type("fg\n")
+        tmux.until("plain-a")
+        tmux.keys("2")
+        tmux.until("[2 CPU]")
+
+    def test_shows_only_ascii_where_the_terminal_knows_no_more(self):
+        tmux = self.start(arguments=NAME, LC_ALL="C")
+        tmux.until("plain-a")
+        time.sleep(1)
+        self.assertTrue(tmux.screen().isascii())
+
+    def test_has_no_colours_when_asked(self):
+        colour = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|9[0-7])[;m]")
+        tmux = self.start(arguments=NAME)
+        tmux.until("plain-a")
+        self.assertRegex(tmux.screen("-e"), colour)
+        tmux.close()
+        for arguments, env in (("", {"NO_COLOR": "1"}), ("-C", {})):
+            tmux = self.start(arguments=f"{arguments} {NAME}", **env)
+            tmux.until("plain-a")
+            self.assertNotRegex(tmux.screen("-e"), colour)
+            tmux.close()
+
+    def test_prints_tables_on_a_terminal_that_can_only_print(self):
+        tmux = self.start(arguments=NAME, TERM="dumb")
+        tmux.until(re.compile(r"PATH .*CPU%"))
+        tmux.keys("C-c")
+        tmux.until(re.compile(r"\^C\s+ready\$|ready\$ $"))
+
+    def test_says_what_is_wrong_before_it_takes_the_screen(self):
+        tmux = self.start(arguments="no-such-group; echo status=$?")
+        screen = tmux.until(re.compile(r"status=\d"))
+        self.assertIn("no group is called 'no-such-group'", screen)
+        tmux.until("status=3")
+
+    def test_takes_keys_from_the_terminal_when_standard_input_is_none(self):
+        tmux = Tmux(100, 30)
+        self.addCleanup(tmux.close)
+        tmux.type(f"echo | {CGTOP} -d 200ms {NAME}\n")
+        tmux.until("plain-a")
+        tmux.keys("3")
+        tmux.until("[3 Memory]")
+        tmux.keys("q")
+        tmux.until("ready$")
+
+
+class OnARawPty(unittest.TestCase):
+    """Every byte that is written."""
+
+    def written(self, arguments, rows=500, columns=160, seconds=3.0, keys=b"", until=b""):
+        pid, fd = pty.fork()
+        if pid == 0:
+            # The parent sets the size at once; the screen is drawn again then.
+            os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
+            os.execv(CGTOP, [CGTOP, *arguments])
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        out = b""
+        end = time.monotonic() + (WAIT if until else seconds)
+        sent = False
+        try:
+            while time.monotonic() < end:
+                if select.select([fd], [], [], 0.1)[0]:
+                    try:
+                        out += os.read(fd, 65536)
+                    except OSError:
+                        break
+                if until and until in out:
+                    end = min(end, time.monotonic() + seconds)
+                    until = b""
+                    if keys and not sent:
+                        os.write(fd, keys)
+                        sent = True
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+            os.close(fd)
+        return out
+
+    def test_no_hostile_name_reaches_the_terminal_raw(self):
+        names = hostile_names()
+        for arguments, keys in ((["-d", "200ms", "--flat", "-s", "name", NAME], b""),
+                                (["-d", "200ms", "--tree", "-s", "name", NAME], b"G\n"),
+                                (["-b", "-1", NAME], b""), (["-1", "-j", NAME], b""), (["-1", "-f", "prom", NAME], b""),
+                                (["-1", "-f", "csv", NAME], b""), (["-1", "-f", "kv", NAME], b"")):
+            with self.subTest(arguments=arguments):
+                out = self.written(arguments, keys=keys, until=b"xffy" if "-j" not in arguments else b"groups")
+                text = out.decode("utf-8", "surrogateescape")
+                for name in names:
+                    self.assertNotIn(name, out)
+                if "-j" not in arguments and "prom" not in arguments:  # they write it their own ways
+                    missing = [n for n in names if escaped(n) not in text]
+                    self.assertEqual(missing, [], "all were on the screen, escaped")
+
+    def test_writes_little_when_little_changes(self):
+        first = self.written(["-d", "200ms", f"/{NAME}"], rows=30, columns=120, seconds=1.0, until=b"plain-a")
+        more = self.written(["-d", "200ms", f"/{NAME}"], rows=30, columns=120, seconds=5.0, until=b"plain-a")
+        per_refresh = (len(more) - len(first)) / 20
+        print(f"bytes for a whole screen and a second: {len(first)}; for a refresh: {per_refresh:.0f}")
+        self.assertLess(per_refresh, 1500)
+
+
+class InAPipe(unittest.TestCase):
+    def run_it(self, *arguments, status=0):
+        done = subprocess.run([CGTOP, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def test_prints_one_table_and_bears_a_reader_that_leaves(self):
+        self.assertIn("PATH", self.run_it().stdout.split("\n")[0])
+        shell = subprocess.run(["bash", "-o", "pipefail", "-c", f"{CGTOP} -n 0 -d 50ms | head -n 1"], capture_output=True,
+                               check=False, timeout=WAIT)
+        self.assertEqual(shell.returncode, 0, shell.stderr)
+
+    def test_prints_json_that_knows_every_hostile_name(self):
+        groups = json.loads(self.run_it("dump", NAME, "-j").stdout)["groups"]
+        self.assertEqual(len(groups), 3 + len(hostile_names()))
+        self.assertIn("x\x1b[31my", [g["name"] for g in groups])
+
+    def test_ends_with_the_codes_it_documents(self):
+        self.run_it("--no-such-option", status=2)
+        self.run_it("-s", "nonsense", status=2)
+        self.run_it("-o", "nonsense", status=2)
+        self.assertIn("^", self.run_it("-F", "cpu>x", status=2).stderr)
+        self.run_it("show", "no-such-group", status=3)
+        self.run_it("show", "999999999", status=3)
+        self.run_it("show", NAME)
+        self.run_it("ps", NAME)
+        self.run_it("tree", NAME)
+        self.run_it("fields")
+        self.run_it("show", str(os.getpid()))
+        doctor = subprocess.run([CGTOP, "doctor"], capture_output=True, text=True, check=False)
+        self.assertEqual(doctor.returncode, 1 if re.search("(?m)^problem", doctor.stdout) else 0)
+
+
+def main():
+    if shutil.which("tmux") is None:
+        print("SKIP: no tmux here; scripts/install-deps test brings it")
+        sys.exit(77)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a time limit must not leave groups behind
+    group = Group()
+    try:
+        for name in (b"plain-a", b"plain-b", *hostile_names()):
+            group.child(name)
+        result = unittest.main(exit=False).result
+    finally:
+        group.remove()
+    sys.exit(0 if result.wasSuccessful() else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "src/cgtop/format.h"
+#include "src/cgtop/frame.h"
+#include "tests/unit/cgtop_snapshots.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+using model::Value;
+using test::SnapshotMaker;
+using testing::ElementsAre;
+
+const Columns& columns() {
+  static const Columns all(test::catalogue());
+  return all;
+}
+
+ColumnId id(std::string_view name) { return *columns().find(name); }
+
+// "/" with /a (busy, two children), /b.slice and /c; a second apart.
+Table small_host() {
+  const auto make = [](double at, std::int64_t a, std::int64_t x, std::int64_t y) {
+    SnapshotMaker m(at);
+    m.group(1, "/").set("memory_current", 1000).set("pids_current", 9);
+    m.group(2, "/a").set("cpu_usage", a).set("memory_current", 800).set("memory_max", 1000).set("cpu_periods", 100);
+    m.set("cpu_throttled_periods", 10).set("cpu_quota", 50'000'000).set("cpu_period", 100'000'000);
+    m.cell("io_read", "8:0", Value::of(at > 0 ? 500 : 100)).cell("io_read", "8:16", Value::of(7));
+    m.group(3, "/a/x").set("cpu_usage", x).set("memory_current", 100).set("memory_max", Value::unlimited());
+    m.group(4, "/a/y").set("cpu_usage", y).set("memory_inactive_file", 40).set("memory_current", 700);
+    m.group(5, "/b.slice").set("cpu_usage", 7).set("frozen", 1).set("pids_current", 3);
+    m.group(6, "/c").set("memory_current", Value::error());
+    return m.make();
+  };
+  return {columns(), make(0, 1'000'000'000, 0, 0), make(1, 1'750'000'000, 250'000'000, 500'000'000)};
+}
+
+std::vector<std::string> paths(const Table& table, const View& view) {
+  std::vector<std::string> out;
+  for (const auto& row : arrange(table, view).rows) {
+    auto path = table.group(row.group).path;
+    out.push_back((row.dimmed ? "~" : "") + path + (row.folded ? "+" : ""));
+  }
+  return out;
+}
+
+View view(std::string_view sort, bool descending = true) {
+  View v;
+  v.sort = id(sort);
+  v.descending = descending;
+  return v;
+}
+
+Filter filter(std::string_view text) {
+  const auto parsed = Filter::parse(text, columns());
+  EXPECT_TRUE(parsed) << text;
+  return parsed ? *parsed : Filter();
+}
+
+TEST(Columns, HoldEveryFieldOfTheCatalogueAndARateOfEveryCounter) {
+  for (std::size_t f = 0; f < test::catalogue()->size(); ++f) {
+    const auto& field = test::catalogue()->field(static_cast<model::FieldId>(f));
+    ASSERT_TRUE(columns().find(field.name)) << field.name;
+    if (field.kind == model::Kind::counter) {
+      EXPECT_TRUE(columns().find(std::string(field.name) + "_rate")) << field.name;
+    }
+  }
+}
+
+TEST(Columns, OfTheSetsAllExist) {
+  for (const auto& set : kColumnSets) {
+    const auto list = columns().want_list(set.columns);
+    EXPECT_TRUE(list) << set.name << ": " << list.error().what;
+  }
+}
+
+TEST(Columns, NameTheNearestWhenOneIsUnknown) {
+  const auto wrong = columns().want("memory_anno");
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().what, testing::HasSubstr("did you mean 'memory_anon'?"));
+  EXPECT_FALSE(columns().want_list(""));
+}
+
+TEST(Table, ComputesTheConvenientColumns) {
+  const auto t = small_host();
+  const auto shown = [&](std::string_view column, model::GroupIndex g) {
+    return exact(t.value(id(column), g), columns()[id(column)].decimals);
+  };
+  EXPECT_EQ(shown("cpu", 1), "0.75");
+  EXPECT_EQ(shown("cpu_limit", 1), "0.5");
+  EXPECT_EQ(shown("cpu_of_limit", 1), "1.5");
+  EXPECT_EQ(shown("throttled", 1), "0");
+  EXPECT_EQ(shown("read", 1), "400");
+  EXPECT_EQ(shown("io_read", 1), "507");
+  EXPECT_EQ(shown("memory_limit", 2), "1000") << "the parent's";
+  EXPECT_EQ(shown("memory_of_limit", 2), "0.1");
+  EXPECT_EQ(shown("memory_max", 2), "max");
+  EXPECT_EQ(shown("working_set", 3), "660");
+  EXPECT_EQ(shown("depth", 3), "2");
+  EXPECT_TRUE(t.value(id("working_set"), 1).is_absent()) << "half known is not known";
+  EXPECT_TRUE(t.value(id("memory"), 5).is_error());
+  EXPECT_EQ(t.text(id("state"), 4), "Z");
+  EXPECT_EQ(t.text(id("kind"), 4), "slice");
+  EXPECT_EQ(t.text(id("name"), 3), "y");
+  EXPECT_EQ(t.text(id("io_read"), 1), "8:0=500 8:16=7");
+}
+
+TEST(Table, KnowsNoRatesFromOneSnapshot) {
+  const auto now = SnapshotMaker().group(1, "/").set("cpu_usage", 5).make();
+  const Table t(columns(), nullptr, now);
+  EXPECT_TRUE(t.value(id("cpu"), 0).is_absent());
+  EXPECT_EQ(t.text(id("state"), 0), "") << "nothing is new when there was nothing before";
+}
+
+TEST(Arrange, SortsAmongSiblingsInTheTreeAndGloballyInTheFlatList) {
+  const auto t = small_host();
+  EXPECT_THAT(paths(t, view("cpu")), ElementsAre("/", "/a", "/a/y", "/a/x", "/b.slice", "/c"));
+  auto flat = view("cpu");
+  flat.tree = false;
+  EXPECT_THAT(paths(t, flat), ElementsAre("/a", "/a/y", "/a/x", "/b.slice", "/", "/c"));
+}
+
+TEST(Arrange, PutsWhatIsNotKnownLastBothWays) {
+  auto flat = view("memory", false);
+  flat.tree = false;
+  EXPECT_THAT(paths(small_host(), flat), ElementsAre("/a/x", "/a/y", "/a", "/", "/b.slice", "/c"));
+  flat.descending = true;
+  EXPECT_THAT(paths(small_host(), flat), ElementsAre("/", "/a", "/a/y", "/a/x", "/b.slice", "/c"));
+}
+
+TEST(Arrange, KeepsTheAncestorsOfAHitDimmed) {
+  auto v = view("name", false);
+  v.filter = filter("name=x");
+  EXPECT_THAT(paths(small_host(), v), ElementsAre("~/", "~/a", "/a/x"));
+  EXPECT_EQ(arrange(small_host(), v).matching, 1U);
+  v.tree = false;
+  EXPECT_THAT(paths(small_host(), v), ElementsAre("/a/x"));
+}
+
+TEST(Arrange, FoldsShowsASubtreeAndStopsAtADepth) {
+  auto v = view("name", false);
+  v.folded = {2};
+  EXPECT_THAT(paths(small_host(), v), ElementsAre("/", "/a+", "/b.slice", "/c"));
+  v.folded.clear();
+  v.top = 2;
+  EXPECT_THAT(paths(small_host(), v), ElementsAre("/a", "/a/x", "/a/y"));
+  v.top.reset();
+  v.max_depth = 1;
+  EXPECT_THAT(paths(small_host(), v), ElementsAre("/", "/a", "/b.slice", "/c"));
+}
+
+struct FilterCase {
+  const char* text;
+  std::vector<std::string> hits;
+};
+
+TEST(Filter, UnderstandsItsLanguage) {
+  const auto t = small_host();
+  const std::vector<std::string> all = {"/", "/a", "/a/x", "/a/y", "/b.slice", "/c"};
+  const FilterCase cases[] = {
+      {"", all},
+      {"   ", all},
+      {"slice", {"/b.slice"}},
+      {"SLICE", {"/b.slice"}},
+      {"kind=slice", {"/b.slice"}},
+      {"kind!=group", {"/", "/b.slice"}},
+      {"cpu>30", {"/a", "/a/y"}},
+      {"cpu>30%", {"/a", "/a/y"}},
+      {"cpu<=0", {"/b.slice"}},
+      {"mem>=800", {"/", "/a"}},
+      {"mem>0.5K mem<1K", {"/", "/a", "/a/y"}},
+      {"mem>0.5K and mem<900", {"/a", "/a/y"}},
+      {"mem%>75", {"/a"}},
+      {"path=/a/*", {"/a/x", "/a/y"}},
+      {"path=/?", {"/a", "/c"}},
+      {"name~\"y\"", {"/a/y"}},
+      {"\"/a/\"", {"/a/x", "/a/y"}},
+      {"frozen", {"/b.slice"}},
+      {"not frozen not /a", {"/", "/c"}},
+      {"!frozen !/a", {"/", "/c"}},
+      {"name=x or name=y", {"/a/x", "/a/y"}},
+      {"(name=x or name=y) mem>500", {"/a/y"}},
+      {"not (name=x or name=y or frozen)", {"/", "/a", "/c"}},
+      {"memory_max=max", {"/a/x"}},
+      {"memory_max>5000", {"/a/x"}},
+      {"tasks=none", {"/a", "/a/x", "/a/y", "/c"}},
+      {"tasks!=none", {"/", "/b.slice"}},
+      {"active", {"/a", "/a/x", "/a/y", "/b.slice"}},
+      {"io_read~8:16", {"/a"}},
+      {"orange", {}},
+      {"order or name=x", {"/a/x"}},
+  };
+  for (const auto& c : cases) {
+    const auto f = filter(c.text);
+    std::vector<std::string> hits;
+    for (model::GroupIndex g = 0; g < t.size(); ++g) {
+      if (f.matches(t, g)) hits.push_back(t.group(g).path);
+    }
+    EXPECT_EQ(hits, c.hits) << c.text;
+  }
+}
+
+TEST(Filter, SaysWhereItIsWrong) {
+  const std::pair<const char*, std::size_t> cases[] = {
+      {"cpu>", 4},   {"cpu>>1", 4},     {"cpu>1x", 4}, {"nam=x", 0},     {"a or", 4},   {"or a", 0},
+      {"(a", 0},     {"a)", 1},         {"()", 1},     {"not", 3},       {"name>x", 4}, {"cpu~5", 3},
+      {"\"open", 0}, {"a mem<none", 6}, {"=5", 0},     {"mem=5 and", 9}, {"!", 1},
+  };
+  for (const auto& [text, at] : cases) {
+    const auto parsed = Filter::parse(text, columns());
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().at, at) << text << ": " << parsed.error().what;
+  }
+  const auto wrong = Filter::parse("a cpu>x", columns());
+  EXPECT_EQ(explain("a cpu>x", wrong.error()), "a cpu>x\n      ^ 'x' is not percent such as 50");
+}
+
+TEST(Filter, BearsAnyText) {
+  std::string deep(100'000, '(');
+  EXPECT_FALSE(Filter::parse(deep, columns()));
+  EXPECT_FALSE(Filter::parse(std::string(200, '('), columns()));
+  EXPECT_FALSE(Filter::parse(std::string(200, '!') + "a", columns()));
+  std::uint32_t seed = 1;
+  const std::string alphabet = "ab cpu mem <>=!~()\"*? or not and 5 10% 1G max none \xff\x1b/";
+  for (int round = 0; round < 3000; ++round) {
+    std::string text;
+    for (int i = 0; i < 24; ++i) {
+      seed = seed * 1664525 + 1013904223;
+      text += alphabet[(seed >> 16) % alphabet.size()];
+    }
+    if (const auto parsed = Filter::parse(text, columns()); !parsed) {
+      EXPECT_LE(parsed.error().at, text.size()) << text;
+      (void)explain(text, parsed.error());
+    }
+  }
+}
+
+TEST(Glob, MatchesTheWholeText) {
+  EXPECT_TRUE(glob_matches("*", ""));
+  EXPECT_TRUE(glob_matches("a*b*c", "aXXbYYbc"));
+  EXPECT_FALSE(glob_matches("a*b*c", "aXXbYYbcd"));
+  EXPECT_FALSE(glob_matches("?", ""));
+  EXPECT_FALSE(glob_matches("a", "aa"));
+}
+
+TEST(Exact, WritesBaseUnitsWithoutRounding) {
+  EXPECT_EQ(exact(Value::of(1'500'000'000), 9), "1.5");
+  EXPECT_EQ(exact(Value::of(-1), 4), "-0.0001");
+  EXPECT_EQ(exact(Value::of(9'223'372'036'854'775'806), 0), "9223372036854775806");
+  EXPECT_EQ(exact(Value::of(0), 9), "0");
+  EXPECT_EQ(exact(Value::unlimited(), 9), "max");
+  EXPECT_EQ(exact(Value::absent(), 9), "");
+}
+
+TEST(Human, ShowsAFewDigitsAndItsPrefix) {
+  const auto bytes = [](std::int64_t n, Units u = Units::iec) {
+    Column c;
+    c.form = Form::bytes;
+    return human(c, Value::of(n), u);
+  };
+  EXPECT_EQ(bytes(0), "0");
+  EXPECT_EQ(bytes(999), "999");
+  EXPECT_EQ(bytes(1000), "1.0K");
+  EXPECT_EQ(bytes(44'238'000'000), "41.2G");
+  EXPECT_EQ(bytes(421'527'552), "402M");
+  EXPECT_EQ(bytes(1'048'575'999), "1.0G");
+  EXPECT_EQ(bytes(1'500'000, Units::si), "1.5M");
+  EXPECT_EQ(bytes(1'500'000, Units::raw), "1500000");
+  EXPECT_EQ(human_duration(0.0005), "500us");
+  EXPECT_EQ(human_duration(61), "1m01s");
+  EXPECT_EQ(human_duration(266'400), "3d02h");
+  Column cpu;
+  cpu.form = Form::ratio;
+  cpu.decimals = 4;
+  EXPECT_EQ(human(cpu, Value::of(8'420), Units::iec), "84.2");
+  EXPECT_EQ(human(cpu, Value::absent(), Units::iec), "-");
+  EXPECT_EQ(human(cpu, Value::error(), Units::iec), "err");
+}
+
+TEST(Width, CountsCellsAndCutsOnlyBetweenCharacters) {
+  EXPECT_EQ(width("abc"), 3);
+  EXPECT_EQ(width("日本"), 4);
+  EXPECT_EQ(width("e\u0301"), 1);
+  EXPECT_EQ(width("\U0001F600"), 2);
+  EXPECT_EQ(cut_end("日本", 3), "日");
+  EXPECT_EQ(cut_middle("docker-4f1c9e0a2b7d.scope", 11), "docke~scope");
+  EXPECT_LE(width(cut_middle("日本語日本語", 7)), 7);
+  EXPECT_EQ(cut_middle("abc", 0), "");
+  EXPECT_EQ(ascii_only("a\u00e9"), "a\\xc3\\xa9");
+}
+
+}  // namespace
+}  // namespace cgwarden::cgtop

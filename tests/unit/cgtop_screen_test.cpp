@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole sessions without a terminal: snapshots and keys in, text out. The screens are in tests/golden/cgtop; to accept
+// new ones run this with CGWARDEN_UPDATE_GOLDEN=1 and look at the difference.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "src/cgtop/ui.h"
+#include "src/cgtop/views.h"
+#include "tests/unit/cgtop_snapshots.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+using model::Value;
+using test::SnapshotMaker;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kHostile = "/system.slice/evil\x1b[2J\x07\xff\xe2\x80\xae\xc2\x9b.service";
+
+const Columns& columns() {
+  static const Columns all(test::catalogue());
+  return all;
+}
+
+// A machine of 16 CPUs with units and two containers; `round` counts samples of 2 s.
+model::SnapshotPtr db07(int round) {
+  SnapshotMaker m(2.0 * round);
+  std::uint64_t id = 0;
+  const auto group = [&](const std::string& path, double cores, std::int64_t mib, std::int64_t limit_mib, int tasks) {
+    constexpr std::int64_t kMiB = 1 << 20;
+    const auto ns = static_cast<std::int64_t>(cores * 2e9 * round);
+    m.group(++id, path).set("cpu_usage", ns).set("cpu_user", ns / 4 * 3).set("cpu_system", ns / 4);
+    m.set("memory_current", mib * kMiB).set("memory_inactive_file", mib * kMiB / 8).set("pids_current", tasks);
+    m.set("memory_anon", mib * kMiB / 2).set("memory_file", mib * kMiB / 4).set("memory_kernel", mib * kMiB / 16);
+    m.set("memory_max", limit_mib > 0 ? Value::of(limit_mib * kMiB) : Value::unlimited());
+    m.set("pids_max", Value::unlimited()).set("memory_swap_current", 0).set("frozen", 0).set("populated", 1);
+    m.set("cpu_quota", Value::unlimited()).set("cpu_period", 100'000'000).set("cpu_weight", 100);
+    m.set("pressure_cpu_some_avg10", tasks).set("pressure_memory_some_avg10", mib / 8).set("pressure_io_some_avg10", 0);
+    m.set("memory_events_high", 0).set("memory_events_oom_kill", 0);
+    m.cell("io_read", "259:0", Value::of(mib * 4096 * round))
+        .cell("io_write", "259:0", Value::of(tasks * 9000 * round));
+  };
+  group("/", 8.42, 42188, 0, 1904);
+  group("/init.scope", 0.003, 14, 0, 1);
+  group("/kubepods.slice", 3.901, 16588, 24576, 901);
+  group("/kubepods.slice/kubepods-burstable-pod4f1c9e0a_2b7d_4c1e_9f00_0123456789ab.slice", 2.804, 9932, 12288, 530);
+  group("/system.slice", 4.123, 22630, 0, 842);
+  group(kHostile, 0.01, 10, 0, 1);
+  group("/system.slice/docker-4f1c9e0a2b7d5566778899aabbccddeeff00112233445566778899aabbccddee.scope", 0.887, 9113,
+        10240, 61);
+  m.set("cpu_quota", 400'000'000).set("cpu_periods", 20 * round).set("cpu_throttled_periods", 5 * round);
+  m.set("memory_events_high", 214 * round);
+  group("/system.slice/nginx.service", 0.61, 402, 1024, 18);
+  group("/system.slice/postgresql.service", 0.319, 6041, 0, 44);
+  m.set("frozen", 1);
+  group("/user.slice", 0.382, 2457, 0, 131);
+  return m.make();
+}
+
+Host host() {
+  Host h;
+  h.name = "db07";
+  h.layout = "v2";
+  h.cpus = 16;
+  h.load[0] = 7.2;
+  h.load[1] = 6.8;
+  h.load[2] = 5.9;
+  h.uptime_seconds = 1'051'860;
+  h.memory_total = std::int64_t{64} << 30;
+  h.memory_available = std::int64_t{22} << 30;
+  h.swap_total = std::int64_t{8} << 30;
+  h.swap_free = std::int64_t{7} << 30;
+  h.psi_cpu = 0.124;
+  h.psi_memory = 0.031;
+  h.psi_io = 0.006;
+  return h;
+}
+
+class Screen : public testing::Test {
+ protected:
+  void SetUp() override {
+    ::setenv("TZ", "UTC", 1);
+    ::tzset();
+    View view;
+    view.sort = *columns().find("cpu");
+    ui.emplace(columns(), view, "");
+    for (int round = 1; round <= 3; ++round) ui->feed(db07(round), host());
+  }
+  void press(std::string_view keys) {
+    for (const char c : keys) ui->press(static_cast<char32_t>(c));
+  }
+  std::string show(int rows, int width) {
+    Grid grid(rows, width);
+    ui->draw(grid);
+    return grid.text();
+  }
+  static void expect_golden(const std::string& name, const std::string& text) {
+    const auto path = std::filesystem::path(CGWARDEN_TEST_DATA) / "golden/cgtop" / (name + ".txt");
+    if (std::getenv("CGWARDEN_UPDATE_GOLDEN") != nullptr) {
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream(path) << text;
+    }
+    std::ifstream in(path);
+    std::stringstream wanted;
+    wanted << in.rdbuf();
+    EXPECT_EQ(text, wanted.str()) << path << "; CGWARDEN_UPDATE_GOLDEN=1 accepts it";
+  }
+  std::string line_of_cursor() {
+    const auto text = show(30, 120);
+    const auto at = text.find("\n>");
+    return at == std::string::npos ? "" : text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+  }
+
+  std::optional<Ui> ui;
+};
+
+TEST_F(Screen, ShowsTheTreeInThreeSizes) {
+  expect_golden("tree-120x30", show(30, 120));
+  expect_golden("tree-80x24", show(24, 80));
+  expect_golden("tree-40x8", show(8, 40));
+}
+
+TEST_F(Screen, ShowsAsciiOnlyWhereNothingElseIsKnown) {
+  ui->scene().ascii = true;
+  const auto text = show(30, 120);
+  EXPECT_TRUE(std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; }));
+  expect_golden("tree-ascii-120x30", text);
+}
+
+TEST_F(Screen, ShowsTheSetsOfColumns) {
+  press("2");
+  expect_golden("cpu-120x30", show(30, 120));
+  press("3");
+  expect_golden("memory-80x24", show(24, 80));
+  for (char set = '1'; set <= '9'; ++set) {
+    press(std::string(1, set));
+    EXPECT_THAT(show(30, 120), HasSubstr("[" + std::string(1, set)));
+  }
+}
+
+TEST_F(Screen, ShowsTheFlatListFilteredAndSorted) {
+  press("Tm/memory>1G kind!=slice\n");
+  expect_golden("flat-filtered-80x24", show(24, 80));
+}
+
+TEST_F(Screen, ShowsAGroupWithAllItsTabs) {
+  for (int i = 0; i < 20; ++i) press("j");
+  press("g");
+  press("/docker\n");
+  press("G\n");
+  expect_golden("group-summary-120x30", show(30, 120));
+  expect_golden("group-summary-80x24", show(24, 80));
+  const std::pair<char, const char*> tabs[] = {{'3', "memory"}, {'4', "devices"}, {'5', "pressure"},
+                                               {'6', "limits"}, {'7', "events"},  {'8', "namespaces"}};
+  for (const auto& [key, name] : tabs) {
+    press(std::string(1, key));
+    expect_golden(std::string("group-") + name + "-120x30", show(30, 120));
+  }
+  press("2");
+  EXPECT_EQ(ui->wants_processes(),
+            "/system.slice/docker-4f1c9e0a2b7d5566778899aabbccddeeff00112233445566778899aabbccddee.scope");
+  Processes processes;
+  processes.at = 10;
+  for (int pid = 7101; pid < 7104; ++pid) {
+    Process p;
+    p.pid = pid;
+    p.user = "postgres";
+    p.state = pid == 7102 ? 'D' : 'S';
+    p.threads = 1;
+    p.rss = (pid - 7000) << 20;
+    p.cpu_seconds = 1;
+    p.age = 4000;
+    p.command = "postgres: \x1b[31mcheckpointer";
+    processes.all.push_back(p);
+  }
+  ui->feed_processes(processes);
+  processes.at = 12;
+  processes.all[1].cpu_seconds = 2;
+  ui->feed_processes(processes);
+  expect_golden("group-processes-120x30", show(30, 120));
+  expect_golden("group-processes-40x8", show(8, 40));
+  ui->press(key::kEscape);
+  EXPECT_THAT(show(24, 80), HasSubstr("GROUP"));
+}
+
+TEST_F(Screen, ShowsHelpAndMenus) {
+  press("?");
+  expect_golden("help-80x24", show(24, 80));
+  ui->press(key::kPageDown);
+  expect_golden("help-2-80x24", show(24, 80));
+  ui->press(key::kEscape);
+  press("sanon");
+  expect_golden("sort-menu-80x24", show(24, 80));
+  ui->press(key::kEscape);
+  press("C");
+  expect_golden("columns-120x30", show(30, 120));
+}
+
+TEST_F(Screen, KeepsTheCursorOnItsGroup) {
+  press("/nginx\n");
+  press("G");
+  ui->press(key::ctrl('L'));
+  EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
+  press("S");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
+  ui->feed(db07(4), host());
+  EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
+  press("T");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
+}
+
+TEST_F(Screen, FoldsAndUnfolds) {
+  press("/system.slice\n");
+  ui->press(key::ctrl('L'));
+  ui->press(key::kHome);
+  press("j");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("- system.slice"));
+  press(" ");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("+ system.slice"));
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("nginx")));
+  press("+");
+  EXPECT_THAT(show(30, 120), HasSubstr("nginx"));
+  press("-");
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("nginx")));
+  press("*");
+  EXPECT_THAT(show(30, 120), HasSubstr("nginx"));
+  ui->press(key::kLeft);
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("nginx")));
+  ui->press(key::kRight);
+  EXPECT_THAT(show(30, 120), HasSubstr("nginx"));
+}
+
+TEST_F(Screen, SaysWhereAFilterIsWrongAndKeepsTheLastGoodOne) {
+  press("/nginx mem>x");
+  expect_golden("filter-error-80x24", show(24, 80));
+  press("\n");
+  EXPECT_THAT(show(24, 80), HasSubstr("filter: nginx mem>x"));
+  ui->press(key::kEscape);
+  EXPECT_THAT(show(24, 80), HasSubstr("10/10"));
+}
+
+TEST_F(Screen, SearchesForwardAndBackward) {
+  ui->press(key::ctrl('F'));
+  press("slice\n");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("system.slice"));
+  press("nnnnnnnn");
+  ui->press(key::ctrl('F'));
+  press("nowhere\n");
+  EXPECT_THAT(show(24, 80), HasSubstr("not found: nowhere"));
+}
+
+TEST_F(Screen, PausesAndStepsBack) {
+  press("p");
+  const auto before = show(24, 80);
+  EXPECT_THAT(before, HasSubstr("PAUSED"));
+  ui->feed(db07(9), host());
+  EXPECT_THAT(show(24, 80), HasSubstr("BACK 1"));
+  press("<");
+  EXPECT_THAT(show(24, 80), HasSubstr("BACK 2"));
+  press("<<<<<<");
+  EXPECT_THAT(show(24, 80), HasSubstr("oldest"));
+  press("E");
+  EXPECT_THAT(show(24, 80), HasSubstr("LIVE"));
+}
+
+TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
+  press("/nginx\n");
+  press("G\n");
+  ui->feed(SnapshotMaker(20).group(1, "/").make(), host());
+  EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
+}
+
+TEST_F(Screen, ActsOnNothing) {
+  press("x");
+  EXPECT_THAT(show(24, 80), HasSubstr("only looks"));
+}
+
+TEST_F(Screen, HoldsNoCharacterThatATerminalObeys) {
+  for (const bool paths : {false, true}) {
+    ui->scene().paths = paths;
+    for (int rows = 0; rows < 40; ++rows) {
+      for (const int width : {0, 1, 19, 20, 39, 40, 41, 60, 80, 133, 250}) {
+        const auto text = show(rows, width);
+        for (std::size_t i = 0; i < text.size(); ++i) {
+          const auto byte = static_cast<unsigned char>(text[i]);
+          ASSERT_TRUE(byte >= 0x20 || byte == '\n') << rows << 'x' << width;
+          ASSERT_NE(byte, 0x7F);
+          ASSERT_NE(byte, 0xFF);
+          ASSERT_FALSE(byte == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0);
+        }
+        ASSERT_EQ(text.find("\xe2\x80\xae"), std::string::npos);
+      }
+    }
+  }
+}
+
+TEST_F(Screen, BearsAnyKeysAtAnySize) {
+  std::uint32_t seed = 7;
+  const auto random = [&](std::uint32_t below) {
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 8U) % below;
+  };
+  constexpr std::string_view kKeys =
+      "jkgGhl +-*\n\t1234567890cmisSCTNowzaedUp<>[]{}JE/&nyY?%:\x1b\x06\x0c\x0e\x15\x7f()x";
+  for (int i = 0; i < 4000; ++i) {
+    const auto n = random(8);
+    if (n == 0) {
+      ui->press(key::kUp + random(10));
+    } else if (n == 1 && i % 10 == 0) {
+      ui->feed(db07(4 + i), host());
+    } else if (const auto k = kKeys[random(static_cast<std::uint32_t>(kKeys.size()))]; k != 'q') {
+      ui->press(static_cast<char32_t>(k));
+    }
+    if (i % 8 == 0) show(static_cast<int>(random(34)), static_cast<int>(random(140)));
+  }
+}
+
+TEST_F(Screen, StaysFluidWithTenThousandGroups) {
+  const auto many = [](int round) {
+    SnapshotMaker m(round);
+    m.group(1, "/");
+    return m.make();
+  };
+  auto big = [&](int round) {
+    auto snapshot = std::make_shared<model::Snapshot>(*many(round));
+    auto roster = std::make_shared<model::Roster>(*snapshot->roster);
+    for (model::GroupIndex g = 1; g < 10'000; ++g) {
+      auto group = std::make_shared<model::Group>();
+      group->id = g + 1;
+      group->path = g % 100 == 1
+                        ? "/s" + std::to_string(10'000 + g)
+                        : "/s" + std::to_string(10'000 + g - (g + 99) % 100) + "/u" + std::to_string(g) + ".service";
+      roster->groups.push_back(group);
+      roster->parents.push_back(g % 100 == 1 ? 0 : g - (g + 99) % 100);
+    }
+    auto& dense = snapshot->columns[*test::catalogue()->find("cpu_usage")].dense;
+    for (model::GroupIndex g = 0; g < 10'000; ++g) dense.push_back(Value::of(round * 1000 * g));
+    snapshot->roster = roster;
+    return snapshot;
+  };
+  ui->feed(big(20), host());
+  ui->feed(big(21), host());
+  const auto started = std::clock();
+  for (int i = 0; i < 20; ++i) {
+    press("j");
+    show(30, 120);
+  }
+  const auto keys = std::clock() - started;
+  ui->feed(big(22), host());
+  EXPECT_LT(static_cast<double>(keys) / CLOCKS_PER_SEC, 1.0) << "twenty keys, also in a debug build";
+  EXPECT_THAT(show(30, 120), HasSubstr("10000 of 10000"));
+}
+
+TEST(Grid, PlacesWideCharactersAndCutsAtItsEdges) {
+  Grid grid(2, 6);
+  EXPECT_EQ(grid.put(0, 0, "a日b"), 4);
+  grid.put(0, 5, "日");
+  grid.put(1, -1, "xyz");
+  grid.put(1, 3, "e\u0301\x1b");
+  grid.put(7, 0, "far");
+  EXPECT_EQ(grid.text(), "a日b\nyz e\u0301?\n");
+}
+
+TEST(GraphText, ScalesToItsLargest) {
+  Graph graph;
+  graph.fill(-1);
+  graph[57] = 0;
+  graph[58] = 1;
+  graph[59] = 2;
+  EXPECT_EQ(graph_text(graph, 5, true), "  .=%");
+}
+
+}  // namespace
+}  // namespace cgwarden::cgtop

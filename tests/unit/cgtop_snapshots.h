@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Snapshots made by hand, for tests of what is computed from them.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "collectors/collection.h"
+#include "src/model/snapshot.h"
+
+namespace cgwarden::test {
+
+inline std::shared_ptr<const model::Catalogue> catalogue() {
+  static const auto all = collectors::make_catalogue();
+  return all;
+}
+
+// Paths must be in order, parents first.
+class SnapshotMaker {
+ public:
+  explicit SnapshotMaker(double at_seconds = 0) : snapshot_(std::make_shared<model::Snapshot>()) {
+    snapshot_->catalogue = catalogue();
+    snapshot_->columns.resize(catalogue()->size());
+    snapshot_->collectors.resize(catalogue()->collectors().size());
+    const auto since = std::chrono::nanoseconds(static_cast<std::int64_t>(at_seconds * 1e9));
+    snapshot_->taken = base::Monotonic(std::chrono::hours(1)) + since;
+    snapshot_->taken_wall =
+        base::Wall(std::chrono::seconds(1'800'000'000)) + std::chrono::duration_cast<base::Wall::duration>(since);
+  }
+  SnapshotMaker& group(std::uint64_t id, const std::string& path) {
+    auto made = std::make_shared<model::Group>();
+    made->id = id;
+    made->path = path;
+    made->birth = base::Wall(std::chrono::seconds(1'799'000'000));
+    auto parent = model::kNoGroup;
+    const auto above = path == "/" ? std::string() : path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    for (model::GroupIndex i = 0; i < roster_.groups.size(); ++i) {
+      if (roster_.groups[i]->path == above) parent = i;
+    }
+    roster_.groups.push_back(std::move(made));
+    roster_.parents.push_back(parent);
+    return *this;
+  }
+  // Of the group named last. Fixed point of the field's unit.
+  SnapshotMaker& set(std::string_view field, std::int64_t fixed) { return set(field, model::Value::of(fixed)); }
+  SnapshotMaker& set(std::string_view field, model::Value value) {
+    auto& dense = snapshot_->columns[*catalogue()->find(field)].dense;
+    dense.resize(roster_.groups.size());
+    dense.back() = value;
+    return *this;
+  }
+  SnapshotMaker& cell(std::string_view field, std::string_view label, model::Value value) {
+    auto& column = snapshot_->columns[*catalogue()->find(field)];
+    column.cells.push_back({static_cast<model::GroupIndex>(roster_.groups.size() - 1),
+                            static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(label.size()),
+                            value});
+    column.text += label;
+    return *this;
+  }
+  model::SnapshotPtr make() {
+    for (auto& column : snapshot_->columns) {
+      if (!column.dense.empty()) column.dense.resize(roster_.groups.size());
+    }
+    snapshot_->roster = std::make_shared<model::Roster>(roster_);
+    return snapshot_;
+  }
+
+ private:
+  std::shared_ptr<model::Snapshot> snapshot_;
+  model::Roster roster_;
+};
+
+}  // namespace cgwarden::test
