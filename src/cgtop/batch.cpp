@@ -121,7 +121,7 @@ class Batch {
     print->indent = view->tree && print->format == Format::table;
     if (o.action == Options::Action::show) view->max_depth = 0;
 
-    auto now = collection_->collect();
+    model::SnapshotPtr now = collection_->collect();
     auto top = wanted_group(o, *now);
     if (!top) return stop(top.error());
     if (*top) view->top = now->roster->groups[**top]->id;
@@ -151,7 +151,7 @@ class Batch {
   }
 
   int show() {
-    auto now = collection_->collect();
+    model::SnapshotPtr now = collection_->collect();
     const auto group = wanted_group(options_, *now);
     if (!group) return stop(group.error());
     const auto id = now->roster->groups[**group]->id;
@@ -167,7 +167,7 @@ class Batch {
 
   int ps() {
     if (options_.format == Format::prom) return stop({kUsage, "processes have no Prometheus format"});
-    const auto now = collection_->collect();
+    const model::SnapshotPtr now = collection_->collect();
     const auto group = wanted_group(options_, *now);
     if (!group) return stop(group.error());
     const auto path = now->roster->groups[**group]->path;

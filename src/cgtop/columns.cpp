@@ -19,6 +19,7 @@ Form form_of(model::Unit unit) {
       return Form::seconds;
     case model::Unit::ratio:
       return Form::ratio;
+    case model::Unit::cores:
     case model::Unit::none:
       break;
   }
