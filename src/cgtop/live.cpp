@@ -165,6 +165,14 @@ std::optional<Process> read_process(const std::string& procfs, int pid) {
 
 }  // namespace
 
+Names::Names(const cgroup::HostPaths& paths)
+    : resolver_({.rootfs = paths.rootfs, .procfs = paths.procfs}, [](const std::string&) {}) {}
+
+void Names::complete(model::Snapshot& snapshot) {
+  resolver_.refresh();
+  snapshot.containers = resolver_.resolve(snapshot.roster);
+}
+
 collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
   collectors::CollectionOptions options;
   options.paths = paths;

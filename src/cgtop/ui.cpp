@@ -191,7 +191,8 @@ void Ui::find(bool forward) {
   const auto wanted = lower(search_);
   for (std::size_t step = 1; step <= rows.size(); ++step) {
     const auto at = (scene_.cursor + (forward ? step : rows.size() - step)) % rows.size();
-    if (lower(scene_.table->group(rows[at].group).path).find(wanted) == std::string::npos) continue;
+    const auto name = std::string(name_of(scene_.table->now(), rows[at].group));
+    if (lower(scene_.table->group(rows[at].group).path + '\n' + name).find(wanted) == std::string::npos) continue;
     scene_.cursor = at;
     cursor_id_ = scene_.table->group(rows[at].group).id;
     return;

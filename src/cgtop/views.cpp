@@ -477,7 +477,7 @@ class GroupPage {
         events();
         break;
       case Tab::namespaces:
-        say("Namespaces are not read by this version.");
+        namespaces();
         break;
     }
     return std::move(out_);
@@ -530,6 +530,18 @@ class GroupPage {
     line("EVENTS", "high " + text("memory_events_high") + "  max " + text("memory_events_max") + "  oom " +
                        text("memory_events_oom") + "  oom_kill " + text("oom_kills") + "  pids max " +
                        text("pids_events_max"));
+    if (const auto* const c = container_of(table_.now(), group_); c != nullptr) {
+      std::string words(model::name(c->role));
+      for (const auto& [label, fact] : {std::pair<const char*, const model::Container::Text*>{"", &c->runtime},
+                                        {"image ", &c->image},
+                                        {"id ", &c->id},
+                                        {"pod ", &c->pod},
+                                        {"namespace ", &c->pod_namespace},
+                                        {"unit ", &c->unit}}) {
+        if (*fact) words += "  " + std::string(label) + safe(scene_, std::string_view(**fact).substr(0, 64));
+      }
+      line("WHAT", words);
+    }
     const auto state = table_.state(group_);
     line("STATE", (state.empty() ? "-" : state) + "    frozen " + text("frozen") + "  populated " + text("populated"));
   }
@@ -704,6 +716,26 @@ class GroupPage {
       const auto words = c.form == Form::text ? safe(scene_, table_.text(id, group_)) : shown(scene_, id, group_);
       if (words.empty() || words == "-") continue;
       out_.push_back({{c.name, kPlain, 1}, {words, kPlain, 46}});
+    }
+  }
+
+  void namespaces() {
+    out_.push_back({{"KIND", kBold, 1}, {"NAMESPACE", kBold, 10}, {"THE HOST'S", kBold, 26}});
+    if (const auto field = scene_.columns->catalogue().find("namespace")) {
+      const auto& column = table_.now().columns[*field];
+      for (const auto& cell : model::cells_of(column, group_)) {
+        auto rest = column.text_of(cell);
+        const auto kind = base::take_until(rest, '\0');
+        const auto id = base::take_until(rest, '\0');
+        out_.push_back({{safe(scene_, kind), kPlain, 1},
+                        {safe(scene_, id), kPlain, 10},
+                        {safe(scene_, base::take_until(rest, '\0')), kPlain, 26}});
+      }
+    }
+    if (out_.size() == 1) say("No process of the group itself could be looked at.");
+    for (const auto* const name : {"own_processes", "own_threads", "own_open_files", "own_sockets", "chroot"}) {
+      const auto words = text(name);
+      if (!words.empty() && words != "-") line("", std::string(name) + "  " + words);
     }
   }
 
