@@ -71,7 +71,7 @@ class Columns {
  public:
   explicit Columns(std::shared_ptr<const model::Catalogue> catalogue);
 
-  [[nodiscard]] std::size_t size() const { return all_.size(); }
+  [[nodiscard]] ColumnId size() const { return static_cast<ColumnId>(all_.size()); }
   [[nodiscard]] const Column& operator[](ColumnId id) const { return all_[id]; }
   [[nodiscard]] std::optional<ColumnId> find(std::string_view name) const;  // a name or a short form, "mem"
   // Error: the unknown name, with the nearest that exists.

@@ -121,7 +121,8 @@ std::string clock_text(base::Wall time) {
   std::tm parts{};
   ::localtime_r(&seconds, &parts);
   char buffer[16];
-  std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", parts.tm_hour % 100, parts.tm_min % 100, parts.tm_sec % 100);
+  (void)std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", parts.tm_hour % 100, parts.tm_min % 100,
+                      parts.tm_sec % 100);
   return buffer;
 }
 
@@ -154,7 +155,7 @@ void draw_title(const Scene& scene, Grid& grid) {
   if (!scene.table) {
     right = "reading...";
   } else if (scene.back > 0) {
-    right = "BACK " + std::to_string(scene.back) + "  " + clock_text(scene.table->now().taken_wall);
+    right = "PAUSED " + std::to_string(scene.back) + " back  " + clock_text(scene.table->now().taken_wall);
     style = kWarn;
   } else if (scene.paused) {
     right = "PAUSED  " + clock_text(scene.table->now().taken_wall);
@@ -883,8 +884,8 @@ int list_rows(const Scene& scene, int height) {
 }
 
 std::string graph_text(const Graph& graph, int cells, bool ascii) {
-  constexpr std::string_view kAscii[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
-  constexpr std::string_view kBlocks[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  constexpr std::string_view ascii_levels[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
+  constexpr std::string_view block_levels[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   cells = std::clamp(cells, 0, static_cast<int>(graph.size()));
   const auto newest = std::span(graph).last(static_cast<std::size_t>(cells));
   // Less than a tenth of a core is drawn as what it is: little.
@@ -896,7 +897,7 @@ std::string graph_text(const Graph& graph, int cells, bool ascii) {
       continue;
     }
     const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / most, 0.0F, 1.0F) * 8));
-    out += ascii ? kAscii[level] : kBlocks[level];
+    out += ascii ? ascii_levels[level] : block_levels[level];
   }
   return out;
 }
