@@ -96,7 +96,7 @@ class Batch {
  public:
   Batch(const Options& options, std::unique_ptr<collectors::Collection> collection,
         std::shared_ptr<const model::Catalogue> catalogue)
-      : options_(options), collection_(std::move(collection)), columns_(std::move(catalogue)) {}
+      : options_(options), collection_(std::move(collection)), names_(options.paths), columns_(std::move(catalogue)) {}
 
   int run() {
     switch (options_.action) {
@@ -121,7 +121,7 @@ class Batch {
     print->indent = view->tree && print->format == Format::table;
     if (o.action == Options::Action::show) view->max_depth = 0;
 
-    model::SnapshotPtr now = collection_->collect();
+    auto now = collect();
     auto top = wanted_group(o, *now);
     if (!top) return stop(top.error());
     if (*top) view->top = now->roster->groups[**top]->id;
@@ -151,7 +151,7 @@ class Batch {
   }
 
   int show() {
-    model::SnapshotPtr now = collection_->collect();
+    auto now = collect();
     const auto group = wanted_group(options_, *now);
     if (!group) return stop(group.error());
     const auto id = now->roster->groups[**group]->id;
@@ -167,7 +167,7 @@ class Batch {
 
   int ps() {
     if (options_.format == Format::prom) return stop({kUsage, "processes have no Prometheus format"});
-    const model::SnapshotPtr now = collection_->collect();
+    const auto now = collect();
     const auto group = wanted_group(options_, *now);
     if (!group) return stop(group.error());
     const auto path = now->roster->groups[**group]->path;
@@ -188,16 +188,23 @@ class Batch {
     return code;
   }
 
+  model::SnapshotPtr collect() {
+    auto snapshot = collection_->collect();
+    names_.complete(*snapshot);
+    return snapshot;
+  }
+
   // Waits, takes a new sample into `now` and gives the old one.
   model::SnapshotPtr next(model::SnapshotPtr& now, milliseconds delay) {
     std::this_thread::sleep_for(delay);
     auto before = std::move(now);
-    now = collection_->collect();
+    now = collect();
     return before;
   }
 
   Options options_;
   std::unique_ptr<collectors::Collection> collection_;
+  Names names_;
   Columns columns_;
 };
 

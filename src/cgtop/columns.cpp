@@ -2,6 +2,7 @@
 #include "src/cgtop/columns.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "src/base/text.h"
@@ -18,6 +19,7 @@ Form form_of(model::Unit unit) {
     case model::Unit::seconds:
       return Form::seconds;
     case model::Unit::ratio:
+    case model::Unit::cores:  // 1 is 100 % of a core
       return Form::ratio;
     case model::Unit::cores:
     case model::Unit::none:
@@ -125,7 +127,7 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
   computed("name", "GROUP", Form::text, 0, Source::name, "Last part of the path, or the container's name.");
   computed("path", "PATH", Form::text, 0, Source::path, "Path of the group.");
   computed("kind", "KIND", Form::text, 0, Source::kind,
-           "root, slice, service, scope or group, by the end of the name.");
+           "The container's runtime; else root, slice, service, scope or group, by the end of the name.");
   computed("state", "ST", Form::text, 0, Source::state,
            "Z frozen, F freezing, T throttled, H over memory.high, M at memory.max, O killed for memory, + new.", true);
   computed("id", "ID", Form::count, 0, Source::id, "The kernel's id of the group.");
@@ -155,6 +157,17 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
         "Part of the last 10 s in which a task waited for memory.");
   alias("psi_io", "PSIio", "pressure_io_some_avg10", "Part of the last 10 s in which a task waited for I/O.");
   computed("oom_kills", "OOMKILL", Form::count, 0, Source::oom_kills, "Processes killed because memory ran out.");
+
+  for (const auto& [name, title, fact, help] :
+       {std::tuple{"container_id", "CONTAINER", &model::Container::id, "Id of the container."},
+        {"image", "IMAGE", &model::Container::image, "Image of the container."},
+        {"runtime", "RUNTIME", &model::Container::runtime, "What runs the container."},
+        {"container_state", "STATE", &model::Container::state, "State of the container, by its runtime."},
+        {"pod", "POD", &model::Container::pod, "Pod of the container."},
+        {"namespace", "NAMESPACE", &model::Container::pod_namespace, "Kubernetes namespace of the pod."},
+        {"unit", "UNIT", &model::Container::unit, "Unit of systemd."}}) {
+    add({name, title, help, Form::text, false, 0, Source::container, 0, false, fact});
+  }
 
   for (std::size_t i = 0; i < catalogue_->size(); ++i) {
     const auto id = static_cast<model::FieldId>(i);

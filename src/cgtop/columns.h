@@ -13,6 +13,7 @@
 
 #include "src/base/result.h"
 #include "src/model/catalogue.h"
+#include "src/model/container.h"
 
 namespace cgwarden::cgtop {
 
@@ -41,6 +42,7 @@ enum class Source : std::uint8_t {
   tasks_limit,
   tasks_of_limit,
   oom_kills,
+  container,  // a text that discovery found; `fact` says which
 };
 
 struct Column {
@@ -53,6 +55,7 @@ struct Column {
   Source source = Source::field;
   model::FieldId field = 0;
   bool needs_two = false;  // snapshots
+  model::Container::Text model::Container::*fact = nullptr;
 };
 
 // Ids of the fields that computed columns are made of; nothing where the catalogue lacks one.
@@ -68,7 +71,7 @@ class Columns {
  public:
   explicit Columns(std::shared_ptr<const model::Catalogue> catalogue);
 
-  [[nodiscard]] std::size_t size() const { return all_.size(); }
+  [[nodiscard]] ColumnId size() const { return static_cast<ColumnId>(all_.size()); }
   [[nodiscard]] const Column& operator[](ColumnId id) const { return all_[id]; }
   [[nodiscard]] std::optional<ColumnId> find(std::string_view name) const;  // a name or a short form, "mem"
   // Error: the unknown name, with the nearest that exists.

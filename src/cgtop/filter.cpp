@@ -217,6 +217,7 @@ class FilterParser {
     node.op = Op::contains;
     node.column = *columns_.find("path");
     node.is_text = true;
+    node.in_name = true;
     node.text = lower(text);
     return node;
   }
@@ -326,7 +327,8 @@ bool Filter::matches(std::uint32_t index, const Table& table, model::GroupIndex 
     const auto text = table.text(node.column, group);
     if (node.op == Op::contains) {
       const auto small = lower(text);
-      return small.find(node.text) != std::string::npos || glob_matches(node.text, small);
+      if (small.find(node.text) != std::string::npos || glob_matches(node.text, small)) return true;
+      return node.in_name && lower(name_of(table.now(), group)).find(node.text) != std::string::npos;
     }
     return glob_matches(node.text, text) == (node.op == Op::equal);
   }

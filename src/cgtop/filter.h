@@ -2,7 +2,7 @@
 // Which groups are shown: a small language over the columns.
 //
 //   cpu>50 mem>1G state=+         terms that stand side by side must all hold
-//   web or (kind=slice not idle)  a bare word is looked for in the path; "or", "and", "not", "!" and parentheses
+//   web or (kind=slice not idle)  a bare word is looked for in path and name; "or", "and", "not", "!" and parentheses
 //   name~db  path=/a/*  "two words"
 //   memory_max=max  io_read=none  "max" is unlimited, "none" is what is not known
 //   frozen throttled active idle new oom   words that stand for a state
@@ -41,6 +41,7 @@ class Filter {
     Op op = Op::all;
     ColumnId column = 0;
     bool is_text = false;
+    bool in_name = false;  // a bare word: in the path or in the name
     char state = 0;
     std::string text;    // lower case for `contains`
     model::Value value;  // absent stands for "none"

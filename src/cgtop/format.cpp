@@ -133,11 +133,11 @@ std::string human_duration(double seconds) {
   const auto s = static_cast<long long>(seconds);
   char buffer[48];
   if (s < 3600) {
-    std::snprintf(buffer, sizeof buffer, "%lldm%02llds", s / 60, s % 60);
+    (void)std::snprintf(buffer, sizeof buffer, "%lldm%02llds", s / 60, s % 60);
   } else if (s < 86'400) {
-    std::snprintf(buffer, sizeof buffer, "%lldh%02lldm", s / 3600, s / 60 % 60);
+    (void)std::snprintf(buffer, sizeof buffer, "%lldh%02lldm", s / 3600, s / 60 % 60);
   } else {
-    std::snprintf(buffer, sizeof buffer, "%lldd%02lldh", s / 86'400, s / 3600 % 24);
+    (void)std::snprintf(buffer, sizeof buffer, "%lldd%02lldh", s / 86'400, s / 3600 % 24);
   }
   return buffer;
 }

@@ -165,6 +165,14 @@ std::optional<Process> read_process(const std::string& procfs, int pid) {
 
 }  // namespace
 
+Names::Names(const cgroup::HostPaths& paths)
+    : resolver_({.rootfs = paths.rootfs, .procfs = paths.procfs}, [](const std::string&) {}) {}
+
+void Names::complete(model::Snapshot& snapshot) {
+  resolver_.refresh();
+  snapshot.containers = resolver_.resolve(snapshot.roster);
+}
+
 collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
   collectors::CollectionOptions options;
   options.paths = paths;
@@ -289,9 +297,9 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
       }
     } else if (std::ranges::find(host->unbound, std::string(controller)) != host->unbound.end() ||
                std::ranges::find(host->unbound, v1_name) != host->unbound.end()) {
-      say(problem, std::string(controller) + " is in the kernel and served by no hierarchy: nothing to read",
-          "boot with systemd.unified_cgroup_hierarchy=1, or mount it: mount -t cgroup -o " + v1_name + " none " +
-              "/sys/fs/cgroup/" + v1_name);
+      std::string remedy = "boot with systemd.unified_cgroup_hierarchy=1, or mount it: mount -t cgroup -o ";
+      remedy.append(v1_name).append(" none /sys/fs/cgroup/").append(v1_name);
+      say(problem, std::string(controller) + " is in the kernel and served by no hierarchy: nothing to read", remedy);
     } else {
       const bool memory = controller == "memory";
       say(problem, std::string(controller) + " is not in this kernel or switched off at boot",
@@ -309,7 +317,7 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
       say(note, "pressure of groups is switched off at the top", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
     }
   }
-  if (v2 == nullptr && host->all.size() > 0) {
+  if (v2 == nullptr && !host->all.empty()) {
     say(note, "no v2 hierarchy: no pressure, no memory.high, no freeze by cgroup.freeze for groups",
         "boot with systemd.unified_cgroup_hierarchy=1");
   }
@@ -325,15 +333,15 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
     auto line = base::take_line(rest);
     if (base::take_until(line, ':') != "CapEff") continue;
     const auto caps = base::to_int<std::uint64_t>(base::take_word(line), 16).value_or(0);
-    constexpr std::uint64_t kDacReadSearch = 1U << 2U;
-    constexpr std::uint64_t kDacOverride = 1U << 1U;
-    constexpr std::uint64_t kPtrace = 1U << 19U;
-    if (::geteuid() == 0 || (caps & (kDacReadSearch | kDacOverride)) != 0) {
+    constexpr std::uint64_t dac_read_search = 1U << 2U;
+    constexpr std::uint64_t dac_override = 1U << 1U;
+    constexpr std::uint64_t ptrace = 1U << 19U;
+    if (::geteuid() == 0 || (caps & (dac_read_search | dac_override)) != 0) {
       say(good, "all groups can be read");
     } else {
       say(note, "not root: groups with mode 0700 cannot be read", "run as root, or with CAP_DAC_READ_SEARCH");
     }
-    if ((caps & kPtrace) == 0) {
+    if ((caps & ptrace) == 0) {
       say(note, "I/O of processes of other users is not shown", "run as root, or with CAP_SYS_PTRACE");
     }
   }

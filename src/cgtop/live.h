@@ -8,10 +8,22 @@
 
 #include "collectors/collection.h"
 #include "src/cgtop/host.h"
+#include "src/discovery/resolver.h"
 
 namespace cgwarden::cgtop {
 
 collectors::CollectionOptions live_options(const cgroup::HostPaths& paths);
+
+// Names of containers, pods and units, from what runtimes leave on disk.
+class Names {
+ public:
+  explicit Names(const cgroup::HostPaths& paths);
+  // Looks again at what changed, and adds to the snapshot what is known.
+  void complete(model::Snapshot& snapshot);
+
+ private:
+  discovery::Resolver resolver_;
+};
 
 Host read_host(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies);
 

@@ -15,8 +15,8 @@ int main(int argc, char** argv) {
   using namespace cgwarden;
   try {
     // The character set only: numbers are written the same everywhere.
-    std::setlocale(LC_CTYPE, "");
-    std::signal(SIGPIPE, SIG_IGN);
+    (void)std::setlocale(LC_CTYPE, "");
+    (void)std::signal(SIGPIPE, SIG_IGN);
     auto parsed = cgtop::parse_command_line(argc, argv);
     if (parsed.exit_code >= 0) return parsed.exit_code;
     auto& options = parsed.options;

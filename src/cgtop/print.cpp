@@ -42,7 +42,9 @@ Cell cell_of(const Table& table, ColumnId id, GroupIndex g, Units units) {
   }
   if (c.form == Form::text) {
     auto text = table.text(id, g);
-    return text.empty() && c.source == Source::field ? Cell() : Cell::of_text(std::move(text));
+    return text.empty() && (c.source == Source::field || c.source == Source::container)
+               ? Cell()
+               : Cell::of_text(std::move(text));
   }
   const auto value = table.value(id, g);
   if (value.is_error()) {
@@ -91,8 +93,9 @@ std::string iso_time(base::Wall time) {
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
   char buffer[96];
-  std::snprintf(buffer, sizeof buffer, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(ms % 1000));
+  (void)std::snprintf(buffer, sizeof buffer, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900,
+                      parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                      static_cast<int>(ms % 1000));
   return buffer;
 }
 
@@ -175,7 +178,7 @@ std::string Printer::print(const Table& table, const std::vector<Row>& rows, con
         cells.push_back(parent == model::kNoGroup ? Cell() : Cell::of_number(std::to_string(table.group(parent).id)));
         cells.push_back(Cell::of_number(std::to_string(depth_of(group.path))));
         cells.push_back(Cell::of_text(std::string(name_of(table.now(), row.group))));
-        cells.push_back(Cell::of_text(std::string(kind_of(group.path))));
+        cells.push_back(Cell::of_text(std::string(kind_of(table.now(), row.group))));
         cells.push_back(Cell::of_text(table.state(row.group)));
         break;
       }

@@ -39,7 +39,7 @@ bool wants_color(const Options& options) {
 class Program {
  public:
   Program(const Options& options, std::shared_ptr<const model::Catalogue> catalogue)
-      : options_(options), catalogue_(std::move(catalogue)), columns_(catalogue_) {}
+      : options_(options), catalogue_(std::move(catalogue)), columns_(catalogue_), names_(options.paths) {}
 
   int run() {
     auto view = view_of(options_, columns_, true);
@@ -51,6 +51,7 @@ class Program {
         collectors::Sampler::start(loop_, catalogue_, live_options(options_.paths), [](const std::string&) {});
     if (!sampler) return stop({kNotFound, base::printable(sampler.error().what) + " (try cgtop doctor)"});
     sampler_ = std::move(*sampler);
+    sampler_->complete_with([this](model::Snapshot& snapshot) { names_.complete(snapshot); });
     if (!options_.group.empty()) {
       if (const auto named = name_top(*view); named) return stop(*named);
     }
@@ -199,6 +200,7 @@ class Program {
   Options options_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   Columns columns_;
+  Names names_;
   cgroup::HostHierarchies hierarchies_;
   asio::io_context loop_{1};
   std::optional<asio::signal_set> signals_;

@@ -14,19 +14,31 @@ std::vector<GroupIndex> groups_named(const model::Snapshot& snapshot, std::strin
   const auto all = [&](const auto& fits) {
     std::vector<GroupIndex> out;
     for (GroupIndex g = 0; g < snapshot.group_count(); ++g) {
-      if (fits(std::string_view(snapshot.roster->groups[g]->path), name_of(snapshot, g))) out.push_back(g);
+      if (fits(std::string_view(snapshot.roster->groups[g]->path), name_of(snapshot, g), container_of(snapshot, g)))
+        out.push_back(g);
     }
     return out;
   };
   auto path = std::string(name);
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (!path.starts_with('/')) path.insert(0, "/");
-  auto found = all([&](auto p, auto) { return p == path; });
-  if (found.empty()) found = all([&](auto, auto last) { return last == name; });
+  auto found = all([&](auto p, auto, auto) { return p == path; });
+  if (found.empty()) found = all([&](auto, auto called, auto) { return called == name; });
+  if (found.empty()) found = all([&](auto p, auto, auto) { return last_part(p) == name; });
   if (found.empty()) {
-    found = all([&](auto, auto last) { return kind_of(last) != "group" && last.substr(0, last.rfind('.')) == name; });
+    found = all([&](auto p, auto, auto) {
+      const auto last = last_part(p);
+      return kind_of_path(last) != "group" && last.substr(0, last.rfind('.')) == name;
+    });
   }
-  if (found.empty() && name.size() >= 4) found = all([&](auto, auto last) { return last.starts_with(name); });
+  if (found.empty() && name.size() >= 4) {
+    found = all([&](auto, auto, const model::Container* c) {
+      return c != nullptr && c->role == model::Role::container && c->id && c->id->starts_with(name);
+    });
+  }
+  if (found.empty() && name.size() >= 4) {
+    found = all([&](auto p, auto called, auto) { return called.starts_with(name) || last_part(p).starts_with(name); });
+  }
   return found;
 }
 

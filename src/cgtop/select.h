@@ -10,8 +10,9 @@
 
 namespace cgwarden::cgtop {
 
-// Indices of the groups that `name` could mean: one, several (ask again), or none. Tried in turn: the path, the last
-// part of a path, the last part without its ending (.service), the beginning of a last part (4 characters or more).
+// Indices of the groups that `name` could mean: one, several (ask again), or none. Tried in turn: the path, the name of
+// a container or pod, the last part of a path, that without its ending (.service), and, from 4 characters on, the
+// beginning of a container's id, of a name or of a last part.
 std::vector<model::GroupIndex> groups_named(const model::Snapshot& snapshot, std::string_view name);
 
 // A snapshot of these groups only, for what can write whole snapshots only. In order of paths.

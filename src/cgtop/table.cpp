@@ -28,12 +28,31 @@ Value minus(Value a, Value b) {
 
 }  // namespace
 
-std::string_view name_of(const model::Snapshot& snapshot, GroupIndex group) {
-  const std::string_view path = snapshot.roster->groups[group]->path;
-  return path == "/" ? path : path.substr(path.rfind('/') + 1);
+const model::Container* container_of(const model::Snapshot& snapshot, GroupIndex group) {
+  const auto& g = *snapshot.roster->groups[group];
+  return snapshot.containers ? snapshot.containers->find(g.id, g.path) : nullptr;
 }
 
-std::string_view kind_of(std::string_view path) {
+std::string_view last_part(std::string_view path) { return path == "/" ? path : path.substr(path.rfind('/') + 1); }
+
+std::string_view name_of(const model::Snapshot& snapshot, GroupIndex group) {
+  if (const auto* const c = container_of(snapshot, group); c != nullptr && model::is_workload(c->role)) {
+    if (c->role == model::Role::pod && c->pod && !c->pod->empty()) return *c->pod;
+    for (const auto& name : {&c->name, &c->pod_container}) {
+      if (*name && !(*name)->empty()) return **name;
+    }
+  }
+  return last_part(snapshot.roster->groups[group]->path);
+}
+
+std::string_view kind_of(const model::Snapshot& snapshot, GroupIndex group) {
+  if (const auto* const c = container_of(snapshot, group); c != nullptr && model::is_workload(c->role)) {
+    return c->role == model::Role::container && c->runtime ? std::string_view(*c->runtime) : model::name(c->role);
+  }
+  return kind_of_path(snapshot.roster->groups[group]->path);
+}
+
+std::string_view kind_of_path(std::string_view path) {
   if (path == "/") return "root";
   for (const auto& [end, kind] : {std::pair<std::string_view, std::string_view>{".slice", "slice"},
                                   {".service", "service"},
@@ -136,6 +155,7 @@ Value Table::computed(Source source, GroupIndex group) const {
     case Source::path:
     case Source::kind:
     case Source::state:
+    case Source::container:
       break;
   }
   return {};
@@ -179,11 +199,15 @@ std::string Table::text(ColumnId column, GroupIndex group) const {
     case Source::path:
       return this->group(group).path;
     case Source::kind:
-      return std::string(kind_of(this->group(group).path));
+      return std::string(kind_of(*now_, group));
     case Source::state:
       return state(group);
     case Source::field:
       return field_text(c.field, group);
+    case Source::container: {
+      const auto* const container = container_of(*now_, group);
+      return container == nullptr ? std::string() : (container->*c.fact).value_or("");
+    }
     default:
       return {};
   }

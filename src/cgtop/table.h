@@ -48,9 +48,13 @@ class Table {
   model::Delta delta_;
 };
 
-// What people call the group: the last part of its path. A container's name will stand here once snapshots carry it.
+// What discovery knows of the group, or null.
+const model::Container* container_of(const model::Snapshot& snapshot, model::GroupIndex group);
+// What people call the group: the container's or pod's name, else the last part of its path.
 std::string_view name_of(const model::Snapshot& snapshot, model::GroupIndex group);
-std::string_view kind_of(std::string_view path);
+std::string_view kind_of(const model::Snapshot& snapshot, model::GroupIndex group);
+std::string_view last_part(std::string_view path);
+std::string_view kind_of_path(std::string_view path);
 int depth_of(std::string_view path);
 
 }  // namespace cgwarden::cgtop

@@ -40,7 +40,7 @@ void save_terminal_and_die(int signal) {
     ::tcsetattr(rescue.fd, TCSANOW, &rescue.modes);
     [[maybe_unused]] const auto written = ::write(rescue.fd, rescue.text.data(), rescue.size);
   }
-  std::signal(signal, SIG_DFL);
+  (void)std::signal(signal, SIG_DFL);
   ::raise(signal);
 }
 
@@ -124,7 +124,7 @@ struct Terminal::Inner {
   std::map<std::pair<Color, Color>, short> pairs;
 
   ~Inner() {
-    if (own_in && in != nullptr) std::fclose(in);
+    if (own_in && in != nullptr) (void)std::fclose(in);
   }
 
   attr_t attributes(const Style& style, short& pair) {
@@ -165,12 +165,12 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
   ::set_term(inner->screen);
   for (const char* const name : {"cnorm", "rmkx", "sgr0", "rmcup"}) {
     char copy[16] = {};
-    std::snprintf(copy, sizeof copy, "%s", name);
+    (void)std::snprintf(copy, sizeof copy, "%s", name);
     const char* const text = ::tigetstr(copy);
     if (text == nullptr || text == reinterpret_cast<const char*>(-1)) continue;
     for (const char* c = text; *c != '\0' && rescue.size < rescue.text.size(); ++c) rescue.text[rescue.size++] = *c;
   }
-  for (const int signal : kDeadly) std::signal(signal, save_terminal_and_die);
+  for (const int signal : kDeadly) (void)std::signal(signal, save_terminal_and_die);
 
   ::cbreak();
   ::noecho();
@@ -194,7 +194,7 @@ Terminal::~Terminal() {
   ::endwin();
   ::delscreen(inner_->screen);
   rescue.fd = -1;
-  for (const int signal : kDeadly) std::signal(signal, SIG_DFL);
+  for (const int signal : kDeadly) (void)std::signal(signal, SIG_DFL);
 }
 
 int Terminal::rows() const { return ::getmaxy(stdscr); }

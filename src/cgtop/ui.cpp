@@ -66,7 +66,7 @@ Ui::Ui(const Columns& columns, View view, const std::string& filter_text) : colu
   choose_set(0);
 }
 
-void Ui::feed(model::SnapshotPtr snapshot, const Host& host) {
+void Ui::feed(const model::SnapshotPtr& snapshot, const Host& host) {
   if (!snapshot) return;
   if (!past_.empty()) {
     remember_cpu(Table(columns_, past_.back().snapshot, snapshot));
@@ -191,7 +191,8 @@ void Ui::find(bool forward) {
   const auto wanted = lower(search_);
   for (std::size_t step = 1; step <= rows.size(); ++step) {
     const auto at = (scene_.cursor + (forward ? step : rows.size() - step)) % rows.size();
-    if (lower(scene_.table->group(rows[at].group).path).find(wanted) == std::string::npos) continue;
+    const auto name = std::string(name_of(scene_.table->now(), rows[at].group));
+    if (lower(scene_.table->group(rows[at].group).path + '\n' + name).find(wanted) == std::string::npos) continue;
     scene_.cursor = at;
     cursor_id_ = scene_.table->group(rows[at].group).id;
     return;
@@ -321,10 +322,10 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       scene_.message = scene_.cpu == CpuScale::core ? "CPU%: 100 is one core" : "CPU%: 100 is the whole machine";
       return true;
     case 'd': {
-      constexpr std::array<int, 4> kDelays = {1000, 2000, 5000, 10'000};
+      constexpr std::array<int, 4> delays = {1000, 2000, 5000, 10'000};
       const auto* const at =
-          std::ranges::find_if(kDelays, [&](int ms) { return std::chrono::milliseconds(ms) > scene_.delay; });
-      scene_.delay = std::chrono::milliseconds(at == kDelays.end() ? kDelays.front() : *at);
+          std::ranges::find_if(delays, [&](int ms) { return std::chrono::milliseconds(ms) > scene_.delay; });
+      scene_.delay = std::chrono::milliseconds(at == delays.end() ? delays.front() : *at);
       wish = Wish::sample;
       return true;
     }

@@ -83,7 +83,7 @@ class Ui {
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
-  void feed(model::SnapshotPtr snapshot, const Host& host);
+  void feed(const model::SnapshotPtr& snapshot, const Host& host);
   Wish press(char32_t key);
   void draw(Grid& grid);
 

@@ -121,7 +121,8 @@ std::string clock_text(base::Wall time) {
   std::tm parts{};
   ::localtime_r(&seconds, &parts);
   char buffer[16];
-  std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", parts.tm_hour % 100, parts.tm_min % 100, parts.tm_sec % 100);
+  (void)std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", parts.tm_hour % 100, parts.tm_min % 100,
+                      parts.tm_sec % 100);
   return buffer;
 }
 
@@ -154,7 +155,7 @@ void draw_title(const Scene& scene, Grid& grid) {
   if (!scene.table) {
     right = "reading...";
   } else if (scene.back > 0) {
-    right = "BACK " + std::to_string(scene.back) + "  " + clock_text(scene.table->now().taken_wall);
+    right = "PAUSED " + std::to_string(scene.back) + " back  " + clock_text(scene.table->now().taken_wall);
     style = kWarn;
   } else if (scene.paused) {
     right = "PAUSED  " + clock_text(scene.table->now().taken_wall);
@@ -477,7 +478,7 @@ class GroupPage {
         events();
         break;
       case Tab::namespaces:
-        say("Namespaces are not read by this version.");
+        namespaces();
         break;
     }
     return std::move(out_);
@@ -530,6 +531,18 @@ class GroupPage {
     line("EVENTS", "high " + text("memory_events_high") + "  max " + text("memory_events_max") + "  oom " +
                        text("memory_events_oom") + "  oom_kill " + text("oom_kills") + "  pids max " +
                        text("pids_events_max"));
+    if (const auto* const c = container_of(table_.now(), group_); c != nullptr) {
+      std::string words(model::name(c->role));
+      for (const auto& [label, fact] : {std::pair<const char*, const model::Container::Text*>{"", &c->runtime},
+                                        {"image ", &c->image},
+                                        {"id ", &c->id},
+                                        {"pod ", &c->pod},
+                                        {"namespace ", &c->pod_namespace},
+                                        {"unit ", &c->unit}}) {
+        if (*fact) words += "  " + std::string(label) + safe(scene_, std::string_view(**fact).substr(0, 64));
+      }
+      line("WHAT", words);
+    }
     const auto state = table_.state(group_);
     line("STATE", (state.empty() ? "-" : state) + "    frozen " + text("frozen") + "  populated " + text("populated"));
   }
@@ -707,6 +720,26 @@ class GroupPage {
     }
   }
 
+  void namespaces() {
+    out_.push_back({{"KIND", kBold, 1}, {"NAMESPACE", kBold, 10}, {"THE HOST'S", kBold, 26}});
+    if (const auto field = scene_.columns->catalogue().find("namespace")) {
+      const auto& column = table_.now().columns[*field];
+      for (const auto& cell : model::cells_of(column, group_)) {
+        auto rest = column.text_of(cell);
+        const auto kind = base::take_until(rest, '\0');
+        const auto id = base::take_until(rest, '\0');
+        out_.push_back({{safe(scene_, kind), kPlain, 1},
+                        {safe(scene_, id), kPlain, 10},
+                        {safe(scene_, base::take_until(rest, '\0')), kPlain, 26}});
+      }
+    }
+    if (out_.size() == 1) say("No process of the group itself could be looked at.");
+    for (const auto* const name : {"own_processes", "own_threads", "own_open_files", "own_sockets", "chroot"}) {
+      const auto words = text(name);
+      if (!words.empty() && words != "-") line("", std::string(name) + "  " + words);
+    }
+  }
+
   void events() {
     fields({"memory_events", "memory_swap_events", "memory_failcnt", "memory_memsw_failcnt", "pids_events",
             "hugetlb_events", "misc_events", "cpu_throttled_periods", "cpu_burst_periods", "oom_kills"},
@@ -851,8 +884,8 @@ int list_rows(const Scene& scene, int height) {
 }
 
 std::string graph_text(const Graph& graph, int cells, bool ascii) {
-  constexpr std::string_view kAscii[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
-  constexpr std::string_view kBlocks[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  constexpr std::string_view ascii_levels[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
+  constexpr std::string_view block_levels[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   cells = std::clamp(cells, 0, static_cast<int>(graph.size()));
   const auto newest = std::span(graph).last(static_cast<std::size_t>(cells));
   // Less than a tenth of a core is drawn as what it is: little.
@@ -864,7 +897,7 @@ std::string graph_text(const Graph& graph, int cells, bool ascii) {
       continue;
     }
     const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / most, 0.0F, 1.0F) * 8));
-    out += ascii ? kAscii[level] : kBlocks[level];
+    out += ascii ? ascii_levels[level] : block_levels[level];
   }
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include "src/cgtop/format.h"
 #include "src/cgtop/frame.h"
+#include "src/cgtop/select.h"
 #include "tests/unit/cgtop_snapshots.h"
 
 namespace cgwarden::cgtop {
@@ -235,6 +236,50 @@ TEST(Filter, BearsAnyText) {
       (void)explain(text, parsed.error());
     }
   }
+}
+
+TEST(Names, AreThoseOfContainersAndPodsWhereTheyAreKnown) {
+  model::Container docker;
+  docker.runtime = "docker";
+  docker.name = "shop-db-1";
+  docker.id = "4f1c9e0a2b7d";
+  docker.image = "postgres:16.4";
+  model::Container pod;
+  pod.role = model::Role::pod;
+  pod.pod = "api-7d9f";
+  pod.name = "ignored";
+  model::Container unnamed;
+  unnamed.runtime = "podman";
+  model::Container unit;
+  unit.role = model::Role::service;
+  unit.name = "not shown";
+  const auto now = SnapshotMaker()
+                       .group(1, "/")
+                       .group(2, "/docker-4f1c9e0a2b7d.scope")
+                       .container(docker)
+                       .group(3, "/pod123.slice")
+                       .container(pod)
+                       .group(4, "/ssh.service")
+                       .container(unit)
+                       .group(5, "/x")
+                       .container(unnamed)
+                       .make();
+  const Table t(columns(), nullptr, now);
+  std::vector<std::string> names;
+  std::vector<std::string> kinds;
+  for (model::GroupIndex g = 0; g < t.size(); ++g) {
+    names.push_back(t.text(id("name"), g));
+    kinds.push_back(t.text(id("kind"), g));
+  }
+  EXPECT_THAT(names, ElementsAre("/", "shop-db-1", "api-7d9f", "ssh.service", "x"));
+  EXPECT_THAT(kinds, ElementsAre("root", "docker", "pod", "service", "podman"));
+  EXPECT_EQ(t.text(id("image"), 1), "postgres:16.4");
+  EXPECT_TRUE(filter("shop").matches(t, 1)) << "a bare word is looked for in the name as well";
+  EXPECT_TRUE(filter("4f1c").matches(t, 1));
+  EXPECT_TRUE(filter("image~postgres kind=docker").matches(t, 1));
+  EXPECT_THAT(groups_named(*now, "shop-db-1"), ElementsAre(1));
+  EXPECT_THAT(groups_named(*now, "4f1c9e"), ElementsAre(1));
+  EXPECT_THAT(groups_named(*now, "ssh"), ElementsAre(3));
 }
 
 TEST(Glob, MatchesTheWholeText) {

@@ -261,9 +261,9 @@ TEST_F(Screen, PausesAndStepsBack) {
   const auto before = show(24, 80);
   EXPECT_THAT(before, HasSubstr("PAUSED"));
   ui->feed(db07(9), host());
-  EXPECT_THAT(show(24, 80), HasSubstr("BACK 1"));
+  EXPECT_THAT(show(24, 80), HasSubstr("PAUSED 1 back"));
   press("<");
-  EXPECT_THAT(show(24, 80), HasSubstr("BACK 2"));
+  EXPECT_THAT(show(24, 80), HasSubstr("PAUSED 2 back"));
   press("<<<<<<");
   EXPECT_THAT(show(24, 80), HasSubstr("oldest"));
   press("E");

@@ -62,17 +62,25 @@ class SnapshotMaker {
     column.text += label;
     return *this;
   }
+  SnapshotMaker& container(model::Container container) {
+    const auto& group = *roster_.groups.back();
+    containers_.by_group[model::group_key(group.id, group.path)] =
+        std::make_shared<model::Container>(std::move(container));
+    return *this;
+  }
   model::SnapshotPtr make() {
     for (auto& column : snapshot_->columns) {
       if (!column.dense.empty()) column.dense.resize(roster_.groups.size());
     }
     snapshot_->roster = std::make_shared<model::Roster>(roster_);
+    snapshot_->containers = std::make_shared<model::Containers>(containers_);
     return snapshot_;
   }
 
  private:
   std::shared_ptr<model::Snapshot> snapshot_;
   model::Roster roster_;
+  model::Containers containers_;
 };
 
 }  // namespace cgwarden::test
