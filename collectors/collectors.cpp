@@ -9,6 +9,7 @@ std::span<const Collector> all() {
       {io()},          {io_bfq()},   {pids()},   {pressure()}, {cpuset()},       {cpuset_pressure()}, {hugetlb()},
       {rdma()},        {misc()},     {dmem()},   {freezer()},  {net()},          {devices()},         {local()},
       effective(),     namespaces(), network(),  processes(),  process_states(), process_files(),     ended(),
+      tcp(),
   };
   return kAll;
 }

@@ -89,5 +89,6 @@ Collector processes();
 Collector process_states();
 Collector process_files();
 Collector ended();
+Collector tcp();
 
 }  // namespace cgwarden::collectors

@@ -38,10 +38,10 @@ Value cores(Value quota, Value period) {
   if (!period.is_number() || period.fixed() <= 0 || quota.fixed() < 0) return Value::error();
   const auto whole = quota.fixed() / period.fixed();
   const auto rest = quota.fixed() % period.fixed();
-  constexpr std::int64_t kOne = 1'000'000'000;
+  constexpr std::int64_t one = 1'000'000'000;
   // A period is at most a second, so the remainder times 10^9 fits; anything else is no period of the kernel's.
-  if (period.fixed() > 9 * kOne || whole > 1'000'000'000) return Value::error();
-  return Value::of(whole * kOne + rest * kOne / period.fixed());
+  if (period.fixed() > 9 * one || whole > 1'000'000'000) return Value::error();
+  return Value::of(whole * one + rest * one / period.fixed());
 }
 
 std::optional<std::int64_t> count_of_list(std::string_view list) {

@@ -7,16 +7,14 @@
 // made up for it.
 #include "collectors/network.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "collectors/collectors.h"
+#include "collectors/net_namespaces.h"
 #include "collectors/series.h"
 #include "src/base/text.h"
 
@@ -47,7 +45,6 @@ using enum model::Kind;
 using enum model::Unit;
 
 constexpr std::size_t kMostInterfaces = 256;  // of one namespace
-constexpr std::size_t kCandidates = 4;        // processes to try, as they may end meanwhile
 constexpr std::string_view kFrom = "`/proc/PID/net/dev`, once for each namespace";
 
 // clang-format off
@@ -99,41 +96,26 @@ static_assert(model::all_well_formed(kRows));
 
 class Network : public OddReader {
  public:
-  explicit Network(const OddContext& context) : processes_(context.processes), notice_(context.notice) {
+  explicit Network(const OddContext& context)
+      : processes_(context.processes), namespaces_(context.processes), notice_(context.notice) {
     for (std::size_t i = 0; i < counters_.size(); ++i) counters_[i] = context.catalogue.find(kRows[i].name).value();
     namespace_ = context.catalogue.find("network_namespace").value();
   }
 
-  void begin(model::Snapshot&) override {
-    for (auto& [id, entry] : entries_) {
-      entry.met = false;
-      entry.candidates.clear();
-    }
-  }
+  void begin(model::Snapshot&) override { namespaces_.begin(); }
 
   void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    for (const auto* process : processes_.look(tree, node, group, stats).known) {
-      const auto id = process->namespaces[cgroup::kNet];
-      if (id == 0) continue;
-      auto& entry = entries_[id];
-      if (entry.number.empty()) {
-        entry.number = std::to_string(id);
-        entry.host = host_text(processes_, cgroup::kNet, id);
-        entry.text = entry.number + '\0' + std::string(entry.host);
-      }
-      if (entry.candidates.size() < kCandidates) entry.candidates.push_back(process);
-      if (entry.met && entry.last_group == group) continue;
-      entry.met = true;
-      entry.last_group = group;
+    namespaces_.meet(processes_.look(tree, node, group, stats), group, [&](const NetNamespaces::Entry& entry) {
       add_series(snapshot.columns[namespace_], group, entry.text, Value::of(1));
-    }
+    });
   }
 
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
-    std::erase_if(entries_, [](const auto& item) { return !item.second.met; });
     row_count_ = 0;
-    for (const auto& [id, entry] : entries_) read_namespace(id, entry, stats);
+    namespaces_.end([&](const NetNamespaces::Entry& entry) {
+      namespaces_.reach(entry, [&](int process) { return read_interfaces(process, entry, stats); });
+    });
     const auto rows = std::span(rows_).first(row_count_);
     std::ranges::sort(rows, shorter_first, &Row::text);
     for (std::size_t i = 0; i < counters_.size(); ++i) {
@@ -146,69 +128,50 @@ class Network : public OddReader {
   }
 
  private:
-  struct Entry {
-    std::string number;
-    std::string_view host;
-    std::string text;  // "4026531840\0" "true"
-    bool met = false;
-    GroupIndex last_group = 0;
-    std::vector<const cgroup::Process*> candidates;
-  };
   struct Row {
     std::string text;  // "4026531840\0" "eth0"
     std::array<std::uint64_t, 16> counters{};
   };
 
-  void read_namespace(std::uint64_t id, const Entry& entry, model::CollectorStats& stats) {
-    for (const auto* process : entry.candidates) {
-      const auto fd = processes_.open(*process);
-      if (!fd || !is_in(fd.get(), id)) continue;
-      auto text = processes_.read_file(fd.get(), "net/dev", stats);
-      if (text.empty()) continue;
-      std::size_t interfaces = 0;
-      for (int heading = 0; heading < 2; ++heading) base::take_line(text);
-      while (!text.empty()) {
-        const auto found = parse_interface(base::take_line(text));
-        if (!found) {
-          ++stats.errors;
-          ++stats.errors_now;
-          continue;
-        }
-        // The host's end of a container's cable says the same as the container's own interface.
-        if (entry.host == "true" && found->name.starts_with("veth")) continue;
-        if (++interfaces > kMostInterfaces) {
-          tell_bound(entry);
-          break;
-        }
-        if (row_count_ == rows_.size()) rows_.emplace_back();
-        auto& row = rows_[row_count_++];
-        row.text = entry.number;
-        row.text += '\0';
-        row.text += found->name;
-        row.counters = found->counters;
+  bool read_interfaces(int process, const NetNamespaces::Entry& entry, model::CollectorStats& stats) {
+    auto text = processes_.read_file(process, "net/dev", stats);
+    if (text.empty()) return false;
+    std::size_t interfaces = 0;
+    for (int heading = 0; heading < 2; ++heading) base::take_line(text);
+    while (!text.empty()) {
+      const auto found = parse_interface(base::take_line(text));
+      if (!found) {
+        ++stats.errors;
+        ++stats.errors_now;
+        continue;
       }
-      return;
+      // The host's end of a container's cable says the same as the container's own interface.
+      if (entry.host == "true" && found->name.starts_with("veth")) continue;
+      if (++interfaces > kMostInterfaces) {
+        tell_bound(entry);
+        break;
+      }
+      if (row_count_ == rows_.size()) rows_.emplace_back();
+      auto& row = rows_[row_count_++];
+      row.text = entry.number;
+      row.text += '\0';
+      row.text += found->name;
+      row.counters = found->counters;
     }
+    return true;
   }
 
-  // A process may have changed its namespace since it was looked at.
-  static bool is_in(int process, std::uint64_t id) {
-    char link[64];
-    const auto n = ::readlinkat(process, "ns/net", link, sizeof link);
-    return n > 0 && cgroup::parse_namespace_link({link, static_cast<std::size_t>(n)}, "net") == id;
-  }
-
-  void tell_bound(const Entry& entry) {
+  void tell_bound(const NetNamespaces::Entry& entry) {
     if (std::exchange(told_bound_, true)) return;
     notice_("network namespace " + entry.number + " has more than " + std::to_string(kMostInterfaces) +
             " interfaces: the rest is left out");
   }
 
   cgroup::ProcessTable& processes_;
+  NetNamespaces namespaces_;
   std::function<void(std::string)> notice_;
   std::array<FieldId, 16> counters_{};
   FieldId namespace_ = 0;
-  std::unordered_map<std::uint64_t, Entry> entries_;
   std::vector<Row> rows_;
   std::size_t row_count_ = 0;
   bool told_bound_ = false;

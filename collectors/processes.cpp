@@ -93,6 +93,7 @@ class States : public OddReader {
     std::uint64_t unknown = found.out_of_view;
     for (const auto pid : found.pids) {
       const auto fd = processes_.open(pid);
+      if (!fd && !processes_.means_ended(errno)) ++unknown;
       if (!fd) continue;
       const auto text = processes_.read_file(fd.get(), "stat", stats);
       if (text.empty() && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) continue;  // gone
@@ -142,6 +143,7 @@ class Files : public OddReader {
     for (const auto pid : found.pids) {
       const auto fd = processes_.open(pid);
       if (fd) count(fd.get(), counts, stats);
+      if (!fd && !processes_.means_ended(errno)) counts.complete = false;
     }
     if (!counts.complete) return;  // a part of it would pass for the whole
     set_value(snapshot, files_, group, Value::of(counts.files));

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -223,6 +224,9 @@ int check(const Options& options, const std::shared_ptr<const model::Catalogue>&
     std::cout << "collector  " << info.name << ": ";
     if (!stats.enabled) {
       std::cout << "off\n";
+    } else if (std::ranges::all_of(info.rows, [](const model::Field& row) { return !row.derived.empty(); }) &&
+               stats.errors == 0) {
+      std::cout << "on\n";
     } else if (stats.reads == 0) {
       std::cout << "nothing to read on this host\n";
     } else {

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 
 #include "src/base/result.h"
@@ -41,8 +40,6 @@ std::uint64_t ticks_since_boot() {
   return static_cast<std::uint64_t>(ts.tv_sec) * per_second +
          static_cast<std::uint64_t>(ts.tv_nsec) / (1'000'000'000 / per_second);
 }
-
-bool means_gone(int code) { return code == ENOENT || code == ESRCH; }
 
 }  // namespace
 
@@ -112,6 +109,10 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
 
 void ProcessTable::find_host_namespaces() {
   model::CollectorStats unused;
+  if (!open(pid_t{1})) {  // which is in every pid namespace
+    hides_ = true;
+    notice_("processes of others are unknown: /proc hides them (hidepid, ProtectProc=); CAP_SYS_PTRACE shows them");
+  }
   if (const auto first = open(pid_t{1}); first && read_namespaces(first.get(), host_)) return;
   NamespaceIds ids{};
   ProcessStat stat;
@@ -125,7 +126,10 @@ void ProcessTable::find_host_namespaces() {
 }
 
 base::Fd ProcessTable::open(pid_t pid) const {
-  return base::Fd(::openat(proc_.get(), PidName(pid).c_str(), kDirectory));
+  base::Fd fd(::openat(proc_.get(), PidName(pid).c_str(), kDirectory));
+  struct stat st {};
+  if (fd && ::fstat(fd.get(), &st) != 0) fd.reset();  // hidden ones can be opened by name, and nothing else
+  return fd;
 }
 
 base::Fd ProcessTable::open(const Process& process) const {
@@ -216,6 +220,7 @@ void ProcessTable::owners_of_threads(model::CollectorStats& stats) {
       continue;
     }
     const auto fd = open(group_.pids[i]);
+    if (!fd && !means_ended(errno)) ++group_.out_of_view;
     if (!fd) continue;
     auto status = read_file(fd.get(), "status", stats);
     constexpr std::string_view key = "\nTgid:\t";
@@ -321,7 +326,7 @@ ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::Col
 ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Process& process,
                                               model::CollectorStats& stats) {
   const auto fd = open(pid);
-  if (!fd) return means_gone(errno) ? Seen::gone : Seen::unknown;
+  if (!fd) return means_ended(errno) ? Seen::gone : Seen::unknown;
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return Seen::gone;
   process.pid = pid;

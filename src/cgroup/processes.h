@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -90,6 +91,8 @@ class ProcessTable {
 
   // False: no live /proc of this very view of pids, such as a recording.
   [[nodiscard]] bool usable() const { return usable_; }
+  // A failed open() with this errno means that the process ended.
+  [[nodiscard]] bool means_ended(int code) const { return !hides_ && (code == ENOENT || code == ESRCH); }
   void begin_round();
   // Forgets processes not met since begin_round().
   void end_round();
@@ -128,6 +131,7 @@ class ProcessTable {
   std::function<void(std::string)> notice_;
   base::Fd proc_;
   bool usable_ = false;
+  bool hides_ = false;  // /proc hides processes of others (hidepid): one that is not there may be there all the same
   std::array<bool, kNamespaceKinds.size()> kinds_{};
   NamespaceIds host_{};
   std::vector<std::size_t> order_;  // of hierarchies: where to look for processes first

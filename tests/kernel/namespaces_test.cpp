@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -302,6 +303,28 @@ TEST_F(NamespacesOnARealHost, WithoutPermissionTheyAreUnknownAndNotZero) {
     if (errors("namespaces") != 0) return 5;
     return 0;
   });
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheyAreUnknownAndNotZero) {
+  make("/hidden");
+  spawn("/hidden", [] {});
+  spawn("/hidden", [] {});
+  const auto status = in_child([this] {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("proc", "/proc", "proc", 0, "hidepid=invisible") != 0) {
+      return 77;
+    }
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 1;
+    open({"namespaces", "process_states", "process_files"});
+    collect();
+    if (value("namespace_unknown_processes", "/hidden") != Value::of(2)) return 2;
+    if (!series("namespace", "/hidden").empty()) return 3;
+    if (!value("own_threads", "/hidden").is_absent()) return 4;
+    if (!value("own_open_files", "/hidden").is_absent()) return 5;
+    return notices.empty() ? 6 : 0;
+  });
+  if (status == 77) GTEST_SKIP() << "cannot mount a /proc that hides processes";
   EXPECT_EQ(status, 0);
 }
 

@@ -9,6 +9,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <cstring>
+#include <map>
+
 #include "tests/kernel/collected.h"
 
 namespace cgwarden {
@@ -88,6 +91,45 @@ TEST_F(NetworkOnARealHost, AGroupOnTheHostsNetworkHasNoTrafficOfItsOwn) {
   ASSERT_THAT(spaces, SizeIs(1));
   EXPECT_EQ(spaces.front().labels.front(), number(pid));
   EXPECT_THAT(values("network_receive", number(pid), "lo"), SizeIs(1));
+}
+
+// In a network namespace of its own: a listener and a connection to it.
+void connect_to_itself() {
+  if (::unshare(CLONE_NEWNET) != 0) ::_exit(1);
+  const int control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq interface {};
+  std::strcpy(interface.ifr_name, "lo");
+  interface.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(control, SIOCSIFFLAGS, &interface) != 0) ::_exit(1);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(4711);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  const int client = ::socket(AF_INET, SOCK_STREAM, 0);
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 || ::listen(listener, 1) != 0 ||
+      ::connect(client, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
+    ::_exit(1);
+  }
+}
+
+TEST_F(NetworkOnARealHost, TcpConnectionsAreCountedByStateInTheirNamespace) {
+  make("/tcp");
+  const auto pid = spawn("/tcp", connect_to_itself);
+  const auto own = number(::getpid());
+  open({"tcp"});
+  collect();
+  EXPECT_EQ(number(::getpid()), own);  // nobody moved this process
+  std::map<std::string, std::int64_t> states;
+  for (const auto& one : series("network_tcp_connections", model::kNoGroup)) {
+    if (one.labels[0] == number(pid) && one.labels[1] == "ipv4") states[one.labels[2]] = one.value;
+  }
+  if (states.empty() && !notices.empty()) GTEST_SKIP() << notices.front();
+  EXPECT_EQ(states["listen"], 1);
+  EXPECT_EQ(states["established"], 2);
+  EXPECT_EQ(states["time_wait"], 0);
+  EXPECT_EQ(states.size(), 11U);
+  EXPECT_EQ(errors("tcp"), 0U);
 }
 
 TEST_F(NetworkOnARealHost, ANamespaceGoesWithItsLastProcess) {
