@@ -39,6 +39,18 @@ bool same(const Container& a, const Container& b) {
          all_same(model::kTimeFacts);
 }
 
+// A group is one run of its container: an exit code that was told stays when its runtime tells it no longer.
+model::ContainerPtr keep_exit_code(const model::ContainerPtr& before, model::ContainerPtr now) {
+  if (!before || !now || !before->exit_code || now->exit_code || now->pid || before->id != now->id) return now;
+  auto out = std::make_shared<Container>(*now);
+  out->exit_code = before->exit_code;
+  out->state = before->state;
+  for (const auto& origin : before->origins) {
+    if (origin.fact == "exit_code" || (origin.fact == "state" && !now->state)) out->origins.push_back(origin);
+  }
+  return out;
+}
+
 Watcher::Key key_of(const model::Group& group) {
   const auto key = model::group_key(group.id, group.path);
   return key == kClaimsKey ? 1 : key;
@@ -140,6 +152,7 @@ bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
     found = entry.container;
     named = true;
   }
+  found = keep_exit_code(entry.container, std::move(found));
   entry.named = named;
   entry.known = found && named;
   const auto looks = files_.take_looks();
@@ -167,7 +180,7 @@ void Resolver::look_up_ended(Key key, Ended& ended) {
   ++lookups_;
   bool named = false;
   files_.take_looks();
-  auto found = find_out(ended.entry, named);
+  auto found = keep_exit_code(ended.entry.container, find_out(ended.entry, named));
   watcher_.watch(key, files_.take_looks(), files_);
   auto fresh = found && named && found->id == ended.entry.container->id
                    ? std::make_shared<Container>(*found)

@@ -50,29 +50,33 @@ const PodmanIndex& index_of(StateContext& context, const std::string& root, cons
   return index;
 }
 
+// Podman takes the exit code into its database and deletes the file at once: it has to be watched before it is there.
 void read_run_state(StateContext& context, const std::string& driver, const std::string& id, Findings& out) {
+  const auto read_number = [&](const std::string& root, const std::string& file) {
+    std::string text;
+    if (context.files.read(root, file, text, 32) != Answer::found) return std::optional<std::int64_t>();
+    return base::to_int<std::int64_t>(base::trim_end(text));
+  };
+  std::optional<std::int64_t> code;
+  std::string code_root;
+  for (const auto& root : context.roots.podman_tmp) {
+    code = read_number(root, "exits/" + id);
+    code_root = root;
+    if (code) break;
+  }
   for (const auto& root : context.roots.podman_run) {
     const auto file = driver + "-containers/" + id + "/userdata/pidfile";
-    std::string text;
-    if (context.files.read(root, file, text, 32) != Answer::found) continue;
-    const auto pid = base::to_int<std::int64_t>(base::trim_end(text));
+    const auto pid = read_number(root, file);
     if (!pid || !context.files.alive(*pid)) continue;
     out.from(root, file);
     out.set(&Container::pid, pid);
     out.set(&Container::state, "running");
-    return;  // it has no exit code then
+    return;  // what code there is belongs to another run
   }
-  for (const auto& root : context.roots.podman_tmp) {
-    const auto file = "exits/" + id;
-    std::string text;
-    if (context.files.read(root, file, text, 32) != Answer::found) continue;
-    const auto code = base::to_int<std::int64_t>(base::trim_end(text));
-    if (!code) continue;
-    out.from(root, file);
-    out.set(&Container::exit_code, code);
-    out.set(&Container::state, "exited");
-    return;
-  }
+  if (!code) return;
+  out.from(code_root, "exits/" + id);
+  out.set(&Container::exit_code, code);
+  out.set(&Container::state, "exited");
 }
 
 void read_spec(StateContext& context, const std::string& root, const std::string& driver, const std::string& id,

@@ -24,7 +24,7 @@ def exposition(agent, host):
     """What the agent says about a recorded host; it must not complain on the way."""
     base = os.path.join(HOSTS, host)
     ran = subprocess.run([agent, "--once", "--path.procfs", f"{base}/proc", "--path.sysfs", f"{base}/sys",
-                          "--path.cgroupfs", f"{base}/sys/fs/cgroup"], capture_output=True, check=False, timeout=60)
+                          "--path.cgroupfs", f"{base}/sys/fs/cgroup", "--path.rootfs", base], capture_output=True, check=False, timeout=60)
     if ran.returncode != 0:
         raise SystemExit(f"{host}: the agent ended with {ran.returncode}: {ran.stderr.decode(errors='replace')}")
     text = ran.stdout.decode("utf-8")       # an exposition is UTF-8, whatever the groups are called

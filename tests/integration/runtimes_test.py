@@ -7,7 +7,7 @@
 The agent runs first and knows nothing. Each of tests/lab/runtimes/ then starts its containers; the agent must name every one
 within a second of its runtime's saying that it is there, with the image, labels, pod, limits and CPU time that the runtime's
 commands tell, where the state on disk has them (see each script). `cgwarden containers --json` must agree. In the end the
-containers are ended and must still be shown, as such.
+containers are ended and must still be shown, as such, with the exit code where the runtime keeps it.
 
 Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where no runtime can run.
 """
@@ -180,6 +180,16 @@ def run(agent, runtimes, directory, checks):
 
 def check_ends(agent, ran, directory, checks):
     for runtime, facts in ran.items():
+        for line in lab(runtime, "end", directory).stdout.splitlines():
+            ended = json.loads(line)
+            deadline = time.monotonic() + 5 * PATIENCE
+            while True:
+                code = next((value for name, labels, value in agent.series()
+                             if name == "cgroup_container_exit_code" and labels.get("container") == ended["name"]), None)
+                if code is not None or time.monotonic() > deadline:
+                    break
+                time.sleep(0.1)
+            checks.same(f"{runtime} {ended['name']}: exit code", code, ended["exit_code"])
         lab(runtime, "down", directory)
         deadline = time.monotonic() + 5 * PATIENCE
         while True:

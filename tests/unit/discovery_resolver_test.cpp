@@ -107,6 +107,27 @@ TEST_F(ResolverTest, LearnsAnExitCodeThatIsWrittenAfterTheCgroupIsGone) {
   EXPECT_THAT(resolver().table()->ended.at(0).container->exit_code, Optional(1));
 }
 
+TEST_F(ResolverTest, KeepsAnExitCodeThatPodmanShowsForAMoment) {
+  const std::string storage = "/var/lib/containers/storage/overlay-containers/";
+  write(storage + "containers.json", R"([{"id":")" + kId + R"(","names":["web"]}])");
+  write("/run/containers/storage/overlay-containers/" + kId + "/userdata/pidfile", "5");
+  write("/proc/5/comm", "");
+  std::filesystem::create_directories(root_ + "/run/libpod/exits");
+  const auto group = "/libpod_parent/libpod-" + kId;
+  see({group});
+  EXPECT_THAT(at(group).state, Optional(std::string("running")));
+  remove("/proc/5");
+  write("/run/libpod/exits/" + kId, "3");
+  EXPECT_TRUE(resolver().refresh(now_));
+  EXPECT_THAT(at(group).exit_code, Optional(3));
+  remove("/run/libpod/exits/" + kId);
+  resolver().refresh(now_);
+  const auto table = see({"/libpod_parent"});
+  ASSERT_THAT(table->ended, SizeIs(1));
+  EXPECT_THAT(table->ended[0].container->exit_code, Optional(3));
+  EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
+}
+
 TEST_F(ResolverTest, TakesARestartForAnotherLifeOfTheSameContainer) {
   docker(kId, "web");
   see({kGroup});
