@@ -30,6 +30,8 @@ cgwarden_script_test(metrics_doc.is_what_the_agent_prints LABEL golden TIMEOUT 6
                      COMMAND ${layers} metrics-doc $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(dashboards.use_metrics_that_exist LABEL golden TIMEOUT 60
                      COMMAND ${layers} dashboards $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(metrics.have_names_that_promtool_likes LABEL golden TIMEOUT 60
+                     COMMAND ${layers} metric-names $<TARGET_FILE:cgwarden>)
 foreach(host hybrid hybrid-systemd v1 v2)
   cgwarden_script_test(golden.host_${host}_is_shown_as_before LABEL golden TIMEOUT 120
                        COMMAND ${PROJECT_SOURCE_DIR}/tests/golden/golden_test.py $<TARGET_FILE:cgwarden> ${host})
@@ -45,3 +47,5 @@ cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 60
                      COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})
+cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900 SERIAL
+                     COMMAND ${integration}/prometheus_v2_test.sh ${PROJECT_BINARY_DIR})

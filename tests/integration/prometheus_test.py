@@ -284,8 +284,7 @@ class Prometheus:
         self.address = f"127.0.0.1:{free_port()}"
         config = os.path.join(folder, "prometheus.yml")
         with open(config, "w", encoding="utf-8") as file:
-            json.dump({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"} if PATIENCE <= 1 else
-                       {"scrape_interval": "5s", "scrape_timeout": "5s"},
+            json.dump({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
                        "scrape_configs": [{"job_name": "cgwarden",
                                            "static_configs": [{"targets": [f"127.0.0.1:{agent_port}"]}]}]}, file)
         subprocess.run(["promtool", "check", "config", config], check=True, stdout=subprocess.DEVNULL)
@@ -436,7 +435,7 @@ def run(agent, folder, group, cleanup):
     for mode in ("user", "system"):
         report.same(f"CPU seconds in {mode} mode, PromQL against the kernel's file", value(f"cgroup_cpu_{mode}_seconds_total"),
                     group.cpu_seconds_in(mode))
-    window = max(3, int(took) - 1) if PATIENCE <= 1 else int(took)
+    window = max(3, int(took) - 1)
     rate = prometheus.one(f"max_over_time(rate(cgroup_cpu_usage_seconds_total{of_group}[{window}s])[{int(took) + 10}s:1s])")
     # rate() extrapolates to the ends of its window, and a busy machine gives the worker less at times
     report.check(0.75 * used / took <= rate <= 1.25 * QUOTA_US / PERIOD_US,

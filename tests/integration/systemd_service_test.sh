@@ -47,7 +47,9 @@ if [ "${1:-}" = --in-guest ]; then
   same "watchdog" "$(property WatchdogUSec)" 30s
   pid=$(property MainPID)
   check "it runs as a user of its own, not root" test "$(stat -c %u "/proc/$pid")" -ge 61184
-  same "its only capability is DAC_READ_SEARCH" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000000000004
+  same "it has DAC_READ_SEARCH and SYS_PTRACE, nothing else" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000000080004
+  same "system calls are filtered" "$(awk '/^Seccomp:/ { print $2 }' "/proc/$pid/status")" 2
+  check "memory of processes cannot be written" grep -qE ' /proc ro[, ]' "/proc/$pid/mountinfo"
   check "cgroups are read-only for it" grep -qE ' /sys/fs/cgroup ro[, ]' "/proc/$pid/mountinfo"
   check "/etc/shadow is not to be seen" test ! -s "/proc/$pid/root/etc/shadow"
 
@@ -64,9 +66,10 @@ if [ "${1:-}" = --in-guest ]; then
     cmp -s <(names /tmp/service) <(names /tmp/again)
   }
   check "groups keep still for a comparison" until_true 60 unchanged
-  difference=$(comm -3 <(names /tmp/service) <(names /tmp/root) | head -n 5)
+  difference=$(comm -3 <(names /tmp/service) <(names /tmp/root) | sed -n 1,5p)
   same "series that only root or only the service sees" "$difference" ""
   echo "     $(names /tmp/service | wc -l) series of $(grep -c '^cgroup_pids_current' /tmp/service) groups"
+  check "namespaces are known" grep -q '^cgroup_namespace' /tmp/service
   same "collectors with errors" "$(awk '/^cgwarden_collector_errors_total/ && $NF != 0' /tmp/service)" ""
   check "it is ready" curl -sSf --max-time 20 -o /dev/null http://127.0.0.1:10753/-/ready
 
@@ -105,22 +108,7 @@ fi
 
 # ---- on this machine ---------------------------------------------------------------------------------------------
 [ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
-build=$(cd "$1" && pwd) || exit 2
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-lab=$here/../lab/v2
-[ "$(id -u)" = 0 ] || { echo "SKIP: sharing a folder with the guest needs root"; exit 77; }
-# shellcheck disable=SC1091  # not ours
-system=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
-[ "$system" = 'debian 12' ] || { echo "SKIP: the guest's libraries are Debian 12's, and this is $system"; exit 77; }
-[ "$(uname -m)" = x86_64 ] || { echo "SKIP: the guest is x86-64"; exit 77; }
-tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/cgwarden-test.XXXXXX") || exit 1
-trap 'rm -rf "$tmp"' EXIT
-mkdir "$tmp/stage"
-DESTDIR=$tmp/stage cmake --install "$build" --prefix /usr --strip > "$tmp/install.log" 2>&1 || { cat "$tmp/install.log"; exit 1; }
+. "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
+prepare_guest "$1"
 cp "$0" "$tmp/test.sh"
-"$lab/run-in-guest" --share "$tmp:ro" --timeout "${CGWARDEN_GUEST_TIMEOUT:-600}" -- \
-  bash "$tmp/test.sh" --in-guest "$tmp/stage" 2> "$tmp/err"
-status=$?
-cat "$tmp/err"
-[ $status -ne 77 ] || echo "SKIP: $(tail -n 1 "$tmp/err")"
-exit $status
+in_guest --share "$tmp:ro" -- bash "$tmp/test.sh" --in-guest "$tmp/stage"

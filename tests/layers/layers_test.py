@@ -8,12 +8,14 @@
   names                 nothing names a developer's own machine
   metrics-doc AGENT     docs/metrics.md is what the agent prints of itself; with --update it is made so
   dashboards AGENT      every metric of dashboards/*.json exists
+  metric-names AGENT    promtool has nothing to say about any name of the catalogue, whatever this host shows of it
 """
 
 import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -264,6 +266,17 @@ def check_dashboards(dashboards, known):
     return faults
 
 
+def check_metric_names(catalogue):
+    """catalogue: rows of --print-catalogue=json"""
+    text = ""
+    for row in catalogue:
+        kind = "counter" if row["kind"] == "counter" else "gauge"
+        text += f'# HELP {row["metric"]} {row["help"]}\n# TYPE {row["metric"]} {kind}\n{row["metric"]} 1\n'
+    lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    complaints = (lint.stdout + lint.stderr).strip().splitlines()
+    return complaints or ([f"promtool ended with {lint.returncode}"] if lint.returncode else [])
+
+
 def run(rule, arguments):
     if rule in ("includes", "licences", "names"):
         files = {path: read(path) for path in project_files()}
@@ -271,6 +284,11 @@ def run(rule, arguments):
     if not arguments:
         raise SystemExit(f"{rule} needs the agent's path")
     agent = os.path.abspath(arguments[0])
+    if rule == "metric-names":
+        if not shutil.which("promtool"):
+            print("SKIP: no promtool here; scripts/install-deps test brings it")
+            sys.exit(77)
+        return check_metric_names(json.loads(agent_says(agent, "--print-catalogue=json")))
     exposition = scrape(agent)
     if rule == "metrics-doc":
         parts = {"own metrics": own_metrics(exposition), "catalogue": agent_says(agent, "--print-catalogue=md")}

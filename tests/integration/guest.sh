@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# For tests that run in the lab's virtual machine: can this machine have one, and what is installed into it.
+lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/../lab/v2" && pwd)
+
+skip() { echo "SKIP: $*"; exit 77; }
+
+# prepare_guest BUILD_DIR: skips where there can be no guest; makes $tmp, and the installed program in $tmp/stage
+prepare_guest() {
+  local system
+  [ "$(id -u)" = 0 ] || skip "sharing a folder with the guest needs root"
+  # shellcheck disable=SC1091  # not ours
+  system=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
+  [ "$system" = 'debian 12' ] || skip "the guest's libraries are Debian 12's, and this is $system"
+  [ "$(uname -m)" = x86_64 ] || skip "the guest is x86-64, and this is $(uname -m)"
+  tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/cgwarden-test.XXXXXX") || exit 1
+  trap 'rm -rf "$tmp"' EXIT
+  mkdir "$tmp/stage"
+  DESTDIR=$tmp/stage cmake --install "$1" --prefix /usr --strip > "$tmp/install.log" 2>&1 ||
+    { cat "$tmp/install.log"; exit 1; }
+  # all of python3: the lab's image has its smallest part only. All tests ask for the same, so that it is built once.
+  "$lab/build-image" --quiet --add python3 > "$tmp/image.log" 2>&1
+  case $? in
+    0) ;;
+    77) skip "$(tail -n 1 "$tmp/image.log")" ;;
+    *) cat "$tmp/image.log"; exit 1 ;;
+  esac
+}
+
+# in_guest OPTION... -- COMMAND...: the last command of a test, whose exit status is the test's
+in_guest() {
+  local status
+  "$lab/run-in-guest" --timeout "${CGWARDEN_GUEST_TIMEOUT:-600}" "$@" 2> "$tmp/err"
+  status=$?
+  cat "$tmp/err"
+  [ $status -ne 77 ] || echo "SKIP: $(tail -n 1 "$tmp/err")"
+  exit $status
+}
