@@ -21,7 +21,6 @@ Form form_of(model::Unit unit) {
     case model::Unit::ratio:
     case model::Unit::cores:  // 1 is 100 % of a core
       return Form::ratio;
-    case model::Unit::cores:
     case model::Unit::none:
       break;
   }
