@@ -120,7 +120,7 @@ class Program {
           break;
         case SIGTSTP:
           terminal_->suspend();
-          ::raise(SIGSTOP);
+          (void)::raise(SIGSTOP);
           break;  // SIGCONT goes on
         case SIGCONT:
           terminal_->resume();

@@ -41,7 +41,7 @@ void save_terminal_and_die(int signal) {
     [[maybe_unused]] const auto written = ::write(rescue.fd, rescue.text.data(), rescue.size);
   }
   (void)std::signal(signal, SIG_DFL);
-  ::raise(signal);
+  (void)::raise(signal);
 }
 
 short color_of(Color color) {
