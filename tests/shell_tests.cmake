@@ -39,6 +39,7 @@ endforeach()
 
 cgwarden_script_test(agent.stands_many_clients_and_reloads LABEL threads TIMEOUT 120
                      COMMAND ${integration}/load_test.py $<TARGET_FILE:cgwarden>)
+set_tests_properties(agent.stands_many_clients_and_reloads PROPERTIES RESOURCE_LOCK cgroups)
 cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 SERIAL
                      COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 SERIAL

@@ -495,12 +495,15 @@ def run(agent, folder, group, cleanup):
     time.sleep(3 * PATIENCE)
     ask_dashboard(report, prometheus, group, instance, time.monotonic() - started)
 
-    # a group that is gone has no series any more
+    # a group that is gone has no series any more but what is remembered of its end
+    last = group.cpu_seconds()
     worker.kill()
     group.remove()
     with contextlib.suppress(AssertionError):
         eventually("the group is gone", lambda: not prometheus.ask("cgroup_pids_current" + of_group))
-    report.same("series of the removed group", len(prometheus.ask(f'{{__name__=~"cgroup_.+", cgroup="{group.path}"}}')), 0)
+    left = {labels["__name__"] for labels, _ in prometheus.ask(f'{{__name__=~"cgroup_.+", cgroup="{group.path}"}}')}
+    report.same("series of the removed group", sorted(m for m in left if not m.startswith("cgroup_ended_")), [])
+    report.near("CPU seconds remembered of the removed group", value("cgroup_ended_cpu_usage_seconds"), last, 0.05)
     window = int(time.monotonic() - started)
     report.same(f"scrapes that failed in {window} s", prometheus.one(f"sum_over_time((1 - up)[{window}s:1s])"), 0.0)
     print(f"     a scrape has {prometheus.one('scrape_samples_scraped'):.0f} samples and takes "
