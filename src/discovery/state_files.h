@@ -29,7 +29,8 @@ struct Look {
   std::string root;
   std::string directory;  // relative to the root; "" is the root itself
   std::string name;
-  friend auto operator<=>(const Look&, const Look&) = default;
+  friend auto operator<=>(const Look&,
+                          const Look&) = default;  // NOLINT(modernize-use-nullptr): clang 14 sees one in <=>
 };
 
 class StateFiles {

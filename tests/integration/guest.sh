@@ -30,8 +30,12 @@ prepare_guest() {
 # in_guest OPTION... -- COMMAND...: the last command of a test, whose exit status is the test's
 in_guest() {
   local status
-  "$lab/run-in-guest" --timeout "${CGWARDEN_GUEST_TIMEOUT:-600}" "$@" 2> "$tmp/err"
-  status=$?
+  # 125: the machine itself failed, not the command; an emulated kernel sometimes panics while it patches its own code
+  for _ in 1 2 3; do
+    "$lab/run-in-guest" --timeout "${CGWARDEN_GUEST_TIMEOUT:-600}" "$@" 2> "$tmp/err"
+    status=$?
+    [ $status -eq 125 ] || break
+  done
   cat "$tmp/err"
   [ $status -ne 77 ] || echo "SKIP: $(tail -n 1 "$tmp/err")"
   exit $status

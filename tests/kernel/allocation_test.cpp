@@ -12,6 +12,7 @@ thread_local bool counting = false;
 thread_local std::size_t allocations = 0;
 }  // namespace
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // the sanitizers bring allocators of their own
 // Replaced for the whole program: counts while the flag of the thread is up.
 void* operator new(std::size_t size) {
   if (counting) ++allocations;
@@ -20,6 +21,7 @@ void* operator new(std::size_t size) {
 }
 void operator delete(void* at) noexcept { std::free(at); }
 void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+#endif
 
 namespace cgwarden {
 namespace {
