@@ -206,8 +206,7 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
   }
   if (threads) owners_of_threads(stats);
   std::ranges::sort(group_.pids);
-  const auto twice = std::ranges::unique(group_.pids);
-  group_.pids.erase(twice.begin(), twice.end());
+  group_.pids.erase(std::unique(group_.pids.begin(), group_.pids.end()), group_.pids.end());
   return true;
 }
 

@@ -38,8 +38,9 @@ std::vector<GroupIndex> match(const Roster& before, const Roster& now) {
 }  // namespace
 
 std::span<const Cell> cells_of(const Column& column, GroupIndex group) {
-  const auto found = std::ranges::equal_range(column.cells, group, {}, &Cell::group);
-  return {found.begin(), found.end()};
+  const auto first = std::ranges::lower_bound(column.cells, group, {}, &Cell::group);
+  const auto last = std::ranges::upper_bound(column.cells, group, {}, &Cell::group);
+  return {first, last};
 }
 
 Delta::Delta(SnapshotPtr before, SnapshotPtr now) : before_(std::move(before)), now_(std::move(now)) {
