@@ -30,6 +30,8 @@ cgwarden_script_test(metrics_doc.is_what_the_agent_prints LABEL golden TIMEOUT 6
                      COMMAND ${layers} metrics-doc $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(dashboards.use_metrics_that_exist LABEL golden TIMEOUT 60
                      COMMAND ${layers} dashboards $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(readme.names_all_collectors_and_flags LABEL golden TIMEOUT 60
+                     COMMAND ${layers} readme $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(metrics.have_names_that_promtool_likes LABEL golden TIMEOUT 60
                      COMMAND ${layers} metric-names $<TARGET_FILE:cgwarden>)
 foreach(host hybrid hybrid-systemd v1 v2)

@@ -8,6 +8,7 @@
   names                 nothing names a developer's own machine
   metrics-doc AGENT     docs/metrics.md is what the agent prints of itself; with --update it is made so
   dashboards AGENT      every metric of dashboards/*.json exists
+  readme AGENT          README.md names every collector and every flag
   metric-names AGENT    promtool has nothing to say about any name of the catalogue, whatever this host shows of it
 """
 
@@ -277,6 +278,20 @@ def check_metric_names(catalogue):
     return complaints or ([f"promtool ended with {lint.returncode}"] if lint.returncode else [])
 
 
+# A family of flags, of which README.md names one for all.
+FLAG_FAMILIES = ("--collector.", "--no-collector.", "--discovery.")
+
+
+def check_readme(readme, catalogue, help_text):
+    words = set(re.findall(r"[\w.-]+", readme))
+    faults = [f"README.md: the collector {c} is not named" for c in sorted({row["collector"] for row in catalogue})
+              if not re.search(rf"`{re.escape(c)}`", readme)]
+    for flag in sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", help_text))):
+        if flag not in words and not flag.startswith(FLAG_FAMILIES):
+            faults.append(f"README.md: the flag {flag} is not named")
+    return faults
+
+
 def run(rule, arguments):
     if rule in ("includes", "licences", "names"):
         files = {path: read(path) for path in project_files()}
@@ -284,6 +299,9 @@ def run(rule, arguments):
     if not arguments:
         raise SystemExit(f"{rule} needs the agent's path")
     agent = os.path.abspath(arguments[0])
+    if rule == "readme":
+        return check_readme(read("README.md"), json.loads(agent_says(agent, "--print-catalogue=json")),
+                            agent_says(agent, "--help"))
     if rule == "metric-names":
         if not shutil.which("promtool"):
             print("SKIP: no promtool here; scripts/install-deps test brings it")
@@ -345,6 +363,9 @@ def self_test():
         ("one of two", board("cgroup_a_total / on (cgroup) group_left cgroup_c"), 1),
         ("a histogram's bucket", board("histogram_quantile(0.9, sum by (le) (rate(cgwarden_h_bucket[5m])))"), 0),
         ("a number in scientific form", board("cgroup_a_total * 1e6"), 0),
+        ("a collector and a flag that are named", check_readme("`cpu` `--a.b X`", [{"collector": "cpu"}], " --a.b TEXT"), 0),
+        ("a collector that is not", check_readme("cpu", [{"collector": "cpu"}], ""), 1),
+        ("a flag that is not", check_readme("`cpu` --a.bc", [{"collector": "cpu"}], " --a.b TEXT"), 1),
         ("a dashboard without expressions", check_dashboards({"d.json": {"panels": []}}, known), 1),
     ]
     faults = [f"self-test: {name}: {found}" for name, found, wanted in cases if (len(found) > 0) != (wanted > 0)]
