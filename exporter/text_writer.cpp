@@ -19,6 +19,7 @@ using model::Value;
 constexpr std::size_t kNumberRoom = 40;  // sign, 19 digits, point, newline, and spare
 
 char* put(char* at, std::string_view text) {
+  if (text.empty()) return at;  // it may have no address, which memcpy must not be given
   std::memcpy(at, text.data(), text.size());
   return at + text.size();
 }

@@ -45,7 +45,7 @@ model::SnapshotPtr db07(int round) {
     m.set("pressure_cpu_some_avg10", tasks).set("pressure_memory_some_avg10", mib / 8).set("pressure_io_some_avg10", 0);
     m.set("memory_events_high", 0).set("memory_events_oom_kill", 0);
     m.cell("io_read", "259:0", Value::of(mib * 4096 * round))
-        .cell("io_write", "259:0", Value::of(tasks * 9000 * round));
+        .cell("io_write", "259:0", Value::of(std::int64_t{9000} * tasks * round));
   };
   group("/", 8.42, 42188, 0, 1904);
   group("/init.scope", 0.003, 14, 0, 1);
