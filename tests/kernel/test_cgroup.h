@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cgroups for tests, on the machine's real hierarchies: made below a directory of our own in each, removed at the end
-// also when a test fails. Processes are ended by pid.
+// Cgroups for tests, on the machine's real hierarchies: made below a directory of our own in each, removed at the end,
+// also when a test fails or dies (a sanitizer's finding, a time limit): a guard outlives it. Processes are ended by
+// pid.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,6 +56,7 @@ class CgroupTest : public ::testing::Test {
   void SetUp() override {
     if (const auto why = why_not(); !why.empty()) GTEST_SKIP() << why;
     top_ = "/cgwarden-test-" + std::to_string(::getpid());
+    ASSERT_NO_FATAL_FAILURE(start_guard());
     make("");
   }
 
@@ -64,6 +67,8 @@ class CgroupTest : public ::testing::Test {
     }
     if (top_.empty()) return;
     for (const auto& h : host().all) remove_tree(h.mount_point + top_);
+    ::kill(guard_, SIGTERM);
+    ::waitpid(guard_, nullptr, 0);
   }
 
   // Directory of `group` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
@@ -99,6 +104,7 @@ class CgroupTest : public ::testing::Test {
     EXPECT_EQ(::pipe(ready), 0);
     const pid_t pid = ::fork();
     if (pid == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       for (const auto& h : host().all)
         write(h.mount_point + top_ + group + "/cgroup.procs", std::to_string(::getpid()));
       body();
@@ -120,6 +126,40 @@ class CgroupTest : public ::testing::Test {
   }
 
  private:
+  // A process of its own that ends and removes what is left when ours has ended, however it did: the kernel tells it.
+  // Not in our process group, as a test that is out of time is killed with all of that.
+  void start_guard() {
+    const pid_t parent = ::getpid();
+    guard_ = ::fork();
+    ASSERT_GE(guard_, 0);
+    if (guard_ != 0) return;
+    sigset_t told;
+    ::sigemptyset(&told);
+    ::sigaddset(&told, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &told, nullptr);
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    ::setsid();
+    for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // nobody is to wait for our end
+    int signal = 0;
+    if (::getppid() == parent) ::sigwait(&told, &signal);
+    for (const auto& h : host().all) {
+      end_all(h.mount_point + top_);
+      remove_tree(h.mount_point + top_);
+    }
+    ::_exit(0);
+  }
+
+  static void end_all(const std::string& path) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+      if (entry.is_directory(error)) end_all(entry.path());
+    }
+    std::ifstream processes(path + "/cgroup.procs");
+    for (pid_t pid = 0; processes >> pid;) {
+      if (pid > 1) ::kill(pid, SIGKILL);
+    }
+  }
+
   static void remove_tree(const std::string& path) {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
@@ -130,6 +170,7 @@ class CgroupTest : public ::testing::Test {
   }
 
   std::string top_;
+  pid_t guard_ = -1;
   std::vector<pid_t> children_;
 };
 
