@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/agent/log.h"
+#include "src/base/clock.h"
 
 namespace cgwarden::agent {
 namespace {
@@ -15,8 +16,12 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-// State that changes all the time is looked at so often and no more.
-constexpr auto kShortestPause = 20ms;
+// Some state is there for moments only (Podman deletes an exit code as soon as it has taken it), so a change is looked
+// at at once. State that changes all the time is looked at so often and no more.
+constexpr auto kShortestPause = 1ms;
+constexpr auto kLongestPause = 20ms;
+constexpr int kBurst = 100;     // looks in a row with the short pause
+constexpr auto kQuiet = 200ms;  // without a change: the next is the first of a burst again
 
 void raise_to(prometheus::Counter& counter, std::uint64_t value) {
   counter.Increment(std::max(0.0, static_cast<double>(value) - counter.Value()));
@@ -77,9 +82,13 @@ void Discovery::complete(model::Snapshot& snapshot) {
 void Discovery::wait_for_events() {
   events_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
     if (error) return;
+    const auto now = base::monotonic_now();
+    burst_ = now - last_look_ > kQuiet ? 0 : burst_ + 1;
+    last_look_ = now;
     refresh();
     // What comes in the meantime waits in the kernel's queue.
-    auto pause = std::make_shared<asio::steady_timer>(events_.get_executor(), kShortestPause);
+    auto pause =
+        std::make_shared<asio::steady_timer>(events_.get_executor(), burst_ < kBurst ? kShortestPause : kLongestPause);
     pause->async_wait([this, pause](const boost::system::error_code& stopped) {
       if (!stopped) wait_for_events();
     });
@@ -92,7 +101,7 @@ void Discovery::wait_for_time() {
     timer_.cancel();
     return;
   }
-  timer_.expires_at(std::max(*next, base::monotonic_now() + kShortestPause));
+  timer_.expires_at(std::max(*next, base::monotonic_now() + kLongestPause));
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) refresh();
   });

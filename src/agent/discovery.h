@@ -16,6 +16,7 @@
 #include <string>
 
 #include "src/agent/options.h"
+#include "src/base/clock.h"
 #include "src/discovery/resolver.h"
 #include "src/model/snapshot.h"
 
@@ -43,6 +44,8 @@ class Discovery {
   boost::asio::posix::stream_descriptor events_;
   boost::asio::steady_timer timer_;
   std::uint64_t generation_ = 0;
+  base::Monotonic last_look_{};  // because of a change
+  int burst_ = 0;                // looks since it was quiet
   prometheus::Family<prometheus::Gauge>& containers_;
   prometheus::Gauge& watches_;
   prometheus::Counter& lookups_;
