@@ -111,7 +111,7 @@ Frame arrange(const Table& table, const View& view) {
     const auto g = stack.back();
     stack.pop_back();
     const auto below = children.of(g);
-    const auto end = std::ranges::partition(below, [&](GroupIndex c) { return shown[c] != 0; }).begin();
+    const auto end = std::partition(below.begin(), below.end(), [&](GroupIndex c) { return shown[c] != 0; });
     const std::span<GroupIndex> list(below.begin(), end);
     Row row{g, static_cast<std::uint16_t>(std::min(depth[g], 0xFFFF)), !list.empty(), false, hit[g] == 0};
     row.folded = row.parent && view.folded.contains(table.group(g).id);

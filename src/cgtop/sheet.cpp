@@ -69,7 +69,7 @@ Cell Cell::of_number(std::string exact, std::string shown) {
 std::string json_text(std::string_view text) { return nlohmann::json(base::to_utf8(text)).dump(-1, ' ', true); }
 
 std::string csv_text(std::string_view text, char separator) {
-  const auto safe = base::printable(text);
+  auto safe = base::printable(text);
   if (safe.find_first_of("\"\r\n") == std::string::npos && safe.find(separator) == std::string::npos) return safe;
   std::string out = "\"";
   for (const char c : safe) {
@@ -80,7 +80,7 @@ std::string csv_text(std::string_view text, char separator) {
 }
 
 std::string shell_text(std::string_view text) {
-  const auto safe = base::printable(text);
+  auto safe = base::printable(text);
   constexpr std::string_view harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+,-";
   if (!safe.empty() && safe.find_first_not_of(harmless) == std::string::npos) return safe;
   std::string out = "'";

@@ -167,7 +167,7 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
     char copy[16] = {};
     (void)std::snprintf(copy, sizeof copy, "%s", name);
     const char* const text = ::tigetstr(copy);
-    if (text == nullptr || text == reinterpret_cast<const char*>(-1)) continue;
+    if (text == nullptr || reinterpret_cast<std::intptr_t>(text) == -1) continue;
     for (const char* c = text; *c != '\0' && rescue.size < rescue.text.size(); ++c) rescue.text[rescue.size++] = *c;
   }
   for (const int signal : kDeadly) (void)std::signal(signal, save_terminal_and_die);
