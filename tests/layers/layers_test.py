@@ -36,9 +36,10 @@ ROOMS = {
     # These three look at snapshots only: they cannot touch a kernel file even by mistake.
     "exporter": ["src/base", "src/model"],
     "src/policy": ["src/base", "src/model"],
-    "src/cgtop": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "exporter"],
+    "src/record": ["src/base", "src/model"],
+    "src/cgtop": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/record", "exporter"],
     "src/agent": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/control", "src/policy",
-                  "exporter"],
+                  "src/record", "exporter"],
 }
 
 # Libraries that belong into some rooms only: a library's own code does not log and knows no command line.
@@ -47,6 +48,7 @@ LIBRARIES = {
     "CLI/": ["src/agent", "src/cgtop"],
     "systemd/": ["src/agent", "src/control"],
     "sdbus-c++/": ["src/control"],
+    "zstd": ["src/record"],
     "boost/beast": ["exporter", "src/cgtop"],
     "prometheus/": ["exporter", "src/agent"],
     "nlohmann/": ["src/model", "exporter", "src/agent", "src/discovery", "src/cgtop"],

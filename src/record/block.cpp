@@ -1,0 +1,822 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/record/block.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace cgwarden::record {
+
+using model::GroupIndex;
+using model::Value;
+
+namespace {
+
+constexpr std::array<std::int64_t, 3> kDivisors = {1, 1000, 4096};
+constexpr std::size_t kMaxFields = 4096;
+constexpr std::size_t kMaxGroups = 4U << 20U;
+constexpr std::size_t kMaxNote = 1U << 20U;
+
+enum class Odd : std::uint8_t { absent, error, unlimited, number };
+
+std::int64_t number_or_zero(Value v) { return v.is_number() ? v.fixed() : 0; }
+std::int64_t minus(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
+}
+std::int64_t plus(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+
+// n values: the divisor, then (how many are as before, the next one)...
+template <class Before, class Now>
+void put_values(ByteWriter& out, std::size_t n, const Before& before, const Now& now) {
+  std::array<bool, kDivisors.size()> divides{true, true, true};
+  for (std::size_t i = 0; i < n; ++i) {
+    const Value v = now(i);
+    if (!v.is_number() || v == before(i)) continue;
+    const auto difference = minus(v.fixed(), number_or_zero(before(i)));
+    for (std::size_t d = 1; d < kDivisors.size(); ++d) divides[d] = divides[d] && difference % kDivisors[d] == 0;
+  }
+  const std::size_t chosen = divides[1] ? 1 : divides[2] ? 2 : 0;
+  out.u(chosen);
+  std::size_t run = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const Value v = now(i);
+    const Value old = before(i);
+    if (v == old) {
+      ++run;
+      continue;
+    }
+    out.u(std::exchange(run, 0));
+    if (!v.is_number()) {
+      out.u(0);
+      out.u(static_cast<std::uint64_t>(v.is_absent() ? Odd::absent : v.is_error() ? Odd::error : Odd::unlimited));
+      continue;
+    }
+    const auto token = ByteWriter::zigzag(minus(v.fixed(), number_or_zero(old)) / kDivisors[chosen]);
+    if (token == std::numeric_limits<std::uint64_t>::max()) {
+      out.u(0);
+      out.u(static_cast<std::uint64_t>(Odd::number));
+      out.s(v.fixed());
+    } else {
+      out.u(token + 1);
+    }
+  }
+  if (run > 0) out.u(run);
+}
+
+template <class Before, class Set>
+void get_values(ByteReader& in, std::size_t n, const Before& before, const Set& set) {
+  const auto divisor = kDivisors[in.u(kDivisors.size() - 1)];
+  std::size_t i = 0;
+  while (i < n && !in.bad()) {
+    const auto run = in.u(n - i);
+    for (std::size_t end = i + run; i < end; ++i) set(i, before(i));
+    if (i >= n || in.bad()) return;
+    const auto token = in.u();
+    Value v;
+    if (token > 0) {
+      const auto scaled =
+          static_cast<std::uint64_t>(ByteReader::unzigzag(token - 1)) * static_cast<std::uint64_t>(divisor);
+      v = Value::of(plus(number_or_zero(before(i)), static_cast<std::int64_t>(scaled)));
+    } else {
+      switch (static_cast<Odd>(in.u(3))) {
+        case Odd::absent:
+          break;
+        case Odd::error:
+          v = Value::error();
+          break;
+        case Odd::unlimited:
+          v = Value::unlimited();
+          break;
+        case Odd::number:
+          v = Value::of(in.s());
+          break;
+      }
+    }
+    set(i++, v);
+  }
+}
+
+bool same(const model::Group& a, const model::Group& b) {
+  return a.id == b.id && a.birth == b.birth && a.seen_born == b.seen_born && a.path == b.path;
+}
+
+bool same(const model::Container& a, const model::Container& b) {
+  if (a.role != b.role || a.labels != b.labels || a.origins.size() != b.origins.size()) return false;
+  for (const auto& f : model::kTextFacts) {
+    if (a.*f.member != b.*f.member) return false;
+  }
+  for (const auto& f : model::kNumberFacts) {
+    if (a.*f.member != b.*f.member) return false;
+  }
+  for (const auto& f : model::kTimeFacts) {
+    if (a.*f.member != b.*f.member) return false;
+  }
+  return std::equal(a.origins.begin(), a.origins.end(), b.origins.begin(),
+                    [](const auto& x, const auto& y) { return x.fact == y.fact && x.source == y.source; });
+}
+bool same(const model::ContainerPtr& a, const model::ContainerPtr& b) { return a == b || (a && b && same(*a, *b)); }
+
+std::int64_t ticks(base::Wall t) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
+}
+base::Wall wall(std::int64_t ns) {
+  return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
+}
+std::int64_t ticks(base::Monotonic t) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
+}
+base::Monotonic monotonic(std::int64_t ns) { return base::Monotonic(std::chrono::nanoseconds(ns)); }
+
+std::array<std::int64_t, 6> numbers_of(const model::CollectorStats& s) {
+  const auto n = [](std::uint64_t x) { return static_cast<std::int64_t>(x); };
+  return {s.duration.count(), n(s.errors_now), n(s.reads), n(s.bytes), n(s.errors), n(s.unknown_keys)};
+}
+std::array<std::int64_t, 7> numbers_of(const model::TreeStats& t) {
+  const auto n = [](std::uint64_t x) { return static_cast<std::int64_t>(x); };
+  return {n(t.births),  n(t.deaths),         n(t.walks),     n(t.watch_overflows),
+          n(t.watches), n(t.dropped_groups), n(t.open_files)};
+}
+
+// An Origin's fact outlives everything: one of the program's own names.
+std::string_view own_fact_name(std::string_view name) {
+  for (const auto& f : model::kTextFacts) {
+    if (f.name == name) return f.name;
+  }
+  for (const auto& f : model::kNumberFacts) {
+    if (f.name == name) return f.name;
+  }
+  for (const auto& f : model::kTimeFacts) {
+    if (f.name == name) return f.name;
+  }
+  return name == "labels" ? std::string_view("labels") : std::string_view();
+}
+
+// How a column is stored in a sample.
+enum class Dense : std::uint8_t { none, all, other_size };
+enum class Cells : std::uint8_t { none, same_list, new_list };
+enum class Change : std::uint8_t { none, same, other };
+
+}  // namespace
+
+void TextWriter::put(ByteWriter& out, std::string_view text) {
+  const auto [at, made] = known_.try_emplace(std::string(text), known_.size() + 1);
+  if (made) {
+    out.u(0);
+    out.text(text);
+  } else {
+    out.u(at->second);
+  }
+}
+
+std::string_view TextReader::get(ByteReader& in) {
+  const auto n = in.u(known_.size());
+  if (n > 0) return known_[n - 1];
+  const auto text = in.text();
+  if (!in.bad()) known_.push_back(text);
+  return text;
+}
+
+void Alignment::begin(std::size_t before_size, std::size_t now_size) {
+  identical_ = false;
+  before_.assign(now_size, kNew);
+  now_.assign(before_size, kGone);
+}
+
+void Alignment::pair(std::size_t before, std::size_t now) {
+  before_[now] = before;
+  now_[before] = static_cast<GroupIndex>(now);
+}
+
+void Alignment::align(const model::Roster* before, const model::Roster* now) {
+  if (before == now) {
+    if (now == nullptr)
+      begin(0, 0);
+    else
+      identical_ = true;
+    return;
+  }
+  const std::size_t old_size = before != nullptr ? before->groups.size() : 0;
+  const std::size_t size = now != nullptr ? now->groups.size() : 0;
+  begin(old_size, size);
+  // Most stay: walk side by side, and look up only what moved.
+  std::unordered_multimap<std::uint64_t, std::size_t> by_id;
+  bool all = old_size == size;
+  for (std::size_t g = 0; g < size; ++g) {
+    const auto& group = now->groups[g];
+    const auto is = [&](std::size_t b) {
+      return now_[b] == kGone && (before->groups[b] == group || same(*before->groups[b], *group));
+    };
+    if (g < old_size && is(g)) {
+      pair(g, g);
+      continue;
+    }
+    all = false;
+    if (by_id.empty()) {
+      for (std::size_t b = 0; b < old_size; ++b) by_id.emplace(before->groups[b]->id, b);
+    }
+    const auto [from, to] = by_id.equal_range(group->id);
+    for (auto at = from; at != to; ++at) {
+      if (!is(at->second)) continue;
+      pair(at->second, g);
+      break;
+    }
+  }
+  if (all) identical_ = true;
+}
+
+BlockEncoder::BlockEncoder(std::shared_ptr<const model::Catalogue> catalogue)
+    : catalogue_(std::move(catalogue)), streams_(catalogue_->size()) {}
+
+void BlockEncoder::add(const model::SnapshotPtr& snapshot, std::string_view note) {
+  const auto& s = *snapshot;
+  alignment_.align(before_ ? before_->roster.get() : nullptr, s.roster.get());
+  const auto meta_before = meta_.bytes().size();
+  const auto times = [](const model::SnapshotPtr& of) {
+    return of ? std::array<std::int64_t, 3>{ticks(of->begun), ticks(of->taken), ticks(of->taken_wall)}
+              : std::array<std::int64_t, 3>{};
+  };
+  const auto old = times(before_);
+  const auto now = times(snapshot);
+  for (std::size_t i = 0; i < now.size(); ++i) meta_.s(minus(now[i], old[i]));
+  add_roster(s);
+  add_hierarchies(s);
+  add_containers(s);
+  add_stats(s);
+  const bool new_note = note != note_;
+  meta_.u(new_note ? 1 : 0);
+  if (new_note) {
+    note_ = note.substr(0, kMaxNote);
+    meta_.text(note_);
+  }
+  raw_ += meta_.bytes().size() - meta_before;
+  for (std::size_t f = 0; f < streams_.size(); ++f) add_column(static_cast<model::FieldId>(f), s);
+  if (samples_++ == 0) first = s.taken_wall;
+  last = s.taken_wall;
+  before_ = snapshot;
+}
+
+void BlockEncoder::add_roster(const model::Snapshot& s) {
+  const auto* const roster = s.roster.get();
+  if (roster == nullptr) {
+    meta_.u(static_cast<std::uint64_t>(Change::none));
+    return;
+  }
+  if (before_ && before_->roster.get() == roster) {
+    meta_.u(static_cast<std::uint64_t>(Change::same));
+    return;
+  }
+  meta_.u(static_cast<std::uint64_t>(Change::other));
+  meta_.u(roster->generation);
+  const auto n = roster->groups.size();
+  meta_.u(n);
+  const bool any_before = before_ && before_->roster;
+  std::size_t expected = 0;
+  std::string_view above;
+  for (std::size_t g = 0; g < n;) {
+    const auto start = any_before ? alignment_.before(g) : Alignment::kNew;
+    if (start != Alignment::kNew) {
+      std::size_t run = 1;
+      while (g + run < n && alignment_.before(g + run) == start + run) ++run;
+      meta_.u(run);
+      meta_.s(static_cast<std::int64_t>(start) - static_cast<std::int64_t>(expected));
+      expected = start + run;
+      g += run;
+    } else {
+      const auto& group = *roster->groups[g];
+      std::size_t shared = 0;
+      while (shared < std::min(above.size(), group.path.size()) && above[shared] == group.path[shared]) ++shared;
+      meta_.u(0);
+      meta_.u(group.id);
+      meta_.u(shared);
+      meta_.text(std::string_view(group.path).substr(shared));
+      meta_.s(ticks(group.birth));
+      meta_.u(group.seen_born ? 1 : 0);
+      ++g;
+    }
+    above = roster->groups[g - 1]->path;
+  }
+  for (std::size_t g = 0; g < n; ++g) {
+    const auto parent = g < roster->parents.size() ? roster->parents[g] : model::kNoGroup;
+    meta_.u(parent == model::kNoGroup || parent >= g ? 0 : g - parent);
+  }
+}
+
+void BlockEncoder::add_hierarchies(const model::Snapshot& s) {
+  if (!s.hierarchies) {
+    meta_.u(static_cast<std::uint64_t>(Change::none));
+  } else if (before_ && before_->hierarchies == s.hierarchies) {
+    meta_.u(static_cast<std::uint64_t>(Change::same));
+  } else {
+    meta_.u(static_cast<std::uint64_t>(Change::other));
+    meta_.u(s.hierarchies->size());
+    for (const auto& h : *s.hierarchies) {
+      meta_.s(h.version);
+      texts_.put(meta_, h.controllers);
+      texts_.put(meta_, h.mount_point);
+    }
+  }
+}
+
+void BlockEncoder::add_container(const model::Container& c) {
+  texts_.put(meta_, name(c.role));
+  std::uint64_t facts = 0;
+  for (const auto& f : model::kTextFacts) facts += (c.*f.member).has_value() ? 1U : 0U;
+  for (const auto& f : model::kNumberFacts) facts += (c.*f.member).has_value() ? 1U : 0U;
+  for (const auto& f : model::kTimeFacts) facts += (c.*f.member).has_value() ? 1U : 0U;
+  meta_.u(facts);
+  for (const auto& f : model::kTextFacts) {
+    if (!(c.*f.member)) continue;
+    texts_.put(meta_, f.name);
+    meta_.u(0);
+    texts_.put(meta_, *(c.*f.member));
+  }
+  for (const auto& f : model::kNumberFacts) {
+    if (!(c.*f.member)) continue;
+    texts_.put(meta_, f.name);
+    meta_.u(1);
+    meta_.s(*(c.*f.member));
+  }
+  for (const auto& f : model::kTimeFacts) {
+    if (!(c.*f.member)) continue;
+    texts_.put(meta_, f.name);
+    meta_.u(1);
+    meta_.s(ticks(*(c.*f.member)));
+  }
+  meta_.u(c.labels.size());
+  for (const auto& [label, value] : c.labels) {
+    texts_.put(meta_, label);
+    texts_.put(meta_, value);
+  }
+  meta_.u(c.origins.size());
+  for (const auto& origin : c.origins) {
+    texts_.put(meta_, origin.fact);
+    texts_.put(meta_, origin.source);
+  }
+}
+
+void BlockEncoder::add_containers(const model::Snapshot& s) {
+  static const model::Containers kNobody;
+  if (!s.containers) {
+    meta_.u(static_cast<std::uint64_t>(Change::none));
+    return;
+  }
+  if (before_ && before_->containers == s.containers) {
+    meta_.u(static_cast<std::uint64_t>(Change::same));
+    return;
+  }
+  meta_.u(static_cast<std::uint64_t>(Change::other));
+  const auto& old = before_ && before_->containers ? *before_->containers : kNobody;
+  const auto& now = *s.containers;
+  meta_.u(now.generation);
+  const auto put_key = [this](std::uint64_t key) {
+    std::array<char, 8> bytes{};
+    for (auto& b : bytes) {
+      b = static_cast<char>(key & 0xFFU);
+      key >>= 8U;
+    }
+    meta_.raw({bytes.data(), bytes.size()});
+  };
+  std::vector<std::uint64_t> gone;
+  for (const auto& [key, container] : old.by_group) {
+    if (!now.by_group.contains(key)) gone.push_back(key);
+  }
+  std::vector<std::uint64_t> other;
+  for (const auto& [key, container] : now.by_group) {
+    const auto at = old.by_group.find(key);
+    if (container && (at == old.by_group.end() || !same(at->second, container))) other.push_back(key);
+  }
+  std::ranges::sort(gone);
+  std::ranges::sort(other);
+  meta_.u(gone.size());
+  for (const auto key : gone) put_key(key);
+  meta_.u(other.size());
+  for (const auto key : other) {
+    put_key(key);
+    add_container(*now.by_group.at(key));
+  }
+  meta_.u(now.ended.size());
+  for (const auto& e : now.ended) {
+    const auto at = std::ranges::find_if(old.ended, [&](const model::EndedContainer& o) {
+      return o.group_id == e.group_id && o.path == e.path && o.seen_gone == e.seen_gone &&
+             same(o.container, e.container);
+    });
+    if (at != old.ended.end()) {
+      meta_.u(static_cast<std::uint64_t>(at - old.ended.begin()) + 1);
+      continue;
+    }
+    meta_.u(0);
+    meta_.u(e.group_id);
+    meta_.text(e.path);
+    meta_.s(ticks(e.seen_gone));
+    meta_.u(e.container ? 1 : 0);
+    if (e.container) add_container(*e.container);
+  }
+}
+
+void BlockEncoder::add_stats(const model::Snapshot& s) {
+  for (std::size_t c = 0; c < catalogue_->collectors().size(); ++c) {
+    const auto of = [c](const model::Snapshot& x) {
+      return c < x.collectors.size() ? x.collectors[c] : model::CollectorStats{};
+    };
+    const auto now = of(s);
+    const auto numbers = numbers_of(now);
+    const auto old = before_ ? numbers_of(of(*before_)) : std::array<std::int64_t, 6>{};
+    meta_.u(now.enabled ? 1 : 0);
+    for (std::size_t i = 0; i < numbers.size(); ++i) meta_.s(minus(numbers[i], old[i]));
+  }
+  const auto tree = numbers_of(s.tree);
+  const auto old = before_ ? numbers_of(before_->tree) : std::array<std::int64_t, 7>{};
+  for (std::size_t i = 0; i < tree.size(); ++i) meta_.s(minus(tree[i], old[i]));
+  meta_.u(s.tree.watching ? 1 : 0);
+}
+
+void BlockEncoder::add_column(model::FieldId field, const model::Snapshot& s) {
+  static const model::Column kNothing;
+  const auto& now = field < s.columns.size() ? s.columns[field] : kNothing;
+  const auto& old = before_ && field < before_->columns.size() ? before_->columns[field] : kNothing;
+  auto& stream = streams_[field];
+  if (!stream.used) {
+    if (now.dense.empty() && now.cells.empty()) return;
+    stream.used = true;
+    for (std::size_t i = 0; i < samples_; ++i) stream.bytes.u(0);
+  }
+  auto& out = stream.bytes;
+  const auto size_before = out.bytes().size();
+
+  const auto dense = now.dense.empty()                     ? Dense::none
+                     : now.dense.size() == s.group_count() ? Dense::all
+                                                           : Dense::other_size;
+  auto cells = now.cells.empty() ? Cells::none : Cells::new_list;
+  if (cells != Cells::none && old.cells.size() == now.cells.size()) {
+    bool same_list = true;
+    for (std::size_t i = 0; i < now.cells.size() && same_list; ++i) {
+      same_list = alignment_.now(old.cells[i].group) == now.cells[i].group &&
+                  old.text_of(old.cells[i]) == now.text_of(now.cells[i]);
+    }
+    if (same_list) cells = Cells::same_list;
+  }
+  out.u(static_cast<std::uint64_t>(dense) | static_cast<std::uint64_t>(cells) << 2U);
+
+  const auto old_dense = [&](std::size_t i) {
+    if (i >= s.group_count() && dense != Dense::other_size) return Value();
+    const auto b = i < s.group_count() ? alignment_.before(i) : Alignment::kNew;
+    return b < old.dense.size() ? old.dense[b] : Value();
+  };
+  if (dense == Dense::other_size) out.u(now.dense.size());
+  if (dense != Dense::none) {
+    put_values(out, now.dense.size(), old_dense, [&](std::size_t i) { return now.dense[i]; });
+  }
+  if (cells == Cells::new_list) {
+    out.u(now.cells.size());
+    std::uint64_t above = 0;
+    for (const auto& cell : now.cells) {
+      const std::uint64_t group = cell.group == model::kNoGroup ? s.group_count() : cell.group;
+      out.s(static_cast<std::int64_t>(group) - static_cast<std::int64_t>(above));
+      above = group;
+      stream.texts.put(out, now.text_of(cell));
+    }
+  }
+  if (cells != Cells::none) {
+    put_values(
+        out, now.cells.size(), [&](std::size_t i) { return cells == Cells::same_list ? old.cells[i].value : Value(); },
+        [&](std::size_t i) { return now.cells[i].value; });
+  }
+  raw_ += out.bytes().size() - size_before;
+  values_ += now.dense.size() + now.cells.size();
+}
+
+std::string BlockEncoder::finish() const {
+  ByteWriter out;
+  std::uint64_t used = 0;
+  for (const auto& stream : streams_) used += stream.used ? 1U : 0U;
+  out.u(used);
+  for (std::size_t f = 0; f < streams_.size(); ++f) {
+    if (!streams_[f].used) continue;
+    const auto& field = catalogue_->field(static_cast<model::FieldId>(f));
+    out.text(field.name);
+    out.text(name(field.kind));
+    out.text(name(field.unit));
+    out.text(field.labels);
+  }
+  out.u(catalogue_->collectors().size());
+  for (const auto& collector : catalogue_->collectors()) out.text(collector.name);
+  out.text(meta_.bytes());
+  for (const auto& stream : streams_) {
+    if (stream.used) out.text(stream.bytes.bytes());
+  }
+  return out.bytes();
+}
+
+base::Result<std::unique_ptr<BlockDecoder>> BlockDecoder::open(std::string payload,
+                                                               std::shared_ptr<const model::Catalogue> catalogue) {
+  std::unique_ptr<BlockDecoder> made(new BlockDecoder);
+  auto& d = *made;
+  d.payload_ = std::move(payload);
+  d.catalogue_ = std::move(catalogue);
+  ByteReader in{std::string_view(d.payload_)};
+  std::vector<int> fields(in.u(kMaxFields), -1);
+  std::vector<bool> taken(d.catalogue_->size());
+  for (auto& field : fields) {
+    const auto field_name = in.text();
+    const auto kind = in.text();
+    const auto unit = in.text();
+    const auto labels = in.text();
+    if (in.bad()) break;
+    const auto id = d.catalogue_->find(field_name);
+    const bool known = id && name(d.catalogue_->field(*id).kind) == kind &&
+                       name(d.catalogue_->field(*id).unit) == unit && d.catalogue_->field(*id).labels == labels;
+    if (known && !taken[*id]) {
+      taken[*id] = true;
+      field = *id;
+    } else {
+      d.unknown_fields_.emplace_back(field_name);
+    }
+  }
+  d.collectors_.assign(in.u(256), -1);
+  for (auto& collector : d.collectors_) {
+    if (const auto id = d.catalogue_->find_collector(in.text())) collector = *id;
+  }
+  d.stats_.resize(d.collectors_.size());
+  d.meta_ = ByteReader(in.text());
+  for (const int field : fields) {
+    const auto bytes = in.text();
+    if (field >= 0) d.streams_.push_back({static_cast<model::FieldId>(field), ByteReader(bytes), {}});
+  }
+  if (in.bad()) return base::fail("a block is damaged: its list of fields");
+  return made;
+}
+
+bool BlockDecoder::read_roster(model::Snapshot& s) {
+  const auto* const old = before_ ? before_->roster.get() : nullptr;
+  switch (static_cast<Change>(meta_.u(2))) {
+    case Change::none:
+      alignment_.begin(old != nullptr ? old->groups.size() : 0, 0);
+      return !meta_.bad();
+    case Change::same:
+      if (old == nullptr) return false;
+      s.roster = before_->roster;
+      alignment_.keep();
+      return true;
+    case Change::other:
+      break;
+  }
+  auto roster = std::make_shared<model::Roster>();
+  roster->generation = meta_.u();
+  const auto n = meta_.u(kMaxGroups);
+  const std::size_t old_size = old != nullptr ? old->groups.size() : 0;
+  alignment_.begin(old_size, n);
+  std::int64_t expected = 0;
+  std::string path;
+  while (roster->groups.size() < n && !meta_.bad()) {
+    if (const auto run = meta_.u(n - roster->groups.size()); run > 0) {
+      const auto skip = meta_.s();
+      if (skip > static_cast<std::int64_t>(kMaxGroups) || skip < -static_cast<std::int64_t>(kMaxGroups)) return false;
+      const auto start = expected + skip;
+      if (start < 0 || static_cast<std::uint64_t>(start) + run > old_size) return false;
+      for (std::size_t i = 0; i < run; ++i) {
+        const auto from = static_cast<std::size_t>(start) + i;
+        if (alignment_.now(static_cast<GroupIndex>(from)) != Alignment::kGone) return false;
+        alignment_.pair(from, roster->groups.size());
+        roster->groups.push_back(old->groups[from]);
+      }
+      expected = start + static_cast<std::int64_t>(run);
+    } else {
+      auto group = std::make_shared<model::Group>();
+      group->id = meta_.u();
+      const auto shared = meta_.u(path.size());
+      group->path = path.substr(0, shared);
+      group->path += meta_.text();
+      group->birth = wall(meta_.s());
+      group->seen_born = meta_.u(1) != 0;
+      if (group->path.size() > 65536) return false;
+      roster->groups.push_back(std::move(group));
+    }
+    if (!roster->groups.empty()) path = roster->groups.back()->path;
+  }
+  if (meta_.bad()) return false;
+  roster->parents.reserve(n);
+  for (std::size_t g = 0; g < n; ++g) {
+    const auto up = meta_.u(g);
+    roster->parents.push_back(up == 0 ? model::kNoGroup : static_cast<GroupIndex>(g - up));
+  }
+  s.roster = std::move(roster);
+  return !meta_.bad();
+}
+
+bool BlockDecoder::read_hierarchies(model::Snapshot& s) {
+  switch (static_cast<Change>(meta_.u(2))) {
+    case Change::none:
+      return !meta_.bad();
+    case Change::same:
+      if (!before_) return false;
+      s.hierarchies = before_->hierarchies;
+      return true;
+    case Change::other:
+      break;
+  }
+  auto all = std::make_shared<std::vector<model::HierarchyInfo>>();
+  const auto n = meta_.u(256);
+  for (std::size_t i = 0; i < n && !meta_.bad(); ++i) {
+    model::HierarchyInfo h;
+    h.version = meta_.s() == 1 ? 1 : 2;
+    h.controllers = texts_.get(meta_);
+    h.mount_point = texts_.get(meta_);
+    all->push_back(std::move(h));
+  }
+  s.hierarchies = std::move(all);
+  return !meta_.bad();
+}
+
+model::ContainerPtr BlockDecoder::read_container() {
+  auto c = std::make_shared<model::Container>();
+  const auto role = texts_.get(meta_);
+  for (int r = 0; r <= static_cast<int>(model::Role::unit); ++r) {
+    if (name(static_cast<model::Role>(r)) == role) c->role = static_cast<model::Role>(r);
+  }
+  for (auto facts = meta_.u(1000); facts > 0 && !meta_.bad(); --facts) {
+    const auto fact = texts_.get(meta_);
+    if (meta_.u(1) == 0) {
+      const auto text = texts_.get(meta_);
+      for (const auto& f : model::kTextFacts) {
+        if (f.name == fact) (*c).*f.member = std::string(text);
+      }
+      continue;
+    }
+    const auto number = meta_.s();
+    for (const auto& f : model::kNumberFacts) {
+      if (f.name == fact) (*c).*f.member = number;
+    }
+    for (const auto& f : model::kTimeFacts) {
+      if (f.name == fact) (*c).*f.member = wall(number);
+    }
+  }
+  for (auto labels = meta_.u(meta_.left()); labels > 0 && !meta_.bad(); --labels) {
+    const auto label = texts_.get(meta_);
+    c->labels.emplace_back(label, texts_.get(meta_));
+  }
+  for (auto origins = meta_.u(meta_.left()); origins > 0 && !meta_.bad(); --origins) {
+    const auto fact = own_fact_name(texts_.get(meta_));
+    const auto source = texts_.get(meta_);
+    if (!fact.empty()) c->origins.push_back({fact, std::string(source)});
+  }
+  return c;
+}
+
+bool BlockDecoder::read_containers(model::Snapshot& s) {
+  switch (static_cast<Change>(meta_.u(2))) {
+    case Change::none:
+      return !meta_.bad();
+    case Change::same:
+      if (!before_) return false;
+      s.containers = before_->containers;
+      return true;
+    case Change::other:
+      break;
+  }
+  auto all = std::make_shared<model::Containers>();
+  std::vector<model::EndedContainer> old_ended;
+  if (before_ && before_->containers) {
+    values_ += before_->containers->by_group.size() + before_->containers->ended.size();
+    if (values_ > kMaxValues) return false;
+    all->by_group = before_->containers->by_group;
+    old_ended = before_->containers->ended;
+  }
+  all->generation = meta_.u();
+  const auto get_key = [this] {
+    std::uint64_t key = 0;
+    const auto bytes = meta_.raw(8);
+    for (std::size_t i = bytes.size(); i-- > 0;) key = key << 8U | static_cast<unsigned char>(bytes[i]);
+    return key;
+  };
+  for (auto gone = meta_.u(meta_.left()); gone > 0 && !meta_.bad(); --gone) all->by_group.erase(get_key());
+  for (auto other = meta_.u(meta_.left()); other > 0 && !meta_.bad(); --other) {
+    const auto key = get_key();
+    auto container = read_container();
+    if (!meta_.bad()) all->by_group.insert_or_assign(key, std::move(container));
+  }
+  for (auto ended = meta_.u(meta_.left()); ended > 0 && !meta_.bad(); --ended) {
+    if (const auto from = meta_.u(old_ended.size()); from > 0) {
+      all->ended.push_back(old_ended[from - 1]);
+      continue;
+    }
+    model::EndedContainer e;
+    e.group_id = meta_.u();
+    e.path = meta_.text();
+    e.seen_gone = wall(meta_.s());
+    if (meta_.u(1) != 0) e.container = read_container();
+    all->ended.push_back(std::move(e));
+  }
+  s.containers = std::move(all);
+  return !meta_.bad();
+}
+
+void BlockDecoder::read_stats(model::Snapshot& s) {
+  s.collectors.resize(catalogue_->collectors().size());
+  for (std::size_t c = 0; c < collectors_.size(); ++c) {
+    model::CollectorStats now;
+    now.enabled = meta_.u(1) != 0;
+    auto& n = stats_[c];
+    for (auto& number : n) number = plus(number, meta_.s());
+    const auto u = [](std::int64_t x) { return static_cast<std::uint64_t>(x); };
+    now.duration = std::chrono::nanoseconds(n[0]);
+    now.errors_now = u(n[1]);
+    now.reads = u(n[2]);
+    now.bytes = u(n[3]);
+    now.errors = u(n[4]);
+    now.unknown_keys = u(n[5]);
+    if (collectors_[c] >= 0) s.collectors[static_cast<std::size_t>(collectors_[c])] = now;
+  }
+  for (auto& number : tree_) number = plus(number, meta_.s());
+  const auto u = [this](std::size_t i) { return static_cast<std::uint64_t>(tree_[i]); };
+  s.tree = {u(0), u(1), u(2), u(3), u(4), u(5), u(6), meta_.u(1) != 0};
+}
+
+bool BlockDecoder::read_column(Stream& stream, model::Snapshot& s) {
+  static const model::Column kNothing;
+  auto& in = stream.bytes;
+  auto& now = s.columns[stream.field];
+  const auto& old = before_ ? before_->columns[stream.field] : kNothing;
+  const auto how = in.u(15);
+  const auto dense = how & 3U;
+  const auto cells = how >> 2U;
+  if (dense > 2 || cells > 2) return false;
+
+  if (dense != 0) {
+    const auto n = dense == 2 ? in.u(kMaxGroups) : s.group_count();
+    values_ += n;
+    if (values_ > kMaxValues || in.bad()) return false;
+    now.dense.resize(n);
+    get_values(
+        in, n,
+        [&](std::size_t i) {
+          const auto b = i < s.group_count() ? alignment_.before(i) : Alignment::kNew;
+          return b < old.dense.size() ? old.dense[b] : Value();
+        },
+        [&](std::size_t i, Value v) { now.dense[i] = v; });
+  }
+  if (cells == 0) return !in.bad();
+  if (cells == 1) {
+    values_ += old.cells.size();
+    if (values_ > kMaxValues) return false;
+    now.cells = old.cells;
+    now.text = old.text;
+    for (auto& cell : now.cells) {
+      cell.group = alignment_.now(cell.group);
+      if (cell.group == Alignment::kGone) return false;
+    }
+  } else {
+    const auto n = in.u(in.left());
+    values_ += n;
+    if (values_ > kMaxValues) return false;
+    std::int64_t above = 0;
+    for (std::size_t i = 0; i < n && !in.bad(); ++i) {
+      const auto step = in.s();
+      if (step > static_cast<std::int64_t>(kMaxGroups) || step < -static_cast<std::int64_t>(kMaxGroups)) return false;
+      above += step;
+      const auto text = stream.texts.get(in);
+      if (above < 0 || static_cast<std::uint64_t>(above) > s.group_count() || text.size() > 65535 ||
+          now.text.size() > kMaxRawBytes) {
+        return false;
+      }
+      const auto group =
+          static_cast<std::uint64_t>(above) == s.group_count() ? model::kNoGroup : static_cast<GroupIndex>(above);
+      now.cells.push_back(
+          {group, static_cast<std::uint32_t>(now.text.size()), static_cast<std::uint16_t>(text.size()), Value()});
+      now.text += text;
+    }
+  }
+  if (in.bad()) return false;
+  get_values(
+      in, now.cells.size(), [&](std::size_t i) { return cells == 1 ? old.cells[i].value : Value(); },
+      [&](std::size_t i, Value v) { now.cells[i].value = v; });
+  return !in.bad();
+}
+
+base::Result<std::pair<model::SnapshotPtr, std::string>> BlockDecoder::next() {
+  const auto damaged = [this]() -> tl::unexpected<base::Error> {
+    meta_.fail();
+    return base::fail("a block is damaged inside");
+  };
+  if (meta_.bad() || meta_.left() == 0) return damaged();
+  auto made = std::make_shared<model::Snapshot>();
+  auto& s = *made;
+  s.catalogue = catalogue_;
+  const auto since = [](std::int64_t old, std::int64_t difference) { return plus(old, difference); };
+  s.begun = monotonic(since(before_ ? ticks(before_->begun) : 0, meta_.s()));
+  s.taken = monotonic(since(before_ ? ticks(before_->taken) : 0, meta_.s()));
+  s.taken_wall = wall(since(before_ ? ticks(before_->taken_wall) : 0, meta_.s()));
+  if (!read_roster(s) || !read_hierarchies(s) || !read_containers(s)) return damaged();
+  read_stats(s);
+  if (meta_.u(1) != 0) note_ = meta_.text();
+  if (meta_.bad()) return damaged();
+  s.columns.resize(catalogue_->size());
+  for (auto& stream : streams_) {
+    if (!read_column(stream, s)) return damaged();
+  }
+  before_ = made;
+  return std::pair{model::SnapshotPtr(std::move(made)), note_};
+}
+
+}  // namespace cgwarden::record

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The payload of one block: samples, each as what changed since the one before; the first as what changed since
+// nothing.
+//
+//   fields       name, kind, unit, whether labelled     of those that have any value in the block
+//   collectors   names
+//   meta         times, roster, containers, counters of the agent, note: of all samples, one after the other
+//   streams      one a field: its column of all samples, one after the other; so neighbours are alike and pack well
+//
+// Values are differences to the same group's value before, divided by 1000 or 4096 where all of a column can be (the
+// kernel counts microseconds and pages), and what did not change is a count. Pure: no file, no compression.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/model/snapshot.h"
+#include "src/record/bytes.h"
+
+namespace cgwarden::record {
+
+// A block ends when it is this large; a reader refuses more than one sample beyond it can make.
+inline constexpr std::size_t kBlockRawBytes = 8U << 20U;
+inline constexpr std::size_t kBlockValues = 32U << 20U;
+inline constexpr std::size_t kMaxRawBytes = 256U << 20U;
+inline constexpr std::size_t kMaxValues = 128U << 20U;
+
+// Texts that come again are a number.
+class TextWriter {
+ public:
+  void put(ByteWriter& out, std::string_view text);
+
+ private:
+  std::unordered_map<std::string, std::uint64_t> known_;
+};
+class TextReader {
+ public:
+  std::string_view get(ByteReader& in);
+
+ private:
+  std::vector<std::string_view> known_;  // in the payload
+};
+
+// Which group of a roster is which of the one before.
+class Alignment {
+ public:
+  void align(const model::Roster* before, const model::Roster* now);
+  [[nodiscard]] std::size_t before(std::size_t now) const { return identical_ ? now : before_[now]; }
+  [[nodiscard]] model::GroupIndex now(model::GroupIndex before) const {
+    if (identical_ || before == model::kNoGroup) return before;
+    return before < now_.size() ? now_[before] : kGone;
+  }
+  static constexpr std::size_t kNew = static_cast<std::size_t>(-1);
+  static constexpr model::GroupIndex kGone = model::kNoGroup - 1;
+  // Filled by a decoder, which is told and need not search.
+  void begin(std::size_t before_size, std::size_t now_size);
+  void pair(std::size_t before, std::size_t now);
+  void keep() { identical_ = true; }
+
+ private:
+  bool identical_ = true;
+  std::vector<std::size_t> before_;
+  std::vector<model::GroupIndex> now_;
+};
+
+class BlockEncoder {
+ public:
+  explicit BlockEncoder(std::shared_ptr<const model::Catalogue> catalogue);
+  void add(const model::SnapshotPtr& snapshot, std::string_view note);
+  [[nodiscard]] std::string finish() const;
+  [[nodiscard]] bool full() const { return raw_ >= kBlockRawBytes || values_ >= kBlockValues; }
+  [[nodiscard]] std::size_t samples() const { return samples_; }
+
+  // The block's index, kept with it by its user.
+  ByteWriter index;
+  std::size_t index_entries = 0;
+  base::Wall first, last;
+
+ private:
+  void add_roster(const model::Snapshot& s);
+  void add_hierarchies(const model::Snapshot& s);
+  void add_containers(const model::Snapshot& s);
+  void add_container(const model::Container& container);
+  void add_stats(const model::Snapshot& s);
+  void add_column(model::FieldId field, const model::Snapshot& s);
+
+  std::shared_ptr<const model::Catalogue> catalogue_;
+  model::SnapshotPtr before_;
+  Alignment alignment_;
+  ByteWriter meta_;
+  TextWriter texts_;
+  struct Stream {
+    ByteWriter bytes;
+    TextWriter texts;
+    bool used = false;
+  };
+  std::vector<Stream> streams_;
+  std::string note_;
+  std::size_t samples_ = 0;
+  std::size_t raw_ = 0;
+  std::size_t values_ = 0;
+};
+
+class BlockDecoder {
+ public:
+  // Error: it is no payload.
+  static base::Result<std::unique_ptr<BlockDecoder>> open(std::string payload,
+                                                          std::shared_ptr<const model::Catalogue> catalogue);
+  // Error: there is none, or it is damaged.
+  base::Result<std::pair<model::SnapshotPtr, std::string>> next();
+  [[nodiscard]] const std::vector<std::string>& unknown_fields() const { return unknown_fields_; }
+
+ private:
+  BlockDecoder() = default;
+  bool read_roster(model::Snapshot& s);
+  bool read_hierarchies(model::Snapshot& s);
+  bool read_containers(model::Snapshot& s);
+  model::ContainerPtr read_container();
+  void read_stats(model::Snapshot& s);
+  struct Stream {
+    model::FieldId field = 0;
+    ByteReader bytes;
+    TextReader texts;
+  };
+  bool read_column(Stream& stream, model::Snapshot& s);
+
+  std::string payload_;
+  std::shared_ptr<const model::Catalogue> catalogue_;
+  model::SnapshotPtr before_;
+  Alignment alignment_;
+  ByteReader meta_;
+  TextReader texts_;
+  std::vector<int> collectors_;  // the block's: number in our catalogue, or -1
+  std::vector<std::array<std::int64_t, 6>> stats_;
+  std::array<std::int64_t, 7> tree_{};
+  std::vector<Stream> streams_;
+  std::vector<std::string> unknown_fields_;
+  std::string note_;
+  std::size_t values_ = 0;
+};
+
+}  // namespace cgwarden::record

@@ -1,0 +1,557 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/record/record.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <sstream>
+
+#include "collectors/collection.h"
+#include "src/record/frame.h"
+#include "tests/unit/cgtop_snapshots.h"
+
+namespace cgwarden {
+namespace {
+
+using namespace std::chrono_literals;
+using model::Value;
+using record::Reader;
+using record::Writer;
+
+class Folder {
+ public:
+  Folder() {
+    auto name = (std::filesystem::temp_directory_path() / "cgwarden-test-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] std::string file(const char* name = "recording") const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+std::string slurp(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+void spit(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+bool same(const model::Container& a, const model::Container& b) {
+  for (const auto& f : model::kTextFacts) {
+    if (a.*f.member != b.*f.member) return false;
+  }
+  for (const auto& f : model::kNumberFacts) {
+    if (a.*f.member != b.*f.member) return false;
+  }
+  for (const auto& f : model::kTimeFacts) {
+    if (a.*f.member != b.*f.member) return false;
+  }
+  return a.role == b.role && a.labels == b.labels &&
+         std::equal(a.origins.begin(), a.origins.end(), b.origins.begin(), b.origins.end(),
+                    [](const auto& x, const auto& y) { return x.fact == y.fact && x.source == y.source; });
+}
+
+// Nothing, or the first difference.
+std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
+  if (a.begun != b.begun || a.taken != b.taken || a.taken_wall != b.taken_wall) return "times";
+  if (a.catalogue != b.catalogue) return "catalogue";
+  if (!a.roster != !b.roster) return "roster";
+  if (a.roster) {
+    if (a.roster->generation != b.roster->generation || a.roster->parents != b.roster->parents) return "roster";
+    if (a.roster->groups.size() != b.roster->groups.size()) return "count of groups";
+    for (std::size_t g = 0; g < a.roster->groups.size(); ++g) {
+      const auto& x = *a.roster->groups[g];
+      const auto& y = *b.roster->groups[g];
+      if (x.id != y.id || x.path != y.path || x.birth != y.birth || x.seen_born != y.seen_born)
+        return "group " + x.path;
+    }
+  }
+  if (!a.hierarchies != !b.hierarchies) return "hierarchies";
+  if (a.hierarchies && !std::equal(a.hierarchies->begin(), a.hierarchies->end(), b.hierarchies->begin(),
+                                   b.hierarchies->end(), [](const auto& x, const auto& y) {
+                                     return x.version == y.version && x.controllers == y.controllers &&
+                                            x.mount_point == y.mount_point;
+                                   })) {
+    return "hierarchies";
+  }
+  if (!a.containers != !b.containers) return "containers";
+  if (a.containers) {
+    const auto& x = *a.containers;
+    const auto& y = *b.containers;
+    if (x.generation != y.generation || x.by_group.size() != y.by_group.size()) return "containers";
+    for (const auto& [key, container] : x.by_group) {
+      const auto at = y.by_group.find(key);
+      if (at == y.by_group.end() || !same(*container, *at->second)) return "a container";
+    }
+    if (!std::equal(x.ended.begin(), x.ended.end(), y.ended.begin(), y.ended.end(), [](const auto& p, const auto& q) {
+          return p.group_id == q.group_id && p.path == q.path && p.seen_gone == q.seen_gone &&
+                 (p.container ? q.container && same(*p.container, *q.container) : !q.container);
+        })) {
+      return "ended containers";
+    }
+  }
+  if (a.columns.size() != b.columns.size()) return "count of columns";
+  for (std::size_t f = 0; f < a.columns.size(); ++f) {
+    const auto& x = a.columns[f];
+    const auto& y = b.columns[f];
+    const std::string column(a.catalogue->field(static_cast<model::FieldId>(f)).name);
+    if (x.dense != y.dense) return "column " + column;
+    if (!std::equal(x.cells.begin(), x.cells.end(), y.cells.begin(), y.cells.end(),
+                    [&](const model::Cell& p, const model::Cell& q) {
+                      return p.group == q.group && p.value == q.value && x.text_of(p) == y.text_of(q);
+                    })) {
+      return "cells of " + column;
+    }
+  }
+  if (a.collectors.size() != b.collectors.size()) return "collectors";
+  for (std::size_t c = 0; c < a.collectors.size(); ++c) {
+    const auto& x = a.collectors[c];
+    const auto& y = b.collectors[c];
+    if (x.enabled != y.enabled || x.duration != y.duration || x.errors_now != y.errors_now || x.reads != y.reads ||
+        x.bytes != y.bytes || x.errors != y.errors || x.unknown_keys != y.unknown_keys) {
+      return "a collector's counters";
+    }
+  }
+  const auto& t = a.tree;
+  const auto& u = b.tree;
+  if (t.births != u.births || t.deaths != u.deaths || t.walks != u.walks || t.watch_overflows != u.watch_overflows ||
+      t.watches != u.watches || t.dropped_groups != u.dropped_groups || t.open_files != u.open_files ||
+      t.watching != u.watching) {
+    return "the tree's counters";
+  }
+  return "";
+}
+
+// Histories that no host would have: groups come and go, values jump, texts are any bytes.
+class AnyHistory {
+ public:
+  explicit AnyHistory(unsigned seed) : random_(seed) {}
+
+  model::SnapshotPtr next() {
+    auto s = std::make_shared<model::Snapshot>();
+    s->catalogue = test::catalogue();
+    now_ += std::chrono::nanoseconds(below(9) == 0 ? -50'000'000'000 : below(10'000'000'000));
+    s->begun = base::Monotonic(now_);
+    s->taken = base::Monotonic(now_ + std::chrono::nanoseconds(below(1'000'000)));
+    s->taken_wall = base::Wall(std::chrono::seconds(1'800'000'000) + now_);
+    if (!roster_ || below(3) == 0) change_groups();
+    s->roster = below(40) == 0 ? nullptr : roster_;
+    const auto n = s->group_count();
+    if (!hierarchies_ || below(20) == 0) {
+      hierarchies_ = std::make_shared<std::vector<model::HierarchyInfo>>();
+      for (auto i = below(4); i > 0; --i) hierarchies_->push_back({below(2) == 0 ? 1 : 2, any_text(), any_text()});
+    }
+    s->hierarchies = below(30) == 0 ? nullptr : hierarchies_;
+    if (!containers_ || below(4) == 0) change_containers();
+    s->containers = below(30) == 0 ? nullptr : containers_;
+    s->columns.resize(s->catalogue->size());
+    for (std::size_t f = 0; f < s->columns.size(); ++f) {
+      auto& column = s->columns[f];
+      const auto old = last_ && f < last_->columns.size() ? last_->columns[f] : model::Column();
+      switch (below(12)) {
+        case 0:
+          break;  // nothing, whatever was before
+        case 1:   // anything
+          column.dense.resize(below(15) == 0 ? below(2 * n + 3) : n);
+          for (auto& v : column.dense) v = any_value();
+          break;
+        case 2:
+        case 3:  // another list of cells
+          for (std::size_t g = 0; g <= n; ++g) {
+            for (auto i = below(3); i > 0; --i) {
+              const auto text = any_text();
+              column.cells.push_back({g == n ? model::kNoGroup : static_cast<model::GroupIndex>(g),
+                                      static_cast<std::uint32_t>(column.text.size()),
+                                      static_cast<std::uint16_t>(text.size()), any_value()});
+              column.text += text;
+            }
+          }
+          break;
+        default:  // as a kernel would
+          column = old;
+          if (!column.dense.empty()) column.dense.resize(n);
+          for (auto& cell : column.cells) {
+            if (cell.group != model::kNoGroup && cell.group >= n) cell.group = model::kNoGroup;
+            grow(cell.value);
+          }
+          for (auto& v : column.dense) grow(v);
+      }
+    }
+    s->collectors.resize(s->catalogue->collectors().size());
+    for (auto& c : s->collectors) {
+      c = {below(2) == 0, std::chrono::nanoseconds(below(1'000'000)), any(), any(), any(), any(), any()};
+    }
+    s->tree = {any(), any(), any(), any(), any(), any(), any(), below(2) == 0};
+    last_ = s;
+    return s;
+  }
+  std::string any_text() {
+    std::string out;
+    for (auto i = below(12); i > 0; --i) out += static_cast<char>(below(256));
+    return out;
+  }
+  std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
+
+ private:
+  std::uint64_t any() { return below(3) == 0 ? random_() : below(100); }
+  Value any_value() {
+    switch (below(8)) {
+      case 0:
+        return Value::absent();
+      case 1:
+        return Value::error();
+      case 2:
+        return Value::unlimited();
+      case 3:
+        return Value::of(static_cast<std::int64_t>(random_()));
+      case 4:
+        return Value::of(std::numeric_limits<std::int64_t>::min() + 2 + static_cast<std::int64_t>(below(3)));
+      case 5:
+        return Value::of(std::numeric_limits<std::int64_t>::max() - static_cast<std::int64_t>(below(3)));
+      default:
+        return Value::of(static_cast<std::int64_t>(below(1000)) * 4096);
+    }
+  }
+  void grow(Value& v) {
+    if (v.is_number() && below(2) == 0) v = Value::of(v.fixed() / 2 + static_cast<std::int64_t>(below(1000) * 1000));
+    if (below(200) == 0) v = any_value();
+  }
+  void change_groups() {
+    auto next = std::make_shared<model::Roster>();
+    next->generation = ++generation_;
+    if (roster_) {
+      for (const auto& group : roster_->groups) {
+        if (below(5) != 0) next->groups.push_back(group);
+      }
+    }
+    for (auto i = below(4); i > 0; --i) {
+      auto group = std::make_shared<model::Group>();
+      *group = {below(30), "/" + any_text(), base::Wall(std::chrono::nanoseconds(any() >> 8U)), below(2) == 0};
+      next->groups.insert(next->groups.begin() + static_cast<std::ptrdiff_t>(below(next->groups.size() + 1)), group);
+    }
+    for (std::size_t g = 0; g < next->groups.size(); ++g) {
+      const auto parent = below(g + 1);
+      next->parents.push_back(parent == g ? model::kNoGroup : static_cast<model::GroupIndex>(parent));
+    }
+    roster_ = next;
+  }
+  model::ContainerPtr any_container() {
+    auto c = std::make_shared<model::Container>();
+    c->role = static_cast<model::Role>(below(12));
+    for (const auto& f : model::kTextFacts) {
+      if (below(4) == 0) (*c).*f.member = any_text(), c->origins.push_back({f.name, any_text()});
+    }
+    for (const auto& f : model::kNumberFacts) {
+      if (below(4) == 0) (*c).*f.member = static_cast<std::int64_t>(random_());
+    }
+    for (const auto& f : model::kTimeFacts) {
+      if (below(4) == 0) (*c).*f.member = base::Wall(std::chrono::nanoseconds(any() >> 4U));
+    }
+    for (auto i = below(3); i > 0; --i) c->labels.emplace_back(any_text(), any_text());
+    return c;
+  }
+  void change_containers() {
+    auto next = std::make_shared<model::Containers>();
+    if (containers_) *next = *containers_;
+    next->generation = any();
+    for (auto i = below(3); i > 0; --i) next->by_group[below(10)] = any_container();
+    next->by_group.erase(below(10));
+    if (!next->ended.empty() && below(2) == 0) next->ended.erase(next->ended.begin());
+    if (below(2) == 0)
+      next->ended.push_back({any(), any_text(), base::Wall(5s), below(5) == 0 ? nullptr : any_container()});
+    containers_ = next;
+  }
+
+  std::mt19937_64 random_;
+  std::chrono::nanoseconds now_ = std::chrono::hours(10);
+  std::uint64_t generation_ = 0;
+  std::shared_ptr<model::Roster> roster_;
+  std::shared_ptr<std::vector<model::HierarchyInfo>> hierarchies_;
+  std::shared_ptr<model::Containers> containers_;
+  model::SnapshotPtr last_;
+};
+
+model::SnapshotPtr simple(double at, std::int64_t cpu = 0) {
+  return test::SnapshotMaker(at)
+      .group(1, "/")
+      .set("cpu_usage", cpu)
+      .group(2, "/a.slice")
+      .set("cpu_usage", cpu / 2)
+      .make();
+}
+
+// Blocks of one sample each.
+Writer::Options small_blocks() {
+  Writer::Options options;
+  options.block_span = 0s;
+  return options;
+}
+
+TEST(Recording, gives_back_any_history_bit_for_bit) {
+  for (unsigned seed = 1; seed <= 5; ++seed) {
+    const Folder folder;
+    AnyHistory history(seed);
+    std::vector<std::pair<model::SnapshotPtr, std::string>> all;
+    Writer::Options options;
+    options.block_span = std::chrono::seconds(seed * 5);
+    {
+      auto writer = Writer::open(folder.file(), test::catalogue(), options);
+      ASSERT_TRUE(writer) << writer.error().what;
+      for (int i = 0; i < 30; ++i) {
+        all.emplace_back(history.next(), history.any_text());
+        ASSERT_TRUE((*writer)->add(all.back().first, all.back().second));
+      }
+    }
+    auto reader = Reader::open(folder.file(), test::catalogue());
+    ASSERT_TRUE(reader) << reader.error().what;
+    ASSERT_EQ((*reader)->size(), all.size());
+    EXPECT_EQ((*reader)->lost_bytes(), 0U);
+    const auto check = [&](std::size_t i) {
+      const auto sample = (*reader)->at(i);
+      ASSERT_TRUE(sample) << sample.error().what;
+      EXPECT_EQ(difference(*all[i].first, *sample->snapshot), "") << "sample " << i << " of seed " << seed;
+      EXPECT_EQ(sample->note, all[i].second);
+      EXPECT_EQ((*reader)->moment(i).at, all[i].first->taken_wall);
+    };
+    for (std::size_t i = 0; i < all.size(); ++i) check(i);
+    for (int i = 0; i < 20; ++i) check(history.below(all.size()));  // and in any order
+  }
+}
+
+TEST(Recording, gives_back_what_a_recorded_host_shows) {
+  collectors::CollectionOptions options;
+  const std::string host = CGWARDEN_TEST_DATA "/hosts/v2";
+  options.paths.procfs = host + "/proc";
+  options.paths.sysfs = host + "/sys";
+  options.paths.cgroupfs = host + "/sys/fs/cgroup";
+  options.paths.rootfs = host;
+  auto collection = collectors::Collection::open(test::catalogue(), options, [](const std::string&) {});
+  ASSERT_TRUE(collection);
+  const model::SnapshotPtr first = (*collection)->collect();
+  const model::SnapshotPtr second = (*collection)->collect();
+  const Folder folder;
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), {});
+    ASSERT_TRUE(writer);
+    ASSERT_TRUE((*writer)->add(first));
+    ASSERT_TRUE((*writer)->add(second));
+  }
+  auto reader = Reader::open(folder.file(), test::catalogue());
+  ASSERT_TRUE(reader);
+  EXPECT_EQ(difference(*first, *(*reader)->at(0)->snapshot), "");
+  EXPECT_EQ(difference(*second, *(*reader)->at(1)->snapshot), "");
+}
+
+TEST(Recording, loses_a_damaged_block_and_not_the_file) {
+  const Folder folder;
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    ASSERT_TRUE(writer);
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE((*writer)->add(simple(i, i * 1'000'000)));
+  }
+  const auto whole = slurp(folder.file());
+  auto reader = Reader::open(folder.file(), test::catalogue());
+  ASSERT_TRUE(reader);
+  const auto [at, size] = (*reader)->block_place(2);
+  // Whichever byte of the block it is.
+  for (std::uint64_t byte = at; byte < at + size; byte += 7) {
+    auto bytes = whole;
+    bytes[byte] = static_cast<char>(bytes[byte] ^ 0x21);
+    spit(folder.file("damaged"), bytes);
+    auto damaged = Reader::open(folder.file("damaged"), test::catalogue());
+    ASSERT_TRUE(damaged) << damaged.error().what;
+    ASSERT_EQ((*damaged)->size(), 4U) << "byte " << byte - at;
+    EXPECT_EQ((*damaged)->lost_bytes(), size);
+    EXPECT_EQ((*damaged)->lost_places(), 1U);
+    EXPECT_TRUE((*damaged)->moment(2).after_gap);
+    EXPECT_FALSE((*damaged)->moment(3).after_gap);
+    EXPECT_EQ(difference(*simple(3, 3'000'000), *(*damaged)->at(2)->snapshot), "");
+  }
+}
+
+TEST(Recording, loses_the_last_block_of_a_file_that_was_cut) {
+  const Folder folder;
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE((*writer)->add(simple(i)));
+  }
+  const auto whole = slurp(folder.file());
+  const auto last = (*Reader::open(folder.file(), test::catalogue()))->block_place(2).first;
+  for (auto size = last; size < whole.size(); size += 5) {
+    spit(folder.file("cut"), whole.substr(0, size));
+    auto cut = Reader::open(folder.file("cut"), test::catalogue());
+    ASSERT_TRUE(cut);
+    EXPECT_EQ((*cut)->size(), 2U);
+    EXPECT_EQ((*cut)->lost_bytes(), size - last);
+  }
+}
+
+TEST(Recording, goes_on_after_a_cut_and_says_what_is_missing) {
+  const Folder folder;
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE((*writer)->add(simple(i)));
+  }
+  const auto whole = slurp(folder.file());
+  spit(folder.file(), whole.substr(0, whole.size() - 20));
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    ASSERT_TRUE(writer) << writer.error().what;
+    ASSERT_EQ((*writer)->resumed_after(), simple(1)->taken_wall);
+    ASSERT_TRUE((*writer)->add_gap(*(*writer)->resumed_after(), simple(9)->taken_wall, "nobody recorded"));
+    ASSERT_TRUE((*writer)->add(simple(9)));
+  }
+  auto reader = Reader::open(folder.file(), test::catalogue());
+  ASSERT_EQ((*reader)->size(), 3U);
+  EXPECT_TRUE((*reader)->moment(2).after_gap);
+  ASSERT_EQ((*reader)->gaps().size(), 2U);
+  EXPECT_EQ((*reader)->gaps()[1].why, "nobody recorded");
+  EXPECT_EQ((*reader)->find(simple(8)->taken_wall), 1U);
+  EXPECT_EQ((*reader)->find(simple(9)->taken_wall), 2U);
+  EXPECT_FALSE((*reader)->find(simple(-1)->taken_wall));
+}
+
+TEST(Recording, stays_below_its_limit_of_size_and_keeps_the_newest) {
+  const Folder folder;
+  auto options = small_blocks();
+  options.max_bytes = 12'000;
+  auto writer = Writer::open(folder.file(), test::catalogue(), options);
+  AnyHistory history(7);
+  model::SnapshotPtr last;
+  const auto one = [&] {
+    last = simple(static_cast<double>(history.below(1000)), static_cast<std::int64_t>(history.below(1'000'000)));
+    return last;
+  };
+  for (int i = 0; i < 120; ++i) {
+    ASSERT_TRUE((*writer)->add(one()));
+    struct stat status {};
+    ASSERT_EQ(::stat(folder.file().c_str(), &status), 0);
+    ASSERT_LE(status.st_size, 12'000);
+    ASSERT_EQ(static_cast<std::uint64_t>(status.st_size), (*writer)->bytes());
+  }
+  auto reader = Reader::open(folder.file(), test::catalogue());
+  ASSERT_TRUE(reader);
+  EXPECT_EQ((*reader)->lost_bytes(), 0U);
+  EXPECT_GT((*reader)->size(), 5U);
+  EXPECT_EQ(difference(*last, *(*reader)->at((*reader)->size() - 1)->snapshot), "");
+}
+
+TEST(Recording, lets_go_of_what_is_too_old) {
+  const Folder folder;
+  auto options = small_blocks();
+  options.max_age = 10s;
+  auto writer = Writer::open(folder.file(), test::catalogue(), options);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE((*writer)->add(simple(i)));
+  auto reader = Reader::open(folder.file(), test::catalogue());
+  EXPECT_GE((*reader)->size(), 10U);
+  EXPECT_LE((*reader)->size(), 13U);
+  EXPECT_EQ((*reader)->moment((*reader)->size() - 1).at, simple(99)->taken_wall);
+}
+
+TEST(Recording, is_written_by_one_program_at_a_time) {
+  const Folder folder;
+  auto first = Writer::open(folder.file(), test::catalogue(), {});
+  ASSERT_TRUE(first);
+  auto second = Writer::open(folder.file(), test::catalogue(), {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, EWOULDBLOCK);
+}
+
+TEST(Recording, never_writes_into_another_file) {
+  const Folder folder;
+  spit(folder.file(), "my letters");
+  auto writer = Writer::open(folder.file(), test::catalogue(), {});
+  ASSERT_FALSE(writer);
+  EXPECT_EQ(writer.error().code, record::kDamaged);
+  EXPECT_EQ(slurp(folder.file()), "my letters");
+}
+
+TEST(Recording, says_that_it_is_of_a_newer_format) {
+  const Folder folder;
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), {});
+    ASSERT_TRUE((*writer)->add(simple(1)));
+  }
+  auto bytes = slurp(folder.file());
+  auto header = record::parse_header(bytes);
+  ASSERT_TRUE(header);
+  header->version = record::kVersion + 1;
+  bytes.replace(0, record::kHeaderBytes, record::to_bytes(*header));
+  spit(folder.file(), bytes);
+  const auto newer = Reader::open(folder.file(), test::catalogue());
+  ASSERT_FALSE(newer);
+  EXPECT_EQ(newer.error().code, record::kDamaged);
+  EXPECT_NE(newer.error().what.find("has format 2, this program reads 1"), std::string::npos) << newer.error().what;
+}
+
+TEST(Recording, is_read_by_a_program_with_other_fields) {
+  using model::Field;
+  static constexpr Field rows[] = {
+      {.name = "cpu_usage",
+       .kind = model::Kind::counter,
+       .unit = model::Unit::seconds,
+       .derived = "x",
+       .since = "5.4",
+       .help = "Known."},
+      {.name = "memory_current",
+       .kind = model::Kind::gauge,
+       .unit = model::Unit::none,
+       .derived = "x",
+       .since = "5.4",
+       .help = "Another unit."},
+      {.name = "tomorrow", .kind = model::Kind::gauge, .derived = "x", .since = "9.9", .help = "New."},
+  };
+  const model::CollectorInfo info{"cpu", "x", true, rows};
+  const auto other = std::make_shared<const model::Catalogue>(std::span(&info, 1));
+  const Folder folder;
+  {
+    auto writer = Writer::open(folder.file(), test::catalogue(), {});
+    ASSERT_TRUE((*writer)->add(test::SnapshotMaker(1)
+                                   .group(1, "/")
+                                   .set("cpu_usage", 5)
+                                   .set("memory_current", 6)
+                                   .set("pids_current", 7)
+                                   .make()));
+  }
+  auto reader = Reader::open(folder.file(), other);
+  ASSERT_TRUE(reader);
+  const auto sample = (*reader)->at(0);
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->snapshot->value(0, 0), Value::of(5));
+  EXPECT_EQ(sample->snapshot->value(1, 0), Value::absent());
+  EXPECT_EQ(sample->snapshot->value(2, 0), Value::absent());
+  EXPECT_THAT((*reader)->unknown_fields(), (std::vector<std::string>{"memory_current", "pids_current"}));
+}
+
+TEST(Recording, marks_what_happened) {
+  using record::marks_between;
+  const auto make = [](std::int64_t kills, std::int64_t frozen, std::uint64_t id) {
+    return test::SnapshotMaker(1)
+        .group(1, "/")
+        .group(id, "/a")
+        .set("memory_events_oom_kill", kills)
+        .set("frozen", frozen)
+        .make();
+  };
+  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 2)), 0);
+  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(2, 0, 2)), record::kOomKilled);
+  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 1, 2)), record::kFrozen);
+  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 3)), record::kBorn | record::kDied);
+}
+
+}  // namespace
+}  // namespace cgwarden
