@@ -22,6 +22,15 @@ else()
   target_link_libraries(cgwarden_gzip INTERFACE PkgConfig::DEFLATE)
 endif()
 
+# YAML. Debian's 0.7 has a target without namespace, 0.8 has both.
+find_package(yaml-cpp CONFIG REQUIRED)
+add_library(cgwarden_yaml INTERFACE)
+if(TARGET yaml-cpp::yaml-cpp)
+  target_link_libraries(cgwarden_yaml INTERFACE yaml-cpp::yaml-cpp)
+else()
+  target_link_libraries(cgwarden_yaml INTERFACE yaml-cpp)
+endif()
+
 # The terminal, with wide characters.
 set(CURSES_NEED_NCURSES TRUE)
 set(CURSES_NEED_WIDE TRUE)

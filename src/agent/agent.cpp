@@ -17,6 +17,7 @@
 #include "src/agent/containers.h"
 #include "src/agent/discovery.h"
 #include "src/agent/log.h"
+#include "src/agent/policy_commands.h"
 #include "src/base/text.h"
 
 namespace cgwarden::agent {
@@ -258,6 +259,12 @@ int run(const Options& options, const std::shared_ptr<const model::Catalogue>& c
       return list_containers(options, catalogue);
     case Options::Action::check:
       return check(options, catalogue);
+    case Options::Action::policy_check:
+      return check_policy(options, catalogue);
+    case Options::Action::policy_explain:
+      return explain_policy(options, catalogue);
+    case Options::Action::policy_test:
+      return test_policy(options, catalogue);
     case Options::Action::serve:
       break;
   }

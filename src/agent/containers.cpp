@@ -1,31 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/agent/containers.h"
 
-#include <time.h>
-
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 
+#include "src/agent/log.h"
 #include "src/base/text.h"
 
 namespace cgwarden::agent {
 namespace {
 
 using model::Container;
-
-std::string text_of(base::Wall time) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-  const auto seconds = static_cast<time_t>(ms / 1000);
-  tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[64];
-  const auto size = ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  auto fraction = std::to_string(ms % 1000);
-  fraction.insert(0, 3 - std::min<std::size_t>(3, fraction.size()), '0');
-  return std::string(text, size) + '.' + fraction + 'Z';
-}
 
 std::string_view source_of(const Container& container, std::string_view fact) {
   for (const auto& origin : container.origins) {
@@ -45,7 +31,7 @@ nlohmann::ordered_json json_of(const std::string& path, const Container& c) {
     if (const auto& value = c.*fact.member) out[std::string(fact.name)] = *value;
   }
   for (const auto& fact : model::kTimeFacts) {
-    if (const auto& value = c.*fact.member) out[std::string(fact.name)] = text_of(*value);
+    if (const auto& value = c.*fact.member) out[std::string(fact.name)] = log::time_text(*value);
   }
   if (!c.labels.empty()) {
     auto& labels = out["labels"];
@@ -77,7 +63,7 @@ void print_text(const std::string& path, const Container& c, std::ostream& out) 
     }
   }
   for (const auto& fact : model::kTimeFacts) {
-    if (const auto& value = c.*fact.member) print_fact(fact.name, text_of(*value), source_of(c, fact.name), out);
+    if (const auto& value = c.*fact.member) print_fact(fact.name, log::time_text(*value), source_of(c, fact.name), out);
   }
   for (const auto& [name, value] : c.labels) print_fact("label", name + '=' + value, source_of(c, "labels"), out);
 }

@@ -3,7 +3,10 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <time.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -36,5 +39,17 @@ void debug(std::string_view message) { write(spdlog::level::debug, message); }
 void info(std::string_view message) { write(spdlog::level::info, message); }
 void warn(std::string_view message) { write(spdlog::level::warn, message); }
 void error(std::string_view message) { write(spdlog::level::err, message); }
+
+std::string time_text(base::Wall time) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+  const auto seconds = static_cast<time_t>(ms / 1000);
+  tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[64];
+  const auto size = ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  auto fraction = std::to_string(ms % 1000);
+  fraction.insert(0, 3 - std::min<std::size_t>(3, fraction.size()), '0');
+  return std::string(text, size) + '.' + fraction + 'Z';
+}
 
 }  // namespace cgwarden::agent::log

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "src/base/clock.h"
+
 namespace cgwarden::agent::log {
 
 void set_up(std::string_view level, std::string_view format);
@@ -16,5 +18,8 @@ void error(std::string_view message);
 
 // `text` between quotes, for a logfmt or JSON value: controls, quotes and broken UTF-8 escaped.
 std::string quoted(std::string_view text);
+
+// "2026-11-24T08:00:06.123Z"
+std::string time_text(base::Wall time);
 
 }  // namespace cgwarden::agent::log

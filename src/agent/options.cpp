@@ -162,6 +162,34 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   containers->add_flag("--json", o.containers_as_json, "As JSON");
   containers->fallthrough();
 
+  auto* const policy = app.add_subcommand("policy", "Check, explain or try a policy; nothing is written");
+  policy->require_subcommand(1);
+  policy->fallthrough();
+  auto* const policy_check = policy->add_subcommand("check", "Say all that is wrong with a policy: FILE:LINE:COLUMN");
+  auto* const policy_explain =
+      policy->add_subcommand("explain", "Say why each rule does or does not act on this host now");
+  auto* const policy_test = policy->add_subcommand("test", "Say what a policy would have done on recorded hosts");
+  for (auto* const command : {policy_check, policy_explain, policy_test}) {
+    command->fallthrough();
+    if (command == policy_explain) continue;
+    command->add_option("FILE", o.policy_files, "The policy; further ones and directories of *.yaml are drop-ins")
+        ->required();
+  }
+  std::string explained;
+  policy_explain->add_option("FILE", explained, "The policy")->required();
+  policy_explain->add_option("GROUP", o.policy_group, "Only this group: its path, or the last part of it");
+  policy_explain->add_option("--policy.dir", o.policy_files, "Directory of drop-ins; repeatable");
+  policy_test
+      ->add_option("--from", o.policy_from,
+                   "Recordings (cgtop record), or directories of recorded hosts in the order of time")
+      ->required()
+      ->check(CLI::ExistingPath);
+  for (auto* const command : {policy_explain, policy_test}) {
+    command->add_option("--interval", o.policy_interval_seconds, "Seconds between two samples")
+        ->capture_default_str()
+        ->check(CLI::Range(0.1, 86'400.0));
+  }
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -177,6 +205,12 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   }
   o.collectors.assign(chosen.begin(), chosen.end());
   if (containers->parsed()) o.action = Options::Action::containers;
+  if (policy_check->parsed()) o.action = Options::Action::policy_check;
+  if (policy_explain->parsed()) {
+    o.action = Options::Action::policy_explain;
+    o.policy_files.insert(o.policy_files.begin(), explained);
+  }
+  if (policy_test->parsed()) o.action = Options::Action::policy_test;
   if (version) o.action = Options::Action::version;
   if (check) o.action = Options::Action::check;
   if (once) o.action = Options::Action::once;

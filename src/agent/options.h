@@ -19,7 +19,18 @@ inline constexpr int kFailed = 1;  // could not start, or --check found what kee
 inline constexpr int kUsage = 2;
 
 struct Options {
-  enum class Action { serve, once, check, containers, print_markdown, print_json, version };
+  enum class Action {
+    serve,
+    once,
+    check,
+    containers,
+    policy_check,
+    policy_explain,
+    policy_test,
+    print_markdown,
+    print_json,
+    version
+  };
   Action action = Action::serve;
 
   std::vector<std::string> listen_addresses = {":10753"};
@@ -40,6 +51,11 @@ struct Options {
   discovery::Roots discovery_roots;
   std::vector<std::string> discovery_labels;
   bool containers_as_json = false;
+
+  std::vector<std::string> policy_files;  // the main file first; directories of drop-ins among them
+  std::string policy_group;               // explain: which; empty: all that a rule matches
+  std::vector<std::string> policy_from;   // test: recordings, or directories of recorded hosts
+  double policy_interval_seconds = 2;     // between two samples
 
   std::string log_level = "info";
   std::string log_format = "logfmt";

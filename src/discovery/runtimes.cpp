@@ -275,4 +275,12 @@ std::optional<Place> locate(std::string_view cgroup_path) {
   return place;
 }
 
+std::vector<std::string_view> known_runtimes() {
+  std::vector<std::string_view> out;
+  for (const auto& row : kRows) {
+    if (!row.runtime.empty() && std::ranges::find(out, row.runtime) == out.end()) out.push_back(row.runtime);
+  }
+  return out;
+}
+
 }  // namespace cgwarden::discovery

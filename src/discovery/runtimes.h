@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/model/container.h"
 
@@ -27,6 +28,9 @@ struct Place {
 
 // Nothing when no row fits.
 std::optional<Place> locate(std::string_view cgroup_path);
+
+// Every runtime that the table names, each once.
+std::vector<std::string_view> known_runtimes();
 
 // "machine-lab\x2dweb" as "machine-lab-web". Bytes that are no escapes stay.
 std::string unescape_unit(std::string_view text);

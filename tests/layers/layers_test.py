@@ -49,6 +49,7 @@ LIBRARIES = {
     "systemd/": ["src/agent", "src/control"],
     "sdbus-c++/": ["src/control"],
     "zstd": ["src/record"],
+    "yaml-cpp/": ["src/policy", "exporter"],
     "boost/beast": ["exporter", "src/cgtop"],
     "prometheus/": ["exporter", "src/agent"],
     "nlohmann/": ["src/model", "exporter", "src/agent", "src/discovery", "src/cgtop"],

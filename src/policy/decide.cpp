@@ -1,0 +1,714 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/policy/decide.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+namespace cgwarden::policy {
+namespace {
+
+using namespace std::chrono_literals;
+using base::Monotonic;
+using model::GroupIndex;
+using model::SnapshotPtr;
+
+constexpr int kGapIntervals = 3;
+constexpr std::size_t kHistory = 64;
+constexpr std::size_t kKillsToBrake = 3;
+constexpr auto kKillWindow = 10min;
+
+double scale_of(model::Unit unit) { return std::pow(10.0, -model::decimals(unit)); }
+
+// In base units; of a labelled field the sum of its series. Unlimited is infinite.
+std::optional<double> read(const model::Snapshot& now, model::FieldId field, GroupIndex group) {
+  const auto& info = now.catalogue->field(field);
+  const auto number = [&](model::Value value) -> std::optional<double> {
+    if (value.is_unlimited()) return std::numeric_limits<double>::infinity();
+    if (!value.is_number()) return std::nullopt;
+    return static_cast<double>(value.fixed()) * scale_of(info.unit);
+  };
+  if (!info.labelled()) return number(now.value(field, group));
+  std::optional<double> sum;
+  for (const auto& cell : model::cells_of(now.columns[field], group)) {
+    const auto value = number(cell.value);
+    if (!value) return std::nullopt;
+    sum = sum.value_or(0) + *value;
+  }
+  return sum;
+}
+
+// Least squares through (seconds, value).
+std::optional<double> slope_of(const std::vector<std::pair<double, double>>& points, double window) {
+  if (points.size() < 3 || points.back().first - points.front().first < window / 2) return std::nullopt;
+  double mean_t = 0;
+  double mean_v = 0;
+  for (const auto& [t, v] : points) {
+    mean_t += t;
+    mean_v += v;
+  }
+  const auto n = static_cast<double>(points.size());
+  mean_t /= n;
+  mean_v /= n;
+  double above = 0;
+  double below = 0;
+  for (const auto& [t, v] : points) {
+    above += (t - mean_t) * (v - mean_v);
+    below += (t - mean_t) * (t - mean_t);
+  }
+  if (below <= 0) return std::nullopt;
+  return above / below;
+}
+
+double seconds_of(Monotonic time) { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
+
+std::optional<double> measure(const Condition& c, const model::Snapshot& now, const model::Delta& delta,
+                              GroupIndex group, ConditionState& state) {
+  if (is_rate(c.op)) return delta.rate(c.field, group);
+  const auto value = read(now, c.field, group);
+  if (is_slope(c.op)) {
+    const double window = std::chrono::duration<double>(c.window).count();
+    const double at = seconds_of(now.taken);
+    auto& points = state.history;
+    if (value && std::isfinite(*value) &&
+        (points.empty() || at - points.back().first >= window / static_cast<double>(kHistory))) {
+      points.emplace_back(at, *value);
+    }
+    std::erase_if(points, [&](const auto& point) { return point.first < at - window; });
+    if (points.size() > 2 * kHistory) points.erase(points.begin());
+    return slope_of(points, window);
+  }
+  if (!value || !c.of) return value;
+  const auto whole = read(now, *c.of, group);
+  if (!whole || !(*whole > 0)) return std::nullopt;
+  if (std::isinf(*whole)) return std::isinf(*value) ? std::nullopt : std::optional(0.0);
+  return *value / *whole;
+}
+
+bool holds(const Condition& c, double value) { return is_upward(c.op) ? value > c.threshold : value < c.threshold; }
+bool is_clear(const Condition& c, double value) { return is_upward(c.op) ? value <= c.clear : value >= c.clear; }
+
+void step(const Condition& c, ConditionState& state, Monotonic now) {
+  const bool raw = state.value && holds(c, *state.value);
+  if (!state.met) {
+    if (!raw) {
+      state.raw_since.reset();
+      return;
+    }
+    if (!state.raw_since) state.raw_since = now;
+    if (now - *state.raw_since < c.hold) return;
+    state.met = true;
+    state.clear_since.reset();
+    return;
+  }
+  // What is not known any more does not hold.
+  if (state.value && !is_clear(c, *state.value)) {
+    state.clear_since.reset();
+    return;
+  }
+  if (!state.clear_since) state.clear_since = now;
+  if (now - *state.clear_since < c.clear_for) return;
+  state.met = false;
+  state.raw_since.reset();
+  state.clear_since.reset();
+}
+
+bool open_now(const Schedule& schedule, base::Wall now) {
+  const auto seconds = std::chrono::system_clock::to_time_t(now);
+  tm local{};
+  ::localtime_r(&seconds, &local);
+  const int minute = local.tm_hour * 60 + local.tm_min;
+  const auto on = [&](int day) { return (schedule.days >> ((day + 7) % 7) & 1) != 0; };
+  if (schedule.from < schedule.to) return on(local.tm_wday) && minute >= schedule.from && minute < schedule.to;
+  return (on(local.tm_wday) && minute >= schedule.from) || (on(local.tm_wday - 1) && minute < schedule.to);
+}
+
+// What a whole `when` says: it holds; some of it does; it holds, and some of it is about to end.
+struct Answer {
+  bool met = true;
+  bool some = false;
+  bool ending = false;
+};
+
+Answer ask(const Trigger& trigger, const std::vector<ConditionState>& conditions, base::Wall now) {
+  switch (trigger.op) {
+    case Trigger::Op::always:
+      return {true, true, false};
+    case Trigger::Op::schedule: {
+      const bool open = open_now(trigger.schedule, now);
+      return {open, false, false};  // an hour of the day alone arms nothing
+    }
+    case Trigger::Op::condition: {
+      const auto& state = conditions[trigger.condition];
+      return {state.met, state.met || state.raw_since.has_value(), state.met && state.clear_since.has_value()};
+    }
+    case Trigger::Op::all:
+    case Trigger::Op::any:
+      break;
+  }
+  const bool all = trigger.op == Trigger::Op::all;
+  Answer out{all, false, false};
+  for (const auto& part : trigger.parts) {
+    const auto one = ask(part, conditions, now);
+    out.met = all ? out.met && one.met : out.met || one.met;
+    out.some = out.some || one.some;
+    out.ending = out.ending || one.ending;
+  }
+  out.ending = out.ending && out.met;
+  return out;
+}
+
+std::string say(const model::Catalogue& catalogue, const Condition& c, double value) {
+  const auto unit = catalogue.field(c.field).unit;
+  if (std::isinf(value)) return "max";
+  if (c.of) return format_quantity(model::Unit::ratio, value);
+  if (is_slope(c.op)) return format_quantity(unit, value) + "/s";
+  return is_rate(c.op) ? format_rate(unit, value) : format_quantity(unit, value);
+}
+
+constexpr std::string_view word(Condition::Op op) {
+  constexpr std::string_view words[] = {"above", "below", "rate above", "rate below", "slope above", "slope below"};
+  return words[static_cast<std::size_t>(op)];
+}
+
+std::string comparison(const model::Catalogue& catalogue, const Condition& c) {
+  return std::string(word(c.op)) + ' ' + say(catalogue, c, c.threshold) +
+         (c.of ? " of " + std::string(catalogue.field(*c.of).name) : "");
+}
+
+// Numbers of what holds: "pressure_memory_some_avg10 is 14.2%, above 10% for 32s".
+model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& instance, Monotonic now) {
+  model::Reason out;
+  for (std::size_t i = 0; i < rule.conditions.size() && i < instance.conditions.size(); ++i) {
+    const auto& c = rule.conditions[i];
+    const auto& state = instance.conditions[i];
+    if (!state.value) continue;
+    const std::string field(policy.catalogue->field(c.field).name);
+    const auto value = say(*policy.catalogue, c, *state.value);
+    out.numbers.emplace_back(field, value);
+    out.numbers.emplace_back(std::string(word(c.op)), say(*policy.catalogue, c, c.threshold));
+    if (c.of) out.numbers.emplace_back("of", std::string(policy.catalogue->field(*c.of).name));
+    if (state.raw_since) {
+      out.numbers.emplace_back("for",
+                               format_duration(std::chrono::round<std::chrono::milliseconds>(now - *state.raw_since)));
+    }
+    if (!state.met) continue;
+    out.text += (out.text.empty() ? "" : "; ") + field + " is " + value + ", " + comparison(*policy.catalogue, c);
+    if (c.hold > Duration{} && state.raw_since) {
+      out.text += " for " + format_duration(std::chrono::round<std::chrono::milliseconds>(now - *state.raw_since));
+    }
+  }
+  if (out.text.empty()) out.text = rule.conditions.empty() ? "its time has come" : "its condition holds";
+  return out;
+}
+
+void forget_before(std::deque<Monotonic>& times, Monotonic then) {
+  while (!times.empty() && times.front() <= then) times.pop_front();
+}
+
+// Whether two settings of one key can be compared, and which is lower.
+bool is_lower(const model::Setting& a, const model::Setting& b) {
+  if (a.basis != b.basis || (a.basis != model::Basis::absolute && a.basis != model::Basis::percent_of_machine)) {
+    return false;
+  }
+  if (!a.value.has_value() || !b.value.has_value()) return false;
+  return a.value.fixed() < b.value.fixed();  // unlimited is the largest
+}
+
+std::chrono::milliseconds milliseconds_of(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration);
+}
+
+// One round.
+class Round {
+ public:
+  Round(const Policy& policy, const SnapshotPtr& previous, const SnapshotPtr& current, State state, Duration interval)
+      : policy_(policy), now_(*current), delta_(previous, current), fields_(*policy.catalogue) {
+    out_.state = std::move(state);
+    gap_ = previous && current->taken - previous->taken > kGapIntervals * interval;
+    booting_ = current->taken.time_since_epoch() < policy.boot_grace;
+  }
+
+  Decision run() {
+    ++state().round;
+    forget_before(state().actions, now_.taken - 1h);
+    if (state().actions.size() < policy_.max_actions_per_hour) state().told_of_cap = false;
+    if (gap_) tell(Notice::Kind::gap, "", {}, false, {"samples are missing: what was about to fire begins anew", {}});
+    drop_changed_rules();
+    find_protected();
+    for (const auto& rule : policy_.rules) advance(rule);
+    take_steps();
+    reconcile_limits();
+    return std::move(out_);
+  }
+
+ private:
+  struct Ready {  // a rule that has steps to take for a group
+    const Rule* rule;
+    Instance* instance;
+    std::size_t end;  // steps up to here are due
+    Step::Kind strongest;
+  };
+
+  State& state() { return out_.state; }
+
+  void tell(Notice::Kind kind, const std::string& rule, const model::GroupRef& group, bool dry, model::Reason reason) {
+    out_.notices.push_back({kind, rule, group, dry, std::move(reason)});
+  }
+
+  // Rules that are gone or another text now end as if they had cleared.
+  void drop_changed_rules() {
+    std::map<std::string_view, std::uint64_t> known;
+    for (const auto& rule : policy_.rules) known.emplace(rule.name, rule.fingerprint);
+    std::erase_if(state().rules, [&](const auto& one) {
+      const auto at = known.find(one.first);
+      return at == known.end() || at->second != one.second.fingerprint;
+    });
+  }
+
+  // A protected group, everything above it (which it would suffer with) and everything in it.
+  void find_protected() {
+    const auto count = now_.group_count();
+    protected_.assign(count, false);
+    for (GroupIndex group = 0; group < count; ++group) {
+      const auto parent = now_.roster->parents[group];
+      const bool inherited = parent != model::kNoGroup && below_protected_.contains(parent);
+      const bool own =
+          std::ranges::any_of(policy_.protect, [&](const Selector& s) { return matches(s, fields_, now_, group); });
+      if (now_.roster->groups[group]->path == "/") protected_[group] = true;
+      if (!inherited && !own) continue;
+      below_protected_.insert(group);
+      for (auto g = group; g != model::kNoGroup && !protected_[g]; g = now_.roster->parents[g]) protected_[g] = true;
+    }
+  }
+
+  void advance(const Rule& rule) {
+    auto& rules = state().rules[rule.name];
+    rules.fingerprint = rule.fingerprint;
+    forget_before(rules.actions, now_.taken - 1h);
+    forget_before(rules.kills, now_.taken - kKillWindow);
+    if (rules.actions.size() < rule.max_actions_per_hour) rules.told_of_cap = false;
+
+    std::vector<GroupIndex> targets;
+    for (GroupIndex group = 0; group < now_.group_count(); ++group) {
+      if (!protected_[group] && matches(rule.match, fields_, now_, group)) targets.push_back(group);
+    }
+    const bool too_many = targets.size() > rule.max_targets;
+    if (too_many && !rules.told_of_targets) {
+      tell(Notice::Kind::too_many, rule.name, {}, rule.dry_run,
+           {"matches " + std::to_string(targets.size()) + " groups, more than max_targets " +
+                std::to_string(rule.max_targets) + ": only says what it would do",
+            {{"groups", std::to_string(targets.size())}, {"max_targets", std::to_string(rule.max_targets)}}});
+    }
+    rules.told_of_targets = too_many;
+    const bool dry = rule.dry_run || too_many || booting_;
+    for (const auto group : targets) advance(rule, rules, group, dry);
+
+    // Those that match no more, and those that are gone.
+    for (auto& [key, instance] : rules.instances) {
+      if (instance.seen == state().round) continue;
+      if (instance.phase >= Phase::firing && instance.phase <= Phase::clearing) {
+        tell(Notice::Kind::clear, rule.name, instance.group, instance.dry_run,
+             {"the rule does not match any more", {}});
+      }
+    }
+    std::erase_if(rules.instances, [&](const auto& one) { return one.second.seen != state().round; });
+  }
+
+  void advance(const Rule& rule, RuleState& rules, GroupIndex group, bool dry) {
+    const auto& g = *now_.roster->groups[group];
+    const auto key = model::group_key(g.id, g.path);
+    auto at = rules.instances.find(key);
+    Instance fresh;
+    auto& instance = at != rules.instances.end() ? at->second : fresh;
+    if (at == rules.instances.end()) {
+      fresh.group = {g.path, g.id};
+      fresh.since = now_.taken;
+      fresh.conditions.resize(rule.conditions.size());
+    }
+    instance.seen = state().round;
+    bool remembers = false;
+    const bool frozen = now_.taken < instance.frozen_until;
+    for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
+      auto& condition = instance.conditions[i];
+      if (gap_) {
+        condition.raw_since = condition.met ? condition.raw_since : Since();
+        condition.clear_since.reset();
+        condition.history.clear();
+      }
+      condition.value = measure(rule.conditions[i], now_, delta_, group, condition);
+      if (!frozen) step(rule.conditions[i], condition, now_.taken);
+      remembers = remembers || !condition.history.empty() || condition.met || condition.raw_since;
+    }
+    move(rule, rules, instance, dry);
+    if (instance.phase != Phase::idle || remembers) {
+      auto& kept =
+          at != rules.instances.end() ? at->second : rules.instances.emplace(key, std::move(fresh)).first->second;
+      if (kept.phase == Phase::firing || kept.phase == Phase::active || kept.phase == Phase::clearing) {
+        collect(rule, kept, key);
+      }
+    } else if (at != rules.instances.end()) {
+      rules.instances.erase(at);
+    }
+  }
+
+  void enter(Instance& instance, Phase phase) {
+    if (instance.phase != phase) instance.since = now_.taken;
+    instance.phase = phase;
+  }
+
+  void move(const Rule& rule, RuleState& rules, Instance& instance, bool dry) {
+    const auto answer = ask(rule.when, instance.conditions, now_.taken_wall);
+    if (instance.phase == Phase::firing) enter(instance, Phase::active);
+    const auto is_active = [&] { return instance.phase == Phase::active || instance.phase == Phase::clearing; };
+    if (is_active() && instance.dry_run && !dry) enter(instance, Phase::idle);  // now in earnest: fire again
+    if (is_active()) {
+      const bool held = now_.taken - instance.fired < rule.hold || now_.taken < instance.frozen_until;
+      if (answer.met || held) return enter(instance, answer.met && !answer.ending ? Phase::active : Phase::clearing);
+      tell(Notice::Kind::clear, rule.name, instance.group, instance.dry_run, values(rule, instance));
+      enter(instance, Phase::cooldown);
+      return;
+    }
+    if (instance.phase == Phase::cooldown) {
+      if (now_.taken - instance.since < rule.cooldown) return;
+      enter(instance, Phase::idle);
+    }
+    if (answer.met) {
+      if (instance.phase == Phase::idle && !rule.conditions.empty()) enter(instance, Phase::arming);
+      return fire(rule, rules, instance, dry);
+    }
+    const auto before = instance.phase;
+    enter(instance, answer.some && !rule.conditions.empty() ? Phase::arming : Phase::idle);
+    if (before == instance.phase) return;
+    tell(instance.phase == Phase::arming ? Notice::Kind::arm : Notice::Kind::disarm, rule.name, instance.group, dry,
+         values(rule, instance));
+  }
+
+  void fire(const Rule& rule, RuleState& rules, Instance& instance, bool dry) {
+    if (!dry && rules.braked) return;
+    const bool acts = std::ranges::any_of(rule.steps, [](const Step& s) { return s.kind != Step::Kind::notify; });
+    if (!dry && acts && capped(rule, rules, instance)) return;
+    instance.dry_run = dry;
+    instance.fired = now_.taken;
+    instance.steps_taken = 0;
+    enter(instance, Phase::firing);
+    tell(Notice::Kind::fire, rule.name, instance.group, dry, reason_of(policy_, rule, instance, now_.taken));
+  }
+
+  bool capped(const Rule& rule, RuleState& rules, const Instance& instance) {
+    const bool of_rule = rules.actions.size() >= rule.max_actions_per_hour;
+    const bool of_all = state().actions.size() >= policy_.max_actions_per_hour;
+    if (!of_rule && !of_all) return false;
+    auto& told = of_rule ? rules.told_of_cap : state().told_of_cap;
+    if (!std::exchange(told, true)) {
+      const auto cap = std::to_string(of_rule ? rule.max_actions_per_hour : policy_.max_actions_per_hour);
+      tell(Notice::Kind::capped, rule.name, instance.group, false,
+           {"would act, but " + cap + " actions were taken in the last hour" + (of_rule ? "" : " by all rules"),
+            {{"max_actions_per_hour", cap}}});
+    }
+    return true;
+  }
+
+  model::Reason values(const Rule& rule, const Instance& instance) const {
+    model::Reason out;
+    for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
+      const auto& c = rule.conditions[i];
+      const auto& value = instance.conditions[i].value;
+      const std::string field(policy_.catalogue->field(c.field).name);
+      const auto text = value ? say(*policy_.catalogue, c, *value) : std::string("not known");
+      out.numbers.emplace_back(field, text);
+      out.numbers.emplace_back(std::string(word(c.op)), say(*policy_.catalogue, c, c.threshold));
+      out.text += (out.text.empty() ? "" : "; ") + field + " is " + text;
+    }
+    if (out.text.empty()) out.text = "its time is over";
+    return out;
+  }
+
+  void collect(const Rule& rule, Instance& instance, std::uint64_t key) {
+    std::size_t end = instance.steps_taken;
+    auto strongest = Step::Kind::notify;
+    while (end < rule.steps.size() && now_.taken - instance.fired >= rule.steps[end].after) {
+      strongest = std::max(strongest, rule.steps[end].kind);
+      ++end;
+    }
+    if (end > instance.steps_taken) ready_[{key, instance.dry_run}].push_back({&rule, &instance, end, strongest});
+  }
+
+  void take_steps() {
+    for (auto& [where, all] : ready_) {
+      // The first of the strongest; those whose strongest is a limit go together, as the lower of two wins.
+      const auto best = std::ranges::max_element(all, {}, &Ready::strongest);
+      for (auto& one : all) {
+        const bool together = one.strongest == best->strongest &&
+                              (one.strongest == Step::Kind::limit || one.strongest == Step::Kind::notify);
+        if (&one == &*best || together || one.strongest == Step::Kind::notify) {
+          take(one);
+          continue;
+        }
+        tell(Notice::Kind::superseded, one.rule->name, one.instance->group, where.second,
+             {std::string(name(one.strongest)) + " waits: the rule " + best->rule->name + " does " +
+                  std::string(name(best->strongest)) + " to this group now",
+              {}});
+      }
+    }
+  }
+
+  void take(Ready& ready) {
+    const auto& rule = *ready.rule;
+    auto& instance = *ready.instance;
+    auto& rules = state().rules[rule.name];
+    const auto reason = reason_of(policy_, rule, instance, now_.taken);
+    for (; instance.steps_taken < ready.end; ++instance.steps_taken) {
+      const auto& step = rule.steps[instance.steps_taken];
+      if (step.kind == Step::Kind::notify) {
+        auto told = reason;
+        told.text = step.message + (step.message.empty() ? "" : ": ") + told.text;
+        tell(Notice::Kind::notify, rule.name, instance.group, instance.dry_run, std::move(told));
+        continue;
+      }
+      if (!instance.dry_run) {
+        rules.actions.push_back(now_.taken);
+        state().actions.push_back(now_.taken);
+      }
+      if (step.kind == Step::Kind::limit) continue;  // see reconcile_limits()
+      auto action = begin(step.kind == Step::Kind::freeze ? model::Verb::freeze
+                          : step.kind == Step::Kind::kill ? model::Verb::kill
+                                                          : model::Verb::reclaim,
+                          rule.name, instance.group, instance.dry_run, reason);
+      if (step.kind == Step::Kind::freeze) {
+        action.lease = milliseconds_of(step.freeze_for);
+        instance.frozen_until = now_.taken + step.freeze_for;
+      }
+      if (step.kind == Step::Kind::kill) {
+        action.signal = step.signal;
+        action.grace = milliseconds_of(step.grace);
+        if (!instance.dry_run) count_kill(rule, rules, instance);
+      }
+      if (step.kind == Step::Kind::reclaim) {
+        action.bytes = reclaim_bytes(step, instance);
+        if (action.bytes <= 0) continue;
+      }
+      out_.actions.push_back(std::move(action));
+    }
+  }
+
+  std::int64_t reclaim_bytes(const Step& step, const Instance& instance) const {
+    if (!step.part) return static_cast<std::int64_t>(step.bytes);
+    const auto group = index_of(instance.group);
+    const auto used = group != model::kNoGroup && fields_.memory_current ? now_.value(*fields_.memory_current, group)
+                                                                         : model::Value::absent();
+    return used.is_number() ? static_cast<std::int64_t>(static_cast<double>(used.fixed()) * *step.part) : 0;
+  }
+
+  [[nodiscard]] GroupIndex index_of(const model::GroupRef& ref) const {
+    const auto& groups = now_.roster->groups;
+    const auto at =
+        std::ranges::lower_bound(groups, ref.path, {}, [](const auto& g) -> const std::string& { return g->path; });
+    // The roster's order is that of paths, but not of bytes in every case: look at all if it is not there.
+    if (at != groups.end() && (*at)->id == ref.id) return static_cast<GroupIndex>(at - groups.begin());
+    for (GroupIndex i = 0; i < groups.size(); ++i) {
+      if (groups[i]->id == ref.id && groups[i]->path == ref.path) return i;
+    }
+    return model::kNoGroup;
+  }
+
+  void count_kill(const Rule& rule, RuleState& rules, const Instance& instance) {
+    rules.kills.push_back(now_.taken);
+    if (rules.kills.size() < kKillsToBrake) return;
+    rules.braked = true;
+    tell(Notice::Kind::brake, rule.name, instance.group, false,
+         {std::to_string(rules.kills.size()) + " kills in 10 minutes: the rule is off until it is changed",
+          {{"kills", std::to_string(rules.kills.size())}}});
+  }
+
+  model::Action begin(model::Verb verb, const std::string& rule, const model::GroupRef& group, bool dry,
+                      model::Reason reason) const {
+    model::Action action;
+    action.verb = verb;
+    action.group = group;
+    action.dry_run = dry;
+    action.actor.via = model::Actor::Via::policy;
+    action.actor.rule = rule;
+    action.reason = std::move(reason);
+    return action;
+  }
+
+  // What limits should stand now, by the rules that are active; the difference to those that do is done.
+  void reconcile_limits() {
+    struct Wanted {
+      const Rule* rule;
+      const Instance* instance;
+      const model::Setting* setting;
+      bool force;
+      std::string also;  // other rules that want this one
+    };
+    std::map<AppliedKey, Wanted> wanted;
+    for (const auto& rule : policy_.rules) {
+      const auto rules = state().rules.find(rule.name);
+      if (rules == state().rules.end()) continue;
+      for (const auto& [key, instance] : rules->second.instances) {
+        if (instance.phase != Phase::firing && instance.phase != Phase::active && instance.phase != Phase::clearing) {
+          continue;
+        }
+        for (std::size_t i = 0; i < instance.steps_taken; ++i) {
+          for (const auto& setting : rule.steps[i].settings) {
+            const AppliedKey where{key, setting.key, setting.device, instance.dry_run};
+            const Wanted one{&rule, &instance, &setting, rule.steps[i].force, {}};
+            const auto [at, first] = wanted.try_emplace(where, one);
+            if (first || at->second.rule == &rule) {
+              if (!first) at->second = one;  // a later step of the same rule
+              continue;
+            }
+            const bool wins = is_lower(setting, *at->second.setting);
+            const auto other = wins ? at->second.rule->name : rule.name;
+            auto also = at->second.also;
+            if (wins) at->second = one;
+            at->second.also = also + (also.empty() ? "" : ", ") + other;
+          }
+        }
+      }
+    }
+    end_limits([&](const AppliedKey& key) { return wanted.contains(key); });
+
+    // Settings of one group and rule go in one action.
+    std::map<std::tuple<std::uint64_t, std::string, bool>, model::Action> actions;
+    for (const auto& [key, want] : wanted) {
+      const auto at = state().applied.find(key);
+      const bool stands = at != state().applied.end() && at->second.setting == *want.setting;
+      if (stands && at->second.failed) continue;
+      const bool renews = stands && now_.taken - at->second.at >= at->second.lease / 2;
+      if (stands && !renews) {
+        at->second.rule = want.rule->name;
+        continue;
+      }
+      auto& action = actions[{std::get<0>(key), want.rule->name, std::get<3>(key)}];
+      if (action.group.path.empty()) {
+        auto reason = renews ? model::Reason{"the lease is renewed: the rule is active still", {}}
+                             : reason_of(policy_, *want.rule, *want.instance, now_.taken);
+        action = begin(model::Verb::limit, want.rule->name, want.instance->group, std::get<3>(key), std::move(reason));
+        action.lease = milliseconds_of(want.rule->lease);
+      }
+      action.force = action.force || want.force;
+      action.settings.push_back(*want.setting);
+      if (!want.also.empty() && !stands) {
+        action.reason.text += "; the lower of what this rule and " + want.also + " want for " + want.setting->key;
+      }
+      state().applied[key] = {
+          *want.setting, want.rule->name, want.instance->group, now_.taken, want.rule->lease, std::get<3>(key), false};
+    }
+    for (auto& [key, action] : actions) out_.actions.push_back(std::move(action));
+  }
+
+  template <class Wanted>
+  void end_limits(Wanted is_wanted) {
+    std::map<std::tuple<std::uint64_t, std::string, bool>, model::Action> actions;
+    for (auto at = state().applied.begin(); at != state().applied.end();) {
+      if (is_wanted(at->first)) {
+        ++at;
+        continue;
+      }
+      const auto& applied = at->second;
+      // Of a group that is gone there is nothing to bring back.
+      if (!applied.failed && index_of(applied.group) != model::kNoGroup) {
+        auto& action = actions[{std::get<0>(at->first), applied.rule, applied.dry_run}];
+        if (action.group.path.empty()) {
+          action = begin(model::Verb::unlimit, applied.rule, applied.group, applied.dry_run,
+                         {"the rule is not active any more", {}});
+        }
+        auto setting = applied.setting;
+        action.settings.push_back(std::move(setting));
+      }
+      at = state().applied.erase(at);
+    }
+    // Before what begins.
+    std::vector<model::Action> ending;
+    for (auto& [key, action] : actions) ending.push_back(std::move(action));
+    out_.actions.insert(out_.actions.begin(), std::make_move_iterator(ending.begin()),
+                        std::make_move_iterator(ending.end()));
+  }
+
+  const Policy& policy_;
+  const model::Snapshot& now_;
+  model::Delta delta_;
+  SelectorFields fields_;
+  bool gap_ = false;
+  bool booting_ = false;
+  std::vector<bool> protected_;
+  std::set<GroupIndex> below_protected_;
+  std::map<std::pair<std::uint64_t, bool>, std::vector<Ready>> ready_;
+  Decision out_;
+};
+
+}  // namespace
+
+Decision decide(const Policy& policy, const SnapshotPtr& previous, const SnapshotPtr& current, State state,
+                Duration interval) {
+  return Round(policy, previous, current, std::move(state), interval).run();
+}
+
+void note(State& state, const model::Action& action, const model::Outcome& outcome) {
+  if (action.verb != model::Verb::limit || outcome.ok()) return;
+  for (const auto& setting : action.settings) {
+    const auto at = state.applied.find(
+        {model::group_key(action.group.id, action.group.path), setting.key, setting.device, action.dry_run});
+    if (at != state.applied.end() && at->second.setting == setting) at->second.failed = true;
+  }
+}
+
+std::string describe(const model::Catalogue& catalogue, const Condition& condition) {
+  auto out = std::string(catalogue.field(condition.field).name) + ' ' + comparison(catalogue, condition);
+  if (condition.hold > Duration{}) out += " for " + format_duration(condition.hold);
+  return out;
+}
+
+std::vector<std::string> explain(const Policy& policy, const Rule& rule, const SnapshotPtr& previous,
+                                 const SnapshotPtr& current, const State& state, GroupIndex group) {
+  std::vector<std::string> out;
+  const auto& now = *current;
+  const SelectorFields fields(*policy.catalogue);
+  const auto& g = *now.roster->groups[group];
+  if (g.path == "/") return {"no: the root group is never acted on"};
+  for (const auto& selector : policy.protect) {
+    for (GroupIndex other = 0; other < now.group_count(); ++other) {
+      const auto& path = now.roster->groups[other]->path;
+      const bool related = path == g.path || path.starts_with(g.path + "/") || g.path.starts_with(path + "/");
+      if (related && matches(selector, fields, now, other)) return {"no: protected, by " + path};
+    }
+  }
+  if (const auto why = why_not(rule.match, fields, now, group); !why.empty()) return {"no: " + why};
+  out.push_back("matches");
+  const auto rules = state.rules.find(rule.name);
+  const Instance* instance = nullptr;
+  if (rules != state.rules.end()) {
+    const auto at = rules->second.instances.find(model::group_key(g.id, g.path));
+    if (at != rules->second.instances.end()) instance = &at->second;
+  }
+  const model::Delta delta(previous, current);
+  for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
+    const auto& c = rule.conditions[i];
+    ConditionState own = instance != nullptr ? instance->conditions[i] : ConditionState{};
+    const auto value = measure(c, now, delta, group, own);
+    std::string line = describe(*policy.catalogue, c) + ": ";
+    if (!value) {
+      line += is_slope(c.op) ? "not known before half the window" : "not known here";
+    } else {
+      line += "it is " + say(*policy.catalogue, c, *value) + ", " +
+              (own.met            ? "holds"
+               : holds(c, *value) ? "holds now"
+                                  : "does not hold");
+      if (!own.met && own.raw_since)
+        line += ", for " + format_duration(std::chrono::round<std::chrono::milliseconds>(now.taken - *own.raw_since));
+    }
+    out.push_back(std::move(line));
+  }
+  auto line = "state " + std::string(name(instance != nullptr ? instance->phase : Phase::idle));
+  if (rule.dry_run) line += ", dry run";
+  if (rules != state.rules.end() && rules->second.braked) line += ", braked";
+  out.push_back(std::move(line));
+  return out;
+}
+
+}  // namespace cgwarden::policy

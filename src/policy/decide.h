@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a policy wants done now. A pure function of two snapshots and of what it remembered, so a dry run, a test and a
+// replay of a recording are the same code; time is the snapshots', never a clock's.
+//
+//   decide(policy, previous, current, state)  ->  actions, notices, state
+//
+// Each rule has a small machine for each group it matches:
+//
+//   idle -> arming (some of `when` holds) -> firing (all of it does: steps are taken) -> active -> clearing -> cooldown
+//
+// Order: protected groups are left out; what ends, ends (limits come back); then rules fire in the order of the file.
+// Of rules that fire for one group at one time the one with the strongest step goes first, the others wait for the next
+// time. Of two rules that want one limit the lower is set, as long as both are active.
+//
+// Any thread; the state is of one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "src/model/action.h"
+#include "src/model/delta.h"
+#include "src/model/snapshot.h"
+#include "src/policy/policy.h"
+
+namespace cgwarden::policy {
+
+enum class Phase : std::uint8_t { idle, arming, firing, active, clearing, cooldown };
+constexpr std::string_view name(Phase phase) {
+  constexpr std::string_view names[] = {"idle", "arming", "firing", "active", "clearing", "cooldown"};
+  return names[static_cast<std::size_t>(phase)];
+}
+inline constexpr std::size_t kPhases = 6;
+
+using Since = std::optional<base::Monotonic>;
+
+// What a condition remembers of one group.
+struct ConditionState {
+  bool met = false;
+  Since raw_since;                                 // the threshold holds, `hold` is not over
+  Since clear_since;                               // the clear level holds, `clear_for` is not over
+  std::optional<double> value;                     // the last one
+  std::vector<std::pair<double, double>> history;  // of a slope: seconds, value
+};
+
+struct Instance {
+  Phase phase = Phase::idle;
+  base::Monotonic since{};  // in this phase
+  base::Monotonic fired{};
+  base::Monotonic frozen_until{};
+  std::size_t steps_taken = 0;
+  bool dry_run = false;
+  std::vector<ConditionState> conditions;
+  model::GroupRef group;
+  std::uint64_t seen = 0;  // number of the last round that saw the group
+};
+
+struct RuleState {
+  std::uint64_t fingerprint = 0;
+  std::unordered_map<std::uint64_t, Instance> instances;  // by model::group_key(); idle ones are not here
+  std::deque<base::Monotonic> actions;                    // of the last hour
+  std::deque<base::Monotonic> kills;                      // of the last ten minutes
+  bool braked = false;                                    // kills did not help: off until the rule is changed
+  bool told_of_cap = false;
+  bool told_of_targets = false;
+};
+
+// A limit that stands because of a rule.
+struct Applied {
+  model::Setting setting;
+  std::string rule;
+  model::GroupRef group;
+  base::Monotonic at{};
+  Duration lease{};
+  bool dry_run = false;
+  bool failed = false;  // the writer refused it, or somebody else changed it: it is not tried again
+};
+// Group, key, device, dry run.
+using AppliedKey = std::tuple<std::uint64_t, std::string, std::string, bool>;
+
+struct State {
+  std::map<std::string, RuleState> rules;
+  std::map<AppliedKey, Applied> applied;
+  std::deque<base::Monotonic> actions;  // of the last hour, of all rules
+  bool told_of_cap = false;
+  std::uint64_t round = 0;
+};
+
+// Something to tell that is no action.
+struct Notice {
+  enum class Kind : std::uint8_t { arm, disarm, fire, clear, notify, superseded, capped, too_many, brake, gap };
+  Kind kind = Kind::fire;
+  std::string rule;
+  model::GroupRef group;
+  bool dry_run = false;
+  model::Reason reason;
+};
+constexpr std::string_view name(Notice::Kind kind) {
+  constexpr std::string_view names[] = {"arm",        "disarm", "fire",     "clear", "notify",
+                                        "superseded", "capped", "too_many", "brake", "gap"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+struct Decision {
+  std::vector<model::Action> actions;  // in the order they are to be done
+  std::vector<Notice> notices;
+  State state;
+};
+
+// `previous` may be null: rates are unknown then. `interval` is how often this is called when all goes well.
+Decision decide(const Policy& policy, const model::SnapshotPtr& previous, const model::SnapshotPtr& current,
+                State state, Duration interval);
+
+// How an action of decide() ended, so that what was refused is not tried at every round.
+void note(State& state, const model::Action& action, const model::Outcome& outcome);
+
+// Why a rule does or does not match a group, and what each of its conditions says now; lines for people. The last tells
+// the machine's phase.
+std::vector<std::string> explain(const Policy& policy, const Rule& rule, const model::SnapshotPtr& previous,
+                                 const model::SnapshotPtr& current, const State& state, model::GroupIndex group);
+
+// "memory_current above 512MiB for 30s", as in the file.
+std::string describe(const model::Catalogue& catalogue, const Condition& condition);
+
+}  // namespace cgwarden::policy

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/policy/document.h"
+
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "src/base/text.h"
+
+namespace cgwarden::policy {
+namespace {
+
+constexpr std::size_t kMaxNodes = 20'000;
+constexpr std::size_t kMaxDepth = 16;
+constexpr std::size_t kMaxProblems = 100;
+
+Mark mark_of(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
+
+// Ends the reading: yaml-cpp goes on until somebody throws.
+struct Refusal {
+  Mark mark;
+  std::string what;
+};
+
+class Builder final : public YAML::EventHandler {
+ public:
+  explicit Builder(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
+
+  Node take() { return std::move(top_); }
+
+  void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    add({Node::Kind::null, mark_of(mark), {}, {}, {}}, "", anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
+    throw Refusal{mark_of(mark), "aliases are not used in policies; write the value out"};
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    add({Node::Kind::scalar, mark_of(mark), value, {}, {}}, tag, anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value /*style*/) override {
+    open({Node::Kind::list, mark_of(mark), {}, {}, {}}, tag, anchor);
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value /*style*/) override {
+    open({Node::Kind::map, mark_of(mark), {}, {}, {}}, tag, anchor);
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  // One that is being filled; its parent takes it when it is whole.
+  struct Open {
+    Node node;
+    std::set<std::string> seen;
+    bool dropped = false;  // the value of a key that was there before
+  };
+
+  void open(Node node, const std::string& tag, YAML::anchor_t anchor) {
+    check(node, tag, anchor);
+    if (open_.size() >= kMaxDepth) throw Refusal{node.mark, "nested deeper than " + std::to_string(kMaxDepth)};
+    if (wants_key()) throw Refusal{node.mark, "a key must be a word"};
+    open_.push_back({std::move(node), {}});
+  }
+  void close() {
+    auto done = std::move(open_.back().node);
+    open_.pop_back();
+    put(std::move(done));
+  }
+  void add(Node node, const std::string& tag, YAML::anchor_t anchor) {
+    check(node, tag, anchor);
+    if (!wants_key()) return put(std::move(node));
+    if (node.kind != Node::Kind::scalar) throw Refusal{node.mark, "a key must be a word"};
+    auto& map = open_.back();
+    map.dropped = !map.seen.insert(node.text).second;
+    if (map.dropped) {
+      if (problems_.size() >= kMaxProblems) throw Refusal{node.mark, "too many problems"};
+      problems_.push_back({file_, node.mark, "the key '" + node.text + "' is there twice"});
+    }
+    map.node.keys.push_back(std::move(node));
+  }
+  void put(Node node) {
+    if (open_.empty()) {
+      top_ = std::move(node);
+      return;
+    }
+    auto& above = open_.back();
+    if (std::exchange(above.dropped, false)) {
+      above.node.keys.pop_back();
+      return;
+    }
+    above.node.items.push_back(std::move(node));
+  }
+  [[nodiscard]] bool wants_key() const {
+    return !open_.empty() && open_.back().node.kind == Node::Kind::map &&
+           open_.back().node.keys.size() == open_.back().node.items.size();
+  }
+  void check(const Node& node, const std::string& tag, YAML::anchor_t anchor) {
+    if (anchor != 0) throw Refusal{node.mark, "anchors are not used in policies; write the value out"};
+    if (!tag.empty() && tag != "?" && tag != "!") {
+      throw Refusal{node.mark, "tags are not used in policies: " + tag};
+    }
+    if (++nodes_ > kMaxNodes) throw Refusal{node.mark, "more than " + std::to_string(kMaxNodes) + " values"};
+  }
+
+  const std::string& file_;
+  Problems& problems_;
+  Node top_;
+  std::vector<Open> open_;
+  std::size_t nodes_ = 0;
+};
+
+// Of the first byte that may not stand in a policy.
+std::optional<Mark> mark_of_control(std::string_view text) {
+  Mark mark;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t' && c != '\r') || byte == 0x7f) return mark;
+    ++mark.column;
+    if (c == '\n') mark = {mark.line + 1, 1};
+  }
+  return std::nullopt;
+}
+
+// Steps from one word to the other: letters changed, left out, put in.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    auto diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const auto changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string Problem::text() const {
+  return base::printable(file) + ':' + std::to_string(mark.line) + ':' + std::to_string(mark.column) + ": " +
+         base::printable(what);
+}
+
+std::optional<Node> parse_document(const std::string& file, std::string_view text, Problems& problems) {
+  const auto refuse = [&](Mark mark, std::string what) {
+    problems.push_back({file, mark, std::move(what)});
+    return std::nullopt;
+  };
+  if (text.size() > kMaxFileBytes) {
+    return refuse({}, "larger than " + std::to_string(kMaxFileBytes / 1024) + " KiB");
+  }
+  if (!base::is_utf8(text)) return refuse({}, "is not UTF-8");
+  if (const auto at = mark_of_control(text)) return refuse(*at, "a control byte");
+
+  std::istringstream stream{std::string(text)};
+  Builder builder(file, problems);
+  try {
+    YAML::Parser parser(stream);
+    parser.HandleNextDocument(builder);
+    Builder second(file, problems);
+    if (parser) {
+      if (parser.HandleNextDocument(second)) return refuse({}, "more than one document; a file holds one");
+    }
+  } catch (const Refusal& refusal) {
+    return refuse(refusal.mark, refusal.what);
+  } catch (const YAML::Exception& error) {
+    return refuse(mark_of(error.mark), "this is no YAML: " + error.msg);
+  }
+  return builder.take();
+}
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known) {
+  if (word.size() > 128) return "";
+  std::string_view nearest;
+  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const auto candidate : known) {
+    const auto steps = distance(word, candidate);
+    if (steps < least) {
+      least = steps;
+      nearest = candidate;
+    }
+  }
+  return nearest.empty() ? "" : " (did you mean '" + std::string(nearest) + "'?)";
+}
+
+}  // namespace cgwarden::policy

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// A policy as loaded: immutable, shared by all. What its keys mean is said once, in docs/policy.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/model/action.h"
+#include "src/model/catalogue.h"
+#include "src/policy/document.h"
+#include "src/policy/quantity.h"
+#include "src/policy/selector.h"
+
+namespace cgwarden::policy {
+
+// One comparison, with its own memory: true once it has held for `hold`, false again once the clear level has held for
+// `clear_for`.
+struct Condition {
+  enum class Op : std::uint8_t { above, below, rate_above, rate_below, slope_above, slope_below };
+  model::FieldId field = 0;
+  Op op = Op::above;
+  double threshold = 0;  // base units; of a rate or slope per second; with `of` a part of that field
+  double clear = 0;      // the same
+  std::optional<model::FieldId> of;
+  Duration hold{};
+  Duration clear_for{};
+  Duration window{};  // of a slope
+};
+constexpr bool is_upward(Condition::Op op) { return static_cast<int>(op) % 2 == 0; }
+constexpr bool is_rate(Condition::Op op) { return op == Condition::Op::rate_above || op == Condition::Op::rate_below; }
+constexpr bool is_slope(Condition::Op op) { return op >= Condition::Op::slope_above; }
+
+// Hours of the host's clock. A window that ends before it begins goes over midnight, and belongs to the day it began.
+struct Schedule {
+  int from = 0;  // minutes since midnight
+  int to = 24 * 60;
+  std::uint8_t days = 0x7f;  // bit 0 is Sunday
+};
+
+struct Trigger {
+  enum class Op : std::uint8_t { always, all, any, condition, schedule };
+  Op op = Op::always;
+  std::vector<Trigger> parts;  // all, any
+  std::size_t condition = 0;   // index into Rule::conditions
+  Schedule schedule;
+};
+
+struct Step {
+  enum class Kind : std::uint8_t { notify, reclaim, limit, freeze, kill };  // the stronger the later
+  Kind kind = Kind::notify;
+  Duration after{};  // since the rule fired, if it is active still
+  std::string message;
+  std::vector<model::Setting> settings;
+  bool force = false;
+  Duration freeze_for{};
+  int signal = 0;
+  Duration grace{};
+  double bytes = 0;
+  std::optional<double> part;  // of memory_current, instead of bytes
+};
+
+constexpr std::string_view name(Step::Kind kind) {
+  constexpr std::string_view names[] = {"notify", "reclaim", "limit", "freeze", "kill"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+struct Rule {
+  std::string name;
+  std::string file;
+  Mark mark;
+  Selector match;
+  Trigger when;
+  std::vector<Condition> conditions;
+  std::vector<Step> steps;
+  bool dry_run = true;
+  Duration cooldown{};
+  Duration lease{};
+  Duration hold{};
+  std::size_t max_actions_per_hour = 0;
+  std::size_t max_targets = 0;
+  std::uint64_t fingerprint = 0;  // another text has another
+};
+
+struct Policy {
+  std::shared_ptr<const model::Catalogue> catalogue;
+  std::vector<Selector> protect;
+  std::vector<Rule> rules;  // in the order of files, then of lines
+  std::vector<std::string> files;
+  Duration boot_grace{};
+  std::size_t max_actions_per_hour = 0;  // of all rules together
+  std::uint64_t fingerprint = 0;
+
+  // Which fields are looked at: what need not be read can be switched off.
+  [[nodiscard]] std::vector<model::FieldId> fields() const;
+};
+using PolicyPtr = std::shared_ptr<const Policy>;
+
+}  // namespace cgwarden::policy

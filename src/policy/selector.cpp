@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/policy/selector.h"
+
+#include <algorithm>
+#include <array>
+
+#include "src/base/text.h"
+
+namespace cgwarden::policy {
+namespace {
+
+using model::GroupIndex;
+using model::Snapshot;
+
+constexpr std::size_t kMaxPattern = 256;
+
+constexpr std::string_view kRuntimes[] = {"buildkit",    "containerd",   "cri-o", "crun",    "docker",        "incus",
+                                          "libvirt-lxc", "libvirt-qemu", "lxc",   "lxd",     "mesos",         "podman",
+                                          "runc",        "runsc",        "slurm", "systemd", "systemd-nspawn"};
+constexpr std::string_view kPathKinds[] = {"root", "slice", "service", "scope", "mount", "socket", "swap", "group"};
+
+const model::Container* container_of(const Snapshot& now, GroupIndex group) {
+  const auto& g = *now.roster->groups[group];
+  return now.containers ? now.containers->find(g.id, g.path) : nullptr;
+}
+
+std::string_view last_part(std::string_view path) { return path == "/" ? path : path.substr(path.rfind('/') + 1); }
+
+std::string_view kind_of_path(std::string_view path) {
+  if (path == "/") return "root";
+  const auto dot = path.rfind('.');
+  const auto end = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
+  for (const auto kind : {"slice", "service", "scope", "mount", "socket", "swap"}) {
+    if (end == kind) return kind;
+  }
+  return "group";
+}
+
+using Texts = std::vector<std::string_view>;
+
+Texts kinds_of(const Snapshot& now, GroupIndex group) {
+  Texts out;
+  if (const auto* const c = container_of(now, group); c != nullptr) {
+    if (c->runtime && (c->role == model::Role::container || c->role == model::Role::machine))
+      out.push_back(*c->runtime);
+    out.push_back(model::name(c->role));
+  }
+  out.push_back(kind_of_path(now.roster->groups[group]->path));
+  return out;
+}
+
+Texts one(const model::Container::Text& text) {
+  if (!text || text->empty()) return {};
+  return {*text};
+}
+
+Texts fact_of(const Snapshot& now, GroupIndex group, model::Container::Text model::Container::*fact) {
+  const auto* const c = container_of(now, group);
+  return c != nullptr ? one(c->*fact) : Texts{};
+}
+
+Texts units_of(const Snapshot& now, GroupIndex group) {
+  if (auto told = fact_of(now, group, &model::Container::unit); !told.empty()) return told;
+  const std::string_view path = now.roster->groups[group]->path;
+  const auto kind = kind_of_path(path);
+  return kind == "root" || kind == "group" ? Texts{} : Texts{last_part(path)};
+}
+
+Texts slices_of(std::string_view path) {
+  Texts out;
+  while (!path.empty()) {
+    const auto part = base::take_until(path, '/');
+    if (part.ends_with(".slice")) out.push_back(part);
+  }
+  return out;
+}
+
+Texts label_of(const Snapshot& now, GroupIndex group, std::string_view label) {
+  const auto* const c = container_of(now, group);
+  if (c == nullptr) return {};
+  for (const auto& [name, value] : c->labels) {
+    if (name == label) return {value};
+  }
+  return {};
+}
+
+bool any_matches(const Selector::Patterns& patterns, const Texts& texts, bool path) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+    return std::ranges::any_of(texts, [&](std::string_view text) { return glob_matches(pattern, text, path); });
+  });
+}
+
+std::string listed(const Selector::Patterns& patterns) {
+  std::string out;
+  for (const auto& pattern : patterns) out += (out.empty() ? "" : " or ") + pattern;
+  return out;
+}
+
+// Calls `differs(what)` for what does not hold, until it says true.
+template <class Differs>
+bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, GroupIndex group, Differs differs) {
+  const auto& g = *now.roster->groups[group];
+  const auto text = [&](std::string_view what, const Selector::Patterns& patterns, const auto& get, bool path = false) {
+    if (patterns.empty()) return false;
+    const Texts texts = get();
+    if (any_matches(patterns, texts, path)) return false;
+    return differs([&] {
+      return std::string(what) + " is " + (texts.empty() ? "not known" : base::printable(texts.front())) + ", not " +
+             base::printable(listed(patterns));
+    });
+  };
+  const auto fact = [&](model::Container::Text model::Container::*member) {
+    return [&now, group, member] { return fact_of(now, group, member); };
+  };
+  if (text(
+          "path", s.path, [&] { return Texts{g.path}; }, true))
+    return false;
+  if (text("kind", s.kind, [&] { return kinds_of(now, group); })) return false;
+  if (text("name", s.name, [&] { return Texts{name_of(now, group)}; })) return false;
+  if (text("image", s.image, fact(&model::Container::image))) return false;
+  if (text("unit", s.unit, [&] { return units_of(now, group); })) return false;
+  if (text("slice", s.slice, [&] { return slices_of(g.path); })) return false;
+  if (text("pod", s.pod, fact(&model::Container::pod))) return false;
+  if (text("namespace", s.pod_namespace, fact(&model::Container::pod_namespace))) return false;
+  if (text("id", s.id, fact(&model::Container::id))) return false;
+  for (const auto& [label, patterns] : s.labels) {
+    if (text("label " + label, patterns, [&now, group, &name = label] { return label_of(now, group, name); }))
+      return false;
+  }
+  if (s.min_memory) {
+    const auto value = fields.memory_current ? now.value(*fields.memory_current, group) : model::Value::absent();
+    if ((!value.is_number() || static_cast<double>(value.fixed()) < *s.min_memory) && differs([&] {
+          return "memory is " +
+                 (value.is_number()
+                      ? format_quantity(model::Unit::bytes, static_cast<double>(value.fixed())) + ", less than "
+                      : std::string("not known, not ")) +
+                 format_quantity(model::Unit::bytes, *s.min_memory);
+        }))
+      return false;
+  }
+  if (s.older_than) {
+    const auto age = std::chrono::duration_cast<Duration>(now.taken_wall - g.birth);
+    if (age < *s.older_than && differs([&] {
+          return "the group is " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(age)) +
+                 " old, younger than " + format_duration(*s.older_than);
+        }))
+      return false;
+  }
+  if (s.populated) {
+    const auto value = fields.populated ? now.value(*fields.populated, group) : model::Value::absent();
+    if ((!value.is_number() || (value.fixed() != 0) != *s.populated) && differs([&] {
+          if (!value.is_number()) return std::string("whether it is populated is not known");
+          return std::string(*s.populated ? "the group is not populated" : "the group is populated");
+        }))
+      return false;
+  }
+  for (const auto& excluded : s.excluded) {
+    if (matches(excluded, fields, now, group) && differs([] { return std::string("'not' excludes it"); })) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool glob_matches(std::string_view pattern, std::string_view text, bool path) {
+  if (pattern.size() > kMaxPattern) return false;
+  // Most differ early.
+  while (!pattern.empty() && pattern.front() != '*' && pattern.front() != '?') {
+    if (text.empty() || text.front() != pattern.front()) return false;
+    pattern.remove_prefix(1);
+    text.remove_prefix(1);
+  }
+  // reach[i]: the first i bytes of the pattern match what was seen of the text.
+  std::array<bool, kMaxPattern + 1> reach{};
+  const auto star = [&](std::size_t i) { return i < pattern.size() && pattern[i] == '*'; };
+  const auto skip_stars = [&] {
+    for (std::size_t i = 0; i < pattern.size(); ++i) {
+      if (reach[i] && star(i)) reach[i + 1] = true;
+    }
+  };
+  reach[0] = true;
+  skip_stars();
+  for (const char c : text) {
+    bool alive = false;
+    for (std::size_t i = pattern.size() + 1; i-- > 0;) {
+      bool next = false;
+      if (i > 0 && reach[i - 1] && !star(i - 1)) {
+        next = pattern[i - 1] == c || (pattern[i - 1] == '?' && (!path || c != '/'));
+      }
+      // A star keeps its place; in a path one alone stays within a part.
+      const bool pair = star(i) && (star(i + 1) || (i > 0 && star(i - 1)));
+      if (reach[i] && star(i) && (!path || pair || c != '/')) next = true;
+      reach[i] = next;
+      alive = alive || next;
+    }
+    if (!alive) return false;
+    skip_stars();
+  }
+  return reach[pattern.size()];
+}
+
+std::vector<std::string_view> known_kinds() {
+  std::vector<std::string_view> out(std::begin(kRuntimes), std::end(kRuntimes));
+  for (auto role = 0; role <= static_cast<int>(model::Role::unit); ++role) {
+    out.push_back(model::name(static_cast<model::Role>(role)));
+  }
+  out.insert(out.end(), std::begin(kPathKinds), std::end(kPathKinds));
+  return out;
+}
+
+bool Selector::empty() const {
+  return path.empty() && kind.empty() && name.empty() && image.empty() && unit.empty() && slice.empty() &&
+         pod.empty() && pod_namespace.empty() && id.empty() && labels.empty() && !min_memory && !older_than &&
+         !populated && excluded.empty();
+}
+
+bool matches(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group) {
+  return look(selector, fields, now, group, [](const auto&) { return true; });
+}
+
+std::string why_not(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group) {
+  std::string out;
+  look(selector, fields, now, group, [&](const auto& what) {
+    out = what();
+    return true;
+  });
+  return out;
+}
+
+std::string_view name_of(const Snapshot& now, GroupIndex group) {
+  if (const auto* const c = container_of(now, group); c != nullptr && model::is_workload(c->role)) {
+    if (c->role == model::Role::pod && c->pod && !c->pod->empty()) return *c->pod;
+    for (const auto& name : {&c->name, &c->pod_container}) {
+      if (*name && !(*name)->empty()) return **name;
+    }
+  }
+  return last_part(now.roster->groups[group]->path);
+}
+
+}  // namespace cgwarden::policy

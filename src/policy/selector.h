@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which groups a rule is about. All keys that are given must hold; of several values of one key, one must. Patterns are
+// globs over the whole text: `*` (in paths: within one part), `**` (anything), `?` (one byte). What is not known of a
+// group matches nothing, so `name: "*"` means "has a name".
+//
+// Pure functions of a snapshot. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "src/model/snapshot.h"
+#include "src/policy/quantity.h"
+
+namespace cgwarden::policy {
+
+bool glob_matches(std::string_view pattern, std::string_view text, bool path);
+
+// What a group may be: "docker" and other runtimes, the roles of discovery, and the kinds of units and plain groups.
+std::vector<std::string_view> known_kinds();
+
+struct Selector {
+  using Patterns = std::vector<std::string>;
+  Patterns path;
+  Patterns kind;
+  Patterns name;
+  Patterns image;
+  Patterns unit;
+  Patterns slice;  // of any slice around the group, or itself
+  Patterns pod;
+  Patterns pod_namespace;
+  Patterns id;
+  std::vector<std::pair<std::string, Patterns>> labels;  // all of these
+  std::optional<double> min_memory;                      // bytes, of memory_current
+  std::optional<Duration> older_than;
+  std::optional<bool> populated;
+  std::vector<Selector> excluded;  // none of these
+
+  [[nodiscard]] bool empty() const;
+};
+
+// The memory and populated fields of this catalogue, looked up once.
+struct SelectorFields {
+  std::optional<model::FieldId> memory_current;
+  std::optional<model::FieldId> populated;
+  explicit SelectorFields(const model::Catalogue& catalogue)
+      : memory_current(catalogue.find("memory_current")), populated(catalogue.find("populated")) {}
+};
+
+bool matches(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
+             model::GroupIndex group);
+// The first thing that keeps the group out, for people: "kind is service, not docker". Empty: it matches.
+std::string why_not(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
+                    model::GroupIndex group);
+
+// What a screen would call the group: the container's or pod's name, else the last part of the path.
+std::string_view name_of(const model::Snapshot& now, model::GroupIndex group);
+
+}  // namespace cgwarden::policy

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policy files: whatever they hold, they are read in bounded time and memory, a policy and problems exclude each other,
+// every problem stands where an editor can go, and what is loaded can be asked.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "collectors/collection.h"
+#include "src/policy/decide.h"
+#include "src/policy/load.h"
+
+namespace {
+
+using namespace cgwarden;
+
+model::SnapshotPtr host(const std::shared_ptr<const model::Catalogue>& catalogue) {
+  auto snapshot = std::make_shared<model::Snapshot>();
+  auto roster = std::make_shared<model::Roster>();
+  for (const auto* const path : {"/", "/a", "/a/b.service"}) {
+    auto group = std::make_shared<model::Group>();
+    group->id = roster->groups.size() + 1;
+    group->path = path;
+    roster->parents.push_back(roster->groups.empty() ? model::kNoGroup
+                                                     : static_cast<model::GroupIndex>(roster->groups.size() - 1));
+    roster->groups.push_back(std::move(group));
+  }
+  snapshot->catalogue = catalogue;
+  snapshot->roster = std::move(roster);
+  snapshot->columns.resize(catalogue->size());
+  snapshot->collectors.resize(catalogue->collectors().size());
+  snapshot->taken = base::Monotonic(std::chrono::hours(30));
+  return snapshot;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const auto catalogue = collectors::make_catalogue();
+  static const auto now = host(catalogue);
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  const auto loaded = policy::load_texts({{"p", text}}, catalogue);
+  if ((loaded.policy != nullptr) == !loaded.problems.empty()) std::abort();
+  for (const auto& problem : loaded.problems) {
+    if (problem.mark.line < 1 || problem.mark.column < 1 || problem.what.empty()) std::abort();
+    if (problem.text().find('\n') != std::string::npos) std::abort();
+  }
+  if (!loaded.policy) return 0;
+  const auto decision = policy::decide(*loaded.policy, nullptr, now, {}, std::chrono::seconds(1));
+  for (const auto& action : decision.actions) {
+    if (action.group.path == "/") std::abort();
+  }
+  for (const auto& rule : loaded.policy->rules) {
+    (void)policy::explain(*loaded.policy, rule, nullptr, now, decision.state, 2);
+  }
+  return 0;
+}
