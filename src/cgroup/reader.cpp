@@ -116,6 +116,15 @@ class Reader::Sink : public RowSink {
     add_cell(column, at, Value::of(1));
   }
 
+  void labelled_text(FieldId field, std::string_view label, std::string_view text) override {
+    auto& column = snapshot_.columns[field];
+    const auto at = column.text.size();
+    column.text += label.find(':') != std::string_view::npos ? reader_.devices_.name_of(label) : label;
+    column.text += '\0';
+    column.text += text.substr(0, kLongestText);
+    add_cell(column, at, Value::of(1));
+  }
+
   void unknown_key(std::string_view key) override {
     auto& stats = reader_.stats_[file_->collector];
     const auto cause = "key " + file_->name + " " + std::string(key);

@@ -83,7 +83,9 @@ void put(const Key* key, std::string_view number, RowSink& sink) {
 }
 
 void put(const Key* key, std::string_view label, std::string_view number, RowSink& sink) {
-  if (key != nullptr) sink.labelled(key->field, label, to_value(number, key->conversion));
+  if (key == nullptr) return;
+  if (key->conversion.is_text) return sink.labelled_text(key->field, label, number);
+  sink.labelled(key->field, label, to_value(number, key->conversion));
 }
 
 bool is_device(std::string_view word) {
@@ -241,7 +243,8 @@ void parse_cpu_table(std::string_view text, KeyTable& keys, RowSink& sink) {
 
 Conversion conversion_of(const model::Field& field, const model::Source& source) {
   const bool setting = field.kind == model::Kind::setting;
-  return {source.scale, multiplier_of(source.scale, field.unit), setting, source.minus_one_is_unlimited, setting};
+  return {source.scale, multiplier_of(source.scale, field.unit), setting, source.minus_one_is_unlimited,
+          setting,      field.kind == model::Kind::info};
 }
 
 Value to_value(std::string_view text, const Conversion& c) {

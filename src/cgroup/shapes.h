@@ -25,6 +25,7 @@ struct Conversion {
   bool may_be_unlimited = false;  // setting: "max", and v1's numbers near 2^63
   bool minus_one_is_unlimited = false;
   bool may_be_negative = false;  // settings such as a nice level; what counts or measures is never below 0
+  bool is_text = false;          // info: the word itself is a label
 };
 
 Conversion conversion_of(const model::Field& field, const model::Source& source);
@@ -68,6 +69,7 @@ class RowSink {
   virtual void value(model::FieldId field, model::Value value) = 0;
   virtual void labelled(model::FieldId field, std::string_view label, model::Value value) = 0;
   virtual void text(model::FieldId field, std::string_view text) = 0;
+  virtual void labelled_text(model::FieldId field, std::string_view label, std::string_view text) = 0;
   virtual void unknown_key(std::string_view key) = 0;
 };
 

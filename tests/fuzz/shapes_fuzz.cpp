@@ -33,6 +33,10 @@ class Checker : public cgroup::RowSink {
     must(id < catalogue_.size());
     must(text.size() <= file_.size());
   }
+  void labelled_text(model::FieldId id, std::string_view label, std::string_view text) override {
+    must(id < catalogue_.size() && catalogue_.field(id).kind == model::Kind::info);
+    must(label.size() + text.size() <= file_.size());
+  }
   void unknown_key(std::string_view key) override { must(key.size() <= file_.size()); }
 
  private:

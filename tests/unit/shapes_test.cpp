@@ -34,6 +34,9 @@ struct Collected : RowSink {
   void text(model::FieldId field, std::string_view text) override {
     values[names[field] + "=" + std::string(text)] = Value::of(1);
   }
+  void labelled_text(model::FieldId field, std::string_view label, std::string_view text) override {
+    values[names[field] + "/" + std::string(label) + "=" + std::string(text)] = Value::of(1);
+  }
   void unknown_key(std::string_view key) override { unknown.emplace_back(key); }
 };
 
@@ -132,6 +135,12 @@ TEST(NestedByLine, ReadsIoStatAlsoWhenALineHasNoKeys) {
   Parser p({"rbytes", "wbytes"});
   EXPECT_THAT(p(Shape::nested_by_line, "8:0 rbytes=1 wbytes=2\n8:16\n254:0 wbytes=9\n"),
               UnorderedElementsAre(Pair("rbytes/8:0", of(1)), Pair("wbytes/8:0", of(2)), Pair("wbytes/254:0", of(9))));
+}
+
+TEST(NestedByLine, ReadsWordsOfIoCostAsTheyAre) {
+  Parser p({"ctrl"}, {.is_text = true});
+  EXPECT_THAT(p(Shape::nested_by_line, "8:0 enable=1 ctrl=auto\n8:16 ctrl=\n"),
+              UnorderedElementsAre(Pair("ctrl/8:0=auto", of(1)), Pair("ctrl/8:16=", of(1))));
 }
 
 TEST(NestedByKey, ReadsNumaStat) {
