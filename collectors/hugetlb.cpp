@@ -36,11 +36,25 @@ constexpr model::Field kRows[] = {
     {.name = "hugetlb_rsvd_failcnt", .kind = counter, .v1 = {"hugetlb.*.rsvd.failcnt"}, .labels = "page_size",
      .since = "5.7", .help = "Times the limit of reserved huge pages was hit."},
 };
+
+constexpr model::Field kNumaRows[] = {
+    {.name = "hugetlb_numa_current", .kind = gauge, .unit = bytes,
+     .v1 = {"hugetlb.*.numa_stat", "hierarchical_total", numa_v1}, .v2 = {"hugetlb.*.numa_stat", "total", numa_v1},
+     .labels = "page_size,node", .since = "5.16", .help = "Huge pages in use on each NUMA node, in descendants too."},
+    {.name = "hugetlb_numa_own", .kind = gauge, .unit = bytes, .v1 = {"hugetlb.*.numa_stat", "total", numa_v1},
+     .labels = "page_size,node", .since = "5.16",
+     .help = "Huge pages in use on each NUMA node by the group's own processes."},
+};
 // clang-format on
 static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kNumaRows));
 
 }  // namespace
 
 model::CollectorInfo hugetlb() { return {"hugetlb", "Huge pages for each page size.", true, kRows}; }
+model::CollectorInfo hugetlb_numa() {
+  return {"hugetlb_numa", "Huge pages for each page size and NUMA node: one more file for each page size.", false,
+          kNumaRows};
+}
 
 }  // namespace cgwarden::collectors

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Block devices of the host. The kernel counts I/O at each layer: what a group writes through dm-0 on vda is counted on
+// both, so a sum over devices takes those with stacked="false" only.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectors/collectors.h"
+#include "collectors/series.h"
+#include "src/base/clock.h"
+#include "src/base/fd.h"
+#include "src/cgroup/devices.h"
+
+namespace cgwarden::collectors {
+namespace {
+
+using model::FieldId;
+using model::Value;
+using enum model::Kind;
+
+constexpr auto kFor = std::chrono::seconds(60);  // mounts, and what a device lies on, change seldom
+constexpr std::size_t kLargestMountinfo = 4UL << 20U;
+
+// clang-format off
+constexpr model::Field kRows[] = {
+    {.name = "io_device", .kind = info, .derived = "`/sys/dev/block`", .labels = "device,number,kind,stacked,alias",
+     .since = "5.4",
+     .help = "Block devices of the host: disk, partition, dm, md or loop. A stacked one lies on others, which count its I/O again."},
+    {.name = "io_device_below", .kind = info, .derived = "`/sys/dev/block/*/slaves`", .labels = "device,below",
+     .since = "5.4", .help = "Devices that this device lies on."},
+    {.name = "io_device_filesystem", .kind = info, .derived = "`/proc/PID/mountinfo`",
+     .labels = "device,mountpoint,fstype", .since = "5.4", .help = "File systems on the device that are mounted."},
+};
+// clang-format on
+static_assert(model::all_well_formed(kRows));
+
+class IoDevices : public OddReader {
+ public:
+  explicit IoDevices(const OddContext& context) : procfs_(context.paths.procfs), devices_(context.paths.sysfs) {
+    for (std::size_t i = 0; i < columns_.size(); ++i) columns_[i].field = context.catalogue.find(kRows[i].name).value();
+  }
+
+  void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
+    auto numbers = devices_.numbers();
+    const auto now = base::monotonic_now();
+    if (numbers != numbers_ || now - looked_at_ >= kFor) {
+      numbers_ = std::move(numbers);
+      looked_at_ = now;
+      look(stats);
+    }
+    for (const auto& [field, series] : columns_) {
+      for (const auto& text : series) add_series(snapshot.columns[field], model::kNoGroup, text, Value::of(1));
+    }
+  }
+
+ private:
+  struct Column {
+    FieldId field = 0;
+    std::vector<std::string> series;
+  };
+
+  template <class... Texts>
+  void add(std::size_t column, const std::string& first, const Texts&... others) {
+    std::string text = first;
+    ((text += '\0', text += others), ...);
+    columns_[column].series.push_back(std::move(text));
+  }
+
+  void look(model::CollectorStats& stats) {
+    for (auto& column : columns_) column.series.clear();
+    for (const auto& device : devices_.read(mountinfo(stats))) {
+      add(0, device.name, device.number, device.kind, std::string_view(device.on.empty() ? "false" : "true"),
+          device.alias);
+      for (const auto& below : device.on) add(1, device.name, below);
+      for (const auto& mount : device.mounts) add(2, device.name, mount.point, mount.type);
+    }
+    for (auto& column : columns_) {
+      std::ranges::sort(column.series, shorter_first);
+      auto& series = column.series;
+      series.erase(std::unique(series.begin(), series.end()), series.end());
+    }
+  }
+
+  // As pid 1 sees the host; our own mounts where that is not permitted.
+  std::string mountinfo(model::CollectorStats& stats) const {
+    std::string text;
+    for (const char* whose : {"/1/mountinfo", "/self/mountinfo"}) {
+      const base::Fd file(::open((procfs_ + whose).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+      std::array<char, 16384> piece{};
+      while (file && text.size() < kLargestMountinfo) {
+        const auto n = ::read(file.get(), piece.data(), piece.size());
+        if (n <= 0) break;
+        text.append(piece.data(), static_cast<std::size_t>(n));
+      }
+      stats.reads += file ? 1 : 0;
+      stats.bytes += text.size();
+      if (!text.empty()) break;
+    }
+    return text;
+  }
+
+  std::string procfs_;
+  cgroup::BlockDevices devices_;
+  std::array<Column, 3> columns_;
+  std::string numbers_;
+  base::Monotonic looked_at_{};
+};
+
+}  // namespace
+
+Collector io_devices() {
+  return {{"io_devices",
+           "Block devices, what they lie on, and the file systems on them: looked at once a minute and when one comes "
+           "or goes.",
+           true, kRows},
+          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<IoDevices>(context); }};
+}
+
+}  // namespace cgwarden::collectors
