@@ -34,6 +34,8 @@ cgwarden_script_test(readme.names_all_collectors_and_flags LABEL golden TIMEOUT 
                      COMMAND ${layers} readme $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(metrics.have_names_that_promtool_likes LABEL golden TIMEOUT 60
                      COMMAND ${layers} metric-names $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(coverage_doc.fits_the_catalogue LABEL golden TIMEOUT 60
+                     COMMAND ${integration}/interface_files_test.py $<TARGET_FILE:cgwarden> --document)
 foreach(host hybrid hybrid-systemd v1 v2)
   cgwarden_script_test(golden.host_${host}_is_shown_as_before LABEL golden TIMEOUT 120
                        COMMAND ${PROJECT_SOURCE_DIR}/tests/golden/golden_test.py $<TARGET_FILE:cgwarden> ${host})
@@ -44,6 +46,8 @@ cgwarden_script_test(agent.stands_many_clients_and_reloads LABEL threads TIMEOUT
 set_tests_properties(agent.stands_many_clients_and_reloads PROPERTIES RESOURCE_LOCK cgroups)
 cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 SERIAL
                      COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(interface_files.of_this_kernel_are_exported_or_excused LABEL integration TIMEOUT 120 SERIAL
+                     COMMAND ${integration}/interface_files_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 SERIAL
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 SERIAL
@@ -52,3 +56,5 @@ cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})
 cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/prometheus_v2_test.sh ${PROJECT_BINARY_DIR})
+cgwarden_script_test(interface_files.of_a_pure_v2_host_are_exported_or_excused LABEL guest TIMEOUT 900 SERIAL
+                     COMMAND ${integration}/interface_files_v2_test.sh ${PROJECT_BINARY_DIR})

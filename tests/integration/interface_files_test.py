@@ -1,0 +1,297 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every interface file that a kernel has is exported, or excused here with a reason: docs/coverage.md is that table.
+
+  interface_files_test.py AGENT             list this kernel's files (root): every hierarchy that is mounted, and on a host
+                                            of v1 the controllers that are bound to nothing, mounted in a place of our
+                                            own
+  interface_files_test.py AGENT --update    the same, and add what is new to docs/coverage.md
+  interface_files_test.py AGENT --document  only check that docs/coverage.md fits the catalogue; --update makes it so
+
+The list comes from the kernel, never from the catalogue. What was seen on other kernels stays in the table, with the
+files that only the kernel's documents name. Exit status: 0 all is told, 1 not, 2 usage, 77 cannot run here.
+"""
+
+import ctypes
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DOCUMENT = os.path.join(ROOT, "docs/coverage.md")
+GROUP = f"cgwarden-test-files-{os.getpid()}"
+
+# (version, file, why it is not a row of the catalogue). '*' as in the catalogue.
+COMMAND = "a command: there is nothing to read"
+EXCUSED = [
+    (1, "blkio.reset_stats", COMMAND),
+    (1, "devices.allow", COMMAND),
+    (1, "devices.deny", COMMAND),
+    (1, "memory.force_empty", COMMAND),
+    (1, "cgroup.event_control", COMMAND),
+    (2, "cgroup.kill", COMMAND),
+    (2, "memory.reclaim", COMMAND),
+    (1, "memory.pressure_level", "for notifications only: it reads as nothing"),
+    (1, "tasks", "threads: the collector `processes` counts them by the processes they belong to"),
+    (2, "cgroup.threads", "threads: the collector `processes` counts them by the processes they belong to"),
+    (1, "cgroup.procs", "read by `processes`, `namespaces` and other collectors that look at a group's processes"),
+    (2, "cgroup.procs", "read by `processes`, `namespaces` and other collectors that look at a group's processes"),
+    (1, "cgroup.sane_behavior", "always 0: left from an experiment of the kernel"),
+    (1, "release_agent", "a path of the host's configuration, in the root only; whether it is called is exported"),
+    (1, "cpuacct.usage_user", "the same as `cpuacct.stat`, which has both in one file"),
+    (1, "cpuacct.usage_sys", "the same as `cpuacct.stat`, which has both in one file"),
+    (1, "cpuacct.usage_percpu_user", "the same as `cpuacct.usage_all`, which has both in one file"),
+    (1, "cpuacct.usage_percpu_sys", "the same as `cpuacct.usage_all`, which has both in one file"),
+    (1, "blkio.throttle.io_service_bytes", "without descendants; the one with them is exported, as on v2"),
+    (1, "blkio.throttle.io_serviced", "without descendants; the one with them is exported, as on v2"),
+    (1, "blkio.bfq.io_service_bytes", "without descendants; the one with them is exported, as on v2"),
+    (1, "blkio.bfq.io_serviced", "without descendants; the one with them is exported, as on v2"),
+    (1, "memory.kmem.slabinfo", "for debugging; reads as nothing, or fails, since 5.9"),
+    (2, "memory.zswap.current", "the same as `zswap` in `memory.stat`"),
+    (1, "memory.shown_ram_in_bytes", "of no released kernel: somebody's own patch"),
+    (1, "debug.*", "of a controller for debugging the kernel, which kernels for use do not have"),
+    (2, "debug.*", "of a controller for debugging the kernel, which kernels for use do not have"),
+]
+
+HEADING = """# Interface files
+
+Every interface file of every controller, and what becomes of it. The list comes from kernels, not from the catalogue:
+`tests/integration/interface_files_test.py` lists the files of the hierarchies of the kernel it runs on, v1 and v2, and fails on one that
+is neither exported nor excused here. `*` is a page size. "-": no kernel that the tests ran on had the file; the kernel's documents
+do. Collectors in brackets are off unless asked for. `docs/metrics.md` says what each metric means.
+"""
+
+
+def text_of(path):
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def kernel_version():
+    return ".".join(os.uname().release.split(".")[:2])
+
+
+def general(name):
+    """hugetlb.2MB.max -> hugetlb.*.max: a page size is no other file."""
+    return re.sub(r"^hugetlb\.\d+[KMG]B\.", "hugetlb.*.", name)
+
+
+class Kernel:
+    """The files of this kernel's cgroups, by (version, general name)."""
+
+    def __init__(self):
+        self.files = set()
+        self.notes = []
+
+    def list_group(self, version, path):
+        for entry in os.scandir(path):
+            if entry.is_file(follow_symlinks=False):
+                self.files.add((version, general(entry.name)))
+
+    def list_hierarchy(self, version, mount):
+        self.list_group(version, mount)
+        path = os.path.join(mount, GROUP)
+        os.mkdir(path)
+        try:
+            self.list_group(version, path)
+        finally:
+            os.rmdir(path)
+
+    def list_v2(self, mount):
+        """With every controller that can be had switched on for our group, and off again afterwards."""
+        switch = os.path.join(mount, "cgroup.subtree_control")
+        added = []
+        for controller in set(text_of(os.path.join(mount, "cgroup.controllers")).split()) - set(text_of(switch).split()):
+            try:
+                with open(switch, "w", encoding="ascii") as file:
+                    file.write("+" + controller)
+                added.append(controller)
+            except OSError as error:
+                self.notes.append(f"v2's {controller} cannot be switched on: {error.strerror}")
+        try:
+            self.list_hierarchy(2, mount)
+        finally:
+            for controller in added:
+                try:
+                    with open(switch, "w", encoding="ascii") as file:
+                        file.write("-" + controller)
+                except OSError:
+                    pass        # somebody else uses it by now
+
+    def list_unbound(self):
+        """v1 controllers that nothing has mounted: in this process's own mount namespace."""
+        for controller in unbound():
+            with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as place:
+                if not mount_v1(controller, place):
+                    self.notes.append(f"v1's {controller} cannot be mounted")
+                    continue
+                try:
+                    self.list_hierarchy(1, place)
+                finally:
+                    unmount_v1(controller, place)
+
+    def list_all(self):
+        v1 = False
+        for line in text_of("/proc/self/mountinfo").splitlines():
+            fields, _, rest = line.partition(" - ")
+            where, kind, options = fields.split()[4], rest.split()[0], rest.split()[-1]
+            if not os.access(where, os.W_OK) or fields.split()[3] != "/":
+                continue
+            if kind == "cgroup2":
+                self.list_v2(where)
+            elif kind == "cgroup":
+                v1 = v1 or "name=" not in options
+                self.list_hierarchy(1, where)
+        if v1:      # on a host of v2 they may be taken from somebody
+            self.list_unbound()
+
+
+def unbound():
+    out = set()
+    for line in text_of("/proc/cgroups").splitlines()[1:]:
+        name, hierarchy, _, enabled = line.split()
+        if hierarchy == "0" and enabled == "1":
+            out.add(name)
+    return out
+
+
+LIBC = ctypes.CDLL(None)
+
+
+def mount_v1(controller, place):
+    for _ in range(20):         # a controller that v2 had a moment ago is busy until its last group is really gone
+        if LIBC.mount(b"cgwarden-test", place.encode(), b"cgroup", 0, controller.encode()) == 0:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def unmount_v1(controller, place):
+    """A hierarchy ends with its mount only when its last group is really gone, which takes the kernel a moment."""
+    for _ in range(50):
+        time.sleep(0.1)
+        LIBC.umount2(place.encode(), 0)
+        if controller in unbound():
+            return
+        mount_v1(controller, place)
+    LIBC.umount2(place.encode(), 0)
+
+
+def catalogue(agent):
+    """(version, file) -> [(collector, metric, kind)]; a collector that is off stands in brackets."""
+    rows = {}
+    about = subprocess.run([agent, "--help"], check=True, capture_output=True, text=True).stdout
+    off = set(re.findall(r"--collector\.(\w+)\s.*\(off\)", about))
+    for field in json.loads(subprocess.run([agent, "--print-catalogue=json"], check=True, capture_output=True).stdout):
+        for version in (1, 2):
+            source = field[f"v{version}"]
+            if source:
+                name = f"({field['collector']})" if field["collector"] in off else field["collector"]
+                rows.setdefault((version, source["file"]), []).append((name, field["metric"], field["kind"]))
+    return rows
+
+
+def excuse(version, name):
+    return next((why for v, pattern, why in EXCUSED if v == version and fnmatch.fnmatchcase(name, pattern)), None)
+
+
+def answer(rows, key):
+    """What becomes of the file; None: nothing."""
+    if key not in rows:
+        why = excuse(*key)
+        return f"not exported: {why}" if why else None
+    parts = []
+    for collector in dict.fromkeys(collector for collector, _, _ in rows[key]):
+        metrics = [(metric, kind) for c, metric, kind in rows[key] if c == collector]
+        infos = sum(kind == "info" for _, kind in metrics)
+        what = f"`{metrics[0][0]}`" if len(metrics) == 1 else f"{len(metrics)} metrics"
+        if infos:
+            what += ", info" if infos == len(metrics) else f", {infos} of them info"
+        parts.append(f"{collector}: {what}")
+    return "; ".join(parts)
+
+
+def read_document():
+    """(version, file) -> set of kernels."""
+    seen = {}
+    if not os.path.exists(DOCUMENT):
+        return seen
+    version = 0
+    for line in text_of(DOCUMENT).splitlines():
+        if match := re.match(r"## v(\d)", line):
+            version = int(match.group(1))
+        elif match := re.match(r"\| `([^`]+)` \| ([^|]+) \|", line):
+            seen[(version, match.group(1))] = {k for k in match.group(2).strip().split(", ") if k != "-"}
+    return seen
+
+
+def make_document(rows, seen):
+    def in_order(kernels):
+        return ", ".join(sorted(kernels, key=lambda k: [int(n) for n in k.split(".")])) or "-"
+    out = HEADING
+    for version in (1, 2):
+        out += f"\n## v{version}\n\n| file | seen on | what becomes of it |\n|---|---|---|\n"
+        for key in sorted(seen):
+            if key[0] == version:
+                out += f"| `{key[1]}` | {in_order(seen[key])} | {answer(rows, key) or 'nothing'} |\n"
+    return out
+
+
+def main():
+    options = set(sys.argv[2:])
+    if len(sys.argv) < 2 or not options <= {"--update", "--document"}:
+        print(__doc__)
+        return 2
+    rows = catalogue(os.path.abspath(sys.argv[1]))
+    seen = read_document()
+    documented = set(rows) | {(version, name) for version, name, _ in EXCUSED if not name.endswith("*")}
+    for key in documented:
+        seen.setdefault(key, set())
+    for key in [k for k in seen if not seen[k] and k not in documented]:
+        del seen[key]
+    faults = []
+    if "--document" not in options:
+        if os.geteuid() != 0:
+            print("SKIP: not root: cannot make groups")
+            return 77
+        if "CGWARDEN_TEST_UNSHARED" not in os.environ:
+            os.execvpe("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, __file__,
+                                   *sys.argv[1:]], {**os.environ, "CGWARDEN_TEST_UNSHARED": "1"})
+        kernel = Kernel()
+        kernel.list_all()
+        for note in kernel.notes:
+            print(f"note: {note}")
+        for key in sorted(kernel.files):
+            if answer(rows, key) is None:
+                faults.append(f"v{key[0]} {key[1]}: neither exported nor excused: give it a row in collectors/, or a "
+                              f"reason in {os.path.relpath(__file__, ROOT)}")
+            elif key not in seen:
+                if "--update" not in options:
+                    faults.append(f"v{key[0]} {key[1]}: not in docs/coverage.md; run this with --update")
+        print(f"{len(kernel.files)} files of Linux {kernel_version()}")
+        if not kernel.files:
+            faults.append("no hierarchy is mounted where groups can be made")
+        if "--update" in options:
+            for key in kernel.files:
+                seen.setdefault(key, set()).add(kernel_version())
+    for version, name in seen:
+        if answer(rows, (version, name)) is None:
+            faults.append(f"docs/coverage.md: v{version} {name} is neither exported nor excused")
+    wanted = make_document(rows, seen)
+    if "--update" in options:
+        with open(DOCUMENT, "w", encoding="utf-8") as file:
+            file.write(wanted)
+    elif wanted != (text_of(DOCUMENT) if os.path.exists(DOCUMENT) else ""):
+        faults.append(f"docs/coverage.md is old: run {os.path.relpath(__file__, ROOT)} AGENT --document --update")
+    for fault in faults:
+        print(fault)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
