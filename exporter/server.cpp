@@ -34,6 +34,7 @@
 #include "exporter/http.h"
 #include "exporter/listener.h"
 #include "exporter/metric_families.h"
+#include "exporter/textfile.h"
 #include "src/base/text.h"
 
 namespace cgwarden::exporter {
@@ -157,7 +158,8 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
         catalogue(std::move(fields)),
         source(std::move(from)),
         metrics(std::move(own)),
-        writer(options.writer) {}
+        writer(options.writer),
+        textfiles(options.textfile_directories) {}
 
   base::Result<void> start();
   void stop();
@@ -180,6 +182,7 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
   const std::shared_ptr<SelfMetrics> metrics;
 
   TextWriter writer;
+  const Textfiles textfiles;
   Gzip gzip;
   BufferPool bodies{2};
   BufferPool packed{2};
@@ -481,7 +484,9 @@ std::shared_ptr<Buffer> Server::Impl::encode(const model::Snapshot& made, Format
   auto body = bodies.take();
   const auto series = writer.write(made, format, only, *body);
   std::string own;
-  append_families(metrics->collect(made, series), format, own);
+  auto families = metrics->collect(made, series);
+  textfiles.add_to(families);
+  append_families(std::move(families), format, own);
   body->append(own);
   body->append(last_line(format));
   return body;

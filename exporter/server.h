@@ -35,6 +35,7 @@ class Server {
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(30);   // for a whole answer
     std::chrono::nanoseconds default_scrape_timeout = std::chrono::seconds(10);
     std::chrono::nanoseconds max_snapshot_age = std::chrono::milliseconds(500);
+    std::vector<std::string> textfile_directories;  // see textfile.h
     TextWriter::Options writer;
   };
 

@@ -69,6 +69,7 @@ class Service {
     web.telemetry_path = options_.telemetry_path;
     web.max_connections = options_.max_connections;
     web.max_requests_in_flight = options_.max_requests;
+    web.textfile_directories = options_.textfile_directories;
     web.writer.created = options_.created_timestamps;
     web.writer.labels = exporter::container_labels([this] { return discovery_ ? discovery_->table() : nullptr; });
     const auto metrics = std::make_shared<exporter::SelfMetrics>();

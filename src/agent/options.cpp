@@ -123,6 +123,9 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
         });
   }
 
+  app.add_option("--collector.textfile.directory", o.textfile_directories,
+                 "Serve the metrics that *.prom of this directory hold as well; may be given several times")
+      ->group("Collectors");
   app.add_option("--collector.ended.max", o.max_ended, "Ended groups shown at most")
       ->group("Collectors")
       ->capture_default_str()

@@ -38,6 +38,7 @@ struct Options {
   std::size_t max_connections = 128;
   std::size_t max_requests = 40;
   bool created_timestamps = true;
+  std::vector<std::string> textfile_directories;
 
   cgroup::HostPaths paths;
   std::vector<bool> collectors;  // by CollectorId

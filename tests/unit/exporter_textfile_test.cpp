@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "exporter/metric_families.h"
+#include "exporter/textfile.h"
+
+namespace cgwarden::exporter {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kAll =
+    "# HELP a_total How\\nmany.\n"
+    "# TYPE a_total counter\n"
+    "a_total{x=\"1\",y=\"q\\\"\\\\\\n\"} 3\n"
+    "a_total{x=\"2\",y=\"\"} 4.5\n"
+    "# TYPE h histogram\n"
+    "h_bucket{le=\"0.1\"} 1\n"
+    "h_bucket{le=\"+Inf\"} 2\n"
+    "h_sum 0.5\n"
+    "h_count 2\n"
+    "# TYPE s summary\n"
+    "s{quantile=\"0.5\"} 1\n"
+    "s_sum 3\n"
+    "s_count 2\n"
+    "# TYPE u untyped\n"
+    "u +Inf\n";
+
+TEST(TextFormat, IsReadAndWrittenAgainTheSame) {
+  const auto parsed = parse_text_format(kAll);
+  ASSERT_TRUE(parsed) << parsed.error().what;
+  std::string out;
+  append_families(*parsed, Format::text, out);
+  EXPECT_EQ(out, kAll);
+}
+
+TEST(TextFormat, RefusesAWholeFileForOneMistakeAndSaysItsLine) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"a 1", "its last line has no end"},
+      {"a\n", "line 1: a series without a value"},
+      {"\na x\n", "line 2: this is no number"},
+      {"a 1 123\n", "line 1: time stamps are not taken"},
+      {"1a 1\n", "line 1: this is no name of a metric"},
+      {"a{b=\"1\" 1\n", "line 1: ',' or '}' is missing behind a label"},
+      {"a{b=1} 1\n", "line 1: a label's value must be quoted"},
+      {"a{b=\"1} 1\n", "line 1: a label's value has no end"},
+      {"a{__n=\"1\"} 1\n", "line 1: this is no name of a label"},
+      {"a{b=\"1\",b=\"2\"} 1\n", "line 1: a label is there twice"},
+      {"a{b=\"\\x\"} 1\n", "line 1: an unknown escape"},
+      {"a 1\na 2\n", "line 2: the same series twice"},
+      {"a{b=\"1\",c=\"2\"} 1\na{c=\"2\",b=\"1\"} 2\n", "line 2: the same series twice"},
+      {"a 1\n# TYPE a gauge\n", "line 2: TYPE stands behind the first series of a"},
+      {"# TYPE a gauge\n# TYPE a gauge\n", "line 2: a second TYPE for a"},
+      {"# TYPE a gauges\n", "line 1: there is no type 'gauges'"},
+      {"# TYPE a counter\na -1\n", "line 2: a counter is not negative"},
+      {"# TYPE h histogram\nh 1\n", "line 2: a histogram has _bucket, _sum and _count"},
+      {"# TYPE h histogram\nh_bucket 1\n", "line 2: a bucket needs a number as its label le"},
+      {"# TYPE h histogram\nh_count 1\n", "h: a histogram without the bucket +Inf"},
+      {"# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 1\nh_count 1\n",
+       "h: its buckets do not add up"},
+      {"# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 2\n", "h: its bucket +Inf is not its count"},
+      {"a 1\xff\n", "is not UTF-8"},
+      {std::string("a 1\0\n", 5), "holds a NUL byte"},
+  };
+  for (const auto& [text, what] : cases) {
+    const auto parsed = parse_text_format(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_THAT(parsed.error().what, HasSubstr(what)) << text;
+  }
+  std::string many;
+  for (std::size_t i = 0; i <= Textfiles::kMaxSeries; ++i) many += "a{b=\"" + std::to_string(i) + "\"} 1\n";
+  EXPECT_THAT(parse_text_format(many).error().what, HasSubstr("more than 10000 series"));
+}
+
+class TextfilesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/cgwarden-test-textfile-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    dir_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void write(const std::string& name, const std::string& text) const { std::ofstream(dir_ / name) << text; }
+  [[nodiscard]] std::string served() const {
+    std::vector<prometheus::MetricFamily> families(1);
+    families[0].name = "cgwarden_own_total";
+    families[0].type = prometheus::MetricType::Counter;
+    families[0].metric.resize(1);
+    Textfiles({dir_.string()}).add_to(families);
+    std::string out;
+    append_families(families, Format::text, out);
+    return out;
+  }
+  [[nodiscard]] std::string error_of(const std::string& name, int value) const {
+    return "cgwarden_textfile_error{file=\"" + (dir_ / name).string() + "\"} " + std::to_string(value) + "\n";
+  }
+  std::filesystem::path dir_;
+};
+
+TEST_F(TextfilesTest, GoodFilesAreServedWithTheirAge) {
+  write("a.prom", "a 1\n");
+  write("b.prom", "b 2\n");
+  write("c.txt", "c 3\n");
+  write(".d.prom", "d 4\n");
+  const auto text = served();
+  EXPECT_THAT(text, HasSubstr("\na 1\n"));
+  EXPECT_THAT(text, HasSubstr("\nb 2\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\nc 3\n")));
+  EXPECT_THAT(text, Not(HasSubstr("\nd 4\n")));
+  EXPECT_THAT(text, HasSubstr(error_of("a.prom", 0)));
+  EXPECT_THAT(text, HasSubstr("cgwarden_textfile_mtime_seconds{file=\"" + (dir_ / "a.prom").string() + "\"} "));
+}
+
+TEST_F(TextfilesTest, WhatIsBadOrTakenIsLeftOutAndTold) {
+  write("a.prom", "a 1\na 1\n");
+  write("b.prom", "cgroup_memory_current_bytes 2\n");
+  write("c.prom", "cgwarden_own_total 3\n");
+  write("d.prom", "d 4\n");
+  write("e.prom", "d 5\n");
+  write("f.prom", std::string(Textfiles::kMaxFileBytes + 1, '#'));
+  write("target", "g 7\n");
+  std::filesystem::create_symlink(dir_ / "target", dir_ / "g.prom");
+  ASSERT_EQ(::mkfifo((dir_ / "h.prom").c_str(), 0600), 0);
+  const auto text = served();
+  for (const auto* const bad : {"a.prom", "b.prom", "c.prom", "e.prom", "f.prom", "g.prom", "h.prom"}) {
+    EXPECT_THAT(text, HasSubstr(error_of(bad, 1))) << bad;
+  }
+  EXPECT_THAT(text, HasSubstr("\nd 4\n"));
+  EXPECT_THAT(text, HasSubstr(error_of("d.prom", 0)));
+  for (const auto* const none : {"\na 1", "\ncgroup_memory", "\ncgwarden_own_total 3", "\nd 5", "\ng 7"}) {
+    EXPECT_THAT(text, Not(HasSubstr(none)));
+  }
+  std::filesystem::remove_all(dir_);
+  EXPECT_THAT(served(), HasSubstr("cgwarden_textfile_error{file=\"" + dir_.string() + "\"} 1\n"));
+}
+
+}  // namespace
+}  // namespace cgwarden::exporter
