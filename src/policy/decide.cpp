@@ -538,96 +538,102 @@ class Round {
 
   // What limits should stand now, by the rules that are active; the difference to those that do is done.
   void reconcile_limits() {
-    struct Wanted {
+    const auto wanted = wanted_limits();
+    for (auto at = state().applied.begin(); at != state().applied.end();) {
+      const auto want = wanted.find(at->first);
+      auto& stands = at->second;
+      const bool same = want != wanted.end() && want->second.settings == stands.settings;
+      if (same) {
+        if (!stands.failed && now_.taken - stands.at >= stands.lease / 2) {
+          stands.at = now_.taken;
+          out_.renewals.push_back(limit_of(at->first, stands, {"the rule is active still", {}}));
+        }
+        ++at;
+        continue;
+      }
+      // Of a group that is gone there is nothing to bring back.
+      if (!stands.failed && index_of(stands.group) != model::kNoGroup) {
+        auto action = limit_of(
+            at->first, stands,
+            {want == wanted.end() ? "the rule is not active any more" : "other limits take the place of these", {}});
+        action.verb = model::Verb::unlimit;
+        action.lease.reset();
+        out_.actions.insert(out_.actions.begin() + static_cast<std::ptrdiff_t>(ended_++), std::move(action));
+      }
+      at = state().applied.erase(at);
+    }
+    for (const auto& [key, want] : wanted) {
+      if (state().applied.contains(key)) continue;
+      Applied applied{want.settings, want.instance->group, now_.taken, want.rule->lease, false};
+      auto reason = reason_of(policy_, *want.rule, *want.instance, now_.taken);
+      if (!want.also.empty()) reason.text += "; the lower of what this rule and " + want.also + " want";
+      auto action = limit_of(key, applied, std::move(reason));
+      action.force = want.force;
+      out_.actions.push_back(std::move(action));
+      state().applied.emplace(key, std::move(applied));
+    }
+  }
+
+  struct Wanted {
+    const Rule* rule = nullptr;
+    const Instance* instance = nullptr;
+    std::vector<model::Setting> settings;
+    bool force = false;
+    std::string also;  // other rules that want the same limits
+  };
+
+  // For each setting the lowest that an active rule wants, or of those that cannot be compared the first in the file.
+  std::map<AppliedKey, Wanted> wanted_limits() {
+    struct Bid {
       const Rule* rule;
       const Instance* instance;
+      const Step* step;
       const model::Setting* setting;
-      bool force;
-      std::string also;  // other rules that want this one
+      std::string also;
     };
-    std::map<AppliedKey, Wanted> wanted;
+    std::map<std::tuple<std::uint64_t, std::string, std::string, bool>, Bid> best;  // group, key, device, dry run
     for (const auto& rule : policy_.rules) {
       const auto rules = state().rules.find(rule.name);
       if (rules == state().rules.end()) continue;
-      for (const auto& [key, instance] : rules->second.instances) {
-        if (instance.phase != Phase::firing && instance.phase != Phase::active && instance.phase != Phase::clearing) {
-          continue;
-        }
+      for (const auto& [group, instance] : rules->second.instances) {
+        if (instance.phase < Phase::firing || instance.phase > Phase::clearing) continue;
         for (std::size_t i = 0; i < instance.steps_taken; ++i) {
           for (const auto& setting : rule.steps[i].settings) {
-            const AppliedKey where{key, setting.key, setting.device, instance.dry_run};
-            const Wanted one{&rule, &instance, &setting, rule.steps[i].force, {}};
-            const auto [at, first] = wanted.try_emplace(where, one);
-            if (first || at->second.rule == &rule) {
-              if (!first) at->second = one;  // a later step of the same rule
+            const Bid bid{&rule, &instance, &rule.steps[i], &setting, {}};
+            const auto [at, first] = best.try_emplace({group, setting.key, setting.device, instance.dry_run}, bid);
+            auto& standing = at->second;
+            if (first) continue;
+            if (standing.rule == &rule) {  // a later step of the same rule
+              standing.step = bid.step;
+              standing.setting = bid.setting;
               continue;
             }
-            const bool wins = is_lower(setting, *at->second.setting);
-            const auto other = wins ? at->second.rule->name : rule.name;
-            auto also = at->second.also;
-            if (wins) at->second = one;
-            at->second.also = also + (also.empty() ? "" : ", ") + other;
+            const bool wins = is_lower(setting, *standing.setting);
+            const auto also =
+                standing.also + (standing.also.empty() ? "" : ", ") + (wins ? standing.rule->name : rule.name);
+            if (wins) standing = bid;
+            standing.also = also;
           }
         }
       }
     }
-    end_limits([&](const AppliedKey& key) { return wanted.contains(key); });
-
-    // Settings of one group and rule go in one action.
-    std::map<std::tuple<std::uint64_t, std::string, bool>, model::Action> actions;
-    for (const auto& [key, want] : wanted) {
-      const auto at = state().applied.find(key);
-      const bool stands = at != state().applied.end() && at->second.setting == *want.setting;
-      if (stands && at->second.failed) continue;
-      const bool renews = stands && now_.taken - at->second.at >= at->second.lease / 2;
-      if (stands && !renews) {
-        at->second.rule = want.rule->name;
-        continue;
-      }
-      auto& action = actions[{std::get<0>(key), want.rule->name, std::get<3>(key)}];
-      if (action.group.path.empty()) {
-        auto reason = renews ? model::Reason{"the lease is renewed: the rule is active still", {}}
-                             : reason_of(policy_, *want.rule, *want.instance, now_.taken);
-        action = begin(model::Verb::limit, want.rule->name, want.instance->group, std::get<3>(key), std::move(reason));
-        action.lease = milliseconds_of(want.rule->lease);
-      }
-      action.force = action.force || want.force;
-      action.settings.push_back(*want.setting);
-      if (!want.also.empty() && !stands) {
-        action.reason.text += "; the lower of what this rule and " + want.also + " want for " + want.setting->key;
-      }
-      state().applied[key] = {
-          *want.setting, want.rule->name, want.instance->group, now_.taken, want.rule->lease, std::get<3>(key), false};
+    std::map<AppliedKey, Wanted> out;
+    for (const auto& [where, bid] : best) {
+      auto& want = out[{std::get<0>(where), bid.rule->name, std::get<3>(where)}];
+      want.rule = bid.rule;
+      want.instance = bid.instance;
+      want.settings.push_back(*bid.setting);
+      want.force = want.force || bid.step->force;
+      if (want.also.empty()) want.also = bid.also;
     }
-    for (auto& [key, action] : actions) out_.actions.push_back(std::move(action));
+    return out;
   }
 
-  template <class Wanted>
-  void end_limits(Wanted is_wanted) {
-    std::map<std::tuple<std::uint64_t, std::string, bool>, model::Action> actions;
-    for (auto at = state().applied.begin(); at != state().applied.end();) {
-      if (is_wanted(at->first)) {
-        ++at;
-        continue;
-      }
-      const auto& applied = at->second;
-      // Of a group that is gone there is nothing to bring back.
-      if (!applied.failed && index_of(applied.group) != model::kNoGroup) {
-        auto& action = actions[{std::get<0>(at->first), applied.rule, applied.dry_run}];
-        if (action.group.path.empty()) {
-          action = begin(model::Verb::unlimit, applied.rule, applied.group, applied.dry_run,
-                         {"the rule is not active any more", {}});
-        }
-        auto setting = applied.setting;
-        action.settings.push_back(std::move(setting));
-      }
-      at = state().applied.erase(at);
-    }
-    // Before what begins.
-    std::vector<model::Action> ending;
-    for (auto& [key, action] : actions) ending.push_back(std::move(action));
-    out_.actions.insert(out_.actions.begin(), std::make_move_iterator(ending.begin()),
-                        std::make_move_iterator(ending.end()));
+  model::Action limit_of(const AppliedKey& key, const Applied& applied, model::Reason reason) const {
+    auto action = begin(model::Verb::limit, std::get<1>(key), applied.group, std::get<2>(key), std::move(reason));
+    action.settings = applied.settings;
+    action.lease = milliseconds_of(applied.lease);
+    return action;
   }
 
   const Policy& policy_;
@@ -639,6 +645,7 @@ class Round {
   std::vector<bool> protected_;
   std::set<GroupIndex> below_protected_;
   std::map<std::pair<std::uint64_t, bool>, std::vector<Ready>> ready_;
+  std::size_t ended_ = 0;  // actions at the front that take something back
   Decision out_;
 };
 
@@ -651,11 +658,41 @@ Decision decide(const Policy& policy, const SnapshotPtr& previous, const Snapsho
 
 void note(State& state, const model::Action& action, const model::Outcome& outcome) {
   if (action.verb != model::Verb::limit || outcome.ok()) return;
-  for (const auto& setting : action.settings) {
-    const auto at = state.applied.find(
-        {model::group_key(action.group.id, action.group.path), setting.key, setting.device, action.dry_run});
-    if (at != state.applied.end() && at->second.setting == setting) at->second.failed = true;
+  const auto at =
+      state.applied.find({model::group_key(action.group.id, action.group.path), action.actor.rule, action.dry_run});
+  if (at != state.applied.end() && at->second.settings == action.settings) at->second.failed = true;
+}
+
+void lost(State& state, const std::string& rule, const model::GroupRef& group) {
+  const auto at = state.applied.find({model::group_key(group.id, group.path), rule, false});
+  if (at != state.applied.end()) at->second.failed = true;
+}
+
+bool adopt(State& state, const Policy& policy, const std::string& name, const model::GroupRef& group, Monotonic now) {
+  const auto rule = std::ranges::find(policy.rules, name, &Rule::name);
+  if (rule == policy.rules.end() || rule->dry_run) return false;
+  Instance instance;
+  instance.phase = Phase::active;
+  instance.since = now;
+  instance.fired = now;
+  instance.group = group;
+  instance.conditions.resize(rule->conditions.size());
+  for (auto& condition : instance.conditions) condition.met = true;
+  // Which steps were taken nobody remembers: those without delay.
+  Applied applied{{}, group, now, rule->lease, false};
+  for (const auto& step : rule->steps) {
+    if (step.after > Duration{}) break;
+    ++instance.steps_taken;
+    applied.settings.insert(applied.settings.end(), step.settings.begin(), step.settings.end());
   }
+  std::ranges::sort(applied.settings, {}, [](const model::Setting& s) { return std::tie(s.key, s.device); });
+  if (applied.settings.empty()) return false;
+  const auto key = model::group_key(group.id, group.path);
+  auto& rules = state.rules[name];
+  rules.fingerprint = rule->fingerprint;
+  rules.instances.insert_or_assign(key, std::move(instance));
+  state.applied.insert_or_assign(AppliedKey{key, name, false}, std::move(applied));
+  return true;
 }
 
 std::string describe(const model::Catalogue& catalogue, const Condition& condition) {

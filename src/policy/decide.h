@@ -73,18 +73,17 @@ struct RuleState {
   bool told_of_targets = false;
 };
 
-// A limit that stands because of a rule.
+// Limits of one group that stand because of one rule. They are set together and taken back together, as the writer
+// remembers them.
 struct Applied {
-  model::Setting setting;
-  std::string rule;
+  std::vector<model::Setting> settings;
   model::GroupRef group;
   base::Monotonic at{};
   Duration lease{};
-  bool dry_run = false;
-  bool failed = false;  // the writer refused it, or somebody else changed it: it is not tried again
+  bool failed = false;  // the writer refused them, or somebody else changed them: they are not tried again
 };
-// Group, key, device, dry run.
-using AppliedKey = std::tuple<std::uint64_t, std::string, std::string, bool>;
+// Group, rule, dry run.
+using AppliedKey = std::tuple<std::uint64_t, std::string, bool>;
 
 struct State {
   std::map<std::string, RuleState> rules;
@@ -110,7 +109,8 @@ constexpr std::string_view name(Notice::Kind kind) {
 }
 
 struct Decision {
-  std::vector<model::Action> actions;  // in the order they are to be done
+  std::vector<model::Action> actions;   // in the order they are to be done
+  std::vector<model::Action> renewals;  // limits that stand: their leases go on
   std::vector<Notice> notices;
   State state;
 };
@@ -121,6 +121,12 @@ Decision decide(const Policy& policy, const model::SnapshotPtr& previous, const 
 
 // How an action of decide() ended, so that what was refused is not tried at every round.
 void note(State& state, const model::Action& action, const model::Outcome& outcome);
+// The rule's limits of this group stand no more, and not because of decide(): the lease was over, somebody undid them.
+void lost(State& state, const std::string& rule, const model::GroupRef& group);
+// The rule's limits of this group stand, from before this program began: the rule is taken to be active. False: the
+// policy has no such rule, or it is a dry run now.
+bool adopt(State& state, const Policy& policy, const std::string& rule, const model::GroupRef& group,
+           base::Monotonic now);
 
 // Why a rule does or does not match a group, and what each of its conditions says now; lines for people. The last tells
 // the machine's phase.

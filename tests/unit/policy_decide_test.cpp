@@ -221,9 +221,12 @@ TEST(PolicyDecide, TheLowerOfTwoLimitsStandsAndTheOtherComesBack) {
       "- { name: s, match: { path: /a/b }, when: always, do: [ limit: { memory.max: 8M, pids.max: 9 } ] }\n";
   Player p(policy_of(two));
   EXPECT_THAT(p.at(0, {0}), ElementsAre("fire s", "limit s memory.max=8388608 pids.max=9"));
-  EXPECT_THAT(p.at(10, {2 * kMiB}), ElementsAre("fire r", "limit r memory.max=5242880"));
-  EXPECT_THAT(p.decision().actions[0].reason.text, HasSubstr("the lower of what this rule and s want for memory.max"));
-  EXPECT_THAT(p.at(20, {0}), ElementsAre("clear r", "limit s memory.max=8388608"));
+  EXPECT_THAT(p.at(10, {2 * kMiB}), ElementsAre("fire r", "unlimit s memory.max=8388608 pids.max=9",
+                                                "limit r memory.max=5242880", "limit s pids.max=9"))
+      << "what is set together is taken back together";
+  EXPECT_THAT(p.decision().actions[1].reason.text, HasSubstr("the lower of what this rule and s want"));
+  EXPECT_THAT(p.at(20, {0}), ElementsAre("clear r", "unlimit r memory.max=5242880", "unlimit s pids.max=9",
+                                         "limit s memory.max=8388608 pids.max=9"));
 }
 
 TEST(PolicyDecide, TheStrongerStepGoesFirstAndTheOtherWaits) {
@@ -275,8 +278,26 @@ TEST(PolicyDecide, ALeaseIsRenewedWhileTheRuleIsActive) {
   EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
   EXPECT_EQ(p.decision().actions[0].lease, 40s);
   EXPECT_THAT(p.at(10, {}), IsEmpty());
-  EXPECT_THAT(p.at(20, {}), ElementsAre("limit r memory.max=5242880"));
+  EXPECT_THAT(p.decision().renewals, IsEmpty());
+  EXPECT_THAT(p.at(20, {}), IsEmpty());
+  ASSERT_EQ(p.decision().renewals.size(), 1U);
+  EXPECT_EQ(p.decision().renewals[0].lease, 40s);
   EXPECT_THAT(p.at(30, {}), IsEmpty());
+  EXPECT_THAT(p.decision().renewals, IsEmpty());
+}
+
+TEST(PolicyDecide, WhatStoodBeforeTheProgramBeganIsTakenOver) {
+  const auto policy = policy_of(limit_rule("{ field: memory_current, above: 1MiB }"));
+  const base::Monotonic now(std::chrono::hours(1));
+  Player p(policy);
+  ASSERT_TRUE(adopt(p.state(), *policy, "r", {"/a/b", 7}, now));
+  EXPECT_FALSE(adopt(p.state(), *policy, "other", {"/a/b", 7}, now));
+  EXPECT_THAT(p.at(0, {2 * kMiB}), IsEmpty());
+  EXPECT_THAT(p.at(10, {0}), ElementsAre("clear r", "unlimit r memory.max=5242880"));
+  Player q(policy);
+  ASSERT_TRUE(adopt(q.state(), *policy, "r", {"/a/b", 7}, now));
+  lost(q.state(), "r", {"/a/b", 7});
+  EXPECT_THAT(q.at(0, {0}), ElementsAre("clear r")) << "somebody else has the limit now";
 }
 
 TEST(PolicyDecide, WhatTheWriterRefusedIsNotTriedAgain) {
