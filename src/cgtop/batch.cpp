@@ -12,6 +12,7 @@
 #include "src/base/text.h"
 #include "src/cgtop/live.h"
 #include "src/cgtop/print.h"
+#include "src/cgtop/recording.h"
 #include "src/cgtop/select.h"
 
 namespace cgwarden::cgtop {
@@ -94,11 +95,24 @@ bool needs_two(const PrintOptions& print, const View& view, const Options& o, co
 
 class Batch {
  public:
-  Batch(const Options& options, std::unique_ptr<collectors::Collection> collection,
-        std::shared_ptr<const model::Catalogue> catalogue)
-      : options_(options), collection_(std::move(collection)), names_(options.paths), columns_(std::move(catalogue)) {}
+  Batch(const Options& options, std::unique_ptr<SampleSource> source, std::shared_ptr<const model::Catalogue> catalogue)
+      : options_(options), source_(std::move(source)), columns_(std::move(catalogue)) {}
+  Batch(const Options& options, std::unique_ptr<Recording> recording, std::shared_ptr<const model::Catalogue> catalogue)
+      : options_(options), recording_(std::move(recording)), columns_(std::move(catalogue)) {}
 
   int run() {
+    int code = kDone;
+    if (recording_) code = begin_recording();
+    if (code == kDone) code = act();
+    // What could be read was printed; that it is not all is said as well.
+    if (code == kDone && recording_ && !recording_->losses().empty()) {
+      return stop({kDamagedRecording, recording_->losses()});
+    }
+    return code;
+  }
+
+ private:
+  int act() {
     switch (options_.action) {
       case Options::Action::show:
         return options_.format && *options_.format != Format::table ? dump() : show();
@@ -109,7 +123,15 @@ class Batch {
     }
   }
 
- private:
+  int begin_recording() {
+    const auto range = range_of(options_, *recording_);
+    if (!range) return stop(range.error());
+    next_ = range->first;
+    last_ = range->second;
+    if (!options_.iterations) options_.iterations = 0;
+    return kDone;
+  }
+
   int dump() {
     Options o = options_;
     if (o.action == Options::Action::show && o.fields.empty() && o.set.empty()) o.fields = "all";
@@ -119,30 +141,32 @@ class Batch {
     auto print = print_options(o, columns_);
     if (!print) return stop(print.error());
     print->indent = view->tree && print->format == Format::table;
+    print->source = recording_ ? "replay" : source_->name();
     if (o.action == Options::Action::show) view->max_depth = 0;
 
-    auto now = collect();
-    auto top = wanted_group(o, *now);
-    if (!top) return stop(top.error());
-    if (*top) view->top = now->roster->groups[**top]->id;
-
     Printer printer(columns_, *print);
-    const auto delay = o.delay.value_or(kDelay);
     const auto count = o.iterations.value_or(1);
-    model::SnapshotPtr before;
-    if (needs_two(*print, *view, o, columns_)) before = next(now, o.delay.value_or(std::min(kFirstDelay, delay)));
+    if (const auto why = first_pair(needs_two(*print, *view, o, columns_))) return stop(*why);
+    auto top = wanted_group(o, *now_.snapshot, source_.get());
+    if (!top) return stop(top.error());
+    const auto top_path = *top ? now_.snapshot->roster->groups[**top]->path : std::string();
     for (std::size_t i = 0;; ++i) {
-      if (i > 0) before = next(now, delay);
-      const Table table(columns_, before, now);
+      if (i > 0) {
+        const auto more = next_pair();
+        if (!more) return stop(more.error());
+        if (!*more) return kDone;
+      }
+      if (*top) view->top = id_of(top_path);
+      const Table table(columns_, before_, now_.snapshot);
       auto rows = arrange(table, *view).rows;
-      if (*top && rows.empty() && view->filter.empty() && !view->only_active) {
+      if (*top && rows.empty() && view->filter.empty() && !view->only_active && !recording_) {
         return stop({kNotFound, "the group '" + base::printable(o.group) + "' is gone"});
       }
       if (o.limit && rows.size() > *o.limit) rows.resize(*o.limit);
-      auto text = printer.print(table, rows, read_host(o.paths, collection_->hierarchies()));
+      auto text = printer.print(table, rows, now_.host);
       if (print->format == Format::prom && ::isatty(STDOUT_FILENO) != 0) text = for_terminal(text);
-      if (print->format == Format::table && count != 1) {
-        text.insert(0, (i > 0 ? "\n" : "") + iso_time(now->taken_wall) + '\n');
+      if (print->format == Format::table && (count != 1 || recording_)) {
+        text.insert(0, (i > 0 ? "\n" : "") + iso_time(now_.snapshot->taken_wall) + '\n');
       }
       int code = kDone;
       if (!write_all(text, code)) return code;
@@ -151,61 +175,94 @@ class Batch {
   }
 
   int show() {
-    auto now = collect();
-    const auto group = wanted_group(options_, *now);
+    if (const auto why = first_pair(true)) return stop(*why);
+    const auto group = wanted_group(options_, *now_.snapshot, source_.get());
     if (!group) return stop(group.error());
-    const auto id = now->roster->groups[**group]->id;
-    const auto before = next(now, options_.delay.value_or(kFirstDelay));
-    for (model::GroupIndex g = 0; g < now->group_count(); ++g) {
-      if (now->roster->groups[g]->id != id) continue;
-      int code = kDone;
-      write_all(print_group(Table(columns_, before, now), g, options_.units), code);
-      return code;
-    }
-    return stop({kNotFound, "the group '" + base::printable(options_.group) + "' is gone"});
+    int code = kDone;
+    write_all(print_group(Table(columns_, before_, now_.snapshot), **group, options_.units), code);
+    return code;
   }
 
   int ps() {
     if (options_.format == Format::prom) return stop({kUsage, "processes have no Prometheus format"});
-    const auto now = collect();
-    const auto group = wanted_group(options_, *now);
+    if (recording_) return stop({kUsage, "a recording holds groups, not processes"});
+    if (const auto why = first_pair(false)) return stop(*why);
+    const auto group = wanted_group(options_, *now_.snapshot, source_.get());
     if (!group) return stop(group.error());
-    const auto path = now->roster->groups[**group]->path;
-    const auto look = [&] {
-      return read_processes(options_.paths, collection_->hierarchies(), path, options_.recursive);
-    };
-    const auto before = look();
+    const auto path = now_.snapshot->roster->groups[**group]->path;
+    const auto before = source_->processes(path, options_.recursive);
+    if (!before) return stop(before.error());
     std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
-    auto found = look();
-    compare(before, found);
-    std::ranges::stable_sort(found.all, [](const Process& a, const Process& b) {
+    auto found = source_->processes(path, options_.recursive);
+    if (!found) return stop(found.error());
+    compare(*before, *found);
+    std::ranges::stable_sort(found->all, [](const Process& a, const Process& b) {
       return a.cpu.value_or(-1) != b.cpu.value_or(-1) ? a.cpu.value_or(-1) > b.cpu.value_or(-1) : a.rss > b.rss;
     });
-    if (options_.limit && found.all.size() > *options_.limit) found.all.resize(*options_.limit);
+    if (options_.limit && found->all.size() > *options_.limit) found->all.resize(*options_.limit);
     int code = kDone;
-    write_all(print_processes(found, options_.format.value_or(Format::table), options_.header, options_.units, path),
+    write_all(print_processes(*found, options_.format.value_or(Format::table), options_.header, options_.units, path),
               code);
     return code;
   }
 
-  model::SnapshotPtr collect() {
-    auto snapshot = collection_->collect();
-    names_.complete(*snapshot);
-    return snapshot;
+  // The group of that path now: a group that was made again has another id.
+  [[nodiscard]] std::uint64_t id_of(const std::string& path) const {
+    for (const auto& group : now_.snapshot->roster->groups) {
+      if (group->path == path) return group->id;
+    }
+    return ~std::uint64_t{0};
   }
 
-  // Waits, takes a new sample into `now` and gives the old one.
-  model::SnapshotPtr next(model::SnapshotPtr& now, milliseconds delay) {
-    std::this_thread::sleep_for(delay);
-    auto before = std::move(now);
-    now = collect();
-    return before;
+  std::optional<Stop> take() {
+    auto taken = source_->take();
+    if (!taken) return std::move(taken.error());
+    before_ = std::exchange(now_, std::move(*taken)).snapshot;
+    return std::nullopt;
+  }
+
+  // The first sample, and the one before it when that is needed.
+  std::optional<Stop> first_pair(bool two) {
+    if (recording_) {
+      const auto any = next_pair();
+      if (!any) return any.error();
+      if (!*any) return Stop{kDamagedRecording, "nothing of that time can be read"};
+      return std::nullopt;
+    }
+    if (auto why = take(); why || !two) return why;
+    std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
+    return take();
+  }
+
+  // False: there is no more.
+  tl::expected<bool, Stop> next_pair() {
+    if (!recording_) {
+      std::this_thread::sleep_for(options_.delay.value_or(kDelay));
+      if (auto why = take()) return tl::unexpected(std::move(*why));
+      return true;
+    }
+    for (; next_ <= last_; ++next_) {
+      auto now = recording_->at(next_);
+      if (!now) continue;
+      before_.reset();
+      if (next_ > 0 && !recording_->moment(next_).after_gap) {
+        if (auto before = recording_->at(next_ - 1)) before_ = std::move(before->snapshot);
+      }
+      now_ = std::move(*now);
+      ++next_;
+      return true;
+    }
+    return false;
   }
 
   Options options_;
-  std::unique_ptr<collectors::Collection> collection_;
-  Names names_;
+  std::unique_ptr<SampleSource> source_;  // one
+  std::unique_ptr<Recording> recording_;  // of both
   Columns columns_;
+  model::SnapshotPtr before_;
+  Taken now_;
+  std::size_t next_ = 0;
+  std::size_t last_ = 0;
 };
 
 int doctor(const Options& options) {
@@ -250,13 +307,14 @@ tl::expected<View, Stop> view_of(const Options& o, const Columns& columns, bool 
   return view;
 }
 
-tl::expected<std::optional<model::GroupIndex>, Stop> wanted_group(const Options& o, const model::Snapshot& snapshot) {
+tl::expected<std::optional<model::GroupIndex>, Stop> wanted_group(const Options& o, const model::Snapshot& snapshot,
+                                                                  SampleSource* source) {
   if (o.group.empty()) return std::nullopt;
   auto name = o.group;
   auto found = groups_named(snapshot, name);
   if (found.empty()) {
-    if (const auto pid = base::to_int<int>(o.group); pid && *pid > 0) {
-      const auto path = group_of_pid(o.paths, *pid);
+    if (const auto pid = base::to_int<int>(o.group); pid && *pid > 0 && source != nullptr) {
+      const auto path = source->group_of_pid(*pid);
       if (!path) return tl::unexpected(Stop{kNotFound, "no process has the id " + std::to_string(*pid)});
       name = *path;
       found = groups_named(snapshot, name);
@@ -286,13 +344,16 @@ int run_batch(const Options& options) {
     return code;
   }
   if (options.action == Options::Action::doctor) return doctor(options);
-  auto collection = collectors::Collection::open(catalogue, live_options(options.paths), [](const std::string&) {});
-  if (!collection) {
-    const bool permission = collection.error().code == EACCES || collection.error().code == EPERM;
-    return stop(
-        {permission ? kPermission : kNotFound, base::printable(collection.error().what) + " (try cgtop doctor)"});
+  if (options.action == Options::Action::record) return run_record(options);
+  if (options.action == Options::Action::snapshot) return run_snapshot(options);
+  if (!options.from.empty()) {
+    auto recording = Recording::open(options.from, catalogue);
+    if (!recording) return stop(recording.error());
+    return Batch(options, std::move(*recording), catalogue).run();
   }
-  return Batch(options, std::move(*collection), catalogue).run();
+  auto source = open_source(options, catalogue);
+  if (!source) return stop(source.error());
+  return Batch(options, std::move(*source), catalogue).run();
 }
 
 }  // namespace cgwarden::cgtop

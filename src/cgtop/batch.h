@@ -4,20 +4,16 @@
 
 #include "src/cgtop/frame.h"
 #include "src/cgtop/options.h"
+#include "src/cgtop/source.h"
 
 namespace cgwarden::cgtop {
 
-// A reason to end with this exit code; one line for standard error.
-struct Stop {
-  int code = kUnexpected;
-  std::string what;
-};
-
 // Sort, filter and tree of the command line. Used by the screen as well.
 tl::expected<View, Stop> view_of(const Options& options, const Columns& columns, bool tree_by_default);
-// The group that was named, or nothing when none was.
+// The group that was named, or nothing when none was. `source` finds the group of a process; null: it cannot be found.
 tl::expected<std::optional<model::GroupIndex>, Stop> wanted_group(const Options& options,
-                                                                  const model::Snapshot& snapshot);
+                                                                  const model::Snapshot& snapshot,
+                                                                  SampleSource* source);
 
 int run_batch(const Options& options);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What screens and outputs say of the machine and of processes. Data only; who fills it is the source's business.
+// What screens and outputs say of processes. Data only; who fills it is the source's business.
 #pragma once
 
 #include <cstdint>
@@ -7,21 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "src/model/host.h"
+
 namespace cgwarden::cgtop {
 
-struct Host {
-  std::string name;
-  std::string kernel;
-  std::string layout;  // "v1", "v2", "hybrid"
-  int cpus = 0;
-  std::optional<double> load[3];
-  std::optional<double> uptime_seconds;
-  // Bytes; from /proc/meminfo.
-  std::optional<std::int64_t> memory_total, memory_available, swap_total, swap_free;
-  // Parts of the last 10 seconds; from /proc/pressure.
-  std::optional<double> psi_cpu, psi_memory, psi_io;
-  std::string boot_id;
-};
+using model::Host;
 
 struct Process {
   int pid = 0;

@@ -59,15 +59,6 @@ std::optional<std::int64_t> meminfo(std::string_view text, std::string_view key)
   return std::nullopt;
 }
 
-// "some avg10=1.50 ..." -> 0.015
-std::optional<double> some_avg10(const std::string& path) {
-  const auto text = read_file(path);
-  if (!text || !text->starts_with("some avg10=")) return std::nullopt;
-  const auto percent = to_double(std::string_view(*text).substr(11));
-  if (!percent) return std::nullopt;
-  return *percent / 100;
-}
-
 // Where the group's directory is in a hierarchy; nothing when it lies outside of what is mounted.
 std::optional<std::string> directory(const cgroup::Hierarchy& h, std::string_view group) {
   if (h.root != "/") {
@@ -185,41 +176,6 @@ collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
     options.tree.max_open_dirs = free - options.max_open_files;
   }
   return options;
-}
-
-Host read_host(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies) {
-  Host host;
-  utsname names{};
-  ::uname(&names);
-  const auto or_else = [](const std::optional<std::string>& text, const char* other) {
-    return text ? std::string(base::trim_end(*text)) : std::string(other);
-  };
-  host.name = or_else(read_file(paths.procfs + "/sys/kernel/hostname"), static_cast<const char*>(names.nodename));
-  host.kernel = or_else(read_file(paths.procfs + "/sys/kernel/osrelease"), static_cast<const char*>(names.release));
-  host.boot_id = or_else(read_file(paths.procfs + "/sys/kernel/random/boot_id"), "");
-  host.layout = hierarchies.layout();
-
-  if (const auto stat = read_file(paths.procfs + "/stat")) {
-    std::string_view rest = *stat;
-    while (!rest.empty()) {
-      const auto line = base::take_line(rest);
-      if (line.size() > 3 && line.starts_with("cpu") && line[3] >= '0' && line[3] <= '9') ++host.cpus;
-    }
-  }
-  if (const auto text = read_file(paths.procfs + "/loadavg")) {
-    std::string_view rest = *text;
-    for (auto& load : host.load) load = to_double(base::take_word(rest));
-  }
-  if (const auto text = read_file(paths.procfs + "/uptime")) host.uptime_seconds = to_double(*text);
-  const auto memory = read_file(paths.procfs + "/meminfo").value_or("");
-  host.memory_total = meminfo(memory, "MemTotal");
-  host.memory_available = meminfo(memory, "MemAvailable");
-  host.swap_total = meminfo(memory, "SwapTotal");
-  host.swap_free = meminfo(memory, "SwapFree");
-  host.psi_cpu = some_avg10(paths.procfs + "/pressure/cpu");
-  host.psi_memory = some_avg10(paths.procfs + "/pressure/memory");
-  host.psi_io = some_avg10(paths.procfs + "/pressure/io");
-  return host;
 }
 
 std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid) {

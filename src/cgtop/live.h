@@ -25,8 +25,6 @@ class Names {
   discovery::Resolver resolver_;
 };
 
-Host read_host(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies);
-
 // The group a process is in: of v2, or of the first v1 hierarchy that has a controller.
 std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid);
 

@@ -17,7 +17,8 @@ constexpr const char* kFooter =
     "Exit codes:\n"
     "  0  done                                  3  group or process not found\n"
     "  1  unexpected error                      4  no permission\n"
-    "  2  wrong option, field, filter, or a name that means several groups\n";
+    "  2  wrong option, field, filter,          5  agent or Prometheus not reachable\n"
+    "     or a name that means several groups   9  recording damaged or of a newer format\n";
 
 constexpr const char* kMs = "a time such as 2, 500ms or 1m30s";
 
@@ -56,6 +57,24 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(milliseconds));
 }
 
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  double n = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (error != std::errc{} || !(n >= 0) || n > 1e15) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  for (const std::string_view unit : {"K", "M", "G", "T"}) {
+    if (text.empty()) break;
+    n *= 1024;
+    if (text.starts_with(unit)) {
+      text.remove_prefix(1);
+      if (text.starts_with("iB")) text.remove_prefix(2);
+      break;
+    }
+  }
+  if (!text.empty() || n > 1e15) return std::nullopt;
+  return static_cast<std::uint64_t>(n);
+}
+
 Parsed parse_command_line(int argc, const char* const* argv) {
   Parsed parsed;
   auto& o = parsed.options;
@@ -83,6 +102,33 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   command("tree", "Groups as a tree", Action::tree, true, false);
   command("fields", "What can be shown", Action::fields, false, false);
   command("doctor", "What this host has and lacks, and how to mend it", Action::doctor, false, false);
+  auto* const record = app.add_subcommand("record", "Samples into a file, until it is told to end");
+  record->callback([&o] { o.action = Action::record; });
+  record->fallthrough();
+  std::string max_size;
+  std::string max_age;
+  std::string for_time;
+  const auto is_time = [](const std::string& text) {
+    const auto d = parse_duration(text);
+    return d && d->count() >= 1000 ? std::string() : "must be 1s or more, " + std::string(kMs);
+  };
+  record->add_option("FILE", o.file, "Made, or gone on with")->required();
+  record->add_option("--for", for_time, "How long (default: until SIGINT or SIGTERM)")->check(is_time);
+  record->add_option("--max-size", max_size, "Of the file, such as 50M: the oldest goes first")
+      ->check([](const std::string& text) {
+        const auto n = parse_size(text);
+        return n && *n >= 65536 ? std::string() : "must be 64K or more, a size such as 50M";
+      });
+  record->add_option("--max-age", max_age, "What is older goes")->check(is_time);
+  auto* const replay = app.add_subcommand("replay", "A recording on the screen");
+  replay->callback([&o] { o.action = Action::screen; });
+  replay->fallthrough();
+  replay->add_option("FILE", o.from, "The recording")->required();
+  auto* const snapshot = app.add_subcommand("snapshot", "A piece of a recording, to hand to somebody else");
+  snapshot->callback([&o] { o.action = Action::snapshot; });
+  snapshot->fallthrough();
+  snapshot->add_option("RECORDING", o.from, "From")->required();
+  snapshot->add_option("FILE", o.file, "To; must not be there yet")->required();
   app.add_option("GROUP", o.group, "Only this group and those below");
 
   bool batch = false;
@@ -129,6 +175,12 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   app.add_flag("--tree", o.tree, "As a tree")->group("Selection");
   app.add_flag("--flat", o.flat, "As a list")->group("Selection")->excludes("--tree");
 
+  app.add_option("--from", o.from, "A recording instead of this host")->group("Source");
+  app.add_option("--at", o.at, "Of a recording: the sample of 2026-11-24T03:41:06, 03:41, -10m or @SECONDS")
+      ->group("Source");
+  app.add_option("--begin", o.begin, "Of a recording: all samples from then on")->group("Source");
+  app.add_option("--end", o.end, "Of a recording: up to then")->group("Source");
+
   std::string cpu;
   bool no_color = false;
   app.add_option("--cpu", cpu, "CPU use of one core or of the machine")
@@ -172,6 +224,9 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   o.batch = batch || o.action != Action::screen || once || o.iterations || !format.empty() || json;
   if (once) o.iterations = 1;
   if (!delay.empty()) o.delay = parse_duration(delay);
+  if (!for_time.empty()) o.for_time = *parse_duration(for_time);
+  if (!max_age.empty()) o.max_age = *parse_duration(max_age);
+  if (!max_size.empty()) o.max_size = *parse_size(max_size);
   if (!format.empty()) o.format = format_of(format);
   if (json) o.format = Format::json;
   if (units == "si") o.units = Units::si;

@@ -20,10 +20,12 @@ enum Exit : int {
   kUsage = 2,
   kNotFound = 3,
   kPermission = 4,
+  kUnreachable = 5,
+  kDamagedRecording = 9,
 };
 
 struct Options {
-  enum class Action { screen, dump, show, ps, tree, fields, doctor, version };
+  enum class Action { screen, dump, show, ps, tree, fields, doctor, record, snapshot, version };
   Action action = Action::screen;
   bool batch = false;
 
@@ -47,6 +49,13 @@ struct Options {
   std::optional<std::size_t> iterations;
   std::optional<std::chrono::milliseconds> delay;
 
+  std::string from;  // a recording to read
+  std::string at, begin, end;
+  std::string file;  // to write
+  std::uint64_t max_size = 0;
+  std::chrono::milliseconds max_age{0};
+  std::chrono::milliseconds for_time{0};
+
   bool ascii = false;
   std::string color = "auto";
   bool mouse = false;
@@ -62,5 +71,7 @@ Parsed parse_command_line(int argc, const char* const* argv);
 
 // "500ms", "2", "1m30s"; nothing if it is none.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+// "50M", "1.5G", "1000"; K M G T are 1024. Nothing if it is none.
+std::optional<std::uint64_t> parse_size(std::string_view text);
 
 }  // namespace cgwarden::cgtop

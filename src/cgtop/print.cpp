@@ -72,10 +72,10 @@ std::string optional_number(const std::optional<double>& number) {
 
 std::string integer(const std::optional<std::int64_t>& number) { return number ? std::to_string(*number) : "null"; }
 
-std::string json_members(const Table& table, const Host& host) {
+std::string json_members(const Table& table, const Host& host, std::string_view source) {
   std::string out = "\"schema\":1,\"time\":\"" + iso_time(table.now().taken_wall) + "\",\"interval_s\":";
   out += table.delta().known() ? optional_number(table.delta().seconds()) : "null";
-  out += ",\"source\":\"cgroupfs\",\"host\":{\"name\":" + json_text(host.name) +
+  out += ",\"source\":\"" + std::string(source) + "\",\"host\":{\"name\":" + json_text(host.name) +
          ",\"kernel\":" + json_text(host.kernel) + ",\"cpus\":" + std::to_string(host.cpus) +
          ",\"boot_id\":" + json_text(host.boot_id) + ",\"cgroup_mode\":" + json_text(host.layout) +
          ",\"load1\":" + optional_number(host.load[0]) + ",\"memory_total\":" + integer(host.memory_total) +
@@ -156,7 +156,7 @@ std::string Printer::print(const Table& table, const std::vector<Row>& rows, con
   if (options_.format == Format::prom) return prometheus(table, rows);
   if (!sheet_) choose(table);
   std::string out;
-  sheet_->begin(out, json_members(table, host), "groups");
+  sheet_->begin(out, json_members(table, host, options_.source), "groups");
   const auto time = iso_time(table.now().taken_wall);
   std::vector<Cell> cells;
   for (const auto& row : rows) {

@@ -20,6 +20,7 @@ struct PrintOptions {
   bool indent = false;        // names as a tree instead of paths
   bool only_present = false;  // leave out columns that no group of this host has
   Units units = Units::iec;
+  std::string_view source = "cgroupfs";
 };
 
 // Prints samples, one after the other; headings once.

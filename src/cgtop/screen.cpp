@@ -3,20 +3,21 @@
 
 #include <unistd.h>
 
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
 
-#include "collectors/sampler.h"
+#include "collectors/collection.h"
 #include "src/base/text.h"
 #include "src/cgtop/batch.h"
-#include "src/cgtop/live.h"
+#include "src/cgtop/recording.h"
 #include "src/cgtop/terminal.h"
 #include "src/cgtop/ui.h"
 
@@ -39,21 +40,43 @@ bool wants_color(const Options& options) {
 class Program {
  public:
   Program(const Options& options, std::shared_ptr<const model::Catalogue> catalogue)
-      : options_(options), catalogue_(std::move(catalogue)), columns_(catalogue_), names_(options.paths) {}
+      : options_(options), catalogue_(std::move(catalogue)), columns_(catalogue_) {}
 
   int run() {
     auto view = view_of(options_, columns_, true);
     if (!view) return stop(view.error());
-    auto hierarchies = cgroup::find_hierarchies(options_.paths);
-    if (!hierarchies) return stop({kNotFound, base::printable(hierarchies.error().what) + " (try cgtop doctor)"});
-    hierarchies_ = std::move(*hierarchies);
-    auto sampler =
-        collectors::Sampler::start(loop_, catalogue_, live_options(options_.paths), [](const std::string&) {});
-    if (!sampler) return stop({kNotFound, base::printable(sampler.error().what) + " (try cgtop doctor)"});
-    sampler_ = std::move(*sampler);
-    sampler_->complete_with([this](model::Snapshot& snapshot) { names_.complete(snapshot); });
-    if (!options_.group.empty()) {
-      if (const auto named = name_top(*view); named) return stop(*named);
+    std::unique_ptr<Recording> recording;
+    std::size_t first = 0;
+    // A mistake is told before the screen opens.
+    model::SnapshotPtr some;
+    if (!options_.from.empty()) {
+      auto opened = Recording::open(options_.from, catalogue_);
+      if (!opened) return stop(opened.error());
+      recording = std::move(*opened);
+      if (!options_.at.empty() || !options_.begin.empty()) {
+        auto range = options_;
+        range.end.clear();
+        const auto found = range_of(range, *recording);
+        if (!found) return stop(found.error());
+        first = found->first;
+      } else if (recording->size() > 1 && !recording->moment(1).after_gap) {
+        first = 1;  // the very first has no rates
+      }
+      if (auto taken = recording->at(first)) some = std::move(taken->snapshot);
+    } else {
+      auto source = open_source(options_, catalogue_);
+      if (!source) return stop(source.error());
+      source_ = std::move(*source);
+      if (!options_.group.empty() || source_->name() != "cgroupfs") {
+        auto taken = source_->take();
+        if (!taken) return stop(taken.error());
+        some = std::move(taken->snapshot);
+      }
+    }
+    if (!options_.group.empty() && some) {
+      const auto group = wanted_group(options_, *some, source_.get());
+      if (!group) return stop(group.error());
+      view->top = some->roster->groups[**group]->id;
     }
 
     auto terminal = Terminal::open({wants_color(options_)});
@@ -63,18 +86,30 @@ class Program {
     ui_->scene().ascii = options_.ascii || !Terminal::is_utf8();
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
-    ui_->scene().delay = options_.delay.value_or(milliseconds(2000));
+    ui_->scene().delay = options_.delay.value_or(recording ? milliseconds(1000) : milliseconds(2000));
 
     signals_.emplace(loop_);  // after curses has set its own handlers
     for (const int signal : {SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT}) signals_->add(signal);
     keys_.assign(::dup(terminal_->input()));
     wait_for_signal();
     wait_for_keys();
+    if (recording) {
+      const auto losses = recording->losses();
+      ui_->replay(std::move(recording), first);
+      if (!losses.empty()) ui_->say(losses);
+      play();
+    } else {
+      sample(true);
+    }
     draw();
-    sample(true);
     loop_.run();
-    sampler_.reset();
+    if (source_) source_->cancel();
+    worker_.join();
     terminal_.reset();
+    if (writer_) {
+      if (const auto flushed = writer_->flush(); !flushed) return stop({kUnexpected, flushed.error().what});
+      std::cout << record_path_ << ": " << writer_->samples() << " samples, " << writer_->bytes() << " bytes\n";
+    }
     return code_;
   }
 
@@ -82,27 +117,6 @@ class Program {
   static int stop(const Stop& why) {
     std::cerr << "cgtop: " << why.what << '\n';
     return why.code;
-  }
-
-  // The group named on the command line has to be known before the screen opens, so that a mistake can be told.
-  std::optional<Stop> name_top(View& view) {
-    std::optional<Stop> wrong;
-    sampler_->ask(milliseconds(0), [&](const model::SnapshotPtr& snapshot) {
-      if (!snapshot) {
-        wrong = Stop{kUnexpected, "no snapshot can be taken"};
-      } else if (const auto group = wanted_group(options_, *snapshot); !group) {
-        wrong = group.error();
-      } else {
-        view.top = snapshot->roster->groups[**group]->id;
-      }
-      loop_.stop();
-    });
-    {
-      const auto work = asio::make_work_guard(loop_);
-      loop_.run();
-    }
-    loop_.restart();  // after the guard: its end stops a loop that has nothing else to do
-    return wrong;
   }
 
   void end(int code) {
@@ -154,6 +168,7 @@ class Program {
           return;
         }
         if (wish == Ui::Wish::redraw) terminal_->resume();
+        if (wish == Ui::Wish::record) toggle_recording();
         sample_now |= wish == Ui::Wish::sample;
       }
       if (sample_now) look_at_processes();
@@ -162,27 +177,96 @@ class Program {
     });
   }
 
-  // A late round is skipped, never made up for.
+  // Sources block, so they are asked on a thread of their own; the answer comes back to the loop. A late round is
+  // skipped, never made up for.
   void sample(bool first) {
-    sampler_->ask(milliseconds(20), [this, first](const model::SnapshotPtr& snapshot) {
-      if (snapshot) {
-        ui_->feed(snapshot, read_host(options_.paths, hierarchies_));
-        look_at_processes();
-      } else {
-        ui_->say("no snapshot can be taken now");
-      }
-      draw();
-      const auto delay = ui_->scene().delay;
-      timer_.expires_after(first ? std::min(kFirstDelay, delay) : delay);
-      timer_.async_wait([this](const error_code& error) {
-        if (!error) sample(false);
+    asio::post(worker_, [this, first, group = ui_->wants_processes()] {
+      auto taken = source_->take();
+      std::optional<tl::expected<Processes, Stop>> processes;
+      if (group && taken) processes = source_->processes(*group, false);
+      asio::post(loop_, [this, first, taken = std::move(taken), processes = std::move(processes)]() mutable {
+        if (taken) {
+          keep(*taken);
+          ui_->feed(taken->snapshot, taken->host);
+        } else {
+          ui_->say(taken.error().what);
+        }
+        take_processes(std::move(processes));
+        draw();
+        const auto delay = ui_->scene().delay;
+        timer_.expires_after(first ? std::min(kFirstDelay, delay) : delay);
+        timer_.async_wait([this](const error_code& error) {
+          if (!error) sample(false);
+        });
       });
     });
   }
 
+  void play() {
+    timer_.expires_after(ui_->scene().delay);
+    timer_.async_wait([this](const error_code& error) {
+      if (error) return;
+      ui_->step();
+      draw();
+      play();
+    });
+  }
+
   void look_at_processes() {
-    if (const auto group = ui_->wants_processes()) {
-      ui_->feed_processes(read_processes(options_.paths, hierarchies_, *group, false));
+    const auto group = ui_->wants_processes();
+    if (!group) return;
+    if (!source_) {
+      ui_->say("a recording holds groups, not processes");
+      return;
+    }
+    asio::post(worker_, [this, group] {
+      auto processes = source_->processes(*group, false);
+      asio::post(loop_, [this, processes = std::move(processes)]() mutable {
+        take_processes(std::move(processes));
+        draw();
+      });
+    });
+  }
+
+  void take_processes(std::optional<tl::expected<Processes, Stop>> processes) {
+    if (!processes) return;
+    if (*processes) {
+      ui_->feed_processes(std::move(**processes));
+    } else {
+      ui_->say(processes->error().what);
+    }
+  }
+
+  // R: what is seen from now on goes into a file, too.
+  void toggle_recording() {
+    if (writer_) {
+      const auto flushed = writer_->flush();
+      ui_->say(flushed ? "recorded " + std::to_string(writer_->samples()) + " samples: " + record_path_
+                       : flushed.error().what);
+      writer_.reset();
+    } else {
+      record_path_ = default_recording(ui_->scene().host.name, base::wall_now());
+      if (record_path_.empty()) {
+        ui_->say("no place to record to: neither XDG_STATE_HOME nor HOME can be written");
+        return;
+      }
+      auto writer = record::Writer::open(record_path_, catalogue_, {});
+      if (writer) {
+        writer_ = std::move(*writer);
+        ui_->say("recording: " + record_path_);
+      } else {
+        ui_->say(writer.error().what);
+      }
+    }
+    ui_->scene().recording = writer_ != nullptr;
+  }
+
+  void keep(const Taken& taken) {
+    if (!writer_) return;
+    if (const auto added = writer_->add(taken.snapshot, model::to_json(taken.host)); !added) {
+      ui_->say(added.error().what);
+      writer_.reset();
+      ui_->scene().recording = false;
     }
   }
 
@@ -200,14 +284,15 @@ class Program {
   Options options_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   Columns columns_;
-  Names names_;
-  cgroup::HostHierarchies hierarchies_;
+  std::unique_ptr<SampleSource> source_;  // of the worker; null: a recording is shown
   asio::io_context loop_{1};
+  asio::thread_pool worker_{1};
   std::optional<asio::signal_set> signals_;
   asio::posix::stream_descriptor keys_{loop_};
   asio::steady_timer timer_{loop_};
   asio::steady_timer slow_{loop_};
-  std::unique_ptr<collectors::Sampler> sampler_;
+  std::unique_ptr<record::Writer> writer_;
+  std::string record_path_;
   std::unique_ptr<Terminal> terminal_;
   std::optional<Ui> ui_;
   int code_ = kDone;

@@ -13,19 +13,10 @@ using model::GroupIndex;
 
 namespace {
 
-constexpr std::size_t kMaxPast = 600;
-constexpr std::size_t kMaxPastBytes = 96U << 20U;
+constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
 constexpr std::size_t kMaxPrompt = 512;
+constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
 constexpr const char* kOnlyLooks = "this version only looks: it cannot freeze, kill or limit a group yet";
-
-std::size_t bytes_of(const model::Snapshot& snapshot) {
-  std::size_t bytes = 0;
-  for (const auto& column : snapshot.columns) {
-    bytes +=
-        column.dense.size() * sizeof(model::Value) + column.cells.size() * sizeof(model::Cell) + column.text.size();
-  }
-  return bytes;
-}
 
 void append_utf8(std::string& out, char32_t c) {
   if (c < 0x80) {
@@ -68,29 +59,186 @@ Ui::Ui(const Columns& columns, View view, const std::string& filter_text) : colu
 
 void Ui::feed(const model::SnapshotPtr& snapshot, const Host& host) {
   if (!snapshot) return;
-  if (!past_.empty()) {
-    remember_cpu(Table(columns_, past_.back().snapshot, snapshot));
+  bool gap = false;
+  if (ring_.size() > 0) {
+    const auto before = *ring_.at(ring_.size() - 1);
+    // A machine or a terminal that slept: no line is drawn across.
+    gap = snapshot->taken - before.snapshot->taken > std::max<std::chrono::nanoseconds>(3 * scene_.delay, kSurelyLate);
+    remember_cpu(Table(columns_, gap ? nullptr : before.snapshot, snapshot));
   }
-  past_.push_back({snapshot, host, bytes_of(*snapshot)});
-  past_bytes_ += past_.back().bytes;
-  while (past_.size() > 3 && (past_.size() > kMaxPast || past_bytes_ > kMaxPastBytes)) {
-    past_bytes_ -= past_.front().bytes;
-    past_.pop_front();
-  }
+  ring_.add({snapshot, host}, gap);
   if (scene_.paused) {
-    show(std::min(scene_.back + 1, past_.size() - 1));  // the same sample as before
+    show(std::min(scene_.back + 1, ring_.size() - 1));  // the same sample as before
   } else {
     show(0);
   }
 }
 
+void Ui::replay(std::unique_ptr<History> history, std::size_t first) {
+  replayed_ = std::move(history);
+  history_ = replayed_.get();
+  scene_.replay = true;
+  show(history_->size() - 1 - first);
+}
+
+void Ui::step() {
+  if (!scene_.replay || scene_.paused) return;
+  if (scene_.back == 0) {
+    scene_.paused = true;
+    scene_.message = "this is the end of the recording";
+  } else {
+    show(scene_.back - 1);
+  }
+}
+
 void Ui::show(std::size_t back) {
-  if (past_.empty()) return;
-  scene_.back = std::min(back, past_.size() - 1);
-  const auto at = past_.size() - 1 - scene_.back;
-  scene_.table = std::make_shared<const Table>(columns_, at > 0 ? past_[at - 1].snapshot : nullptr, past_[at].snapshot);
-  scene_.host = past_[at].host;
+  const auto size = history_->size();
+  if (size == 0) return;
+  scene_.back = std::min(back, size - 1);
+  const auto at = size - 1 - scene_.back;
+  scene_.oldest = history_->moment(0).at;
+  scene_.newest = history_->moment(size - 1).at;
+  auto taken = history_->at(at);
+  if (!taken) {
+    scene_.message = taken.error().what;
+    return;
+  }
+  const bool gap = at == 0 || history_->moment(at).after_gap;
+  model::SnapshotPtr before;
+  if (!gap) {
+    if (const auto earlier = history_->at(at - 1)) before = earlier->snapshot;
+  }
+  if (const auto why = history_->why_gap(at); !why.empty()) {
+    scene_.message = why + " between the sample before and this one";
+  }
+  scene_.table = std::make_shared<const Table>(columns_, before, taken->snapshot);
+  scene_.host = taken->host;
+  if (scene_.replay && at != graphs_at_) {
+    if (at == graphs_at_ + 1) {
+      remember_cpu(*scene_.table);
+    } else if (at + 1 == graphs_at_) {
+      for (auto& [id, graph] : scene_.graphs) {
+        std::copy_backward(graph.begin(), graph.end() - 1, graph.end());
+        graph.front() = -1;
+      }
+    } else {
+      redo_graphs();
+    }
+    graphs_at_ = at;
+  }
   rearrange();
+}
+
+// Of the samples that end with the one shown.
+void Ui::redo_graphs() {
+  scene_.graphs.clear();
+  const auto at = history_->size() - 1 - scene_.back;
+  const auto groups = std::max<std::size_t>(1, scene_.table->size());
+  const auto samples = std::min({at, kGraphSamples, kMostGraphed / groups});
+  model::SnapshotPtr before;
+  for (auto i = at - samples; i <= at; ++i) {
+    const auto taken = history_->at(i);
+    if (!taken) continue;
+    if (i > at - samples) {
+      remember_cpu(Table(columns_, history_->moment(i).after_gap ? nullptr : before, taken->snapshot));
+    }
+    before = taken->snapshot;
+  }
+}
+
+// The newest sample that is not later.
+void Ui::show_time(base::Wall at) {
+  const auto size = history_->size();
+  if (size == 0) return;
+  scene_.paused = true;
+  std::size_t best = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    if (history_->moment(i).at <= at) best = i;
+  }
+  if (history_->moment(best).at > at) scene_.message = "nothing older is known";
+  show(size - 1 - best);
+}
+
+void Ui::show_event(bool forward) {
+  const auto size = history_->size();
+  if (size == 0) return;
+  scene_.paused = true;
+  const auto at = size - 1 - scene_.back;
+  for (std::size_t step = 1; forward ? at + step < size : step <= at; ++step) {
+    const auto i = forward ? at + step : at - step;
+    if (history_->moment(i).marks == 0 && !history_->moment(i).after_gap) continue;
+    show(size - 1 - i);
+    return;
+  }
+  scene_.message = forward ? "no event after this sample" : "no event before this sample";
+}
+
+void Ui::jump(std::string_view text) {
+  if (history_->size() == 0 || text.empty()) return;
+  // "+1m" and "-1m" are from here, a clock time is of the day shown.
+  const auto here = history_->moment(history_->size() - 1 - scene_.back).at;
+  if (const auto at = parse_time(text, here)) {
+    show_time(*at);
+  } else {
+    scene_.message = "no time: write 03:41, 2026-11-24 03:41:06, -10m or +1h";
+  }
+}
+
+void Ui::make_time_line(int columns) {
+  scene_.time_line.reset();
+  const auto size = history_->size();
+  if (size < 2 || columns < 50 || (!scene_.replay && scene_.back == 0)) return;
+  TimeLine line;
+  const auto at = size - 1 - scene_.back;
+  line.at = history_->moment(at).at;
+  const auto all = scene_.newest - scene_.oldest;
+  const auto span =
+      std::min<base::Wall::duration>(scene_.span, std::max<base::Wall::duration>(all, std::chrono::seconds(1)));
+  line.from = std::clamp(line.at - span / 2, scene_.oldest, std::max(scene_.oldest, scene_.newest - span));
+  line.to = line.from + span;
+  const auto cells = static_cast<std::size_t>(columns - 30);
+  line.cpu.assign(cells, -1);
+  line.marks.assign(cells, 0);
+  const auto cell_of = [&](base::Wall t) {
+    const auto part = std::chrono::duration<double>(t - line.from) / std::chrono::duration<double>(span);
+    return static_cast<std::size_t>(std::clamp(part, 0.0, 1.0) * static_cast<double>(cells - 1));
+  };
+  const auto add = [&](std::size_t i) {
+    const auto& moment = history_->moment(i);
+    if (moment.at < line.from || moment.at > line.to) return false;
+    const auto cell = cell_of(moment.at);
+    // A value holds from the sample before to its own.
+    auto first = cell;
+    if (i > 0 && !moment.after_gap && history_->moment(i - 1).at >= line.from &&
+        history_->moment(i - 1).at < moment.at) {
+      first = std::min(cell, cell_of(history_->moment(i - 1).at) + 1);
+    }
+    for (auto c = first; c <= cell; ++c) line.cpu[c] = std::max(line.cpu[c], static_cast<float>(moment.cpu) / 100);
+    line.marks[cell] |= moment.marks;
+    return true;
+  };
+  for (auto i = at; i < size && add(i);) ++i;
+  for (auto i = at; i > 0 && add(i - 1);) --i;
+  line.here = cell_of(line.at);
+  const auto marks = history_->moment(at).marks;
+  if ((marks & record::kOomKilled) != 0 && scene_.table) {
+    line.event = "oom_kill";
+    if (const auto field = columns_.known().memory_events_oom_kill) {
+      // The deepest one: those above count what is below them.
+      for (GroupIndex g = 0; g < scene_.table->size(); ++g) {
+        if (scene_.table->delta().difference(*field, g).value_or(0) > 0) {
+          line.event = "oom_kill " + std::string(name_of(scene_.table->now(), g));
+        }
+      }
+    }
+  } else if ((marks & record::kFrozen) != 0) {
+    line.event = "frozen or thawed";
+  } else if (marks != 0) {
+    line.event = (marks & record::kBorn) == 0   ? "groups gone"
+                 : (marks & record::kDied) == 0 ? "new groups"
+                                                : "groups came and went";
+  }
+  scene_.time_line = std::move(line);
 }
 
 void Ui::remember_cpu(const Table& table) {
@@ -246,6 +394,7 @@ void Ui::feed_processes(Processes processes) {
 }
 
 void Ui::draw(Grid& grid) {
+  make_time_line(grid.columns());
   page_rows_ = std::max(1, list_rows(scene_, grid.rows()));
   const auto rows = static_cast<std::size_t>(page_rows_);
   if (scene_.cursor < scene_.offset) scene_.offset = scene_.cursor;
@@ -294,22 +443,59 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       return true;
     case 'p':
       scene_.paused = !scene_.paused;
-      if (!scene_.paused) show(0);
+      if (!scene_.paused && !scene_.replay) show(0);
       return true;
     case '<':
       scene_.paused = true;
-      if (scene_.back + 2 >= past_.size()) {
+      // The very first has no rates.
+      if (scene_.back + (scene_.replay ? 1 : 2) >= history_->size()) {
         scene_.message = "this is the oldest sample kept";
       } else {
         show(scene_.back + 1);
       }
       return true;
     case '>':
-      if (scene_.back > 0) show(scene_.back - 1);
+      scene_.paused |= scene_.replay;
+      if (scene_.back > 0) {
+        show(scene_.back - 1);
+      } else if (scene_.replay) {
+        scene_.message = "this is the end of the recording";
+      }
+      return true;
+    case '[':
+    case ']':
+      if (history_->size() > 0) {
+        const auto here = history_->moment(history_->size() - 1 - scene_.back).at;
+        show_time(k == '[' ? here - std::chrono::minutes(1) : here + std::chrono::minutes(1));
+      }
+      return true;
+    case '{':
+    case '}':
+      show_event(k == '}');
+      return true;
+    case 'J':
+      scene_.prompt = Scene::Prompt::jump;
+      scene_.prompt_text.clear();
+      scene_.prompt_error.clear();
       return true;
     case 'E':
-      scene_.paused = false;
+      scene_.paused = scene_.replay;
       show(0);
+      return true;
+    case 'z': {
+      using std::chrono::minutes;
+      constexpr std::array<minutes, 5> spans = {minutes(10), minutes(60), minutes(360), minutes(1440), minutes(10080)};
+      const auto* const at = std::ranges::find_if(spans, [&](minutes m) { return m > scene_.span; });
+      scene_.span = at == spans.end() ? spans.front() : *at;
+      scene_.message = "time line: " + human_duration(static_cast<double>(scene_.span.count()) * 60);
+      return true;
+    }
+    case 'R':
+      if (scene_.replay) {
+        scene_.message = "this is a recording";
+      } else {
+        wish = Wish::record;
+      }
       return true;
     case 'U':
       scene_.units = scene_.units == Units::iec ? Units::si : scene_.units == Units::si ? Units::raw : Units::iec;
@@ -556,8 +742,12 @@ Ui::Wish Ui::press_prompt(char32_t k) {
       if (!scene_.prompt_error.empty()) return Wish::nothing;  // it stays until it is right
       scene_.filter_text = scene_.prompt_text;
     } else {
-      search_ = scene_.prompt_text;
-      find(true);
+      if (scene_.prompt == Scene::Prompt::jump) {
+        jump(scene_.prompt_text);
+      } else {
+        search_ = scene_.prompt_text;
+        find(true);
+      }
     }
     scene_.prompt = Scene::Prompt::none;
     return Wish::nothing;

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include "src/cgtop/grid.h"
 #include "src/cgtop/host.h"
 #include "src/cgtop/keys.h"
+#include "src/cgtop/recording.h"
 
 namespace cgwarden::cgtop {
 
@@ -31,6 +31,16 @@ inline constexpr std::array<std::string_view, kTabCount> kTabNames = {"Summary",
                                                                       "Pressure", "Limits",    "Events", "Namespaces"};
 inline constexpr std::array<std::string_view, kTabCount> kShortTabNames = {"Summary", "Procs",  "Mem",    "IO",
                                                                            "PSI",     "Limits", "Events", "Ns"};
+
+// A piece of the time that samples are known of; one value a cell of the screen.
+struct TimeLine {
+  base::Wall from, to;
+  base::Wall at;                    // of the sample shown
+  std::vector<float> cpu;           // of the topmost group, of one core; negative: no sample
+  std::vector<std::uint8_t> marks;  // record::Mark
+  std::size_t here = 0;             // cell of the sample shown
+  std::string event;                // what happened there
+};
 
 // What a view needs to know. Data only.
 struct Scene {
@@ -52,6 +62,11 @@ struct Scene {
   bool ascii = false;
   bool paused = false;
   std::size_t back = 0;  // samples behind the newest
+  bool replay = false;
+  bool recording = false;
+  base::Wall oldest, newest;      // of what is known
+  std::chrono::minutes span{60};  // of the time line
+  std::optional<TimeLine> time_line;
   std::chrono::milliseconds delay{2000};
 
   std::uint64_t group = 0;  // of the group's page
@@ -61,7 +76,7 @@ struct Scene {
   std::optional<Processes> processes;
   std::size_t help_page = 0;
 
-  enum class Prompt : std::uint8_t { none, filter, search };
+  enum class Prompt : std::uint8_t { none, filter, search, jump };
   Prompt prompt = Prompt::none;
   std::string prompt_text;
   std::string prompt_error;
@@ -79,11 +94,15 @@ struct Scene {
 
 class Ui {
  public:
-  enum class Wish : std::uint8_t { nothing, quit, sample, redraw };
+  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record };
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
   void feed(const model::SnapshotPtr& snapshot, const Host& host);
+  // A recording instead of what is fed, from that sample on.
+  void replay(std::unique_ptr<History> history, std::size_t first);
+  // The next sample of a recording, unless it is paused.
+  void step();
   Wish press(char32_t key);
   void draw(Grid& grid);
 
@@ -94,13 +113,12 @@ class Ui {
   [[nodiscard]] Scene& scene() { return scene_; }
 
  private:
-  struct Sample {
-    model::SnapshotPtr snapshot;
-    Host host;
-    std::size_t bytes = 0;
-  };
-
   void show(std::size_t back);
+  void show_time(base::Wall at);
+  void show_event(bool forward);
+  void jump(std::string_view text);
+  void make_time_line(int columns);
+  void redo_graphs();
   void rearrange();
   void choose_set(std::size_t set);
   void sort_by(ColumnId column);
@@ -121,8 +139,10 @@ class Ui {
 
   const Columns& columns_;
   Scene scene_;
-  std::deque<Sample> past_;  // oldest first
-  std::size_t past_bytes_ = 0;
+  Ring ring_;
+  std::unique_ptr<History> replayed_;
+  History* history_ = &ring_;
+  std::size_t graphs_at_ = 0;    // sample that the graphs end with
   std::uint64_t cursor_id_ = 0;  // the cursor stays on this group
   int page_rows_ = 10;
   std::string search_;

@@ -2,9 +2,11 @@
 #include "src/cgtop/views.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <span>
 #include <utility>
 
 #include "src/base/text.h"
@@ -126,9 +128,38 @@ std::string clock_text(base::Wall time) {
   return buffer;
 }
 
+// "2026-11-24 ", or "11-24 "
+std::string day_text(base::Wall time, bool year) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  std::array<char, 48> buffer{};
+  const auto size = std::strftime(buffer.data(), buffer.size(), year ? "%Y-%m-%d " : "%m-%d ", &parts);
+  return {buffer.data(), size};
+}
+
 std::string interval(std::chrono::milliseconds delay) {
   const auto ms = static_cast<double>(delay.count());
   return ms < 1000 ? number("%.0fms", ms) : number(std::fmod(ms, 1000) == 0 ? "%.0fs" : "%.1fs", ms / 1000);
+}
+
+// A character each, scaled to the largest; a space for what is not known.
+std::vector<std::string_view> levels_text(std::span<const float> values, bool ascii) {
+  constexpr std::string_view ascii_levels[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
+  constexpr std::string_view block_levels[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  // Less than a tenth of a core is drawn as what it is: little.
+  float most = 0.1F;
+  for (const float value : values) most = std::max(most, value);
+  std::vector<std::string_view> out;
+  for (const float value : values) {
+    if (value < 0) {
+      out.emplace_back(" ");
+      continue;
+    }
+    const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / most, 0.0F, 1.0F) * 8));
+    out.push_back(ascii ? ascii_levels[level] : block_levels[level]);
+  }
+  return out;
 }
 
 int put_meter(Grid& grid, int row, int column, std::string_view name, double part, const std::string& text, int cells) {
@@ -154,6 +185,10 @@ void draw_title(const Scene& scene, Grid& grid) {
   Style style = kBold;
   if (!scene.table) {
     right = "reading...";
+  } else if (scene.replay) {
+    right = "REPLAY " + day_text(scene.table->now().taken_wall, wide) + clock_text(scene.table->now().taken_wall) +
+            (scene.paused ? "  paused" : "  every " + interval(scene.delay));
+    style = kWarn;
   } else if (scene.back > 0) {
     right = "PAUSED " + std::to_string(scene.back) + " back  " + clock_text(scene.table->now().taken_wall);
     style = kWarn;
@@ -161,8 +196,8 @@ void draw_title(const Scene& scene, Grid& grid) {
     right = "PAUSED  " + clock_text(scene.table->now().taken_wall);
     style = kWarn;
   } else {
-    right =
-        (wide ? "LIVE  every " : "LIVE ") + interval(scene.delay) + "  " + clock_text(scene.table->now().taken_wall);
+    right = (scene.recording ? "REC  " : "") + std::string(wide ? "LIVE  every " : "LIVE ") + interval(scene.delay) +
+            "  " + clock_text(scene.table->now().taken_wall);
   }
   const int end = grid.columns() - 1;
   const int room = end - width(right) - 2;
@@ -173,6 +208,11 @@ void draw_title(const Scene& scene, Grid& grid) {
   add(safe(scene, cut_middle(base::printable(host.name), 30, "~")), kBold);
   if (!host.layout.empty()) add("cgroup " + host.layout);
   if (host.cpus > 0) add(std::to_string(host.cpus) + " CPU");
+  if (scene.replay && wide) {
+    add("recorded " + day_text(scene.oldest, true) + clock_text(scene.oldest) + " .. " +
+        (day_text(scene.oldest, true) == day_text(scene.newest, true) ? "" : day_text(scene.newest, true)) +
+        clock_text(scene.newest));
+  }
   if (host.load[0]) {
     add("load " + number("%.1f", *host.load[0]) +
         (wide ? number(" %.1f", host.load[1].value_or(0)) + number(" %.1f", host.load[2].value_or(0)) : ""));
@@ -225,6 +265,30 @@ void draw_meters(const Scene& scene, Grid& grid, int lines) {
   at = grid.put(2, side, "IO   ", kBold);
   at = grid.put(2, at, "r " + (read ? bytes(*read) + "/s" : "-"));
   grid.put(2, at + (wide ? 3 : 1), "w " + (write ? bytes(*write) + "/s" : "-"));
+}
+
+int time_lines(const Scene& scene, int height) { return scene.time_line && height >= kTall + 4 ? 2 : 0; }
+
+void draw_time_line(const Scene& scene, Grid& grid, int row) {
+  const auto& line = *scene.time_line;
+  int at = grid.put(row, 1, "TIME ", kBold);
+  at = grid.put(row, at, clock_text(line.from) + " |");
+  const int start = at;
+  for (const auto& piece : levels_text(line.cpu, scene.ascii)) at = grid.put(row, at, piece, kGraph);
+  for (std::size_t i = 0; i < line.marks.size(); ++i) {
+    if ((line.marks[i] & record::kOomKilled) != 0) grid.put(row, start + static_cast<int>(i), "!", kWorst);
+  }
+  grid.put(row, start + static_cast<int>(line.marks.size()), "| " + clock_text(line.to));
+  const auto text = clock_text(line.at) + (line.event.empty() ? "" : "  " + safe(scene, line.event));
+  const int here = start + static_cast<int>(line.here);
+  grid.put(row + 1, here, "^", kBold);
+  const bool left = here + 2 + width(text) >= grid.columns();
+  const auto style = line.event.starts_with("oom") ? kWorst : kPlain;
+  if (left) {
+    grid.put_right(row + 1, here - 1, text, style);
+  } else {
+    grid.put(row + 1, here + 2, text, style);
+  }
 }
 
 void draw_sets(const Scene& scene, Grid& grid, int row) {
@@ -332,7 +396,7 @@ void draw_message(const Scene& scene, Grid& grid, int row) {
   grid.clear(row, 0, grid.columns());
   if (scene.prompt != Scene::Prompt::none) {
     const bool filter = scene.prompt == Scene::Prompt::filter;
-    const std::string_view label = filter ? "filter: " : "search: ";
+    const std::string_view label = filter ? "filter: " : scene.prompt == Scene::Prompt::jump ? "jump to: " : "search: ";
     int at = grid.put(row, 1, label, kBold);
     const int start = at;
     const auto text = safe(scene, scene.prompt_text);
@@ -409,6 +473,10 @@ void draw_list(const Scene& scene, Grid& grid) {
   const int meters = meter_lines(scene, height);
   draw_meters(scene, grid, meters);
   int line = 1 + meters;
+  if (time_lines(scene, height) > 0) {
+    draw_time_line(scene, grid, line);
+    line += 2;
+  }
   if (height >= kTall) draw_sets(scene, grid, line++);
   if (!scene.table) {
     grid.put(line + 1, 2, "taking the first samples");
@@ -424,6 +492,23 @@ void draw_list(const Scene& scene, Grid& grid) {
     if (scene.frame.rows.empty()) grid.put(line + 1, 2, "no group passes the filter; Esc takes it away");
   }
   draw_message(scene, grid, height - 2);
+  if (scene.replay) {
+    draw_keys(grid, height - 1,
+              {{"< >", "sample"},
+               {"[ ]", "minute"},
+               {"{ }", "event"},
+               {"J", "jump"},
+               {"p", scene.paused ? "play" : "pause"},
+               {"E", "end"},
+               {"?", "help"},
+               {"q", "quit"},
+               {"d", "speed"},
+               {"z", "time line"},
+               {"/", "filter"},
+               {"Enter", "open"}});
+    if (scene.menu != Scene::Menu::none) draw_menu(scene, grid);
+    return;
+  }
   draw_keys(grid, height - 1,
             {{"Enter", "open"},
              {"Space", "fold"},
@@ -825,7 +910,8 @@ constexpr const char* kHelp[] = {
     "       d time between samples\n"
     " FIND  / filter as you type   & by the sorted field   ^L or Esc no filter\n"
     "       ^F search   n ^N next, previous\n"
-    " TIME  p pause   < > one sample back, forward   E live\n"
+    " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
+    "       R record what is seen   z length of the time line\n"
     " SEE   e events   y show the path   ? help   q or ^C quit   ^Z suspend\n"
     "\n"
     " FILTER  web name=nginx.service kind=slice cpu>50 mem%>80 psi.mem>10 not idle\n"
@@ -844,7 +930,7 @@ constexpr const char* kHelp[] = {
     "          max    no limit          err  could not be read\n"
     "          A parent counts what is below it, as the kernel does.\n"
     "\n"
-    " OTHER   cgtop dump, show, ps, tree, fields, doctor; cgtop --help\n",
+    " OTHER   cgtop dump, show, ps, tree, fields, doctor, record, replay, snapshot\n",
 };
 
 void draw_help(const Scene& scene, Grid& grid) {
@@ -879,26 +965,14 @@ void draw_help(const Scene& scene, Grid& grid) {
 }  // namespace
 
 int list_rows(const Scene& scene, int height) {
-  const int above = 2 + meter_lines(scene, height) + (height >= kTall ? 1 : 0);
+  const int above = 2 + meter_lines(scene, height) + time_lines(scene, height) + (height >= kTall ? 1 : 0);
   return std::max(0, height - above - 2);
 }
 
 std::string graph_text(const Graph& graph, int cells, bool ascii) {
-  constexpr std::string_view ascii_levels[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
-  constexpr std::string_view block_levels[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   cells = std::clamp(cells, 0, static_cast<int>(graph.size()));
-  const auto newest = std::span(graph).last(static_cast<std::size_t>(cells));
-  // Less than a tenth of a core is drawn as what it is: little.
-  const float most = std::max(0.1F, *std::ranges::max_element(graph));
   std::string out;
-  for (const float value : newest) {
-    if (value < 0) {
-      out += ' ';
-      continue;
-    }
-    const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / most, 0.0F, 1.0F) * 8));
-    out += ascii ? ascii_levels[level] : block_levels[level];
-  }
+  for (const auto piece : levels_text(std::span(graph).last(static_cast<std::size_t>(cells)), ascii)) out += piece;
   return out;
 }
 

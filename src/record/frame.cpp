@@ -3,6 +3,8 @@
 
 #include <boost/crc.hpp>
 #include <chrono>
+#include <limits>
+#include <utility>
 
 namespace cgwarden::record {
 namespace {
@@ -67,10 +69,11 @@ std::optional<Header> parse_header(std::string_view bytes) {
   return h;
 }
 
-void put_sample(ByteWriter& index, base::Wall at, std::uint8_t marks) {
+void put_sample(ByteWriter& index, base::Wall at, std::uint8_t marks, std::uint32_t cpu) {
   index.u(0);
   index.s(ticks(at));
   index.u(marks);
+  index.u(cpu);
 }
 
 void put_gap(ByteWriter& index, base::Wall from, base::Wall to, std::string_view why) {
@@ -89,6 +92,7 @@ std::optional<Index> parse_index(std::string_view bytes) {
       Reader::Moment moment;
       moment.at = wall(in.s());
       moment.marks = static_cast<std::uint8_t>(in.u(255));
+      moment.cpu = static_cast<std::uint32_t>(in.u(std::numeric_limits<std::uint32_t>::max()));
       moment.after_gap = std::exchange(gap, false);
       moment.in_block = static_cast<std::uint32_t>(out.moments.size());
       out.moments.push_back(moment);

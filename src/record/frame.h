@@ -33,7 +33,7 @@ std::string to_bytes(const Header& header);
 std::optional<Header> parse_header(std::string_view bytes);
 
 // An entry is a sample or a gap.
-void put_sample(ByteWriter& index, base::Wall at, std::uint8_t marks);
+void put_sample(ByteWriter& index, base::Wall at, std::uint8_t marks, std::uint32_t cpu);
 void put_gap(ByteWriter& index, base::Wall from, base::Wall to, std::string_view why);
 struct Index {
   std::vector<Reader::Moment> moments;

@@ -43,6 +43,9 @@ enum Mark : std::uint8_t {
 };
 std::uint8_t marks_between(const model::Snapshot& before, const model::Snapshot& now);
 
+// Percent of one core that the topmost group used between the two; 0 when that is not known.
+std::uint32_t cpu_between(const model::SnapshotPtr& before, const model::SnapshotPtr& now);
+
 class BlockEncoder;
 class BlockDecoder;
 
@@ -109,6 +112,7 @@ class Reader {
   struct Moment {
     base::Wall at;
     std::uint8_t marks = 0;  // Mark
+    std::uint32_t cpu = 0;   // percent of one core that the topmost group used since the sample before
     bool after_gap = false;  // nothing was recorded, or it was lost, between the sample before and this one
     std::uint32_t block = 0;
     std::uint32_t in_block = 0;

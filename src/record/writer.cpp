@@ -8,6 +8,7 @@
 #include <array>
 #include <utility>
 
+#include "src/model/delta.h"
 #include "src/record/block.h"
 #include "src/record/frame.h"
 #include "src/record/record.h"
@@ -64,6 +65,14 @@ std::uint8_t marks_between(const model::Snapshot& before, const model::Snapshot&
   return marks;
 }
 
+std::uint32_t cpu_between(const model::SnapshotPtr& before, const model::SnapshotPtr& now) {
+  if (!now || !now->catalogue || now->group_count() == 0) return 0;
+  const auto usage = now->catalogue->find("cpu_usage");
+  if (!usage) return 0;
+  const auto rate = model::Delta(before, now).rate(*usage, 0);
+  return rate && *rate > 0 && *rate < 1e6 ? static_cast<std::uint32_t>(*rate * 100 + 0.5) : 0;
+}
+
 Writer::Writer(std::string path, base::Fd file, std::shared_ptr<const model::Catalogue> catalogue, Options options)
     : path_(std::move(path)), file_(std::move(file)), catalogue_(std::move(catalogue)), options_(options) {}
 
@@ -101,7 +110,8 @@ base::Result<std::unique_ptr<Writer>> Writer::open(const std::string& path,
 
 base::Result<void> Writer::add(const model::SnapshotPtr& snapshot, std::string_view note) {
   if (!open_) open_ = std::make_unique<BlockEncoder>(catalogue_);
-  put_sample(open_->index, snapshot->taken_wall, last_ ? marks_between(*last_, *snapshot) : std::uint8_t{0});
+  put_sample(open_->index, snapshot->taken_wall, last_ ? marks_between(*last_, *snapshot) : std::uint8_t{0},
+             cpu_between(last_, snapshot));
   open_->add(snapshot, note);
   last_ = snapshot;
   ++samples_;

@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import unittest
@@ -349,6 +350,112 @@ class InAPipe(unittest.TestCase):
         self.run_it("show", str(os.getpid()))
         doctor = subprocess.run([CGTOP, "doctor"], capture_output=True, text=True, check=False)
         self.assertEqual(doctor.returncode, 1 if re.search("(?m)^problem", doctor.stdout) else 0)
+
+
+class Recordings(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="cgwarden-test-")
+        self.addCleanup(folder.cleanup)
+        self.file = f"{folder.name}/recording"
+
+    def run_it(self, *arguments, status=0):
+        return InAPipe.run_it(self, *arguments, status=status)
+
+    def record(self, count=6):
+        output = self.run_it("record", self.file, "-d", "100ms", "-n", str(count)).stdout
+        self.assertIn(f": {count} samples", output)
+        return count
+
+    def samples(self, *arguments):
+        output = self.run_it("dump", "--from", self.file, "-j", *arguments).stdout
+        decoder, at, found = json.JSONDecoder(), 0, []
+        while output[at:].strip():
+            value, at = decoder.raw_decode(output, at + len(output[at:]) - len(output[at:].lstrip()))
+            found.append(value)
+        return found
+
+    def test_hold_what_the_kernel_said_and_go_on_where_they_ended(self):
+        first = self.record()
+        samples = self.samples("--begin", "@0")
+        self.assertEqual(len(samples), first)
+        self.assertTrue(all(s["source"] == "replay" for s in samples))
+        names = [g["name"] for g in samples[-1]["groups"]]
+        for name in ("plain-a", "x\x1b[31my"):
+            self.assertIn(name, names)
+        self.assertIsNone(samples[0]["interval_s"])
+        self.assertGreater(samples[1]["interval_s"], 0.05)
+        second = self.record()
+        samples = self.samples("--begin", "@0")
+        self.assertEqual(len(samples), first + second)
+        self.assertIsNone(samples[first]["interval_s"], "no rate across the pause")
+        at = samples[2]["time"]
+        self.assertEqual([s["time"] for s in self.samples("--at", at)], [at])
+
+    def test_are_whole_when_they_are_told_to_end(self):
+        recorder = subprocess.Popen([CGTOP, "record", self.file, "-d", "100ms"], stdout=subprocess.PIPE)
+        end = time.monotonic() + WAIT
+        while not os.path.exists(self.file) and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        recorder.terminate()
+        output, _ = recorder.communicate(timeout=WAIT)
+        self.assertEqual(recorder.returncode, 0)
+        self.assertEqual(len(self.samples("--begin", "@0")), int(re.search(rb": (\d+) samples", output).group(1)))
+
+    def test_are_cut_damaged_and_refused_with_the_codes_that_are_documented(self):
+        self.record()
+        piece = self.file + ".piece"
+        self.run_it("snapshot", self.file, piece, "--begin", "-300ms")
+        self.run_it("snapshot", self.file, piece, status=2)
+        self.run_it("dump", "--from", self.file, "--at", "1999-01-01", status=3)
+        self.run_it("dump", "--from", self.file + ".none", status=3)
+        self.run_it("dump", "--from", "/etc/hostname", status=9)
+        self.run_it("ps", NAME, "--from", self.file, status=2)
+        self.run_it("dump", "--from", self.file, "--at", "soon", status=2)
+        self.record()
+        with open(self.file, "r+b") as file:
+            file.seek(60)
+            file.write(b"damage")
+        done = self.run_it("dump", "--from", self.file, "-o", "memory", status=9)
+        self.assertIn("plain-a", done.stdout)
+        self.assertEqual(done.stderr.count("\n"), 1)
+        with open("/etc/hostname", "rb") as file:
+            before = file.read()
+        self.run_it("record", "/etc/hostname", "-n", "1", status=9)
+        with open("/etc/hostname", "rb") as file:
+            self.assertEqual(file.read(), before)
+
+    def test_are_shown_by_the_same_screens_with_a_time_line(self):
+        self.record()
+        tmux = Tmux(120, 30)
+        self.addCleanup(tmux.close)
+        tmux.type(f"{CGTOP} replay {self.file} {NAME} -d 50ms\n")
+        screen = tmux.until("paused")  # at its end
+        self.assertIn("REPLAY", screen)
+        self.assertIn("plain-a", screen)
+        self.assertIn("TIME", screen)
+        tmux.type("<")
+        tmux.type("J-1h\n")
+        tmux.until("nothing older is known")
+        tmux.type("q")
+        tmux.until(re.compile(r"ready\$\s*\Z"))
+
+    def test_are_made_by_a_key_of_the_screen(self):
+        folder = os.path.dirname(self.file)
+        tmux = Tmux(120, 30, XDG_STATE_HOME=folder)
+        self.addCleanup(tmux.close)
+        tmux.type(f"{CGTOP} -d 200ms {NAME}\n")
+        tmux.until("plain-b")
+        tmux.type("R")
+        tmux.until("REC")
+        time.sleep(0.6)
+        tmux.type("q")
+        tmux.until(re.compile(r"[0-9] samples, "))
+        tmux.until(re.compile(r"ready\$\s*\Z"))
+        made = os.listdir(folder + "/cgtop")
+        self.assertEqual(len(made), 1)
+        self.file = f"{folder}/cgtop/{made[0]}"
+        self.assertGreater(len(self.samples("--begin", "@0")), 0)
 
 
 def main():

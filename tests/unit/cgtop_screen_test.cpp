@@ -3,13 +3,16 @@
 // new ones run this with CGWARDEN_UPDATE_GOLDEN=1 and look at the difference.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "src/cgtop/recording.h"
 #include "src/cgtop/ui.h"
 #include "src/cgtop/views.h"
 #include "tests/unit/cgtop_snapshots.h"
@@ -188,6 +191,145 @@ TEST_F(Screen, ShowsAGroupWithAllItsTabs) {
   expect_golden("group-processes-40x8", show(8, 40));
   ui->press(key::kEscape);
   EXPECT_THAT(show(24, 80), HasSubstr("GROUP"));
+}
+
+// Twelve samples, 5 s apart, with a kill at the seventh and nothing for ten minutes before the ninth.
+std::unique_ptr<Recording> recorded(const std::string& path, int damaged_from = -1) {
+  {
+    record::Writer::Options options;
+    options.block_span = std::chrono::seconds(10);
+    auto writer = record::Writer::open(path, test::catalogue(), options);
+    for (int i = 0; i < 12; ++i) {
+      const double at = 5 * i + (i >= 8 ? 600 : 0);
+      auto made = std::make_shared<model::Snapshot>(*db07(1 + i));
+      made->taken = base::Monotonic(std::chrono::hours(1)) + std::chrono::seconds(static_cast<int>(at));
+      made->begun = made->taken;
+      made->taken_wall = base::Wall(std::chrono::seconds(1'795'500'000 + static_cast<int>(at)));
+      auto& kills = made->columns[*test::catalogue()->find("memory_events_oom_kill")];
+      kills.dense.assign(made->group_count(), model::Value::of(0));
+      for (model::GroupIndex g = 0; i >= 6 && g < made->group_count(); ++g) {
+        const auto& path_of = made->roster->groups[g]->path;
+        if (path_of == "/" || path_of == "/system.slice" || path_of == "/system.slice/nginx.service") {
+          kills.dense[g] = model::Value::of(1);
+        }
+      }
+      if (i == 8) {
+        (void)(*writer)->add_gap(base::Wall(std::chrono::seconds(1'795'500'035)), made->taken_wall,
+                                 "the agent was down");
+      }
+      (void)(*writer)->add(made, model::to_json(host()));
+    }
+  }
+  if (damaged_from >= 0) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(damaged_from);
+    file.write("damaged", 7);
+  }
+  return std::move(*Recording::open(path, test::catalogue()));
+}
+
+class Replay : public Screen {
+ protected:
+  void SetUp() override {
+    Screen::SetUp();
+    path_ = testing::TempDir() + "cgwarden-test-replay-" + std::to_string(::getpid());
+    View view;
+    view.sort = *columns().find("cpu");
+    ui.emplace(columns(), view, "");
+    ui->scene().delay = std::chrono::seconds(1);
+    ui->replay(recorded(path_), 1);
+  }
+  void TearDown() override { std::remove(path_.c_str()); }
+  std::string title() { return show(30, 120).substr(0, 120); }
+  std::string path_;
+};
+
+TEST_F(Replay, ShowsTheSameScreensWithATimeLine) {
+  press("}");
+  expect_golden("replay-120x30", show(30, 120));
+  expect_golden("replay-80x24", show(24, 80));
+  expect_golden("replay-40x8", show(8, 40));
+}
+
+TEST_F(Replay, PlaysUntilItsEnd) {
+  EXPECT_THAT(title(), HasSubstr("06:00:05  every 1s"));
+  ui->step();
+  EXPECT_THAT(title(), HasSubstr("06:00:10  every 1s"));
+  press("p");
+  ui->step();
+  EXPECT_THAT(title(), HasSubstr("06:00:10  paused"));
+  press("p");
+  for (int i = 0; i < 30; ++i) ui->step();
+  EXPECT_THAT(title(), HasSubstr("06:10:55  paused"));
+  EXPECT_THAT(show(30, 120), HasSubstr("this is the end of the recording"));
+}
+
+TEST_F(Replay, GoesBackAndForthBySampleMinuteEventAndTime) {
+  press(">>");
+  EXPECT_THAT(title(), HasSubstr("06:00:15  paused"));
+  press("<");
+  EXPECT_THAT(title(), HasSubstr("06:00:10  paused"));
+  press("E");
+  EXPECT_THAT(title(), HasSubstr("06:10:55  paused"));
+  press("[");
+  EXPECT_THAT(title(), HasSubstr("06:00:35  paused"));
+  press("]");
+  EXPECT_THAT(title(), HasSubstr("06:00:35  paused"));
+  press("}");
+  EXPECT_THAT(title(), HasSubstr("06:10:40  paused"));
+  EXPECT_THAT(show(30, 120), HasSubstr("the agent was down between the sample before and this one"));
+  press("{");
+  EXPECT_THAT(title(), HasSubstr("06:00:30  paused"));
+  EXPECT_THAT(show(30, 120), HasSubstr("oom_kill nginx.service"));
+  press("J06:00:17\n");
+  EXPECT_THAT(title(), HasSubstr("06:00:15  paused"));
+  press("J+20s\n");
+  EXPECT_THAT(title(), HasSubstr("06:00:35  paused"));
+  press("Jsoon\n");
+  EXPECT_THAT(show(30, 120), HasSubstr("no time: write"));
+  press("J2020-01-01\n");
+  EXPECT_THAT(title(), HasSubstr("06:00:00  paused"));
+  EXPECT_THAT(show(30, 120), HasSubstr("nothing older is known"));
+}
+
+TEST_F(Replay, DrawsNoRateAcrossAGap) {
+  press("J06:10:40\n");
+  const auto text = show(30, 120);
+  EXPECT_THAT(text, HasSubstr("nginx.service                   -  "));
+}
+
+TEST_F(Replay, SaysWhatIsDamaged) {
+  View view;
+  view.sort = *columns().find("cpu");
+  std::remove(path_.c_str());
+  auto history = recorded(path_, 100);
+  EXPECT_THAT(history->losses(), HasSubstr("1 damaged place with"));
+  ui.emplace(columns(), view, "");
+  ui->replay(std::move(history), 0);
+  EXPECT_THAT(show(30, 120), HasSubstr("this part of the file is damaged"));
+}
+
+TEST(Times, AreUnderstood) {
+  ::setenv("TZ", "Europe/Berlin", 1);
+  ::tzset();
+  const base::Wall now(std::chrono::seconds(1'795'500'000));  // 2026-11-24T06:00:00Z
+  const auto seconds = [&](std::string_view text) -> std::int64_t {
+    const auto t = parse_time(text, now);
+    return t ? std::chrono::duration_cast<std::chrono::seconds>(t->time_since_epoch()).count() : -1;
+  };
+  EXPECT_EQ(seconds("now"), 1'795'500'000);
+  EXPECT_EQ(seconds("-10m"), 1'795'500'000 - 600);
+  EXPECT_EQ(seconds("+1h30m"), 1'795'500'000 + 5400);
+  EXPECT_EQ(seconds("@17"), 17);
+  EXPECT_EQ(seconds("06:01Z"), 1'795'500'060);
+  EXPECT_EQ(seconds("07:01"), 1'795'500'060);
+  EXPECT_EQ(seconds("2026-11-24T06:00:07Z"), 1'795'500'007 - 86400 * ((1'795'500'000 - 1'795'500'000) / 86400));
+  for (const auto* bad : {"", "soon", "25:00", "10:60", "2026-13-01", "2026-11-24T", "-", "-1x", "@-1", "10:41:00.",
+                          "2026-11-24X10:00"}) {
+    EXPECT_EQ(seconds(bad), -1) << bad;
+  }
+  ::setenv("TZ", "UTC", 1);
+  ::tzset();
 }
 
 TEST_F(Screen, ShowsHelpAndMenus) {

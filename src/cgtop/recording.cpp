@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/recording.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>  // sigtimedwait
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+
+#include "collectors/collection.h"
+#include "src/base/text.h"
+#include "src/cgtop/format.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+constexpr std::size_t kMaxPast = 1800;
+constexpr std::size_t kMaxPastBytes = 96U << 20U;
+
+std::size_t bytes_of(const model::Snapshot& snapshot) {
+  std::size_t bytes = 0;
+  for (const auto& column : snapshot.columns) {
+    bytes +=
+        column.dense.size() * sizeof(model::Value) + column.cells.size() * sizeof(model::Cell) + column.text.size();
+  }
+  return bytes;
+}
+
+Stop stop_of(const base::Error& error) {
+  if (error.code == record::kDamaged) return {kDamagedRecording, base::printable(error.what)};
+  if (error.code == ENOENT) return {kNotFound, base::printable(error.what)};
+  if (error.code == EACCES || error.code == EPERM) return {kPermission, base::printable(error.what)};
+  return {kUnexpected, base::printable(error.what)};
+}
+
+int stop(const Stop& why) {
+  std::cerr << "cgtop: " << why.what << '\n';
+  return why.code;
+}
+
+// "2026-11-24" off the front.
+bool take_date(std::string_view& text, std::tm& parts) {
+  if (text.size() < 10 || text[4] != '-' || text[7] != '-') return false;
+  const auto year = base::to_int<int>(text.substr(0, 4));
+  const auto month = base::to_int<int>(text.substr(5, 2));
+  const auto day = base::to_int<int>(text.substr(8, 2));
+  if (!year || !month || !day || *year < 1970 || *month < 1 || *month > 12 || *day < 1 || *day > 31) return false;
+  parts.tm_year = *year - 1900;
+  parts.tm_mon = *month - 1;
+  parts.tm_mday = *day;
+  text.remove_prefix(10);
+  return true;
+}
+
+// "03:41", "03:41:06", "03:41:06.250"
+bool take_clock(std::string_view text, std::tm& parts, nanoseconds& rest) {
+  const auto two = [&](int below) -> std::optional<int> {
+    if (text.size() < 2) return std::nullopt;
+    const auto n = base::to_int<int>(text.substr(0, 2));
+    text.remove_prefix(2);
+    if (!n || *n < 0 || *n >= below) return std::nullopt;
+    return n;
+  };
+  const auto hour = two(24);
+  if (!hour || !text.starts_with(':')) return false;
+  text.remove_prefix(1);
+  const auto minute = two(60);
+  if (!minute) return false;
+  parts.tm_hour = *hour;
+  parts.tm_min = *minute;
+  parts.tm_sec = 0;
+  if (text.empty()) return true;
+  if (!text.starts_with(':')) return false;
+  text.remove_prefix(1);
+  const auto second = two(61);
+  if (!second) return false;
+  parts.tm_sec = *second;
+  if (text.empty()) return true;
+  if (text.size() < 2 || text.size() > 10 || text.front() != '.') return false;
+  std::int64_t unit = 100'000'000;
+  for (const char c : text.substr(1)) {
+    if (c < '0' || c > '9') return false;
+    rest += nanoseconds(unit * (c - '0'));
+    unit /= 10;
+  }
+  return true;
+}
+
+}  // namespace
+
+void Ring::add(Taken taken, bool after_gap) {
+  Entry entry;
+  entry.moment.at = taken.snapshot->taken_wall;
+  entry.moment.after_gap = after_gap;
+  if (!all_.empty()) {
+    entry.moment.marks = record::marks_between(*all_.back().taken.snapshot, *taken.snapshot);
+    entry.moment.cpu = record::cpu_between(all_.back().taken.snapshot, taken.snapshot);
+  }
+  entry.bytes = bytes_of(*taken.snapshot);
+  entry.taken = std::move(taken);
+  bytes_ += entry.bytes;
+  all_.push_back(std::move(entry));
+  while (all_.size() > 3 && (all_.size() > kMaxPast || bytes_ > kMaxPastBytes)) {
+    bytes_ -= all_.front().bytes;
+    all_.pop_front();
+  }
+}
+
+tl::expected<std::unique_ptr<Recording>, Stop> Recording::open(const std::string& path,
+                                                               std::shared_ptr<const model::Catalogue> catalogue) {
+  auto reader = record::Reader::open(path, std::move(catalogue));
+  if (!reader) return tl::unexpected(stop_of(reader.error()));
+  return std::unique_ptr<Recording>(new Recording(std::move(*reader)));
+}
+
+base::Result<Taken> Recording::at(std::size_t i) {
+  auto sample = reader_->at(i);
+  if (!sample) return tl::unexpected(sample.error());
+  return Taken{std::move(sample->snapshot), model::parse_host(sample->note).value_or(model::Host{})};
+}
+
+std::string Recording::why_gap(std::size_t i) const {
+  if (!moment(i).after_gap) return {};
+  for (const auto& gap : reader_->gaps()) {
+    if (gap.to == moment(i).at) return gap.why;
+  }
+  return "nothing was recorded";
+}
+
+std::string Recording::losses() const {
+  if (reader_->lost_places() == 0) return {};
+  return std::to_string(reader_->lost_places()) +
+         (reader_->lost_places() == 1 ? " damaged place with " : " damaged places with ") +
+         std::to_string(reader_->lost_bytes()) + " bytes left out";
+}
+
+std::optional<base::Wall> parse_time(std::string_view text, base::Wall now) {
+  if (text == "now") return now;
+  if (text.starts_with('-') || text.starts_with('+')) {
+    const auto by = parse_duration(text.substr(1));
+    if (!by) return std::nullopt;
+    return text.front() == '-' ? now - *by : now + *by;
+  }
+  if (text.starts_with('@')) {
+    const auto seconds = base::to_int<std::int64_t>(text.substr(1));
+    if (!seconds || *seconds < 0 || *seconds > 9'000'000'000) return std::nullopt;
+    return base::Wall(std::chrono::seconds(*seconds));
+  }
+  const bool utc = text.ends_with('Z');
+  if (utc) text.remove_suffix(1);
+  std::tm parts{};
+  const std::time_t today = std::chrono::system_clock::to_time_t(now);
+  if (utc) {
+    ::gmtime_r(&today, &parts);
+  } else {
+    ::localtime_r(&today, &parts);
+  }
+  parts.tm_isdst = -1;
+  parts.tm_hour = parts.tm_min = parts.tm_sec = 0;
+  nanoseconds rest{};
+  if (take_date(text, parts)) {
+    if (!text.empty() && text.front() != 'T' && text.front() != ' ') return std::nullopt;
+    if (!text.empty() && !take_clock(text.substr(1), parts, rest)) return std::nullopt;
+  } else if (!take_clock(text, parts, rest)) {
+    return std::nullopt;
+  }
+  const auto seconds = utc ? ::timegm(&parts) : ::mktime(&parts);
+  return base::Wall(std::chrono::seconds(seconds)) + std::chrono::duration_cast<base::Wall::duration>(rest);
+}
+
+tl::expected<std::pair<std::size_t, std::size_t>, Stop> range_of(const Options& o, const History& history) {
+  const auto last = history.size() - 1;
+  const auto newest = history.moment(last).at;
+  const auto time = [&](const std::string& text, const char* option) -> tl::expected<base::Wall, Stop> {
+    const auto t = parse_time(text, newest);
+    if (!t) {
+      return tl::unexpected(Stop{kUsage, std::string(option) + ": '" + base::printable(text) +
+                                             "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
+    }
+    return *t;
+  };
+  if (o.at.empty() && o.begin.empty() && o.end.empty()) return std::pair{last, last};
+  if (!o.at.empty() && (!o.begin.empty() || !o.end.empty())) {
+    return tl::unexpected(Stop{kUsage, "--at names one sample, --begin and --end a range: not both"});
+  }
+  // Times are printed in milliseconds: what was printed names its sample.
+  const auto moment = [&](std::size_t i) { return std::chrono::floor<milliseconds>(history.moment(i).at); };
+  std::size_t first = 0;
+  std::size_t end = last;
+  if (!o.at.empty()) {
+    const auto at = time(o.at, "--at");
+    if (!at) return tl::unexpected(at.error());
+    std::optional<std::size_t> best;
+    for (std::size_t i = 0; i <= last; ++i) {
+      if (moment(i) <= *at) best = i;
+    }
+    if (!best) return tl::unexpected(Stop{kNotFound, "the recording begins later than that"});
+    return std::pair{*best, *best};
+  }
+  if (!o.begin.empty()) {
+    const auto begin = time(o.begin, "--begin");
+    if (!begin) return tl::unexpected(begin.error());
+    while (first <= last && moment(first) < *begin) ++first;
+  }
+  if (!o.end.empty()) {
+    const auto until = time(o.end, "--end");
+    if (!until) return tl::unexpected(until.error());
+    while (end > 0 && moment(end) > *until) --end;
+    if (moment(end) > *until) return tl::unexpected(Stop{kNotFound, "the recording begins later than that"});
+  }
+  if (first > end) return tl::unexpected(Stop{kNotFound, "the recording has no sample in that time"});
+  return std::pair{first, end};
+}
+
+std::string default_recording(const std::string& host, base::Wall now) {
+  const char* const state = std::getenv("XDG_STATE_HOME");
+  const char* const home = std::getenv("HOME");
+  std::filesystem::path folder;
+  if (state != nullptr && *state == '/') {
+    folder = state;
+  } else if (home != nullptr && *home == '/') {
+    folder = std::filesystem::path(home) / ".local/state";
+  } else {
+    return {};
+  }
+  folder /= "cgtop";
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return {};
+  std::string name;
+  for (const char c : host) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+    if (name.size() < 64) name += plain ? c : '_';
+  }
+  const auto seconds = std::chrono::system_clock::to_time_t(now);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 32> stamp{};
+  const auto size = std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &parts);
+  return (folder / ((name.empty() ? "host" : name) + "-" + std::string(stamp.data(), size) + ".cgrec")).string();
+}
+
+int run_record(const Options& o) {
+  const auto catalogue = collectors::make_catalogue();
+  auto source = open_source(o, catalogue);
+  if (!source) return stop(source.error());
+  record::Writer::Options limits;
+  limits.max_bytes = o.max_size;
+  limits.max_age = std::chrono::duration_cast<std::chrono::seconds>(o.max_age);
+  auto writer = record::Writer::open(o.file, catalogue, limits);
+  if (!writer) return stop(stop_of(writer.error()));
+
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  const auto delay = o.delay.value_or(milliseconds(5000));
+  const auto begun = base::monotonic_now();
+  auto due = begun;
+  auto last = (*writer)->resumed_after();
+  std::string why = "nobody recorded";
+  bool first = true;
+  int code = kDone;
+  while (true) {
+    auto taken = (*source)->take();
+    if (!taken) {
+      // A host that answers again later goes on; the file says what is missing.
+      if (first) return stop(taken.error());
+      why = taken.error().what;
+    } else {
+      const auto now = taken->snapshot->taken_wall;
+      if (last && (first || !why.empty() || now - *last > 2 * delay + milliseconds(100))) {
+        const auto said = (*writer)->add_gap(*last, now, why.empty() ? "the recorder came late" : why);
+        if (!said) return stop(stop_of(said.error()));
+      }
+      why.clear();
+      last = now;
+      first = false;
+      if (const auto added = (*writer)->add(taken->snapshot, model::to_json(taken->host)); !added) {
+        code = stop(stop_of(added.error()));
+        break;
+      }
+    }
+    due += delay;
+    auto now = base::monotonic_now();
+    while (due < now) due += delay;  // a late round is left out, never made up for
+    if (o.for_time.count() > 0 && due > begun + o.for_time) break;
+    if (o.iterations && *o.iterations > 0 && (*writer)->samples() >= *o.iterations) break;
+    int signal = 0;
+    while (signal <= 0 && now < due) {
+      const auto wait = std::chrono::duration_cast<nanoseconds>(due - now);
+      const timespec ts{static_cast<std::time_t>(wait.count() / 1'000'000'000),
+                        static_cast<long>(wait.count() % 1'000'000'000)};
+      signal = ::sigtimedwait(&signals, nullptr, &ts);
+      now = base::monotonic_now();
+    }
+    if (signal > 0) break;
+  }
+  if (const auto flushed = (*writer)->flush(); !flushed) return stop(stop_of(flushed.error()));
+  if (code == kDone) {
+    std::cout << o.file << ": " << (*writer)->samples() << " samples, " << (*writer)->bytes() << " bytes\n";
+  }
+  return code;
+}
+
+int run_snapshot(const Options& o) {
+  const auto catalogue = collectors::make_catalogue();
+  auto from = Recording::open(o.from, catalogue);
+  if (!from) return stop(from.error());
+  auto& recording = **from;
+  auto wanted = o;
+  if (o.at.empty() && o.begin.empty() && o.end.empty()) wanted.begin = "@0";  // all of it
+  const auto range = range_of(wanted, recording);
+  if (!range) return stop(range.error());
+  std::error_code error;
+  if (std::filesystem::exists(o.file, error)) return stop({kUsage, base::printable(o.file) + " is there already"});
+  auto writer = record::Writer::open(o.file, catalogue, {});
+  if (!writer) return stop(stop_of(writer.error()));
+  std::size_t lost = 0;
+  base::Result<void> done;
+  std::optional<base::Wall> last;
+  // The sample before is needed for the first one's rates.
+  const auto first = range->first > 0 && !recording.moment(range->first).after_gap ? range->first - 1 : range->first;
+  bool gap = false;
+  for (auto i = first; i <= range->second && done; ++i) {
+    auto taken = recording.at(i);
+    if (!taken) {
+      ++lost;
+      gap = true;
+      continue;
+    }
+    const auto& moment = recording.moment(i);
+    if (last && (gap || moment.after_gap)) {
+      done = (*writer)->add_gap(*last, moment.at, gap ? "this part of the file is damaged" : recording.why_gap(i));
+    }
+    gap = false;
+    last = moment.at;
+    if (done) done = (*writer)->add(taken->snapshot, model::to_json(taken->host));
+  }
+  if (done) done = (*writer)->flush();
+  if (!done) {
+    std::filesystem::remove(o.file, error);
+    return stop(stop_of(done.error()));
+  }
+  std::cout << o.file << ": " << (*writer)->samples() << " samples, " << (*writer)->bytes() << " bytes\n";
+  const auto losses = recording.losses();
+  if (lost > 0 || !losses.empty()) {
+    return stop({kDamagedRecording, losses.empty() ? std::to_string(lost) + " samples could not be read" : losses});
+  }
+  return kDone;
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/source.h"
+
+#include "src/base/text.h"
+#include "src/cgroup/host.h"
+#include "src/cgtop/live.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+class Live : public SampleSource {
+ public:
+  Live(const cgroup::HostPaths& paths, std::unique_ptr<collectors::Collection> collection)
+      : paths_(paths), collection_(std::move(collection)), names_(paths) {}
+
+  [[nodiscard]] std::string_view name() const override { return "cgroupfs"; }
+  tl::expected<Taken, Stop> take() override {
+    auto snapshot = collection_->collect();
+    names_.complete(*snapshot);
+    return Taken{std::move(snapshot), cgroup::read_host(paths_, collection_->hierarchies())};
+  }
+  tl::expected<Processes, Stop> processes(const std::string& group, bool recursive) override {
+    return read_processes(paths_, collection_->hierarchies(), group, recursive);
+  }
+  std::optional<std::string> group_of_pid(int pid) override { return cgtop::group_of_pid(paths_, pid); }
+
+ private:
+  cgroup::HostPaths paths_;
+  std::unique_ptr<collectors::Collection> collection_;
+  Names names_;
+};
+
+}  // namespace
+
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
+                                                            std::shared_ptr<const model::Catalogue> catalogue) {
+  auto collection =
+      collectors::Collection::open(std::move(catalogue), live_options(options.paths), [](const std::string&) {});
+  if (!collection) {
+    const bool permission = collection.error().code == EACCES || collection.error().code == EPERM;
+    return tl::unexpected(
+        Stop{permission ? kPermission : kNotFound, base::printable(collection.error().what) + " (try cgtop doctor)"});
+  }
+  return std::make_unique<Live>(options.paths, std::move(*collection));
+}
+
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& options,
+                                                              std::shared_ptr<const model::Catalogue> catalogue) {
+  return open_live(options, std::move(catalogue));
+}
+
+}  // namespace cgwarden::cgtop

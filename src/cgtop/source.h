@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where cgtop's samples come from: this host, an agent, a Prometheus. A recording is read by recording.h, as one can go
+// back and forth in it. Everything blocks, within deadlines, and is called from one thread; only cancel() may be
+// called from another.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "src/cgtop/host.h"
+#include "src/cgtop/options.h"
+#include "src/model/snapshot.h"
+
+namespace cgwarden::cgtop {
+
+// A reason to end with this exit code; one line for standard error.
+struct Stop {
+  int code = kUnexpected;
+  std::string what;
+};
+
+struct Taken {
+  model::SnapshotPtr snapshot;
+  model::Host host;
+};
+
+class SampleSource {
+ public:
+  SampleSource() = default;
+  virtual ~SampleSource() = default;
+  SampleSource(const SampleSource&) = delete;
+  SampleSource& operator=(const SampleSource&) = delete;
+
+  // "cgroupfs", "agent", "prometheus": what JSON says of it.
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  virtual tl::expected<Taken, Stop> take() = 0;
+  // Who is in the group. Not every source knows.
+  virtual tl::expected<Processes, Stop> processes(const std::string& group, bool recursive) = 0;
+  // The group a process of that host is in.
+  virtual std::optional<std::string> group_of_pid(int pid) = 0;
+  // Ends what waits, and all that comes.
+  virtual void cancel() {}
+};
+
+// The one that the options ask for.
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& options,
+                                                              std::shared_ptr<const model::Catalogue> catalogue);
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
+                                                            std::shared_ptr<const model::Catalogue> catalogue);
+
+}  // namespace cgwarden::cgtop
