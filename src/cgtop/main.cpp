@@ -7,6 +7,7 @@
 #include <exception>
 #include <iostream>
 
+#include "src/cgtop/act.h"
 #include "src/cgtop/batch.h"
 #include "src/cgtop/options.h"
 #include "src/cgtop/screen.h"
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
       std::cout << "cgtop " CGWARDEN_VERSION "\n";
       return cgtop::kDone;
     }
+    if (options.action == cgtop::Options::Action::act) return cgtop::run_action(options);
     if (!options.batch && cgtop::can_show_screen()) return cgtop::run_screen(options);
     // A terminal that can only print gets tables of its height, one after the other; anything else gets one, whole.
     if (!options.batch && ::isatty(STDOUT_FILENO) != 0) {

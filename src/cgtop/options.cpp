@@ -6,6 +6,7 @@
 
 #include "src/base/text.h"
 #include "src/cgtop/columns.h"
+#include "src/model/action.h"
 
 namespace cgwarden::cgtop {
 namespace {
@@ -17,10 +18,103 @@ constexpr const char* kFooter =
     "Exit codes:\n"
     "  0  done                                  3  group or process not found\n"
     "  1  unexpected error                      4  no permission\n"
-    "  2  wrong option, field, filter,          5  agent or Prometheus not reachable\n"
-    "     or a name that means several groups   9  recording damaged or of a newer format\n";
+    "  2  wrong option, field, filter,          5  agent, enforcer or Prometheus not reachable\n"
+    "     or a name that means several groups   9  recording damaged or of a newer format\n"
+    "and of what acts:\n"
+    "  6  refused by a guard, nothing changed   8  out of time; a freeze was thawed again\n"
+    "  7  partly done, as shown\n";
 
 constexpr const char* kMs = "a time such as 2, 500ms or 1m30s";
+
+CLI::Validator timespan(std::string name) {
+  return {[](std::string& text) {
+            const auto time = model::parse_timespan(text);
+            return time ? std::string() : time.error().what;
+          },
+          std::move(name)};
+}
+
+// What acts. Each is a subcommand whose name is the verb's.
+void add_actions(CLI::App& app, Options& o) {
+  const auto command = [&](const char* name, const char* help) {
+    auto* const sub = app.add_subcommand(name, help);
+    sub->callback([&o, verb = model::verb_of(name)] {
+      o.action = Options::Action::act;
+      o.verb = verb;
+    });
+    sub->add_flag("--dry-run", o.dry_run, "Check and show the plan, write nothing; exit code 6 if it would be refused");
+    sub->add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");
+    sub->add_option("--audit-file", o.audit_file, "Where it is recorded")->group("");
+    sub->fallthrough();
+    return sub;
+  };
+  const auto on_group = [&](const char* name, const char* help) {
+    auto* const sub = command(name, help);
+    sub->add_option("GROUP", o.group, "Which group")->required();
+    sub->add_option("--reason", o.reason, "Why, for the audit");
+    return sub;
+  };
+  const auto time = [&](CLI::App* sub, const char* flag, const char* help, auto set) {
+    sub->add_option_function<std::string>(
+           flag, [set](const std::string& text) { set(*model::parse_timespan(text)); }, help)
+        ->check(timespan("TIME"));
+  };
+  const auto lease = [&](CLI::App* sub, const char* help) {
+    time(sub, "--for", help, [&o](std::chrono::milliseconds t) { o.lease = t; });
+  };
+  const auto wait = [&](CLI::App* sub) {
+    time(sub, "--wait", "How long to wait for the end of it (default: 5s)",
+         [&o](std::chrono::milliseconds t) { o.wait = t; });
+  };
+  const auto signal = [&](CLI::App* sub, const char* help) {
+    return sub
+        ->add_option_function<std::string>(
+            "--signal", [&o](const std::string& text) { o.signal = *model::signal_of(text); }, help)
+        ->check([](const std::string& text) {
+          return model::signal_of(text) ? std::string() : "is no signal such as TERM or 15";
+        });
+  };
+  std::string keys = "KEY=VALUE or KEY@DEVICE=VALUE, such as memory.max=512M or io.max.wbps@vda=50M. Keys:";
+  for (const auto& key : model::setting_keys()) keys += ' ' + std::string(key.name);
+
+  auto* const limit = on_group("limit", "Set limits, weights and protections of a group");
+  limit->add_option("SETTING", o.settings, keys)->required();
+  lease(limit, "Afterwards what was set before comes back");
+  limit->add_flag("--force", o.force, "Also below what is in use, or above what the parent allows");
+  limit->add_flag("--persist", o.persist, "systemd keeps it over a reboot");
+  on_group("unlimit", "Take limits back: those named, or all that were set by limit")
+      ->add_option("KEY", o.settings, "Which; KEY@DEVICE for a device's");
+  auto* const freeze = on_group("freeze", "Stop a group for a time");
+  lease(freeze, "How long, at most 1h (default: 60s); then it is thawed, whatever has happened");
+  wait(freeze);
+  on_group("thaw", "Let a frozen group go on");
+  auto* const kill = on_group("kill", "Kill all processes of a group and of those below");
+  signal(kill, "Send this first, and kill what is left after --grace");
+  time(kill, "--grace", "Between --signal and the kill (default: 10s)",
+       [&o](std::chrono::milliseconds t) { o.grace = t; });
+  o.grace = std::chrono::seconds(10);
+  kill->add_flag("-y,--yes", o.yes, "Ask nothing");
+  wait(kill);
+  auto* const send = on_group("signal", "Send a signal to the processes of a group");
+  signal(send, "Which, such as HUP")->required();
+  send->add_option("PID", o.pids, "To these only");
+  auto* const reclaim = on_group("reclaim", "Have memory of a group reclaimed (v2)");
+  reclaim
+      ->add_option_function<std::string>(
+          "SIZE", [&o](const std::string& text) { o.bytes = *model::parse_size(text); }, "How much, such as 256M")
+      ->required()
+      ->check([](const std::string& text) {
+        const auto size = model::parse_size(text);
+        return size ? std::string() : size.error().what;
+      });
+  wait(reclaim);
+  auto* const move = on_group("move", "Move processes of a group to another");
+  move->add_option("TARGET", o.target, "To which group")->required();
+  move->add_option("PID", o.pids, "Which processes")->required();
+  auto* const undo = command("undo", "Take an action back; without an id the latest");
+  undo->add_option("ID", o.undo, "As it was shown after the action");
+  undo->add_flag("--lease-ended", o.lease_ended, "Because its time is up")->group("");
+}
 
 }  // namespace
 
@@ -130,6 +224,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   snapshot->add_option("RECORDING", o.from, "From")->required();
   snapshot->add_option("FILE", o.file, "To; must not be there yet")->required();
   app.add_option("GROUP", o.group, "Only this group and those below");
+  add_actions(app, o);
 
   bool batch = false;
   bool once = false;

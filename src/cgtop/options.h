@@ -10,6 +10,7 @@
 #include "src/cgroup/hierarchy.h"
 #include "src/cgtop/format.h"
 #include "src/cgtop/sheet.h"
+#include "src/model/action.h"
 
 namespace cgwarden::cgtop {
 
@@ -21,11 +22,14 @@ enum Exit : int {
   kNotFound = 3,
   kPermission = 4,
   kUnreachable = 5,
+  kRefused = 6,
+  kPartly = 7,
+  kTimeout = 8,
   kDamagedRecording = 9,
 };
 
 struct Options {
-  enum class Action { screen, dump, show, ps, tree, fields, doctor, record, snapshot, version };
+  enum class Action { screen, dump, show, ps, tree, fields, doctor, record, snapshot, version, act };
   Action action = Action::screen;
   bool batch = false;
 
@@ -59,6 +63,26 @@ struct Options {
   bool ascii = false;
   std::string color = "auto";
   bool mouse = false;
+
+  // Of Action::act.
+  std::optional<model::Verb> verb;  // none: undo
+  std::vector<std::string> settings;
+  std::string target;
+  std::string undo;
+  std::vector<pid_t> pids;
+  std::optional<std::chrono::milliseconds> lease;
+  std::optional<std::chrono::milliseconds> wait;
+  std::chrono::milliseconds grace{0};
+  int signal = 0;
+  std::int64_t bytes = 0;
+  bool force = false;
+  bool persist = false;
+  bool dry_run = false;
+  bool yes = false;
+  bool lease_ended = false;
+  std::string reason;
+  std::string state_directory;
+  std::string audit_file;
 
   cgroup::HostPaths paths;
 };

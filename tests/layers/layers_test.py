@@ -37,7 +37,8 @@ ROOMS = {
     "exporter": ["src/base", "src/model"],
     "src/policy": ["src/base", "src/model"],
     "src/record": ["src/base", "src/model"],
-    "src/cgtop": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/record", "exporter"],
+    "src/cgtop": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/control",
+                  "src/record", "exporter"],
     "src/agent": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/control", "src/policy",
                   "src/record", "exporter"],
 }
@@ -52,7 +53,7 @@ LIBRARIES = {
     "yaml-cpp/": ["src/policy", "exporter"],
     "boost/beast": ["exporter", "src/cgtop"],
     "prometheus/": ["exporter", "src/agent"],
-    "nlohmann/": ["src/model", "exporter", "src/agent", "src/discovery", "src/cgtop"],
+    "nlohmann/": ["src/model", "src/control", "exporter", "src/agent", "src/discovery", "src/cgtop"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

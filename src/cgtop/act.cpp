@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/act.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "collectors/collection.h"
+#include "src/base/text.h"
+#include "src/cgtop/batch.h"
+#include "src/cgtop/source.h"
+#include "src/control/protocol.h"
+#include "src/control/writer.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+using model::Action;
+using model::Outcome;
+using model::Verb;
+
+int stop(int code, const std::string& what) {
+  std::cerr << "cgtop: " << what << '\n';
+  return code;
+}
+
+model::Actor myself() {
+  model::Actor actor;
+  actor.uid = ::getuid();
+  actor.gid = ::getgid();
+  actor.pid = ::getpid();
+  return actor;
+}
+
+tl::expected<Action, Stop> action_of(const Options& o, const model::Snapshot& snapshot, SampleSource& source) {
+  Action action;
+  action.verb = *o.verb;
+  action.actor = myself();
+  const auto find = [&](const std::string& name) -> tl::expected<model::GroupRef, Stop> {
+    auto named = o;
+    named.group = name;
+    const auto group = wanted_group(named, snapshot, &source);
+    if (!group) return tl::unexpected(group.error());
+    const auto& found = *snapshot.roster->groups[**group];
+    return model::GroupRef{found.path, found.id};
+  };
+  auto group = find(o.group);
+  if (!group) return tl::unexpected(group.error());
+  action.group = std::move(*group);
+  if (!o.target.empty()) {
+    auto target = find(o.target);
+    if (!target) return tl::unexpected(target.error());
+    action.target = std::move(*target);
+  }
+  for (const auto& text : o.settings) {
+    if (action.verb == Verb::unlimit) {
+      model::Setting setting;
+      const auto at = text.find('@');
+      setting.key = text.substr(0, at);
+      if (at != std::string::npos) setting.device = text.substr(at + 1);
+      // The nearest key is named by who knows them.
+      if (model::find_setting_key(setting.key) == nullptr)
+        return tl::unexpected(Stop{kUsage, model::parse_setting(setting.key, setting.device, "").error().what});
+      action.settings.push_back(std::move(setting));
+      continue;
+    }
+    auto setting = model::parse_setting(text);
+    if (!setting) return tl::unexpected(Stop{kUsage, setting.error().what});
+    action.settings.push_back(std::move(*setting));
+  }
+  action.lease = o.lease;
+  action.wait = o.wait;
+  action.grace = o.grace;
+  action.signal = o.signal;
+  action.bytes = o.bytes;
+  action.pids = o.pids;
+  action.force = o.force;
+  action.persist = o.persist;
+  action.dry_run = o.dry_run;
+  action.reason.text = o.reason;
+  return action;
+}
+
+class Doer {
+ public:
+  explicit Doer(const Options& options) : options_(options) {}
+
+  std::optional<Stop> open() {
+    control::Writer::Options writer;
+    writer.paths = options_.paths;
+    if (!options_.state_directory.empty()) writer.state_directory = options_.state_directory;
+    if (!options_.audit_file.empty()) writer.audit_file = options_.audit_file;
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (!error) {
+      writer.restore_command = {self.string(),          "undo",         "--lease-ended",   "--state-dir",
+                                writer.state_directory, "--audit-file", writer.audit_file, "--"};
+    }
+    auto opened = control::Writer::open(std::move(writer));
+    if (!opened) return Stop{kNotFound, base::printable(opened.error().what)};
+    writer_ = std::move(*opened);
+    return std::nullopt;
+  }
+
+  Outcome apply(const Action& action) { return writer_->apply(action); }
+  Outcome undo(const std::string& id, bool dry_run) {
+    return writer_->undo(id, myself(), dry_run, options_.lease_ended);
+  }
+
+ private:
+  const Options& options_;
+  std::unique_ptr<control::Writer> writer_;
+};
+
+int finish(const Options& o, const Outcome& outcome, const Action& action) {
+  if (o.format == Format::json || o.format == Format::jsonl) {
+    std::cout << control::to_json(outcome) << '\n';
+  } else if (outcome.ok()) {
+    std::cout << print_outcome(outcome, action);
+  } else {
+    std::cerr << "cgtop: " << print_outcome(outcome, action);
+  }
+  std::cout.flush();
+  return model::exit_code(outcome.kind);
+}
+
+bool confirmed(const std::string& question) {
+  std::cerr << question << " [y/N] ";
+  std::string answer;
+  return std::getline(std::cin, answer) && (answer == "y" || answer == "Y" || answer == "yes");
+}
+
+}  // namespace
+
+std::string print_outcome(const Outcome& outcome, const Action& action) {
+  std::string out;
+  const auto line = [&](const std::string& text) { out += base::printable(text) + '\n'; };
+  const bool undone = action.verb == Verb::limit || action.verb == Verb::unlimit;
+  auto head = action.group.path.empty() ? "undo" : std::string(model::name(action.verb)) + ' ' + action.group.path;
+  if (outcome.dry_run) head += " (dry run, nothing was done)";
+  if (!outcome.ok()) {
+    line(outcome.text + (outcome.guard.empty() ? "" : " [" + outcome.guard + "]"));
+    if (outcome.kind != Outcome::Kind::partly) return out;
+  } else {
+    line(outcome.text.empty() || undone ? head : head + ": " + outcome.text);
+  }
+  for (const auto& change : outcome.changes) {
+    auto text = "  " + change.where + ": " + (change.before.empty() ? "-" : change.before) + " -> " + change.asked;
+    if (!change.after.empty() && change.after != change.asked) text += " (the kernel has " + change.after + ")";
+    line(text);
+  }
+  if (outcome.ok() && undone && !outcome.text.empty()) line("  " + outcome.text);
+  if (!outcome.undo.empty()) line("  undo: cgtop undo " + outcome.undo);
+  return out;
+}
+
+int run_action(const Options& options) {
+  Doer doer(options);
+  if (auto why = doer.open()) return stop(why->code, why->what);
+  if (!options.verb) {
+    Action action;
+    action.verb = Verb::unlimit;
+    const auto outcome = doer.undo(options.undo, options.dry_run);
+    return finish(options, outcome, action);
+  }
+  // Always of this host: what is acted on was looked at here.
+  const auto source = open_live(options, collectors::make_catalogue());
+  if (!source) return stop(source.error().code, source.error().what);
+  auto taken = (*source)->take();
+  if (!taken) return stop(taken.error().code, taken.error().what);
+  auto action = action_of(options, *taken->snapshot, **source);
+  if (!action) return stop(action.error().code, action.error().what);
+
+  if (action->verb == Verb::kill && !action->dry_run && !options.yes) {
+    auto plan = *action;
+    plan.dry_run = true;
+    const auto would = doer.apply(plan);
+    if (!would.ok()) return finish(options, would, plan);
+    if (::isatty(STDIN_FILENO) == 0) return stop(kUsage, "a kill cannot be undone: say --yes, or answer on a terminal");
+    if (!confirmed("Kill " + base::printable(action->group.path) + ", " + would.text + "?"))
+      return stop(kRefused, "nothing was done");
+  }
+  return finish(options, doer.apply(*action), *action);
+}
+
+}  // namespace cgwarden::cgtop

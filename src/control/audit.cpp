@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/control/audit.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "src/base/text.h"
+
+namespace cgwarden::control {
+namespace {
+
+void two_digits(char* at, unsigned value) {
+  at[0] = static_cast<char>('0' + value / 10 % 10);
+  at[1] = static_cast<char>('0' + value % 10);
+}
+
+using Json = nlohmann::ordered_json;
+
+Json json_of(const model::Actor& actor) {
+  constexpr std::string_view via[] = {"command_line", "socket", "policy"};
+  nlohmann::json out{
+      {"via", via[static_cast<std::size_t>(actor.via)]}, {"uid", actor.uid}, {"gid", actor.gid}, {"pid", actor.pid}};
+  if (!actor.rule.empty()) out["rule"] = base::to_utf8(actor.rule);
+  return out;
+}
+
+}  // namespace
+
+TimeText time_text(base::Wall time) {
+  using namespace std::chrono;
+  const auto day = floor<days>(time);
+  const year_month_day date(day);
+  const hh_mm_ss clock(floor<milliseconds>(time - day));
+  TimeText out;
+  auto* const t = out.text.data();
+  const auto year = static_cast<unsigned>(static_cast<int>(date.year()));
+  two_digits(t, year / 100);
+  two_digits(t + 2, year % 100);
+  t[4] = '-';
+  two_digits(t + 5, static_cast<unsigned>(date.month()));
+  t[7] = '-';
+  two_digits(t + 8, static_cast<unsigned>(date.day()));
+  t[10] = 'T';
+  two_digits(t + 11, static_cast<unsigned>(clock.hours().count()));
+  t[13] = ':';
+  two_digits(t + 14, static_cast<unsigned>(clock.minutes().count()));
+  t[16] = ':';
+  two_digits(t + 17, static_cast<unsigned>(clock.seconds().count()));
+  t[19] = '.';
+  const auto ms = static_cast<unsigned>(clock.subseconds().count());
+  t[20] = static_cast<char>('0' + ms / 100 % 10);
+  two_digits(t + 21, ms % 100);
+  t[23] = 'Z';
+  return out;
+}
+
+base::Result<Audit> Audit::open(const std::string& path, bool journal) {
+  Audit audit;
+  audit.path_ = path;
+  audit.journal_ = journal;
+  const auto shown = base::printable(path);
+  std::error_code error;
+  const auto folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty() && !std::filesystem::exists(folder, error)) {
+    std::filesystem::create_directories(folder, error);
+    if (error) return tl::unexpected(base::Error::from_errno(error.value(), "cannot make the directory of " + shown));
+    (void)::chmod(folder.c_str(), 0750);
+  }
+  const auto open_file = [&] {
+    return base::Fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
+  };
+  audit.file_ = open_file();
+  struct stat st {};
+  if (!audit.file_ || ::fstat(audit.file_.get(), &st) != 0) return base::fail_errno("cannot write the audit " + shown);
+  if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) return base::fail("the audit " + shown + " is no file");
+  if (S_ISREG(st.st_mode) && st.st_size >= kLargest) {
+    (void)::rename(path.c_str(), (path + ".1").c_str());
+    audit.file_ = open_file();
+    if (!audit.file_) return base::fail_errno("cannot write the audit " + shown);
+  }
+  return audit;
+}
+
+base::Result<void> Audit::append(const std::string& line) {
+  struct stat st {};
+  const bool regular = ::fstat(file_.get(), &st) == 0 && S_ISREG(st.st_mode);
+  const auto text = line + '\n';
+  const auto n = ::write(file_.get(), text.data(), text.size());
+  const int code = n < 0 ? errno : static_cast<std::size_t>(n) < text.size() ? ENOSPC : 0;
+  // fdatasync finds the disk full where the file system promises first and looks later.
+  const bool synced = code == 0 && (::fdatasync(file_.get()) == 0 || errno == EINVAL || errno == EROFS);
+  if (code == 0 && synced) {
+    if (journal_) {
+      (void)::sd_journal_send("MESSAGE=%s", line.c_str(), "PRIORITY=%d", LOG_NOTICE, "SYSLOG_IDENTIFIER=cgwarden-audit",
+                              nullptr);
+    }
+    return {};
+  }
+  const int failed = code != 0 ? code : errno;
+  if (regular) (void)::ftruncate(file_.get(), st.st_size);  // no half line
+  return tl::unexpected(base::Error::from_errno(failed, "cannot write the audit " + base::printable(path_)));
+}
+
+std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,
+                       const model::Outcome& outcome, std::string_view undo_of) {
+  Json out;
+  out["time"] = time_text(base::wall_now()).view();
+  out["id"] = id;
+  out["event"] = event;
+  out["action"] = model::name(action.verb);
+  out["group"] = {{"path", base::to_utf8(action.group.path)}, {"id", action.group.id}};
+  out["actor"] = json_of(action.actor);
+  if (!action.settings.empty()) {
+    auto settings = Json::array();
+    for (const auto& setting : action.settings) settings.push_back(base::to_utf8(model::to_text(setting)));
+    out["settings"] = std::move(settings);
+  }
+  if (action.lease) out["lease_seconds"] = static_cast<double>(action.lease->count()) / 1000;
+  if (action.signal != 0) out["signal"] = action.signal;
+  if (action.bytes != 0) out["bytes"] = action.bytes;
+  if (!action.pids.empty()) out["pids"] = action.pids;
+  if (!action.target.path.empty()) out["target"] = base::to_utf8(action.target.path);
+  if (action.force) out["force"] = true;
+  if (!action.reason.text.empty() || !action.reason.numbers.empty()) {
+    Json reason{{"text", base::to_utf8(action.reason.text)}};
+    for (const auto& [name, value] : action.reason.numbers) reason[base::to_utf8(name)] = base::to_utf8(value);
+    out["reason"] = std::move(reason);
+  }
+  if (!outcome.route.empty()) out["route"] = outcome.route;
+  auto changes = Json::array();
+  for (const auto& change : outcome.changes) {
+    changes.push_back({{"where", base::to_utf8(change.where)},
+                       {"before", base::to_utf8(change.before)},
+                       {"asked", base::to_utf8(change.asked)},
+                       {"after", base::to_utf8(change.after)}});
+  }
+  if (!changes.empty()) out["changes"] = std::move(changes);
+  if (event != "begin") {
+    out["result"] = model::name(outcome.kind);
+    if (!outcome.guard.empty()) out["guard"] = outcome.guard;
+    out["text"] = base::to_utf8(outcome.text);
+    out["duration_us"] = outcome.duration.count();
+    if (outcome.processes != 0) out["processes"] = outcome.processes;
+    if (outcome.bytes != 0) out["reclaimed_bytes"] = outcome.bytes;
+  }
+  if (!undo_of.empty()) out["undo_of"] = undo_of;
+  return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace cgwarden::control

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/control/guards.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "src/base/fd.h"
+#include "src/base/text.h"
+#include "src/control/place.h"
+
+namespace cgwarden::control {
+namespace {
+
+using model::Verb;
+
+constexpr uid_t kFirstOfPeople = 1000;
+constexpr std::size_t kMostAncestors = 256;
+constexpr std::size_t kMostProcesses = 1U << 20U;
+
+constexpr std::string_view kPrograms[] = {
+    "NetworkManager",
+    "agetty",
+    "conmon",
+    "containerd",
+    "containerd-shim",
+    "containerd-shim-runc-v2",
+    "crio",
+    "dbus-broker",
+    "dbus-broker-launch",
+    "dbus-daemon",
+    "dockerd",
+    "iscsid",
+    "kubelet",
+    "login",
+    "multipathd",
+    "polkitd",
+    "screen",
+    "sshd",
+    "sshd-session",
+    "systemd-journald",
+    "systemd-logind",
+    "systemd-networkd",
+    "systemd-resolved",
+    "systemd-udevd",
+    "tmux",
+    "udevd",
+};
+
+// Units that hold those programs, so that they are protected also while they are just being started.
+constexpr std::string_view kUnits[] = {
+    "/init.scope",
+    "/system.slice/NetworkManager.service",
+    "/system.slice/containerd.service",
+    "/system.slice/dbus-broker.service",
+    "/system.slice/dbus.service",
+    "/system.slice/docker.service",
+    "/system.slice/k3s.service",
+    "/system.slice/kubelet.service",
+    "/system.slice/polkit.service",
+    "/system.slice/ssh.service",
+    "/system.slice/sshd.service",
+    "/system.slice/systemd-journald.service",
+    "/system.slice/systemd-logind.service",
+    "/system.slice/systemd-networkd.service",
+    "/system.slice/systemd-resolved.service",
+    "/system.slice/systemd-udevd.service",
+};
+
+constexpr std::string_view kWholeSlices[] = {"/machine.slice", "/system.slice", "/user.slice"};
+
+struct Seen {
+  pid_t parent = 0;
+  uid_t uid = 0;
+  bool first_namespace = true;
+  std::string name;  // of its program, or what it calls itself where the program is not to be seen
+  std::vector<std::string> paths;
+};
+
+std::string_view value_of(std::string_view status, std::string_view key) {
+  while (!status.empty()) {
+    auto line = base::take_line(status);
+    if (line.starts_with(key)) {
+      line.remove_prefix(key.size());
+      return line;
+    }
+  }
+  return {};
+}
+
+std::optional<Seen> look(int proc, const std::string& pid) {
+  const base::Fd dir(::openat(proc, pid.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) return std::nullopt;
+  const auto status = read_file(dir.get(), "status");
+  const auto groups = read_file(dir.get(), "cgroup");
+  if (!status || !groups) return std::nullopt;
+  Seen seen;
+  auto rest = value_of(*status, "PPid:");
+  seen.parent = base::to_int<pid_t>(base::take_word(rest)).value_or(0);
+  rest = value_of(*status, "Uid:");
+  seen.uid = base::to_int<uid_t>(base::take_word(rest)).value_or(kFirstOfPeople);
+  rest = value_of(*status, "NSpid:");
+  base::take_word(rest);
+  seen.first_namespace = base::take_word(rest).empty();
+  std::array<char, 4096> link{};
+  const auto n = ::readlinkat(dir.get(), "exe", link.data(), link.size());
+  if (n > 0) {
+    std::string_view program(link.data(), static_cast<std::size_t>(n));
+    if (program.ends_with(" (deleted)")) program.remove_suffix(10);  // replaced by an upgrade
+    seen.name = std::string(program.substr(program.rfind('/') + 1));
+  } else if (errno == EACCES || errno == EPERM) {
+    rest = value_of(*status, "Name:");
+    seen.name = std::string(base::take_word(rest));
+  }
+  for (auto& membership : parse_memberships(*groups)) {
+    if (std::ranges::find(seen.paths, membership.path) == seen.paths.end())
+      seen.paths.push_back(std::move(membership.path));
+  }
+  return seen;
+}
+
+bool is_kubernetes(std::string_view path) {
+  path.remove_prefix(1);
+  while (!path.empty()) {
+    if (base::take_until(path, '/').starts_with("kubepods")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::span<const std::string_view> protected_programs() { return kPrograms; }
+
+GuardFacts look_at_processes(const std::string& proc, std::span<const pid_t> asking) {
+  GuardFacts facts;
+  const base::Fd dir(::open(proc.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) return facts;
+  std::map<pid_t, Seen> all;
+  for (const auto& name : children_of(dir.get())) {
+    const auto pid = base::to_int<pid_t>(name);
+    if (!pid || all.size() >= kMostProcesses) continue;
+    if (auto seen = look(dir.get(), name)) all.emplace(*pid, std::move(*seen));
+  }
+  const auto add = [&](std::string guard, pid_t pid, const Seen& seen) {
+    facts.processes.push_back(
+        {std::move(guard), base::printable(seen.name) + " (pid " + std::to_string(pid) + ")", seen.paths});
+  };
+  for (const auto& [pid, seen] : all) {
+    if (pid == 1) add("init", pid, seen);
+    if (seen.uid < kFirstOfPeople && seen.first_namespace &&
+        std::ranges::find(kPrograms, std::string_view(seen.name)) != std::end(kPrograms)) {
+      add("system", pid, seen);
+    }
+  }
+  const auto with_ancestors = [&](const char* guard, pid_t pid) {
+    for (std::size_t steps = 0; pid > 1 && steps < kMostAncestors; ++steps) {
+      const auto at = all.find(pid);
+      if (at == all.end()) return;
+      add(guard, pid, at->second);
+      pid = at->second.parent;
+    }
+  };
+  with_ancestors("self", ::getpid());
+  for (const auto pid : asking) with_ancestors("session", pid);
+  return facts;
+}
+
+std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_view path) {
+  const auto shown = base::printable(path);
+  if (path == "/") return Guarded{"root", "the root group is the whole machine; name a group below it"};
+  if (verb == Verb::thaw || verb == Verb::unlimit) return std::nullopt;
+  if (is_kubernetes(path)) {
+    return Guarded{"kubepods", shown +
+                                   " belongs to the kubelet, which sets it again within a minute; change the pod "
+                                   "(kubectl patch, kubectl delete pod)"};
+  }
+  for (const auto unit : kUnits) {
+    if (is_within(unit, path) || is_within(path, unit)) {
+      // Limits on the slice of many services are usual; what is in them is looked at below.
+      if (is_within(path, unit)) {
+        return Guarded{unit == "/init.scope" ? "init" : "system",
+                       shown + " is what this machine is kept alive by; it is never touched"};
+      }
+    }
+  }
+  if (verb == Verb::freeze || verb == Verb::kill || verb == Verb::signal) {
+    for (const auto slice : kWholeSlices) {
+      if (path == slice) return Guarded{"slice", shown + " is a whole part of the machine; name a group below it"};
+    }
+  }
+  for (const auto& one : facts.processes) {
+    for (const auto& own : one.paths) {
+      if (!is_within(own, path)) continue;
+      std::string why = " lives in it";
+      if (one.guard == "self") why = ", which would do it or was started by who does, lives in it";
+      if (one.guard == "session") why = ", from which it was asked, lives in it";
+      return Guarded{one.guard, shown + " is not touched: " + one.who + why};
+    }
+  }
+  const std::string whole(path);
+  for (const auto& pattern : facts.patterns) {
+    // Neither what is protected nor what contains it, as far as the pattern says so.
+    if (::fnmatch(pattern.c_str(), whole.c_str(), 0) == 0 || is_within(pattern, path)) {
+      return Guarded{"protected", shown + " is protected by '" + base::printable(pattern) + "'"};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, Verb verb,
+                                 std::string_view path) {
+  if (rights.admin || rights.uid == 0) return std::nullopt;
+  const auto shown = base::printable(path);
+  if (host.layout() != "v2") {
+    return Guarded{"owner", "on v1 only root and the enforcer's group may act: ownership there is no border"};
+  }
+  const auto owns = [&](const std::string& group) {
+    const auto place = Place::open(host, {group, 0});
+    struct stat dir {};
+    struct stat procs {};
+    const int fd = place && place->v2() != nullptr ? place->v2()->fd.get() : -1;
+    return fd >= 0 && ::fstat(fd, &dir) == 0 && ::fstatat(fd, "cgroup.procs", &procs, AT_SYMLINK_NOFOLLOW) == 0 &&
+           dir.st_uid == rights.uid && procs.st_uid == rights.uid;
+  };
+  if (!owns(std::string(path))) {
+    return Guarded{"owner", shown +
+                                " is not yours: only root, the enforcer's group and the owner of a delegated group may "
+                                "act on it"};
+  }
+  const bool ends = verb == Verb::freeze || verb == Verb::thaw || verb == Verb::kill || verb == Verb::signal;
+  const auto parent = std::string(path.substr(0, path.rfind('/')));
+  if (!ends && !owns(parent.empty() ? "/" : parent)) {
+    return Guarded{"owner",
+                   shown + " is the top of what was delegated to you: its limits are not yours, those below are"};
+  }
+  return std::nullopt;
+}
+
+}  // namespace cgwarden::control

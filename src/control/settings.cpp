@@ -1,0 +1,827 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/control/settings.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "src/base/text.h"
+
+namespace cgwarden::control {
+namespace {
+
+using model::Basis;
+using model::Setting;
+using model::SettingKey;
+using model::Value;
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kPeriod = kSecond / 10;  // the kernel's, 100 ms
+// v1 has no word for "no limit" of memory but the largest number of pages: 9223372036854771712.
+constexpr std::int64_t kPractically = std::int64_t{1} << 62U;
+
+// clang-format off
+constexpr SettingRow kRows[] = {
+    {"cpu.idle",            {"cpu", "cpu.idle", Layout::single},                                     {"cpu", "cpu.idle", Layout::single},                                               "",                         0},
+    {"cpu.max",             {"cpu", "cpu.max", Layout::quota, Scale::quota, {}, "max"},              {"cpu", "cpu.cfs_quota_us", Layout::single, Scale::quota, {}, "-1"},                "CPUQuotaPerSecUSec",       SettingRow::kUnlimited},
+    {"cpu.max.burst",       {"cpu", "cpu.max.burst", Layout::single, Scale::micro},                  {"cpu", "cpu.cfs_burst_us", Layout::single, Scale::micro},                          "",                         0},
+    {"cpu.max.period",      {"cpu", "cpu.max", Layout::period, Scale::micro},                        {"cpu", "cpu.cfs_period_us", Layout::single, Scale::micro},                         "CPUQuotaPeriodUSec",       kPeriod},
+    {"cpu.rt.max",          {},                                                                      {"cpu", "cpu.rt_runtime_us", Layout::single, Scale::quota},                         "",                         0},
+    {"cpu.weight",          {"cpu", "cpu.weight", Layout::single},                                   {"cpu", "cpu.shares", Layout::single, Scale::shares},                               "CPUWeight",                100},
+    {"cpuset.cpus",         {"cpuset", "cpuset.cpus", Layout::list},                                 {"cpuset", "cpuset.cpus", Layout::list},                                            "AllowedCPUs",              SettingRow::kUnset},
+    {"cpuset.mems",         {"cpuset", "cpuset.mems", Layout::list},                                 {"cpuset", "cpuset.mems", Layout::list},                                            "AllowedMemoryNodes",       SettingRow::kUnset},
+    {"devices.allow",       {},                                                                      {"devices", "devices.allow", Layout::rules},                                        "",                         SettingRow::kUnset},
+    {"devices.deny",        {},                                                                      {"devices", "devices.deny", Layout::rules},                                         "",                         SettingRow::kUnset},
+    {"hugetlb.max",         {"hugetlb", "hugetlb.%.max", Layout::single, Scale::one, {}, "max"},     {"hugetlb", "hugetlb.%.limit_in_bytes", Layout::single, Scale::one, {}, "-1"},      "",                         SettingRow::kUnlimited},
+    {"io.latency",          {"io", "io.latency", Layout::keyed, Scale::micro, "target", "0"},        {},                                                                                 "IODeviceLatencyTargetUSec", SettingRow::kUnlimited},
+    {"io.max.rbps",         {"io", "io.max", Layout::keyed, Scale::one, "rbps", "max"},              {"blkio", "blkio.throttle.read_bps_device", Layout::lines, Scale::one, {}, "0"},    "IOReadBandwidthMax",       SettingRow::kUnlimited},
+    {"io.max.riops",        {"io", "io.max", Layout::keyed, Scale::one, "riops", "max"},             {"blkio", "blkio.throttle.read_iops_device", Layout::lines, Scale::one, {}, "0"},   "IOReadIOPSMax",            SettingRow::kUnlimited},
+    {"io.max.wbps",         {"io", "io.max", Layout::keyed, Scale::one, "wbps", "max"},              {"blkio", "blkio.throttle.write_bps_device", Layout::lines, Scale::one, {}, "0"},   "IOWriteBandwidthMax",      SettingRow::kUnlimited},
+    {"io.max.wiops",        {"io", "io.max", Layout::keyed, Scale::one, "wiops", "max"},             {"blkio", "blkio.throttle.write_iops_device", Layout::lines, Scale::one, {}, "0"},  "IOWriteIOPSMax",           SettingRow::kUnlimited},
+    {"io.weight",           {"io", "io.weight", Layout::weights, Scale::one, {}, "default"},         {"blkio", "blkio.bfq.weight", Layout::single},                                      "IOWeight",                 100},
+    {"memory.high",         {"memory", "memory.high", Layout::single, Scale::one, {}, "max"},        {},                                                                                 "MemoryHigh",               SettingRow::kUnlimited},
+    {"memory.low",          {"memory", "memory.low", Layout::single, Scale::one, {}, "max"},         {},                                                                                 "MemoryLow",                0},
+    {"memory.max",          {"memory", "memory.max", Layout::single, Scale::one, {}, "max"},         {"memory", "memory.limit_in_bytes", Layout::single, Scale::one, {}, "-1"},           "MemoryMax",                SettingRow::kUnlimited},
+    {"memory.min",          {"memory", "memory.min", Layout::single, Scale::one, {}, "max"},         {},                                                                                 "MemoryMin",                0},
+    {"memory.oom.group",    {"memory", "memory.oom.group", Layout::single},                          {},                                                                                 "",                         0},
+    {"memory.swap.max",     {"memory", "memory.swap.max", Layout::single, Scale::one, {}, "max"},    {"memory", "memory.memsw.limit_in_bytes", Layout::single, Scale::one, {}, "-1"},     "MemorySwapMax",            SettingRow::kUnlimited},
+    {"memory.zswap.max",    {"memory", "memory.zswap.max", Layout::single, Scale::one, {}, "max"},   {},                                                                                 "MemoryZSwapMax",           SettingRow::kUnlimited},
+    {"misc.max",            {"misc", "misc.max", Layout::lines, Scale::one, {}, "max"},              {"misc", "misc.max", Layout::lines, Scale::one, {}, "max"},                         "",                         SettingRow::kUnlimited},
+    {"net_cls.classid",     {},                                                                      {"net_cls", "net_cls.classid", Layout::single},                                     "",                         0},
+    {"net_prio.ifpriomap",  {},                                                                      {"net_prio", "net_prio.ifpriomap", Layout::lines},                                  "",                         0},
+    {"pids.max",            {"pids", "pids.max", Layout::single, Scale::one, {}, "max"},             {"pids", "pids.max", Layout::single, Scale::one, {}, "max"},                        "TasksMax",                 SettingRow::kUnlimited},
+    {"rdma.max.hca_handle", {"rdma", "rdma.max", Layout::keyed, Scale::one, "hca_handle", "max"},    {"rdma", "rdma.max", Layout::keyed, Scale::one, "hca_handle", "max"},               "",                         SettingRow::kUnlimited},
+    {"rdma.max.hca_object", {"rdma", "rdma.max", Layout::keyed, Scale::one, "hca_object", "max"},    {"rdma", "rdma.max", Layout::keyed, Scale::one, "hca_object", "max"},               "",                         SettingRow::kUnlimited},
+};
+// clang-format on
+
+using base::take_line;
+using base::take_until;
+using base::take_word;
+
+std::optional<std::int64_t> to_number(std::string_view text) {
+  return base::to_int<std::int64_t>(base::trim_end(text));
+}
+
+std::string with_size(std::string_view file, const std::string& device) {
+  std::string out(file);
+  if (const auto at = out.find('%'); at != std::string::npos) out.replace(at, 1, device);
+  return out;
+}
+
+// The part of the file that is about this key: a word, or nothing when the file does not name the device.
+std::string part_of(const FileRow& row, const std::string& device, std::string_view text) {
+  switch (row.layout) {
+    case Layout::quota:
+    case Layout::period: {
+      auto line = take_line(text);
+      const auto first = take_word(line);
+      return std::string(row.layout == Layout::quota ? first : take_word(line));
+    }
+    case Layout::keyed:
+    case Layout::lines:
+    case Layout::weights:
+      while (!text.empty()) {
+        auto line = take_line(text);
+        const auto name = take_word(line);
+        if (name != (device.empty() ? "default" : device)) continue;
+        if (row.layout != Layout::keyed) return std::string(take_word(line));
+        while (!line.empty()) {
+          auto word = take_word(line);
+          if (take_until(word, '=') == row.sub) return std::string(word);
+        }
+      }
+      return {};
+    case Layout::rules:
+    case Layout::none:
+      return {};
+    case Layout::single:
+    case Layout::list:
+      break;
+  }
+  return std::string(base::trim_end(text));
+}
+
+Value decode(const FileRow& row, std::string_view part, std::int64_t period_us) {
+  if (part == "max") return Value::unlimited();
+  if (part.empty()) {
+    return row.layout == Layout::keyed || row.layout == Layout::lines
+               ? (row.unlimited.empty() ? Value::absent() : Value::unlimited())
+               : Value::absent();
+  }
+  const auto n = to_number(part);
+  if (!n) {
+    // 9223372036854771712 fits; 18446744073709551615 of blkio does not
+    return base::to_int<std::uint64_t>(part) ? Value::unlimited() : Value::error();
+  }
+  if (row.unlimited == "-1" && (*n < 0 || *n >= kPractically)) return Value::unlimited();
+  if (row.unlimited == "0" && *n == 0) return Value::unlimited();
+  switch (row.scale) {
+    case Scale::shares:
+      return Value::of((*n * 100 + 512) / 1024);
+    case Scale::micro:
+      return Value::of(*n * 1000);
+    case Scale::quota:
+      return period_us > 0 ? Value::of(static_cast<std::int64_t>(
+                                 std::llround(static_cast<double>(*n) * kSecond / static_cast<double>(period_us))))
+                           : Value::absent();
+    case Scale::one:
+      break;
+  }
+  return Value::of(*n);
+}
+
+std::string encode(const FileRow& row, Value value, std::int64_t period_us) {
+  if (value.is_unlimited()) return std::string(row.unlimited);
+  const auto fixed = value.fixed();
+  switch (row.scale) {
+    case Scale::shares:
+      return std::to_string(std::max<std::int64_t>(2, fixed * 1024 / 100));
+    case Scale::micro:
+      return std::to_string(fixed / 1000);
+    case Scale::quota:
+      return std::to_string(static_cast<std::int64_t>(
+          std::llround(static_cast<double>(fixed) * static_cast<double>(period_us) / kSecond)));
+    case Scale::one:
+      break;
+  }
+  return std::to_string(fixed);
+}
+
+std::string line_of(const FileRow& row, const std::string& device, const std::string& value) {
+  switch (row.layout) {
+    case Layout::keyed:
+      return device + ' ' + std::string(row.sub) + '=' + value;
+    case Layout::lines:
+      return device + ' ' + value;
+    case Layout::weights:
+      return (device.empty() ? "default" : device) + ' ' + value;
+    default:
+      return value;
+  }
+}
+
+std::string show(const SettingKey& key, Value value) {
+  if (value.is_unlimited()) return "max";
+  if (!value.is_number()) return "unknown";
+  if (key.unit == model::Unit::bytes) return show_bytes(value.fixed());
+  Setting setting;
+  setting.key = std::string(key.name);
+  setting.value = value;
+  const auto text = model::to_text(setting);
+  return text.substr(text.find('=') + 1);
+}
+
+bool less(Value a, Value b) {  // of numbers and unlimited
+  if (a.is_unlimited()) return false;
+  return b.is_unlimited() || a.fixed() < b.fixed();
+}
+
+// Where the key of this setting is for this group.
+struct Spot {
+  const SettingRow* row = nullptr;
+  const FileRow* file = nullptr;
+  const Place::Dir* dir = nullptr;
+  std::string name;    // of the file
+  std::string device;  // as the kernel has it
+};
+
+Refusal not_here(const Place& place, const SettingRow& row, bool v1, std::string_view controller) {
+  const auto shown = base::printable(place.path());
+  if (!v1) {
+    return {model::Outcome::Kind::refused, "controller",
+            "the " + std::string(controller) + " controller is not on for " + shown +
+                ": who made the group switches it on, by +" + std::string(controller) +
+                " in cgroup.subtree_control of its parent (systemd: CPUAccounting=, IOAccounting=, ... of the unit)"};
+  }
+  return {model::Outcome::Kind::refused, "controller",
+          std::string(row.key) + ": the group " + shown + " is in no hierarchy that has it (" +
+              std::string(controller) + ")"};
+}
+
+Checked<Spot> find_spot(const Place& place, const Setting& setting, const Machine& machine) {
+  const auto* const row = find_setting_row(setting.key);
+  const auto* const key = model::find_setting_key(setting.key);
+  if (row == nullptr || key == nullptr) return misuse("'" + base::printable(setting.key) + "' cannot be set");
+  Spot spot;
+  spot.row = row;
+  const auto* v1 = row->v1.layout == Layout::none ? nullptr : place.of_v1(row->v1.controller);
+  if (v1 != nullptr) {
+    spot.file = &row->v1;
+    spot.dir = v1;
+  } else {
+    const auto* v2 = row->v2.layout == Layout::none ? nullptr : place.of_controller(row->v2.controller);
+    if (v2 != nullptr && !v2->is_v2()) {
+      return refuse("controller", setting.key + " exists on v2 only, and this host has the " +
+                                      std::string(row->v2.controller) + " controller on v1");
+    }
+    if (v2 == nullptr) {
+      // On v1, of which another key of the controller would be.
+      const auto other = row->v2.controller == "io" ? std::string_view("blkio") : row->v2.controller;
+      if (row->v1.layout == Layout::none && !other.empty() && place.of_v1(other) != nullptr) {
+        return refuse("controller", setting.key + " exists on v2 only, and this host has the " + std::string(other) +
+                                        " controller on v1");
+      }
+      if (row->v2.layout == Layout::none && place.v2() != nullptr && place.dirs().size() == 1) {
+        return refuse("controller", setting.key + " exists on v1 only, and this host has v2");
+      }
+      return tl::unexpected(not_here(
+          place, *row, place.v2() == nullptr || row->v2.layout == Layout::none || place.of_v1("memory") != nullptr,
+          row->v2.layout == Layout::none ? row->v1.controller : row->v2.controller));
+    }
+    spot.file = &row->v2;
+    spot.dir = v2;
+  }
+  spot.device = setting.device;
+  if (key->device == SettingKey::Device::disk ||
+      (key->device == SettingKey::Device::optional_disk && !setting.device.empty())) {
+    auto disk = resolve_disk(setting.device, machine);
+    if (!disk) return tl::unexpected(disk.error());
+    spot.device = std::move(*disk);
+  }
+  if (key->device == SettingKey::Device::page_size && setting.device.find('/') != std::string::npos) {
+    return misuse(setting.key + ": '" + base::printable(setting.device) + "' is no size of huge pages such as 2MB");
+  }
+  spot.name = with_size(spot.file->file, setting.device);
+  const auto exists = [&](const std::string& name) {
+    struct stat st {};
+    return ::fstatat(spot.dir->fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+  };
+  if (setting.key == "io.weight") {  // whoever is in charge of weights on this kernel
+    for (const auto* name : {"io.weight", "io.bfq.weight", "blkio.bfq.weight", "blkio.weight"}) {
+      const bool per_device = !setting.device.empty() && !spot.dir->is_v2();
+      const auto candidate = per_device ? std::string(name) + "_device" : std::string(name);
+      if (!exists(candidate)) continue;
+      static constexpr FileRow kPerDevice{"blkio", "", Layout::lines};
+      spot.name = candidate;
+      if (per_device) spot.file = &kPerDevice;
+      break;
+    }
+  }
+  if (!exists(spot.name)) {
+    if (key->device == SettingKey::Device::page_size) {
+      return misuse(setting.key + ": this host has no huge pages of " + base::printable(setting.device));
+    }
+    return refuse("kernel", setting.key + ": " + spot.dir->where(spot.name) + " does not exist here: " +
+                                (place.path() == "/" ? "the root group has none"
+                                                     : "this kernel lacks it, or it was switched off"));
+  }
+  return spot;
+}
+
+std::int64_t period_of(const Spot& spot) {
+  if (spot.file->scale != Scale::quota) return 0;
+  if (spot.file->layout == Layout::quota) {
+    const auto text = read_file(spot.dir->fd.get(), "cpu.max");
+    static constexpr FileRow kSecond_word{"cpu", "cpu.max", Layout::period};
+    return text ? to_number(part_of(kSecond_word, {}, *text)).value_or(0) : 0;
+  }
+  const auto text =
+      read_file(spot.dir->fd.get(), spot.name == "cpu.rt_runtime_us" ? "cpu.rt_period_us" : "cpu.cfs_period_us");
+  return text ? to_number(*text).value_or(0) : 0;
+}
+
+std::int64_t number_in(const Place::Dir& dir, const char* file) {
+  const auto text = read_file(dir.fd.get(), file);
+  return text ? to_number(*text).value_or(-1) : -1;
+}
+
+// Memory in use that reclaim cannot give back by dropping clean pages: all but the file cache.
+std::int64_t stubborn_memory(const Place::Dir& dir) {
+  const auto used = number_in(dir, dir.is_v2() ? "memory.current" : "memory.usage_in_bytes");
+  const auto stat = read_file(dir.fd.get(), "memory.stat");
+  if (used < 0 || !stat) return -1;
+  std::int64_t files = 0;
+  for (const auto* key : {"inactive_file", "active_file"}) {
+    files += std::max<std::int64_t>(0, flat_key(*stat, dir.is_v2() ? key : "total_" + std::string(key)));
+  }
+  return std::max<std::int64_t>(0, used - files);
+}
+
+// The tightest limit of this key above the group.
+struct Ancestor {
+  Value value = Value::unlimited();
+  std::string path;
+};
+Ancestor tightest_above(const Place& place, const Spot& spot) {
+  Ancestor out;
+  place.above(*spot.dir, [&](int fd, const std::string& path) {
+    const auto text = read_file(fd, spot.name);
+    if (!text) return true;  // the root has none
+    std::int64_t period = 0;
+    if (spot.file->scale == Scale::quota) {
+      const auto p = read_file(fd, spot.file->layout == Layout::quota ? "cpu.max" : "cpu.cfs_period_us");
+      static constexpr FileRow kSecond_word{"cpu", "cpu.max", Layout::period};
+      if (p) period = to_number(spot.file->layout == Layout::quota ? part_of(kSecond_word, {}, *p) : *p).value_or(0);
+    }
+    const auto value = decode(*spot.file, part_of(*spot.file, spot.device, *text), period);
+    if (value.has_value() && less(value, out.value)) {
+      out.value = value;
+      out.path = path;
+    }
+    return true;
+  });
+  return out;
+}
+
+// "0-3,8" -> {0,1,2,3,8}; nothing when it is none, or names numbers no machine has.
+std::optional<std::vector<unsigned>> parse_list(std::string_view text) {
+  std::vector<unsigned> out;
+  text = base::trim_end(text);
+  while (!text.empty()) {
+    auto range = take_until(text, ',');
+    const auto first = base::to_int<unsigned>(take_until(range, '-'));
+    const auto last = range.empty() ? first : base::to_int<unsigned>(range);
+    if (!first || !last || *first > *last || *last > 65'535) return std::nullopt;
+    for (unsigned n = *first; n <= *last; ++n) out.push_back(n);
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+Checked<void> check_list(const Place& place, const Spot& spot, const std::string& wanted) {
+  const auto list = parse_list(wanted);
+  if (!list) return misuse(std::string(spot.row->key) + ": '" + base::printable(wanted) + "' is not of the form 0-3,8");
+  if (list->empty()) {
+    if (spot.dir->is_v2()) return {};
+    return misuse(std::string(spot.row->key) + " cannot be empty on v1: name some, such as those of the parent");
+  }
+  std::string has;
+  std::string above;
+  place.above(*spot.dir, [&](int fd, const std::string& path) {
+    auto text = spot.dir->is_v2() ? read_file(fd, spot.name + ".effective") : read_file(fd, spot.name);
+    if (text) {
+      has = std::string(base::trim_end(*text));
+      above = path;
+    }
+    return false;
+  });
+  const auto allowed = parse_list(has);
+  if (!has.empty() && allowed && !std::ranges::includes(*allowed, *list)) {
+    return refuse("ancestor", std::string(spot.row->key) + "=" + wanted + " is not within what the parent " +
+                                  base::printable(above) + " has: " + has);
+  }
+  return {};
+}
+
+std::optional<Refusal> check_use(const Place& place, const Spot& spot, const SettingKey& key, Value wanted, Value now,
+                                 const Machine& machine) {
+  if (!wanted.is_number() || (now.has_value() && !less(wanted, now))) return std::nullopt;
+  const auto below = [&](std::int64_t use, const std::string& then) {
+    return Refusal{model::Outcome::Kind::refused, "below-use",
+                   std::string(key.name) + "=" + show(key, wanted) + " is below what " + base::printable(place.path()) +
+                       " uses now and cannot drop, " + show(key, Value::of(use)) + ": " + then +
+                       "; --force if that is meant"};
+  };
+  if (spot.row->key == "memory.max") {
+    const auto use = stubborn_memory(*spot.dir);
+    if (use > wanted.fixed()) {
+      return below(use, spot.dir->is_v2() ? "the kernel would kill processes of it"
+                                          : "the kernel would refuse it unless it can swap");
+    }
+  }
+  if (spot.row->key == "memory.high" && machine.swap_free == 0) {
+    const auto use = stubborn_memory(*spot.dir);
+    if (use > wanted.fixed()) return below(use, "without swap the group would be slowed down without end");
+  }
+  if (spot.row->key == "hugetlb.max") {
+    auto name = spot.name;
+    name.replace(name.rfind(spot.dir->is_v2() ? ".max" : ".limit_in_bytes"), std::string::npos,
+                 spot.dir->is_v2() ? ".current" : ".usage_in_bytes");
+    const auto use = number_in(*spot.dir, name.c_str());
+    if (use > wanted.fixed()) return below(use, "the kernel would refuse it");
+  }
+  return std::nullopt;
+}
+
+constexpr std::string_view kBoundedByParents[] = {"cpu.max", "hugetlb.max", "memory.high", "memory.max", "pids.max"};
+
+// Rank in the order of writing, for what is not already settled by the order of the rows. Lowest first.
+int rank(const Write& write, Value now) {
+  const bool lowers = write.wanted.is_number() && now.has_value() && less(write.wanted, now);
+  if (write.key == "cpu.idle") return write.wanted == Value::of(0) ? -3 : 3;  // a weight is refused while idle
+  if (write.key == "cpu.max.burst") return lowers ? -2 : 2;                   // never above the quota
+  if (write.key == "cpu.max.period") return -1;
+  if (write.key == "memory.high" || write.key == "memory.low" || write.key == "memory.min") return lowers ? -1 : 1;
+  return 0;
+}
+
+// v1: memory.memsw is memory and swap together, never below the limit, so the two depend on each other's order.
+Checked<void> plan_v1_memory(const Place& place, std::vector<Write>& writes, bool& memory_done) {
+  const auto* const dir = place.of_v1("memory");
+  const auto find = [&](std::string_view key) {
+    return std::ranges::find_if(writes, [&](const Write& w) { return w.key == key && !w.dir->is_v2(); });
+  };
+  auto limit = find("memory.max");
+  auto swap = find("memory.swap.max");
+  if (dir == nullptr || (limit == writes.end() && swap == writes.end())) return {};
+  const auto memsw_text = read_file(dir->fd.get(), "memory.memsw.limit_in_bytes");
+  if (!memsw_text) {
+    if (swap == writes.end()) return {};
+    return refuse("kernel",
+                  "memory.swap.max: this kernel does not account swap (no memory.memsw.limit_in_bytes); boot "
+                  "with swapaccount=1");
+  }
+  static constexpr FileRow kBytes{"memory", "", Layout::single, Scale::one, {}, "-1"};
+  const auto decode_of = [&](std::string_view text) { return decode(kBytes, base::trim_end(text), 0); };
+  const auto limit_text = read_file(dir->fd.get(), "memory.limit_in_bytes");
+  if (!limit_text) return refuse("kernel", limit_text.error().what);
+  const auto limit_now = decode_of(*limit_text);
+  const auto memsw_now = decode_of(*memsw_text);
+  const auto limit_new = limit != writes.end() ? limit->wanted : limit_now;
+  // How much swap on top: as asked, or as it is.
+  auto swap_new = Value::unlimited();
+  if (swap != writes.end()) {
+    swap_new = swap->wanted;
+  } else if (memsw_now.is_number() && limit_now.is_number()) {
+    swap_new = Value::of(memsw_now.fixed() - limit_now.fixed());
+  }
+  if (swap != writes.end() && swap_new.is_number() && !limit_new.is_number()) {
+    return refuse("order", "memory.swap.max on v1 is counted together with memory: set memory.max as well");
+  }
+  const auto memsw_new = swap_new.is_number() && limit_new.is_number() ? Value::of(limit_new.fixed() + swap_new.fixed())
+                                                                       : Value::unlimited();
+  std::erase_if(writes, [](const Write& w) { return w.key == "memory.swap.max" && !w.dir->is_v2(); });
+  limit = find("memory.max");
+  if (memsw_new == memsw_now) {
+    memory_done = true;
+    return {};
+  }
+  Write both;
+  both.dir = dir;
+  both.file = "memory.memsw.limit_in_bytes";
+  both.text = encode(kBytes, memsw_new, 0);
+  both.before = std::string(base::trim_end(*memsw_text));
+  both.restore = encode(kBytes, memsw_now, 0);
+  both.key = "memory.swap.max";
+  both.wanted = memsw_new;
+  const bool raise_first = less(memsw_now, memsw_new);
+  const auto at = limit == writes.end() ? writes.end() : (raise_first ? limit : limit + 1);
+  writes.insert(at, std::move(both));
+  memory_done = true;
+  return {};
+}
+
+const FileRow* row_of(const Write& write) {
+  const auto* const row = find_setting_row(write.key);
+  return row == nullptr ? nullptr : write.dir->is_v2() ? &row->v2 : &row->v1;
+}
+
+}  // namespace
+
+std::span<const SettingRow> setting_rows() { return kRows; }
+
+const SettingRow* find_setting_row(std::string_view key) {
+  const auto* const at = std::ranges::lower_bound(kRows, key, {}, &SettingRow::key);
+  return at != std::end(kRows) && at->key == key ? at : nullptr;
+}
+
+std::string show_bytes(std::int64_t bytes) {
+  constexpr std::string_view units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  std::size_t unit = 0;
+  auto whole = bytes;
+  std::int64_t rest = 0;
+  while (std::abs(whole) >= 1024 && unit + 1 < std::size(units)) {
+    rest = std::abs(whole % 1024);
+    whole /= 1024;
+    ++unit;
+  }
+  auto text = std::to_string(whole);
+  if (rest * 10 / 1024 != 0) text += '.' + std::to_string(rest * 10 / 1024);
+  return text + ' ' + std::string(units[unit]);
+}
+
+Machine Machine::look(const cgroup::HostPaths& paths) {
+  Machine machine;
+  machine.proc = paths.procfs;
+  machine.sys = paths.sysfs;
+  const base::Fd proc(::open(paths.procfs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto text = proc ? read_file(proc.get(), "meminfo") : base::Result<std::string>(base::fail("no /proc"));
+  if (!text) return machine;
+  const auto kilobytes = [&](std::string_view key) { return std::max<std::int64_t>(0, flat_key(*text, key)) * 1024; };
+  machine.memory = kilobytes("MemTotal:");
+  machine.swap = kilobytes("SwapTotal:");
+  machine.swap_free = kilobytes("SwapFree:");
+  return machine;
+}
+
+Checked<std::string> resolve_disk(const std::string& device, const Machine& machine) {
+  const auto shown = base::printable(device);
+  const auto unknown = [&](const std::string& why) {
+    return misuse("'" + shown + "' is no disk of this host: " + why + " (lsblk lists them)");
+  };
+  unsigned major_number = 0;
+  unsigned minor_number = 0;
+  const auto colon = device.find(':');
+  bool is_path = false;
+  if (colon != std::string::npos && device.find('/') == std::string::npos) {
+    const auto a = base::to_int<unsigned>(std::string_view(device).substr(0, colon));
+    const auto b = base::to_int<unsigned>(std::string_view(device).substr(colon + 1));
+    if (!a || !b) return unknown("not of the form 254:0");
+    major_number = *a;
+    minor_number = *b;
+  } else {
+    const auto path = device.starts_with('/') ? device : "/dev/" + device;
+    if (device.find("..") != std::string::npos) return unknown("the name has .. in it");
+    struct stat st {};
+    if (!device.starts_with('/')) {
+      // By its name in /sys: /dev may lack it where this runs in a container.
+      const base::Fd block(::open((machine.sys + "/class/block").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      const auto text = block ? read_file(block.get(), device + "/dev") : base::Result<std::string>(base::fail("none"));
+      if (!text) return unknown("there is no /sys/class/block/" + shown);
+      std::string_view rest = base::trim_end(*text);
+      major_number = base::to_int<unsigned>(take_until(rest, ':')).value_or(0);
+      minor_number = base::to_int<unsigned>(rest).value_or(0);
+    } else if (::stat(path.c_str(), &st) != 0) {
+      return unknown(std::strerror(errno));
+    } else if (S_ISBLK(st.st_mode)) {
+      major_number = major(st.st_rdev);
+      minor_number = minor(st.st_rdev);
+    } else {
+      is_path = true;
+      major_number = major(st.st_dev);
+      minor_number = minor(st.st_dev);
+      if (major_number == 0) {
+        return unknown(
+            "the file system there is on no disk of its own (overlay, btrfs, tmpfs, network); name the disk");
+      }
+    }
+  }
+  const auto number = std::to_string(major_number) + ':' + std::to_string(minor_number);
+  const auto link = machine.sys + "/dev/block/" + number;
+  const base::Fd dir(::open(link.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) return unknown("there is no block device " + number);
+  if (!read_file(dir.get(), "partition")) return number;
+  // A partition: limits are for the whole disk.
+  const base::Fd parent(::openat(dir.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto whole = parent ? read_file(parent.get(), "dev") : base::Result<std::string>(base::fail("none"));
+  if (!whole) return unknown("it is a partition, and its disk cannot be found");
+  const auto disk = std::string(base::trim_end(*whole));
+  if (is_path) return disk;
+  return misuse("'" + shown + "' is a partition; the kernel limits whole disks: say " + disk);
+}
+
+Checked<Setting> resolve(const Place& place, const Setting& setting, const Machine& machine) {
+  Setting out = setting;
+  if (setting.basis != Basis::absolute) {
+    out.basis = Basis::absolute;
+    const auto* const key = model::find_setting_key(setting.key);
+    if (key == nullptr || !setting.value.is_number()) return misuse(setting.key + " has no number to change");
+    long double result = 0;
+    const auto fixed = static_cast<long double>(setting.value.fixed());
+    if (setting.basis == Basis::percent_of_machine) {
+      const auto whole = setting.key.find("swap") != std::string::npos ? machine.swap : machine.memory;
+      if (whole <= 0) return refuse("kernel", setting.key + ": how much this machine has of it is not known");
+      result = static_cast<long double>(whole) * fixed / 10'000;
+    } else {
+      auto spot = find_spot(place, setting, machine);
+      if (!spot) return tl::unexpected(spot.error());
+      const auto text = read_file(spot->dir->fd.get(), spot->name);
+      const auto now =
+          text ? decode(*spot->file, part_of(*spot->file, spot->device, *text), period_of(*spot)) : Value::absent();
+      if (!now.is_number())
+        return refuse("relative", setting.key + " is not set to a number now, so it cannot be changed by one");
+      const auto base_value = static_cast<long double>(now.fixed());
+      result = setting.basis == Basis::change ? base_value + fixed : base_value * (10'000 + fixed) / 10'000;
+    }
+    const auto bounded =
+        std::clamp(result, static_cast<long double>(key->lowest), static_cast<long double>(key->highest));
+    out.value = Value::of(static_cast<std::int64_t>(std::llround(bounded)));
+  }
+  if (out.value.is_number() && setting.at_least.is_number() && less(out.value, setting.at_least))
+    out.value = setting.at_least;
+  if (out.value.has_value() && setting.at_most.is_number() && less(setting.at_most, out.value))
+    out.value = setting.at_most;
+  out.at_least = out.at_most = Value::absent();
+  return out;
+}
+
+Checked<std::vector<Setting>> resting_settings(std::span<const Setting> keys) {
+  std::vector<Setting> out;
+  for (const auto& key : keys) {
+    const auto* const row = find_setting_row(key.key);
+    if (row == nullptr) return misuse("'" + base::printable(key.key) + "' cannot be set");
+    Setting setting;
+    setting.key = key.key;
+    setting.device = key.device;
+    if (row->resting == SettingRow::kUnlimited) {
+      setting.value = Value::unlimited();
+    } else if (row->resting >= 0) {
+      setting.value = Value::of(row->resting);
+    } else if (row->v2.layout != Layout::list) {
+      return misuse(key.key + " has no value that every fresh group has; say which (cgtop limit)");
+    }
+    out.push_back(std::move(setting));
+  }
+  return out;
+}
+
+Checked<WritePlan> plan_limits(const Place& place, std::span<const Setting> settings, const Machine& machine,
+                               bool force) {
+  WritePlan plan;
+  std::vector<std::pair<int, Write>> ranked;
+  std::optional<std::int64_t> new_period;  // microseconds
+  for (const auto& setting : settings) {
+    if (setting.key == "cpu.max.period" && setting.value.is_number()) new_period = setting.value.fixed() / 1000;
+  }
+  const auto asked_for = [&](std::string_view key) {
+    return std::ranges::find(settings, key, &Setting::key) != settings.end();
+  };
+  for (const auto& asked : settings) {
+    const auto* const key = model::find_setting_key(asked.key);
+    if (key == nullptr) return misuse("'" + base::printable(asked.key) + "' cannot be set");
+    if (std::ranges::count_if(settings,
+                              [&](const Setting& s) { return s.key == asked.key && s.device == asked.device; }) > 1) {
+      return misuse(asked.key + " is named twice");
+    }
+    const auto setting = resolve(place, asked, machine);
+    if (!setting) return tl::unexpected(setting.error());
+    auto spot = find_spot(place, *setting, machine);
+    if (!spot) return tl::unexpected(spot.error());
+    Write write;
+    write.dir = spot->dir;
+    write.file = spot->name;
+    write.key = setting->key;
+    write.device = spot->device;
+    write.wanted = setting->value;
+    if (spot->file->layout == Layout::rules) {
+      write.text = setting->text;
+      ranked.emplace_back(0, std::move(write));
+      continue;
+    }
+    const auto text = read_file(spot->dir->fd.get(), spot->name);
+    if (!text) return refuse("kernel", text.error().what);
+    const auto period = new_period && spot->name.find("rt_") == std::string::npos ? *new_period : period_of(*spot);
+    const auto part = part_of(*spot->file, spot->device, *text);
+    write.before = part;
+    if (spot->file->layout == Layout::list) {
+      auto list = setting->text;
+      if (list.empty() && !spot->dir->is_v2()) {  // back to rest: what the parent has
+        place.above(*spot->dir, [&](int fd, const std::string&) {
+          const auto above = read_file(fd, spot->name);
+          if (above) list = std::string(base::trim_end(*above));
+          return false;
+        });
+      }
+      if (const auto fits = check_list(place, *spot, list); !fits) return tl::unexpected(fits.error());
+      write.text = list.empty() ? "\n" : list;
+      write.restore = part.empty() ? "\n" : part;
+      ranked.emplace_back(0, std::move(write));
+      continue;
+    }
+    const auto now = decode(*spot->file, part, period_of(*spot));
+    if (spot->file->scale == Scale::quota && period <= 0)
+      return refuse("kernel", setting->key + ": its period is not known");
+    if (setting->key == "io.weight" && spot->name.find("io.weight") == std::string::npos &&
+        setting->value.fixed() > 1000) {
+      return misuse("io.weight is at most 1000 here (" + spot->dir->where(spot->name) + ")");
+    }
+    if (setting->key == "cpu.weight" && !asked_for("cpu.idle") && number_in(*spot->dir, "cpu.idle") == 1) {
+      return refuse("order", "cpu.weight cannot be set while cpu.idle is 1: say cpu.idle=0 as well");
+    }
+    if (spot->file->scale == Scale::quota && setting->value.is_number()) {
+      const auto quota = base::to_int<std::int64_t>(encode(*spot->file, setting->value, period)).value_or(0);
+      if (quota < 1000 && spot->name.find("rt_") == std::string::npos) {
+        return misuse("cpu.max=" + show(*key, setting->value) + " is less than 1 ms in a period of " +
+                      std::to_string(period / 1000) +
+                      " ms: the kernel refuses that; take more, or a longer cpu.max.period");
+      }
+      const auto burst = number_in(*spot->dir, spot->dir->is_v2() ? "cpu.max.burst" : "cpu.cfs_burst_us");
+      if (burst > quota && !asked_for("cpu.max.burst")) {
+        return refuse("order",
+                      "cpu.max.burst is " + std::to_string(burst) + "us, more than this quota: lower it as well");
+      }
+    }
+    if (!force && key->device != SettingKey::Device::disk) {
+      if (auto below = check_use(place, *spot, *key, setting->value, now, machine))
+        return tl::unexpected(std::move(*below));
+    }
+    if (setting->value.is_number() &&
+        std::ranges::find(kBoundedByParents, setting->key) != std::end(kBoundedByParents)) {
+      const auto above = tightest_above(place, *spot);
+      // The kernel of v1 refuses it for CPU time, so no force helps.
+      const bool hard = setting->key == "cpu.max" && !spot->dir->is_v2();
+      if (less(above.value, setting->value) && (hard || !force)) {
+        return refuse("ancestor", setting->key + "=" + show(*key, setting->value) + " is above what " +
+                                      base::printable(above.path) + " allows, " + show(*key, above.value) +
+                                      ": raise that first" + (hard ? "" : "; --force to set it all the same"));
+      }
+    }
+    const auto value = encode(*spot->file, setting->value, period);
+    const auto old = part.empty() ? std::string(spot->file->unlimited) : part;
+    if (spot->file->layout == Layout::quota || spot->file->layout == Layout::period) {
+      // v2's cpu.max has both words; one write for both keys.
+      const auto both = std::string(base::trim_end(*text));
+      if (spot->file->layout == Layout::period && asked_for("cpu.max")) continue;
+      static constexpr FileRow kFirst{"cpu", "cpu.max", Layout::quota, Scale::quota, {}, "max"};
+      const auto first = spot->file->layout == Layout::quota
+                             ? value
+                             : encode(kFirst,
+                                      decode(kFirst, part_of(kFirst, {}, *text),
+                                             period_of({spot->row, &kFirst, spot->dir, spot->name, {}})),
+                                      period);
+      write.text = first + ' ' + std::to_string(period);
+      write.before = both;
+      write.restore = both;
+      write.key = "cpu.max";
+      ranked.emplace_back(0, std::move(write));
+      continue;
+    }
+    write.text = line_of(*spot->file, spot->device, value);
+    if (!old.empty())
+      write.restore =
+          line_of(*spot->file, spot->device, spot->file->unlimited == "-1" && now.is_unlimited() ? "-1" : old);
+    const auto r = rank(write, now);
+    ranked.emplace_back(r, std::move(write));
+  }
+  std::ranges::stable_sort(ranked, {}, &std::pair<int, Write>::first);
+  for (auto& [r, write] : ranked) plan.writes.push_back(std::move(write));
+  // v1: while a quota is set, a change of the period changes its ratio, which the parent may not allow.
+  const auto period = std::ranges::find(plan.writes, "cpu.max.period", &Write::key);
+  if (period != plan.writes.end() && !period->dir->is_v2()) {
+    const auto quota_now = read_file(period->dir->fd.get(), "cpu.cfs_quota_us");
+    const auto quota = std::ranges::find(plan.writes, "cpu.max", &Write::key);
+    if (quota_now && base::trim_end(*quota_now) != "-1") {
+      Write open;
+      open.dir = period->dir;
+      open.file = "cpu.cfs_quota_us";
+      open.text = "-1";
+      open.before = std::string(base::trim_end(*quota_now));
+      open.restore = open.before;
+      open.key = "cpu.max";
+      open.wanted = Value::unlimited();
+      const auto again = quota == plan.writes.end();
+      Write close = open;
+      if (again) {  // the same part of a core as before, in the new period
+        const auto old = number_in(*period->dir, "cpu.cfs_period_us");
+        const auto q = to_number(*quota_now).value_or(-1);
+        close.text = std::to_string(old > 0 ? q * new_period.value_or(old) / old : q);
+        close.restore = "-1";
+        close.before = "-1";
+        close.wanted = Value::absent();
+      }
+      const auto at = period - plan.writes.begin();
+      plan.writes.insert(plan.writes.begin() + at, std::move(open));
+      if (again) plan.writes.insert(plan.writes.begin() + at + 2, std::move(close));
+    }
+  }
+  bool memory_done = false;
+  if (auto done = plan_v1_memory(place, plan.writes, memory_done); !done) return tl::unexpected(done.error());
+  for (const auto& write : plan.writes) {
+    if (write.key == "pids.max" && write.wanted.is_number()) {
+      const auto current = number_in(*write.dir, "pids.current");
+      if (current > write.wanted.fixed()) {
+        plan.note = "there are " + std::to_string(current) + " tasks now: none is killed, only forks fail";
+      }
+    }
+    if (write.key == "io.max.wbps" && !write.dir->is_v2()) plan.note = "on v1 buffered writes are not limited";
+  }
+  return plan;
+}
+
+base::Result<std::string> read_back(const Write& write) {
+  const auto* const row = row_of(write);
+  if (row != nullptr && row->layout == Layout::rules) return write.text;  // write-only
+  const auto text = read_file(write.dir->fd.get(), write.file);
+  if (!text) return tl::unexpected(text.error());
+  if (write.file == "cpu.max") return std::string(base::trim_end(*text));
+  if (row == nullptr || write.file.ends_with("weight_device")) {
+    static constexpr FileRow kLines{"", "", Layout::lines};
+    return part_of(kLines, write.device, *text);
+  }
+  return part_of(*row, write.device, *text);
+}
+
+bool took(const Write& write, std::string_view after) {
+  const auto* const row = row_of(write);
+  if (row == nullptr || row->layout == Layout::rules) return true;
+  if (write.text == "\n") return after.empty();
+  if (row->layout == Layout::list) return parse_list(after) == parse_list(write.text);
+  // What stands in the text for the value: behind the device and behind "rbps=".
+  std::string_view value = write.text;
+  if (!write.device.empty() || row->layout == Layout::weights) take_word(value);
+  if (const auto equals = value.find('='); equals != std::string_view::npos) value.remove_prefix(equals + 1);
+  while (value.starts_with(' ')) value.remove_prefix(1);
+  if (value == after) return true;
+  if (value == row->unlimited) return decode(*row, after, 1).is_unlimited();
+  const auto wanted = to_number(value);
+  const auto has = to_number(after);
+  const auto* const key = model::find_setting_key(write.key);
+  if (!wanted || !has || key == nullptr || key->unit != model::Unit::bytes) return false;
+  if (*has == *wanted) return true;
+  // Memory is counted in pages, huge pages in theirs.
+  std::int64_t page = ::sysconf(_SC_PAGESIZE);
+  if (write.key == "hugetlb.max") page = model::parse_size(write.device).value_or(page);
+  if (write.key == "hugetlb.max" && write.device.ends_with("KB")) page = page / 1000 * 1024;
+  if (write.key == "hugetlb.max" && write.device.ends_with("MB")) page = page / 1'000'000 * (1 << 20);
+  if (write.key == "hugetlb.max" && write.device.ends_with("GB")) page = page / 1'000'000'000 * (1 << 30);
+  return page > 0 && *has == *wanted / page * page;
+}
+
+}  // namespace cgwarden::control

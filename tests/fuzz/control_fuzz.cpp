@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any bytes on the enforcer's socket and in its ledger: an error or a request that is written and read as the same.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/control/ledger.h"
+#include "src/control/place.h"
+#include "src/control/protocol.h"
+
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace cgwarden;
+  const std::vector<char> exact(data, data + size);
+  const std::string_view text(exact.data(), exact.size());
+
+  if (const auto request = control::parse_request(text)) {
+    const auto again = control::to_json(*request);
+    const auto back = control::parse_request(again);
+    must(back.has_value());
+    must(control::to_json(*back) == again);
+  }
+  if (const auto outcome = control::parse_outcome(text))
+    must(control::parse_outcome(control::to_json(*outcome)).has_value());
+  if (const auto entry = control::parse_entry(text)) must(control::parse_entry(control::to_json(*entry)).has_value());
+  if (const auto setting = model::parse_setting(text)) {
+    const auto back = model::parse_setting(model::to_text(*setting));
+    must(back && *back == *setting);
+  }
+  (void)model::parse_size(text);
+  (void)model::parse_timespan(text);
+  for (const auto& membership : control::parse_memberships(text)) must(membership.path.find('\n') == std::string::npos);
+  return 0;
+}

@@ -1,0 +1,786 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer on this machine's kernel, v1 and v2 alike: every test says what a group's own files say afterwards.
+#include "src/control/writer.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "tests/kernel/test_cgroup.h"
+
+namespace cgwarden {
+namespace {
+
+using control::Writer;
+using model::Action;
+using model::Outcome;
+using model::Verb;
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+using testing_kernel::host;
+using testing_kernel::read;
+using testing_kernel::write;
+using Kind = model::Outcome::Kind;
+
+std::string trimmed(const std::string& path) {
+  auto text = read(path);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+// Holds without a time limit of its own: the test's is the limit.
+void until(const std::function<bool()>& holds) {
+  while (!holds()) ::usleep(5000);
+}
+
+class AWriter : public testing_kernel::CgroupTest {
+ protected:
+  void SetUp() override {
+    CgroupTest::SetUp();
+    if (IsSkipped()) return;
+    std::string name = "/tmp/cgwarden-test-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    switch_on("");
+    writer_ = open_writer();
+  }
+  void TearDown() override {
+    writer_.reset();
+    // Nobody may stay frozen, whatever failed.
+    for (const auto& h : host().all) thaw_all(h.mount_point + path());
+    CgroupTest::TearDown();
+    if (!folder_.empty()) std::filesystem::remove_all(folder_);
+  }
+
+  [[nodiscard]] Writer::Options options() const {
+    Writer::Options out;
+    out.state_directory = folder_ + "/state";
+    out.audit_file = folder_ + "/audit.jsonl";
+    out.journal = false;
+    return out;
+  }
+  [[nodiscard]] std::unique_ptr<Writer> open_writer() const { return std::move(*Writer::open(options())); }
+
+  // On v2 controllers must be on for the children.
+  void switch_on(const std::string& group) const {
+    const auto* v2 = host().v2();
+    if (v2 == nullptr) return;
+    for (const auto& controller : v2->controllers) {
+      write(v2->mount_point + "/cgroup.subtree_control", "+" + controller);
+      write(v2->mount_point + path(group) + "/cgroup.subtree_control", "+" + controller);
+    }
+  }
+  void make_group(const std::string& group) const { ASSERT_NO_FATAL_FAILURE(make(group)); }
+
+  // The file that has the key, in the hierarchy that has the controller; empty: neither v1 nor v2 has it here.
+  [[nodiscard]] std::string file(const std::string& group, const std::string& controller, const std::string& v1,
+                                 const std::string& v2) const {
+    const auto folder = dir(controller, group);
+    if (folder.empty()) return {};
+    const auto name = folder + '/' + (is_v1(controller) ? v1 : v2);
+    return ::access(name.c_str(), F_OK) == 0 ? name : "";
+  }
+  static bool is_v1(const std::string& controller) {
+    return std::ranges::any_of(host().all, [&](const auto& h) { return h.version == 1 && h.has(controller); });
+  }
+
+  [[nodiscard]] Action action(Verb verb, const std::string& group) const {
+    Action out;
+    out.verb = verb;
+    out.group.path = path(group);
+    // Who asks is not below what is acted on, as a test that is run from a shell is.
+    out.actor.via = model::Actor::Via::policy;
+    return out;
+  }
+  Outcome limit(const std::string& group, const std::vector<std::string>& settings, bool force = false,
+                bool dry_run = false) {
+    auto asked = action(Verb::limit, group);
+    for (const auto& text : settings) {
+      auto setting = model::parse_setting(text);
+      EXPECT_TRUE(setting) << text;
+      if (setting) asked.settings.push_back(*setting);
+    }
+    asked.force = force;
+    asked.dry_run = dry_run;
+    return writer_->apply(asked);
+  }
+  Outcome freeze(const std::string& group, milliseconds time = milliseconds(60'000)) {
+    auto asked = action(Verb::freeze, group);
+    asked.lease = time;
+    return writer_->apply(asked);
+  }
+  Outcome undo(const std::string& id) {
+    model::Actor actor;
+    actor.via = model::Actor::Via::policy;
+    return writer_->undo(id, actor, false);
+  }
+  // All tasks of the group are stopped, as v2 or v1's freezer has it.
+  [[nodiscard]] bool frozen(const std::string& group) const {
+    const auto v2 = host().v2() != nullptr ? read(dir("v2", group) + "/cgroup.events") : "";
+    if (v2.find("frozen 1") != std::string::npos) return true;
+    return !dir("freezer", group).empty() && trimmed(dir("freezer", group) + "/freezer.state") == "FROZEN";
+  }
+  [[nodiscard]] std::vector<nlohmann::json> audit() const {
+    std::vector<nlohmann::json> out;
+    std::istringstream lines(read(folder_ + "/audit.jsonl"));
+    for (std::string line; std::getline(lines, line);) out.push_back(nlohmann::json::parse(line));
+    return out;
+  }
+  // A process that counts, to see whether it goes on.
+  struct Counter {
+    pid_t pid = -1;
+    std::atomic<std::uint64_t>* count = nullptr;
+  };
+  Counter spawn_counter(const std::string& group) {
+    Counter out;
+    out.count = static_cast<std::atomic<std::uint64_t>*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    out.pid = spawn(group, [&] {
+      if (::fork() != 0) return;
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      while (true) {
+        out.count->fetch_add(1);
+        ::usleep(1000);
+      }
+    });
+    return out;
+  }
+  static void wait_for_progress(const Counter& counter) {
+    const auto before = counter.count->load();
+    until([&] { return counter.count->load() > before; });
+  }
+
+  std::string folder_;
+  std::unique_ptr<Writer> writer_;
+
+ private:
+  static void thaw_all(const std::string& path) {
+    std::error_code error;
+    write(path + "/cgroup.freeze", "0");
+    write(path + "/freezer.state", "THAWED");
+    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+      if (entry.is_directory(error)) thaw_all(entry.path());
+    }
+  }
+};
+
+TEST_F(AWriter, SetsLimitsReadsThemBackAndTakesThemBack) {
+  make_group("/a");
+  const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
+  const auto pids = file("/a", "pids", "pids.max", "pids.max");
+  const auto weight = file("/a", "cpu", "cpu.shares", "cpu.weight");
+  const auto quota = file("/a", "cpu", "cpu.cfs_quota_us", "cpu.max");
+  if (memory.empty() || pids.empty() || weight.empty()) GTEST_SKIP() << "memory, pids or cpu is missing here";
+  const auto before = trimmed(memory);
+  const auto quota_before = trimmed(quota);
+  const auto set = limit("/a", {"memory.max=64M", "pids.max=50", "cpu.weight=200", "cpu.max=150%"});
+  ASSERT_TRUE(set.ok()) << set.text;
+  EXPECT_EQ(set.changes.size(), 4U);
+  EXPECT_EQ(trimmed(memory), "67108864");
+  EXPECT_EQ(trimmed(pids), "50");
+  EXPECT_EQ(trimmed(weight), is_v1("cpu") ? "2048" : "200");
+  EXPECT_EQ(trimmed(quota), is_v1("cpu") ? "150000" : "150000 100000");
+  const auto back = undo(set.undo);
+  EXPECT_TRUE(back.ok()) << back.text;
+  EXPECT_EQ(trimmed(memory), before);
+  EXPECT_EQ(trimmed(pids), "max");
+  EXPECT_EQ(trimmed(weight), is_v1("cpu") ? "1024" : "100");
+  EXPECT_EQ(trimmed(quota), quota_before);
+  EXPECT_EQ(undo(set.undo).kind, Kind::gone) << "once only";
+  const auto records = audit();
+  ASSERT_EQ(records.size(), 4U);
+  EXPECT_EQ(records[0]["event"], "begin");
+  EXPECT_EQ(records[1]["event"], "end");
+  EXPECT_EQ(records[1]["result"], "done");
+  EXPECT_EQ(records[3]["undo_of"], set.undo);
+}
+
+TEST_F(AWriter, DoesNotHitAGroupThatWasMadeAgainUnderTheSamePath) {
+  make_group("/a");
+  auto asked = action(Verb::limit, "/a");
+  asked.settings = {*model::parse_setting("pids.max=7")};
+  asked.dry_run = true;
+  struct stat st {};
+  ASSERT_EQ(
+      ::stat((host().v2() != nullptr ? dir("v2", "/a") : host().all.front().mount_point + path("/a")).c_str(), &st), 0);
+  asked.group.id = st.st_ino;
+  ASSERT_TRUE(writer_->apply(asked).ok());
+  remove("/a");
+  asked.dry_run = false;
+  EXPECT_EQ(writer_->apply(asked).kind, Kind::gone);
+  make_group("/a");
+  const auto outcome = writer_->apply(asked);
+  EXPECT_EQ(outcome.kind, Kind::gone);
+  EXPECT_THAT(outcome.text, HasSubstr("made again"));
+  const auto pids = file("/a", "pids", "pids.max", "pids.max");
+  if (!pids.empty()) {
+    EXPECT_EQ(trimmed(pids), "max");
+  }
+}
+
+TEST_F(AWriter, WritesNothingInADryRun) {
+  make_group("/a");
+  spawn("/a", [] {});
+  for (const auto& verb : {Verb::freeze, Verb::kill, Verb::thaw}) {
+    auto asked = action(verb, "/a");
+    asked.dry_run = true;
+    const auto outcome = writer_->apply(asked);
+    EXPECT_TRUE(outcome.ok()) << outcome.text;
+    EXPECT_TRUE(outcome.dry_run);
+  }
+  const auto outcome = limit("/a", {"pids.max=7"}, false, true);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_FALSE(frozen("/a"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/state"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/audit.jsonl"));
+}
+
+TEST_F(AWriter, RefusesAMemoryLimitBelowWhatIsInUse) {
+  make_group("/a");
+  const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
+  if (memory.empty()) GTEST_SKIP() << "no memory controller here";
+  spawn("/a", [] {
+    constexpr std::size_t size = 32U << 20U;
+    auto* const block =
+        static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    for (std::size_t i = 0; i < size; i += 4096) block[i] = 1;
+  });
+  const auto before = trimmed(memory);
+  const auto outcome = limit("/a", {"memory.max=8M"});
+  EXPECT_EQ(outcome.kind, Kind::refused);
+  EXPECT_EQ(outcome.guard, "below-use");
+  EXPECT_THAT(outcome.text, HasSubstr("--force"));
+  EXPECT_EQ(trimmed(memory), before);
+  EXPECT_TRUE(limit("/a", {"memory.max=512M"}).ok());
+}
+
+TEST_F(AWriter, RefusesWhatTheParentDoesNotAllow) {
+  make_group("/a");
+  switch_on("/a");
+  make_group("/a/b");
+  if (file("/a/b", "pids", "pids.max", "pids.max").empty() || file("/a/b", "cpu", "cpu.shares", "cpu.weight").empty()) {
+    GTEST_SKIP() << "no pids or cpu controller here";
+  }
+  ASSERT_TRUE(limit("/a", {"pids.max=20", "cpu.max=50%"}).ok());
+  auto outcome = limit("/a/b", {"pids.max=21"});
+  EXPECT_EQ(outcome.guard, "ancestor") << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr(path("/a")));
+  EXPECT_TRUE(limit("/a/b", {"pids.max=21"}, true).ok()) << "as it does no harm";
+  outcome = limit("/a/b", {"cpu.max=60%"}, is_v1("cpu"));
+  EXPECT_EQ(outcome.guard, "ancestor") << outcome.text;
+  EXPECT_TRUE(limit("/a/b", {"cpu.max=50%"}).ok());
+}
+
+TEST_F(AWriter, TakesBackWhatItWroteWhenTheKernelRefusesALaterPart) {
+  if (!is_v1("cpu") || !is_v1("pids")) GTEST_SKIP() << "v2 accepts whatever a child has";
+  make_group("/a");
+  make_group("/a/b");
+  ASSERT_TRUE(limit("/a/b", {"cpu.max=80%"}).ok());
+  // Lower than the child's: refused by the kernel (v1), after pids.max was written.
+  auto asked = action(Verb::limit, "/a");
+  asked.settings = {*model::parse_setting("pids.max=9"), *model::parse_setting("cpu.max=40%")};
+  const auto outcome = writer_->apply(asked);
+  EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("taken back"));
+  EXPECT_EQ(trimmed(dir("pids", "/a") + "/pids.max"), "max");
+  EXPECT_EQ(trimmed(dir("cpu", "/a") + "/cpu.cfs_quota_us"), "-1");
+  EXPECT_TRUE(outcome.undo.empty());
+  EXPECT_EQ(audit().back()["result"], "refused");
+}
+
+TEST_F(AWriter, KnowsTheOrderOfMemoryAndSwapOnV1) {
+  make_group("/a");
+  const auto folder = dir("memory", "/a");
+  const auto memsw = folder + "/memory.memsw.limit_in_bytes";
+  if (!is_v1("memory") || ::access(memsw.c_str(), F_OK) != 0)
+    GTEST_SKIP() << "no memory controller of v1 that counts swap";
+  ASSERT_TRUE(limit("/a", {"memory.max=64M", "memory.swap.max=16M"}).ok());
+  EXPECT_EQ(trimmed(memsw), std::to_string(80U << 20U));
+  // Up and down again, both at once, and the limit alone with the swap on top kept.
+  ASSERT_TRUE(limit("/a", {"memory.max=256M"}).ok());
+  EXPECT_EQ(trimmed(memsw), std::to_string(272U << 20U));
+  const auto low = limit("/a", {"memory.max=32M", "memory.swap.max=0"});
+  ASSERT_TRUE(low.ok()) << low.text;
+  EXPECT_EQ(trimmed(memsw), std::to_string(32U << 20U));
+  EXPECT_EQ(trimmed(folder + "/memory.limit_in_bytes"), std::to_string(32U << 20U));
+  EXPECT_TRUE(undo(low.undo).ok());
+  EXPECT_EQ(trimmed(memsw), std::to_string(272U << 20U));
+  const auto none = limit("/a", {"memory.max=max"});
+  EXPECT_TRUE(none.ok()) << none.text;
+}
+
+TEST_F(AWriter, KnowsTheOrderOfQuotaPeriodBurstIdleAndWeight) {
+  make_group("/a");
+  const auto burst = file("/a", "cpu", "cpu.cfs_burst_us", "cpu.max.burst");
+  const auto idle = file("/a", "cpu", "cpu.idle", "cpu.idle");
+  if (burst.empty() || idle.empty()) GTEST_SKIP() << "no cpu controller with burst and idle here";
+  ASSERT_TRUE(limit("/a", {"cpu.max=200%", "cpu.max.burst=150ms"}).ok());
+  auto outcome = limit("/a", {"cpu.max=50%"});
+  EXPECT_EQ(outcome.guard, "order") << "a quota below the burst: " << outcome.text;
+  outcome = limit("/a", {"cpu.max=50%", "cpu.max.burst=10ms"});
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(trimmed(burst), "10000");
+  outcome = limit("/a", {"cpu.max.period=50ms"});
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(trimmed(file("/a", "cpu", "cpu.cfs_quota_us", "cpu.max")), is_v1("cpu") ? "25000" : "25000 50000");
+  outcome = undo(outcome.undo);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(trimmed(file("/a", "cpu", "cpu.cfs_quota_us", "cpu.max")), is_v1("cpu") ? "50000" : "50000 100000");
+  ASSERT_TRUE(limit("/a", {"cpu.idle=1"}).ok());
+  EXPECT_EQ(limit("/a", {"cpu.weight=50"}).guard, "order");
+  EXPECT_TRUE(limit("/a", {"cpu.weight=50", "cpu.idle=0"}).ok());
+  EXPECT_EQ(limit("/a", {"cpu.max=0.5%"}).kind, Kind::usage) << "less than a millisecond";
+}
+
+TEST_F(AWriter, LimitsIoOfADiskAndRefusesWhatIsNone) {
+  make_group("/a");
+  const auto v1 = is_v1("blkio");
+  const auto limits = v1 ? file("/a", "blkio", "blkio.throttle.read_bps_device", "") : file("/a", "io", "", "io.max");
+  std::string disk;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/block", error)) {
+    const auto name = entry.path().filename().string();
+    if (!name.starts_with("zram") && !name.starts_with("loop") && !name.starts_with("ram")) disk = name;
+  }
+  if (limits.empty() || disk.empty()) GTEST_SKIP() << "no io controller or no disk here";
+  const auto number = trimmed("/sys/block/" + disk + "/dev");
+  const auto set = limit("/a", {"io.max.rbps@" + disk + "=10M", "io.max.wiops@" + number + "=100"});
+  ASSERT_TRUE(set.ok()) << set.text;
+  EXPECT_THAT(trimmed(limits), HasSubstr(v1 ? number + " 10485760" : number + " rbps=10485760"));
+  EXPECT_TRUE(undo(set.undo).ok());
+  EXPECT_EQ(trimmed(limits).find("10485760"), std::string::npos);
+  EXPECT_EQ(limit("/a", {"io.max.rbps@9:99=1M"}).kind, Kind::usage);
+  EXPECT_EQ(limit("/a", {"io.max.rbps@nonesuch=1M"}).kind, Kind::usage);
+  EXPECT_EQ(limit("/a", {"io.max.rbps@/proc=1M"}).kind, Kind::usage);
+}
+
+TEST_F(AWriter, RefusesCpusThatTheParentDoesNotHave) {
+  make_group("/a");
+  switch_on("/a");
+  make_group("/a/b");
+  if (file("/a/b", "cpuset", "cpuset.cpus", "cpuset.cpus").empty()) GTEST_SKIP() << "no cpuset controller here";
+  ASSERT_TRUE(limit("/a/b", {"cpuset.cpus=0"}).ok());
+  ASSERT_TRUE(limit("/a", {"cpuset.cpus=0"}).ok());
+  const auto outcome = limit("/a/b", {"cpuset.cpus=0-1"});
+  EXPECT_EQ(outcome.guard, "ancestor") << outcome.text;
+  EXPECT_EQ(limit("/a/b", {"cpuset.cpus=4000-5000"}).guard, "ancestor");
+  EXPECT_TRUE(limit("/a/b", {"cpuset.cpus="}).ok()) << "back to what the parent has";
+}
+
+TEST_F(AWriter, SaysWhenOnlyForksWillFail) {
+  make_group("/a");
+  if (file("/a", "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller here";
+  const auto pid = spawn("/a", [] {});
+  const auto outcome = limit("/a", {"pids.max=0"});
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("none is killed"));
+  EXPECT_EQ(::kill(pid, 0), 0);
+}
+
+TEST_F(AWriter, RefusesWhatThisHostHasNotByNameAndWithTheWayOut) {
+  make_group("/a");
+  EXPECT_EQ(limit("/a", {"hugetlb.max@3MB=1G"}).kind == Kind::usage ||
+                limit("/a", {"hugetlb.max@3MB=1G"}).kind == Kind::refused,
+            true);
+  if (is_v1("memory")) {
+    const auto outcome = limit("/a", {"memory.high=1G"});
+    EXPECT_EQ(outcome.guard, "controller");
+    EXPECT_THAT(outcome.text, HasSubstr("v2 only"));
+    auto asked = action(Verb::reclaim, "/a");
+    asked.bytes = 1 << 20;
+    EXPECT_EQ(writer_->apply(asked).kind, Kind::refused);
+  } else {
+    EXPECT_EQ(limit("/a", {"devices.deny=a"}).guard, "controller");
+  }
+  const auto outcome = writer_->apply(action(Verb::freeze, "/nonesuch"));
+  EXPECT_EQ(outcome.kind, Kind::gone);
+}
+
+TEST_F(AWriter, DoesNothingThatItCannotRecord) {
+  make_group("/a");
+  auto full = options();
+  full.audit_file = "/dev/full";
+  writer_ = std::move(*Writer::open(full));
+  spawn("/a", [] {});
+  const auto outcome = freeze("/a");
+  EXPECT_EQ(outcome.kind, Kind::refused);
+  EXPECT_EQ(outcome.guard, "audit");
+  EXPECT_FALSE(frozen("/a"));
+  const auto pids = file("/a", "pids", "pids.max", "pids.max");
+  if (!pids.empty()) {
+    EXPECT_EQ(limit("/a", {"pids.max=5"}).guard, "audit");
+    EXPECT_EQ(trimmed(pids), "max");
+  }
+  // But a thaw is always due.
+  write(dir("v2", "/a") + "/cgroup.freeze", "1");
+  EXPECT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
+  EXPECT_FALSE(frozen("/a"));
+}
+
+TEST_F(AWriter, LeavesAloneWhatSomebodyElseHasChangedSince) {
+  make_group("/a");
+  const auto pids = file("/a", "pids", "pids.max", "pids.max");
+  if (pids.empty()) GTEST_SKIP() << "no pids controller here";
+  const auto set = limit("/a", {"pids.max=50"});
+  write(pids, "60");
+  const auto outcome = undo(set.undo);
+  EXPECT_EQ(outcome.guard, "drift") << outcome.text;
+  EXPECT_EQ(trimmed(pids), "60");
+}
+
+TEST_F(AWriter, EndsALeaseInItsTimeAlsoAfterARestart) {
+  make_group("/a");
+  const auto pids = file("/a", "pids", "pids.max", "pids.max");
+  if (pids.empty()) GTEST_SKIP() << "no pids controller here";
+  auto asked = action(Verb::limit, "/a");
+  asked.settings = {*model::parse_setting("pids.max=50")};
+  asked.lease = milliseconds(200);
+  ASSERT_TRUE(writer_->apply(asked).ok());
+  EXPECT_EQ(trimmed(pids), "50");
+  writer_ = open_writer();
+  std::vector<Writer::Tended> ended;
+  until([&] {
+    ended = writer_->tend();
+    return !ended.empty();
+  });
+  ASSERT_EQ(ended.size(), 1U);
+  EXPECT_EQ(ended[0].what, Writer::Tended::What::ended);
+  EXPECT_EQ(trimmed(pids), "max");
+  EXPECT_TRUE(writer_->entries().empty());
+  EXPECT_EQ(audit().back()["event"], "lease_end");
+}
+
+TEST_F(AWriter, GivesALeaseUpWhenSomebodyElseChangesTheValue) {
+  make_group("/a");
+  const auto pids = file("/a", "pids", "pids.max", "pids.max");
+  if (pids.empty()) GTEST_SKIP() << "no pids controller here";
+  auto asked = action(Verb::limit, "/a");
+  asked.settings = {*model::parse_setting("pids.max=50")};
+  asked.lease = milliseconds(3'600'000);
+  ASSERT_TRUE(writer_->apply(asked).ok());
+  EXPECT_TRUE(writer_->tend().empty());
+  write(pids, "60");
+  const auto lost = writer_->tend();
+  ASSERT_EQ(lost.size(), 1U);
+  EXPECT_EQ(lost[0].what, Writer::Tended::What::lost);
+  EXPECT_EQ(trimmed(pids), "60");
+  EXPECT_TRUE(writer_->tend().empty());
+  EXPECT_EQ(audit().back()["event"], "lease_lost");
+}
+
+TEST_F(AWriter, FreezesUntilAllTasksHaveStoppedAndThaws) {
+  make_group("/a");
+  make_group("/a/b");
+  const auto counter = spawn_counter("/a/b");
+  wait_for_progress(counter);
+  const auto outcome = freeze("/a");
+  ASSERT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_TRUE(frozen("/a"));
+  const auto stood = counter.count->load();
+  ::usleep(50'000);
+  EXPECT_EQ(counter.count->load(), stood);
+  const auto again = freeze("/a");
+  EXPECT_TRUE(again.ok()) << "our own freeze may be made longer: " << again.text;
+  EXPECT_EQ(writer_->entries().size(), 1U);
+  EXPECT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
+  wait_for_progress(counter);
+  EXPECT_FALSE(frozen("/a"));
+  EXPECT_TRUE(writer_->entries().empty());
+}
+
+TEST_F(AWriter, ThawsInTimeWhenNobodyElseDoes) {
+  make_group("/a");
+  const auto counter = spawn_counter("/a");
+  const auto outcome = freeze("/a", milliseconds(300));
+  ASSERT_TRUE(outcome.ok()) << outcome.text;
+  writer_.reset();
+  until([&] { return !frozen("/a"); });
+  wait_for_progress(counter);
+  until([&] { return audit().back()["event"] == "thaw"; });
+  EXPECT_EQ(audit().back()["undo_of"], outcome.undo);
+}
+
+TEST_F(AWriter, ThatIsKilledLeavesNothingFrozen) {
+  make_group("/a");
+  make_group("/writer");
+  const auto counter = spawn_counter("/a");
+  // A writer of its own, as the enforcer's: its freezes end with it.
+  const auto enforcer = spawn("/writer", [&] {
+    auto own = options();
+    own.freeze_ends_with_us = true;
+    auto writer = std::move(*Writer::open(own));
+    auto asked = action(Verb::freeze, "/a");
+    asked.lease = milliseconds(3'000'000);
+    if (!writer->apply(asked).ok()) ::_exit(1);
+  });
+  ASSERT_TRUE(frozen("/a"));
+  end(enforcer);  // SIGKILL
+  until([&] { return !frozen("/a"); });
+  wait_for_progress(counter);
+}
+
+TEST_F(AWriter, ThatHangsLeavesNothingFrozenForLonger) {
+  make_group("/a");
+  make_group("/writer");
+  const auto counter = spawn_counter("/a");
+  const auto enforcer = spawn("/writer", [&] {
+    auto own = options();
+    own.freeze_ends_with_us = true;
+    auto writer = std::move(*Writer::open(own));
+    auto asked = action(Verb::freeze, "/a");
+    asked.lease = milliseconds(400);
+    if (!writer->apply(asked).ok()) ::_exit(1);
+  });
+  ::kill(enforcer, SIGSTOP);
+  until([&] { return !frozen("/a"); });
+  wait_for_progress(counter);
+}
+
+TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
+  if (dir("freezer").empty() || !is_v1("freezer")) GTEST_SKIP() << "v1's freezer alone has trouble with it";
+  make_group("/a");
+  // Out of v2's group, so that v1's freezer has to do it.
+  const auto pid = spawn("/a", [] {
+    if (::fork() == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::vfork() == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (true) ::pause();
+      }
+    }
+  });
+  (void)pid;
+  const auto* v2 = host().v2();
+  if (v2 != nullptr) {
+    std::istringstream list(read(dir("v2", "/a") + "/cgroup.procs"));
+    for (std::string one; list >> one;) write(v2->mount_point + "/cgroup.procs", one);
+  }
+  ::usleep(20'000);
+  const auto outcome = freeze("/a");
+  EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::timeout) << outcome.text;
+  EXPECT_EQ(frozen("/a"), outcome.ok()) << "either all of it, or none";
+  (void)writer_->apply(action(Verb::thaw, "/a"));
+}
+
+TEST_F(AWriter, KnowsWhoseFreezeItIs) {
+  make_group("/a");
+  make_group("/a/b");
+  const auto counter = spawn_counter("/a/b");
+  ASSERT_TRUE(freeze("/a").ok());
+  auto outcome = freeze("/a/b");
+  EXPECT_EQ(outcome.guard, "frozen-ancestor") << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr(path("/a")));
+  outcome = writer_->apply(action(Verb::thaw, "/a/b"));
+  EXPECT_EQ(outcome.guard, "frozen-ancestor") << outcome.text;
+  ASSERT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
+  wait_for_progress(counter);
+  // Somebody else's is not taken over, as its end would be ours then.
+  const auto v2 = dir("v2", "/a/b") + "/cgroup.freeze";
+  const auto v1 = dir("freezer", "/a/b") + "/freezer.state";
+  ASSERT_TRUE(host().v2() != nullptr ? write(v2, "1") : write(v1, "FROZEN"));
+  outcome = freeze("/a/b");
+  EXPECT_EQ(outcome.guard, "frozen") << outcome.text;
+  EXPECT_TRUE(writer_->apply(action(Verb::thaw, "/a/b")).ok());
+  wait_for_progress(counter);
+}
+
+TEST_F(AWriter, FreezesByBothFreezersWhenTheProcessesAreNotAllInOne) {
+  if (!is_v1("freezer") || host().v2() == nullptr) GTEST_SKIP() << "one freezer only here";
+  make_group("/a");
+  const auto one = spawn("/a", [] {});
+  const auto two = spawn("/a", [] {});
+  ASSERT_TRUE(write(host().v2()->mount_point + "/cgroup.procs", std::to_string(one)));
+  const auto freezer =
+      std::ranges::find_if(host().all, [](const auto& h) { return h.version == 1 && h.has("freezer"); });
+  ASSERT_TRUE(write(freezer->mount_point + "/cgroup.procs", std::to_string(two)));
+  ASSERT_TRUE(freeze("/a").ok());
+  EXPECT_EQ(trimmed(dir("freezer", "/a") + "/freezer.state"), "FROZEN");
+  EXPECT_THAT(read(dir("v2", "/a") + "/cgroup.events"), HasSubstr("frozen 1"));
+  ASSERT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
+  EXPECT_EQ(trimmed(dir("freezer", "/a") + "/freezer.state"), "THAWED");
+  EXPECT_THAT(read(dir("v2", "/a") + "/cgroup.events"), HasSubstr("frozen 0"));
+}
+
+TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
+  make_group("/bomb");
+  make_group("/other");
+  const auto other = spawn("/other", [] {});
+  if (file("/bomb", "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller here to keep it small";
+  ASSERT_TRUE(limit("/bomb", {"pids.max=500"}).ok());
+  spawn("/bomb", [] {
+    if (::fork() != 0) return;
+    // Each of them makes more as soon as there is room. A fork that fails costs as much as one that does not.
+    while (true) {
+      if (::fork() < 0) ::usleep(500'000);
+    }
+  });
+  until([&] { return std::ranges::count(read(dir("pids", "/bomb") + "/cgroup.procs"), '\n') >= 499; });
+  auto asked = action(Verb::kill, "/bomb");
+  asked.wait = milliseconds(60'000);
+  const auto outcome = writer_->apply(asked);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_GE(outcome.processes, 499);
+  for (const auto& h : host().all)
+    EXPECT_EQ(read(h.mount_point + path("/bomb") + "/cgroup.procs"), "") << h.mount_point;
+  EXPECT_EQ(::kill(other, 0), 0);
+}
+
+TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
+  if (!is_v1("freezer")) GTEST_SKIP() << "no freezer of v1 here";
+  make_group("/bomb");
+  spawn("/bomb", [] {
+    for (int i = 0; i < 100; ++i) {
+      if (::fork() != 0) continue;
+      while (true) {
+        const auto child = ::fork();
+        if (child == 0) ::_exit(0);
+        ::waitpid(child, nullptr, 0);
+      }
+    }
+  });
+  // Out of v2's group: cgroup.kill does not reach them.
+  const auto* v2 = host().v2();
+  while (v2 != nullptr) {
+    const auto list = read(dir("v2", "/bomb") + "/cgroup.procs");
+    if (list.empty()) break;
+    std::istringstream pids(list);
+    for (std::string one; pids >> one;) write(v2->mount_point + "/cgroup.procs", one);
+  }
+  ASSERT_FALSE(read(dir("freezer", "/bomb") + "/cgroup.procs").empty());
+  auto asked = action(Verb::kill, "/bomb");
+  asked.wait = milliseconds(60'000);
+  const auto outcome = writer_->apply(asked);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(read(dir("freezer", "/bomb") + "/cgroup.procs"), "");
+  EXPECT_EQ(trimmed(dir("freezer", "/bomb") + "/freezer.state"), "THAWED");
+}
+
+TEST_F(AWriter, KillsWhatIsFrozen) {
+  make_group("/a");
+  spawn("/a", [] {});
+  ASSERT_TRUE(freeze("/a").ok());
+  const auto outcome = writer_->apply(action(Verb::kill, "/a"));
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_TRUE(writer_->entries().empty()) << "the lease has ended with it";
+}
+
+TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
+  make_group("/a");
+  spawn("/a", [] { ::signal(SIGTERM, SIG_IGN); });
+  auto asked = action(Verb::kill, "/a");
+  asked.signal = SIGTERM;
+  asked.grace = milliseconds(100);
+  const auto outcome = writer_->apply(asked);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("killed"));
+}
+
+TEST_F(AWriter, SignalsAProcessOnlyWhereItIs) {
+  make_group("/a");
+  make_group("/b");
+  const auto mine = spawn("/a", [] {});
+  const auto theirs = spawn("/b", [] {});
+  auto asked = action(Verb::signal, "/a");
+  asked.signal = SIGTERM;
+  asked.pids = {theirs};
+  EXPECT_EQ(writer_->apply(asked).kind, Kind::gone);
+  asked.pids = {mine};
+  const auto outcome = writer_->apply(asked);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(outcome.processes, 1);
+  int status = 0;
+  EXPECT_EQ(::waitpid(mine, &status, 0), mine);
+  EXPECT_EQ(::kill(theirs, 0), 0);
+}
+
+TEST_F(AWriter, MovesProcessesAndBack) {
+  make_group("/a");
+  make_group("/b");
+  const auto pid = spawn("/a", [] {});
+  auto asked = action(Verb::move, "/a");
+  asked.target.path = path("/b");
+  asked.pids = {pid};
+  const auto moved = writer_->apply(asked);
+  ASSERT_TRUE(moved.ok()) << moved.text;
+  for (const auto& h : host().all)
+    EXPECT_EQ(trimmed(h.mount_point + path("/b") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
+  EXPECT_EQ(writer_->apply(asked).kind, Kind::gone) << "it is not there any more";
+  const auto back = undo(moved.undo);
+  EXPECT_TRUE(back.ok()) << back.text;
+  for (const auto& h : host().all)
+    EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid));
+}
+
+TEST_F(AWriter, NeverTouchesTheGroupItLivesIn) {
+  make_group("/a");
+  make_group("/a/b");
+  const auto child = spawn("/a/b", [&] {
+    auto writer = std::move(*Writer::open(options()));
+    for (const auto& group : {"/a", "/a/b"}) {
+      for (const auto verb : {Verb::freeze, Verb::kill, Verb::signal, Verb::limit, Verb::move, Verb::reclaim}) {
+        auto asked = action(verb, group);
+        asked.signal = SIGKILL;
+        asked.force = true;
+        asked.settings = {*model::parse_setting("pids.max=0")};
+        const auto outcome = writer->apply(asked);
+        if (outcome.kind != Kind::refused || outcome.guard != "self") ::_exit(1);
+      }
+    }
+  });
+  EXPECT_EQ(::kill(child, 0), 0);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, WNOHANG), 0) << "it is alive, so all was refused";
+}
+
+TEST_F(AWriter, NeverTouchesWhatIsProtectedByName) {
+  make_group("/a");
+  make_group("/a/b");
+  auto own = options();
+  own.protect = {path("/a") + "/*"};
+  writer_ = std::move(*Writer::open(own));
+  EXPECT_EQ(freeze("/a/b").guard, "protected");
+  EXPECT_EQ(writer_->apply(action(Verb::kill, "/a/b")).guard, "protected");
+}
+
+TEST_F(AWriter, RefusesAPathThatLeadsOut) {
+  for (const std::string bad : {"", "a", "/..", "/a/../b", "/a//b", "/a/"}) {
+    Action asked;
+    asked.verb = Verb::kill;
+    asked.group.path = bad;
+    const auto kind = writer_->apply(asked).kind;
+    EXPECT_TRUE(kind == Kind::usage || kind == Kind::gone) << bad;
+  }
+}
+
+TEST_F(AWriter, TakesAGroupOfAFilesNameForNoFile) {
+  make_group("/a");
+  const auto* v2 = host().v2();
+  if (v2 == nullptr || is_v1("memory") == false) GTEST_SKIP() << "needs a v2 hierarchy without the memory controller";
+  make_group("/a/memory.reclaim");
+  const base::Fd dir(::open((v2->mount_point + path("/a")).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  EXPECT_EQ(control::read_file(dir.get(), "memory.reclaim").error().code, ENOENT);
+  EXPECT_EQ(control::write_file(dir.get(), "memory.reclaim", "1").error().code, ENOENT);
+}
+
+TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
+  make_group("/a");
+  const auto file_path = file("/a", "memory", "", "memory.reclaim");
+  if (is_v1("memory") || file_path.empty()) GTEST_SKIP() << "no memory.reclaim here";
+  spawn("/a", [&] {
+    std::ofstream(folder_ + "/cache") << std::string(8U << 20U, 'x');
+    (void)read(folder_ + "/cache");
+  });
+  auto asked = action(Verb::reclaim, "/a");
+  asked.bytes = 1LL << 40U;
+  const auto outcome = writer_->apply(asked);
+  EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::partly) << outcome.text;
+}
+
+}  // namespace
+}  // namespace cgwarden
