@@ -65,7 +65,7 @@ class Namespaces : public OddReader {
     for (auto& [key, entry] : entries_) entry.processes = entry.groups = 0;
   }
 
-  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     const auto& found = processes_.look(tree, node, group, stats);
     if (!found.listed || found.count() == 0) return;

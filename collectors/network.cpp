@@ -104,7 +104,7 @@ class Network : public OddReader {
 
   void begin(model::Snapshot&) override { namespaces_.begin(); }
 
-  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     namespaces_.meet(processes_.look(tree, node, group, stats), group, [&](const NetNamespaces::Entry& entry) {
       add_series(snapshot.columns[namespace_], group, entry.text, Value::of(1));

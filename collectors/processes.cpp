@@ -52,7 +52,7 @@ class Processes : public OddReader {
   explicit Processes(const OddContext& context)
       : processes_(context.processes), count_(context.catalogue.find("own_processes").value()) {}
 
-  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     const auto& found = processes_.list(tree, node, group, stats);
     if (found.listed) set_value(snapshot, count_, group, Value::of(static_cast<std::int64_t>(found.count())));
@@ -84,7 +84,7 @@ class States : public OddReader {
         states_(context.catalogue.find("own_process_states").value()),
         threads_(context.catalogue.find("own_threads").value()) {}
 
-  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     const auto& found = processes_.list(tree, node, group, stats);
     if (!found.listed || found.count() == 0) return;
@@ -134,7 +134,7 @@ class Files : public OddReader {
         files_(context.catalogue.find("own_open_files").value()),
         sockets_(context.catalogue.find("own_sockets").value()) {}
 
-  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     const auto& found = processes_.list(tree, node, group, stats);
     if (!found.listed || found.count() == 0) return;

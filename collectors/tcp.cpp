@@ -140,7 +140,7 @@ class Tcp : public OddReader {
 
   void begin(model::Snapshot&) override { namespaces_.begin(); }
 
-  void read(const cgroup::Tree& tree, const cgroup::Node& node, GroupIndex group, model::Snapshot&,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot&,
             model::CollectorStats& stats) override {
     namespaces_.meet(processes_.look(tree, node, group, stats), group, [](const NetNamespaces::Entry&) {});
   }

@@ -96,7 +96,9 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
   };
   by([](const Hierarchy& h) { return h.version == 2; });
   by([](const Hierarchy& h) { return h.version == 1 && !h.name.empty(); });
-  by([](const Hierarchy& h) { return h.version == 1 && h.name.empty(); });
+  // First the one that tells when a process ran.
+  by([](const Hierarchy& h) { return h.version == 1 && h.name.empty() && h.has("cpuacct"); });
+  by([](const Hierarchy& h) { return h.version == 1 && h.name.empty() && !h.has("cpuacct"); });
 
   const auto self_fd = open(::getpid());
   for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
@@ -231,7 +233,42 @@ void ProcessTable::owners_of_threads(model::CollectorStats& stats) {
   group_.pids.resize(kept);
 }
 
-const ProcessTable::Group& ProcessTable::list(const Tree& tree, const Node& node, model::GroupIndex group,
+// None of the processes that were listed ran, and none was moved there or away; the hierarchies that were asked in vain
+// had none to run. What a fork puts straight into a group is seen once it runs.
+bool ProcessTable::nothing_moved(const Tree& tree, const Node& node, const KeptList& kept) const {
+  std::uint32_t writes = 0;
+  std::uint32_t moves = 0;
+  for (std::size_t i = 0; i < kept.hierarchies; ++i) {
+    const auto h = order_[i];
+    if ((node.mask >> h & 1U) == 0) continue;
+    if (!node.dirs[h].idle || node.dirs[h].watch < 0) return false;
+    writes += node.dirs[h].writes;
+    moves += tree.moves(h);
+  }
+  return kept.listed && kept.writes == writes && kept.moves == moves;
+}
+
+void ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchies) {
+  auto& kept = node.processes;
+  const bool same = kept.hierarchies == hierarchies && kept.pids == group_.pids && nothing_moved(tree, node, kept);
+  kept.quiet = same && group_.out_of_view == 0;
+  kept.listed = group_.listed && group_.pids.size() <= options_.max_per_group;
+  kept.hierarchies = hierarchies;
+  kept.writes = kept.moves = 0;
+  for (std::size_t i = 0; i < hierarchies; ++i) {
+    const auto h = order_[i];
+    if ((node.mask >> h & 1U) == 0) continue;
+    kept.writes += node.dirs[h].writes;
+    kept.moves += tree.moves(h);
+  }
+  if (kept.listed) {
+    kept.pids = group_.pids;
+  } else {
+    kept.pids.clear();
+  }
+}
+
+const ProcessTable::Group& ProcessTable::list(const Tree& tree, Node& node, model::GroupIndex group,
                                               model::CollectorStats& stats) {
   if (group == group_index_) return group_;
   group_index_ = group;
@@ -240,9 +277,18 @@ const ProcessTable::Group& ProcessTable::list(const Tree& tree, const Node& node
   group_.known.clear();
   group_.out_of_view = group_.unknown = 0;
   group_.listed = false;
+  quiet_ = false;
   if (!usable_) return group_;
   listed_tick_ = ticks_since_boot();
+  if (node.processes.quiet && nothing_moved(tree, node, node.processes)) {
+    quiet_ = group_.listed = true;
+    group_.pids = node.processes.pids;
+    listed_in_ = order_[node.processes.hierarchies - 1];
+    return group_;
+  }
+  std::size_t asked = 0;
   for (const auto h : order_) {
+    ++asked;
     if ((node.mask >> h & 1U) == 0) continue;
     if (!read_list(tree, node, h, stats)) {
       ++stats.errors;
@@ -253,10 +299,11 @@ const ProcessTable::Group& ProcessTable::list(const Tree& tree, const Node& node
     listed_in_ = h;
     if (group_.count() != 0) break;
   }
+  keep_list(tree, node, asked);
   return group_;
 }
 
-const ProcessTable::Group& ProcessTable::look(const Tree& tree, const Node& node, model::GroupIndex group,
+const ProcessTable::Group& ProcessTable::look(const Tree& tree, Node& node, model::GroupIndex group,
                                               model::CollectorStats& stats) {
   list(tree, node, group, stats);
   if (looked_) return group_;
@@ -289,9 +336,9 @@ ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::Col
   if (known != known_.end()) {
     auto& process = known->second;
     struct stat st {};
-    if (::fstatat(proc_.get(), PidName(pid).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return Seen::gone;
+    if (!quiet_ && ::fstatat(proc_.get(), PidName(pid).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return Seen::gone;
     // The inode of a process's folder is given anew for each process; the kernel may also forget and remake it.
-    const bool same = st.st_ino == process.proc_id;
+    const bool same = quiet_ || st.st_ino == process.proc_id;
     const bool due = now_ - process.read_at >= options_.age_limit;
     const auto age = static_cast<std::int64_t>(listed_tick_) - static_cast<std::int64_t>(process.start);
     static const auto per_second = std::max(1L, ::sysconf(_SC_CLK_TCK));

@@ -98,9 +98,10 @@ class ProcessTable {
   void end_round();
 
   // The group's own processes, from the hierarchy that has them: v2, named, then v1. Valid until the next call.
-  const Group& list(const Tree& tree, const Node& node, model::GroupIndex group, model::CollectorStats& stats);
+  // Not read again while the kernel shows that none of them ran and none was moved.
+  const Group& list(const Tree& tree, Node& node, model::GroupIndex group, model::CollectorStats& stats);
   // The same, with each process looked at.
-  const Group& look(const Tree& tree, const Node& node, model::GroupIndex group, model::CollectorStats& stats);
+  const Group& look(const Tree& tree, Node& node, model::GroupIndex group, model::CollectorStats& stats);
 
   // The namespaces of the host's first process, or of a kernel thread where that one may not be looked at.
   [[nodiscard]] const NamespaceIds& host_namespaces() const { return host_; }
@@ -122,6 +123,8 @@ class ProcessTable {
   Seen read_process(pid_t pid, const Node& node, Process& process, model::CollectorStats& stats);
   bool read_namespaces(int process, NamespaceIds& ids) const;
   bool is_member(int process, const Node& node, model::CollectorStats& stats);
+  [[nodiscard]] bool nothing_moved(const Tree& tree, const Node& node, const KeptList& kept) const;
+  void keep_list(const Tree& tree, Node& node, std::size_t hierarchies);
   bool read_list(const Tree& tree, const Node& node, std::size_t hierarchy, model::CollectorStats& stats);
   void owners_of_threads(model::CollectorStats& stats);
   void find_host_namespaces();
@@ -139,6 +142,7 @@ class ProcessTable {
   Group group_;
   model::GroupIndex group_index_ = model::kNoGroup;
   bool looked_ = false;
+  bool quiet_ = false;             // group_ is as it was: no process ended, so no pid is another's
   std::size_t listed_in_ = 0;      // hierarchy of group_.pids
   std::uint64_t listed_tick_ = 0;  // when, in ticks since boot
   std::uint32_t round_ = 0;

@@ -72,6 +72,9 @@ struct Reader::PlannedFile {
   model::CollectorId collector = 0;  // whose time and errors these are
   bool to_the_end = false;           // made of records: the kernel may return less than there is
   bool steady = true;                // all that is wanted of it is: read when somebody wrote
+  const QuietRule* rule = nullptr;   // when it need not be read although it is not steady
+  std::uint8_t limit = 0;            // that it sets
+  bool witness = false;              // of tasks of the group running
 };
 
 struct Reader::Plan {
@@ -178,7 +181,8 @@ Reader::Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHier
       notice_(std::move(notice)),
       devices_(paths.sysfs),
       stats_(catalogue_->collectors().size()),
-      buffer_(kBuffer) {
+      buffer_(kBuffer),
+      vmstat_(::open((paths.procfs + "/vmstat").c_str(), O_RDONLY | O_CLOEXEC)) {
   options_.collectors.resize(stats_.size(), false);
   for (std::size_t c = 0; c < stats_.size(); ++c) stats_[c].enabled = options_.collectors[c];
 }
@@ -215,6 +219,34 @@ const model::Source* Reader::choose_source(const model::Field& field, std::uint3
     }
   }
   return nullptr;
+}
+
+// Says which files have rules, and sees to it that in hierarchies where a rule asks for it, it is known first whether
+// tasks ran.
+void Reader::add_rules(Plan& plan) const {
+  for (auto& file : plan.files) {
+    const int version = hierarchies_[file.hierarchy].version;
+    file.limit = limit_of(version, file.name);
+    if (!file.steady) file.rule = quiet_rule(version, file.name);
+  }
+  for (std::size_t h = 0; h < hierarchies_.size(); ++h) {
+    const auto first = std::ranges::find(plan.files, h, &PlannedFile::hierarchy);
+    const auto asking = std::ranges::find_if(
+        plan.files, [h](const PlannedFile& f) { return f.hierarchy == h && f.rule != nullptr && f.rule->idle; });
+    if (asking == plan.files.end()) continue;
+    const auto name = run_witness(hierarchies_[h].version);
+    auto witness = std::ranges::find_if(plan.files,
+                                        [h, name](const PlannedFile& f) { return f.hierarchy == h && f.name == name; });
+    if (witness == plan.files.end()) {
+      const auto collector = asking->collector;
+      witness = plan.files.insert(first, PlannedFile{std::string(name), h, "", {}, collector});
+      witness->steady = false;
+    } else {
+      std::rotate(first, witness, witness + 1);
+      witness = first;
+    }
+    witness->witness = true;
+  }
 }
 
 std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
@@ -276,6 +308,7 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
     }
   }
   std::ranges::stable_sort(plan->files, {}, &PlannedFile::hierarchy);
+  add_rules(*plan);
   return plan;
 }
 
@@ -299,6 +332,7 @@ void Reader::prepare(Node& node, int plan) {
   close_files(node);
   node.plan = plan;
   node.files.assign(plans_[static_cast<std::size_t>(plan)]->files.size(), {});
+  node.limits = kAllLimits;
 }
 
 void Reader::begin(model::Snapshot& snapshot) {
@@ -319,6 +353,7 @@ void Reader::begin(model::Snapshot& snapshot) {
     devices_.forget();
     devices_read_ = now;
   }
+  read_oom_kills();
   budget_ = options_.max_open_files - std::min(options_.max_open_files, open_files_);
   open_files_ = 0;
 }
@@ -347,18 +382,63 @@ Reader::Got Reader::read_text(int fd, bool to_the_end, std::string_view& text) {
   return Got::text;
 }
 
+// The host's count of kills for want of memory: where it stands still, no group's has changed.
+void Reader::read_oom_kills() {
+  constexpr std::string_view key = "\noom_kill ";
+  std::string_view text;
+  if (vmstat_ && read_text(vmstat_.get(), true, text) == Got::text) {
+    if (const auto at = text.find(key); at != std::string_view::npos) {
+      text.remove_prefix(at + key.size());
+      const auto kills = base::to_int<std::uint64_t>(base::take_line(text));
+      if (kills && *kills == oom_kills_) return;
+      oom_kills_ = kills.value_or(0);
+    }
+  }
+  ++oom_stamp_;  // also when it is not known
+}
+
+bool Reader::holds(const QuietRule& rule, const Node& node, const Dir& dir) const {
+  return dir.watch >= 0 && (!rule.idle || dir.idle) && (!rule.leaf || node.children.empty()) &&
+         (rule.own_unlimited & node.limits) == 0 && (rule.path_unlimited & node.path_limits) == 0;
+}
+
+std::uint32_t Reader::stamp_of(const QuietRule& rule, const Tree& tree, std::size_t hierarchy) const {
+  return (rule.unmoved ? tree.moves(hierarchy) : 0) + (rule.no_oom ? oom_stamp_ : 0);
+}
+
+bool Reader::need_not_read(const Tree& tree, const Node& node, const PlannedFile& file, const OpenFile& slot) const {
+  const auto& dir = node.dirs[file.hierarchy];
+  if (slot.looked_at == 0) return false;
+  const auto age = now_ - slot.looked_at;
+  if (slot.absent) return age < kAbsentFor;
+  // Groups are read again at different times, so that no scrape has to do it for all.
+  if (dir.watch < 0 || slot.writes != dir.writes || age >= kSteadyFor + node.group->id % kSteadyFor) return false;
+  return file.steady ||
+         (slot.quiet && holds(*file.rule, node, dir) && slot.stamp == stamp_of(*file.rule, tree, file.hierarchy));
+}
+
+// What a file that was just looked at says about the group as a whole.
+void Reader::learn(const PlannedFile& file, Got got, std::string_view text, Node& node) {
+  if (file.limit != 0) {
+    const bool none = got == Got::absent || (got == Got::text && says_no_limit(file.limit, text));
+    node.limits = static_cast<std::uint8_t>(none ? node.limits & ~file.limit : node.limits | file.limit);
+  }
+  if (file.witness) {
+    auto& dir = node.dirs[file.hierarchy];
+    const auto run = got == Got::text ? run_time(text) : 0;
+    dir.idle = got == Got::text && run == std::exchange(dir.run_time, run);
+  }
+}
+
 Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot,
                           std::string_view& text) {
   const auto& dir = node.dirs[file.hierarchy];
-  if (slot.looked_at != 0 && (slot.absent || file.steady)) {
-    const auto age = now_ - slot.looked_at;
-    if (slot.absent && age < kAbsentFor) return Got::absent;
-    // Groups are read again at different times, so that no scrape has to do it for all.
-    if (!slot.absent && dir.watch >= 0 && slot.writes == dir.writes && age < kSteadyFor + node.group->id % kSteadyFor) {
-      text = slot.text;
-      return Got::text;
-    }
+  if (need_not_read(tree, node, file, slot)) {
+    if (slot.absent) return Got::absent;
+    text = slot.text;
+    return Got::text;
   }
+  const bool undisturbed = slot.looked_at != 0 && slot.writes == dir.writes;
   slot.writes = dir.writes;
   auto& stats = stats_[file.collector];
   const bool kept = slot.fd >= 0;
@@ -381,9 +461,15 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   }
   slot.absent = got == Got::absent;
   slot.looked_at = got == Got::text || got == Got::absent ? now_ : 0;
-  if (file.steady && got == Got::text) slot.text = text;
+  if (file.rule != nullptr && got == Got::text) {
+    const auto stamp = stamp_of(*file.rule, tree, file.hierarchy);
+    slot.quiet = undisturbed && stamp == slot.stamp && slot.text == text && holds(*file.rule, node, dir) &&
+                 (file.rule->says == nullptr || file.rule->says(text));
+    slot.stamp = stamp;
+  }
+  if ((file.steady || file.rule != nullptr) && got == Got::text) slot.text = text;
   // A descriptor pays where a file is read again and again.
-  if (got == Got::text && !file.steady && (kept || budget_ > 0)) {
+  if (got == Got::text && !file.steady && !slot.quiet && (kept || budget_ > 0)) {
     if (!kept) --budget_;
     slot.fd = fd;
     ++open_files_;
@@ -399,13 +485,16 @@ bool Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::
   if (node.plan < 0) prepare(node, plan_for(node));
   auto& plan = *plans_[static_cast<std::size_t>(node.plan)];
   Sink sink(*this, snapshot, group);
+  node.path_limits = node.limits | (node.parent != nullptr ? node.parent->path_limits : 0);
   auto begun = base::monotonic_now();
   for (std::size_t i = 0; i < plan.files.size(); ++i) {
     auto& file = plan.files[i];
     auto& stats = stats_[file.collector];
     std::string_view text;
     sink.file(file);
-    switch (fetch(tree, node, file, node.files[i], text)) {
+    const auto got = fetch(tree, node, file, node.files[i], text);
+    if (file.limit != 0 || file.witness) learn(file, got, text, node);
+    switch (got) {
       case Got::text:
         for (auto& part : file.parts) parse(part.shape, text, part.keys, sink);
         break;

@@ -19,6 +19,7 @@
 
 #include "src/cgroup/devices.h"
 #include "src/cgroup/hierarchy.h"
+#include "src/cgroup/quiet.h"
 #include "src/cgroup/shapes.h"
 #include "src/cgroup/tree.h"
 #include "src/model/snapshot.h"
@@ -53,11 +54,18 @@ class Reader {
 
   int plan_for(const Node& node);
   std::unique_ptr<Plan> make_plan(std::uint32_t mask) const;
+  void add_rules(Plan& plan) const;
   [[nodiscard]] bool in_v1(std::uint32_t mask, std::string_view controller) const;
   const model::Source* choose_source(const model::Field& field, std::uint32_t mask, std::size_t& hierarchy) const;
   void prepare(Node& node, int plan);
   void close_files(Node& node);
   Got fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot, std::string_view& text);
+  [[nodiscard]] bool need_not_read(const Tree& tree, const Node& node, const PlannedFile& file,
+                                   const OpenFile& slot) const;
+  [[nodiscard]] bool holds(const QuietRule& rule, const Node& node, const Dir& dir) const;
+  [[nodiscard]] std::uint32_t stamp_of(const QuietRule& rule, const Tree& tree, std::size_t hierarchy) const;
+  static void learn(const PlannedFile& file, Got got, std::string_view text, Node& node);
+  void read_oom_kills();
   Got read_text(int fd, bool to_the_end, std::string_view& text);
   void drop(model::GroupIndex group, model::Snapshot& snapshot) const;
   void tell_once(const std::string& cause, const std::string& text);
@@ -76,6 +84,9 @@ class Reader {
   std::size_t open_files_ = 0;  // met in this round
   std::size_t budget_ = 0;      // how many more may be kept in this round
   std::uint32_t now_ = 1;       // seconds, coarse: when absent files are tried again
+  base::Fd vmstat_;
+  std::uint64_t oom_kills_ = 0;  // of the host
+  std::uint32_t oom_stamp_ = 0;  // changes with it
   base::Monotonic devices_read_{};
 };
 

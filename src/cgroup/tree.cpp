@@ -46,6 +46,13 @@ std::vector<std::string> subdirectories(int dir) {
   }
 }
 
+// In a cgroup namespace of its own a mount shows "/" too, which is not the hierarchy's root.
+bool sees_all_groups() {
+  constexpr ino_t kInitialCgroupNamespace = 0xEFFFFFFB;  // include/uapi/linux/nsfs.h, PROC_CGROUP_INIT_INO
+  struct stat st {};
+  return ::stat("/proc/self/ns/cgroup", &st) == 0 && st.st_ino == kInitialCgroupNamespace;
+}
+
 base::Wall to_wall(const timespec& ts) {
   return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::seconds(ts.tv_sec) +
                                                                      std::chrono::nanoseconds(ts.tv_nsec)));
@@ -67,7 +74,8 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
     if (hierarchy.version == 2) v2_ = h;
     base::Fd fd(::open(hierarchy.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) notice_(base::Error::from_errno(errno, "cannot open " + base::printable(hierarchy.mount_point)).what);
-    roots_.push_back({std::move(fd), hierarchy.root, hierarchy.mount_point});
+    roots_.push_back(
+        {std::move(fd), hierarchy.root, hierarchy.mount_point, hierarchy.root == "/" && sees_all_groups()});
   }
   top_->dirs.resize(count);
   dropped_.resize(count);
@@ -328,7 +336,10 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
   if ((mask & IN_Q_OVERFLOW) != 0) {
     ++stats_.watch_overflows;
     must_walk_ = true;
-    for (std::size_t h = 0; h < roots_.size(); ++h) count_write(*top_, h);  // whatever was written, too
+    for (std::size_t h = 0; h < roots_.size(); ++h) {  // whatever was written and moved, too
+      count_write(*top_, h);
+      ++roots_[h].moves;
+    }
     return;
   }
   const auto at = watched_.find(watch_descriptor);
@@ -349,13 +360,15 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
       ++node->dirs[h].writes;  // populated or frozen changed, here only
     } else if (name.starts_with("cpuset.") || name == "cgroup.type") {
       count_write(*top_, h);  // concerns groups beside and above it: partitions, threaded subtrees
-    } else if (name != "cgroup.procs" && name != "tasks" &&
-               name != "cgroup.threads") {  // moving a process sets nothing
+    } else if (name == "cgroup.procs" || name == "tasks" || name == "cgroup.threads") {
+      ++roots_[h].moves;  // from anywhere; it sets nothing
+    } else {
       count_write(*node, h);
     }
     return;
   }
   if ((mask & IN_ISDIR) == 0 || name.empty()) return;
+  ++node->dirs[h].writes;
   if ((mask & (IN_CREATE | IN_MOVED_TO)) != 0) {
     visit_child(*node, h, std::string(name), true);
   } else if ((mask & (IN_DELETE | IN_MOVED_FROM)) != 0) {
@@ -392,6 +405,7 @@ void Tree::take_events() {
 
 void Tree::refresh() {
   take_events();
+  for (auto& root : roots_) root.moves += !stats_.watching || !root.whole ? 1 : 0;
   const bool room_again = stats_.dropped_groups > 0 && group_count_ < options_.max_groups;
   if (must_walk_ || room_again || !stats_.watching) {
     must_walk_ = false;

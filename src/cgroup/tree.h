@@ -9,6 +9,8 @@
 // Thread: the sampler's. Errors: none but at construction; what cannot be watched or opened is counted in stats().
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,8 +34,12 @@ struct Dir {
   std::uint64_t last_inode = 0;
   std::uint64_t seen_in_walk = 0;
   int watch = -1;
-  // Counts writes to files of this directory and of those above it (descendants inherit), as far as it is watched.
+  // Counts writes to files of this directory and of those above it (descendants inherit), and its children's births and
+  // deaths, as far as it is watched.
   std::uint32_t writes = 0;
+  // The Reader's: how long tasks of the group have run, and whether none ran since the reading before the last.
+  std::uint64_t run_time = 0;
+  bool idle = false;
 };
 
 // State of one interface file of one group, kept by the Reader.
@@ -41,8 +47,20 @@ struct OpenFile {
   int fd = -1;
   std::uint32_t looked_at = 0;  // second in which it was read or found absent; 0: never
   std::uint32_t writes = 0;     // Dir::writes at that time
+  std::uint32_t stamp = 0;      // of the other things its rule depends on, at that time
   bool absent = false;
-  std::string text;  // of a steady file: what it said then
+  bool quiet = false;  // it said the same twice under its rule
+  std::string text;    // of a steady file or one with a rule: what it said then
+};
+
+// The processes that a group had, kept by the ProcessTable while none of them ran or moved.
+struct KeptList {
+  std::vector<pid_t> pids;
+  std::size_t hierarchies = 0;  // how many were asked until one had some
+  std::uint32_t writes = 0;
+  std::uint32_t moves = 0;
+  bool listed = false;
+  bool quiet = false;
 };
 
 struct Node {
@@ -55,6 +73,9 @@ struct Node {
 
   int plan = -1;  // the Reader's: which files it reads of this group
   std::vector<OpenFile> files;
+  std::uint8_t limits = 0xFF;       // that may be set on it (quiet.h)
+  std::uint8_t path_limits = 0xFF;  // on it or above
+  KeptList processes;
   ~Node();
   Node() = default;
   Node(const Node&) = delete;
@@ -86,6 +107,8 @@ class Tree {
   [[nodiscard]] std::shared_ptr<const model::Roster> roster();
   [[nodiscard]] const model::TreeStats& stats() const { return stats_; }
   [[nodiscard]] std::size_t hierarchy_count() const { return roots_.size(); }
+  // Changes when a task may have been moved from one group of the hierarchy to another by a write.
+  [[nodiscard]] std::uint32_t moves(std::size_t h) const { return roots_[h].moves; }
   // Groups that died since the last call, with the time the agent learned it: also those no snapshot ever had. Bounded.
   struct Death {
     std::shared_ptr<const model::Group> group;
@@ -100,6 +123,8 @@ class Tree {
     base::Fd fd;
     std::string path;  // of the mount's topmost group
     std::string mount_point;
+    bool whole = false;  // the mount shows all groups of the hierarchy, so that no task is moved out of sight
+    std::uint32_t moves = 0;
   };
   struct Watched {
     Node* node = nullptr;

@@ -272,8 +272,8 @@ TEST_F(NamespacesOnARealHost, APidUsedAgainAfterItsGroupWasListedIsNotOfThatGrou
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
   cgroup::ProcessTable table(host(), {}, {}, [](const std::string&) {});
   model::CollectorStats stats;
-  const cgroup::Node* node = nullptr;
-  for (const auto* each : tree.nodes()) node = each->group->path == path("/listed") ? each : node;
+  cgroup::Node* node = nullptr;
+  for (auto* each : tree.nodes()) node = each->group->path == path("/listed") ? each : node;
   ASSERT_NE(node, nullptr);
   table.begin_round();
   ASSERT_THAT(table.list(tree, *node, 0, stats).pids, ElementsAre(pid));
@@ -349,8 +349,8 @@ TEST_F(NamespacesOnARealHost, BeyondTheBoundsProcessesAreUnknown) {
   for (int i = 0; i < 5; ++i) spawn("/many", [] {});
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
   model::CollectorStats stats;
-  const cgroup::Node* node = nullptr;
-  for (const auto* each : tree.nodes()) node = each->group->path == path("/many") ? each : node;
+  cgroup::Node* node = nullptr;
+  for (auto* each : tree.nodes()) node = each->group->path == path("/many") ? each : node;
   ASSERT_NE(node, nullptr);
   for (const auto& options : {cgroup::ProcessTable::Options{.max_per_group = 2}, {.max_known = 2}, {.max_fresh = 2}}) {
     std::vector<std::string> notices_now;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgroup/quiet.h"
+
+#include <algorithm>
+
+#include "src/base/text.h"
+#include "src/cgroup/shapes.h"
+
+namespace cgwarden::cgroup {
+namespace {
+
+// Calls `ok` with each line; true when all are.
+template <class Ok>
+bool all_lines(std::string_view text, Ok ok) {
+  while (!text.empty()) {
+    if (!ok(base::take_line(text))) return false;
+  }
+  return true;
+}
+
+// With scheduler statistics on there is "wait_sum", which grows without a quota.
+bool has_no_wait_sum(std::string_view text) { return text.find("wait_sum") == std::string_view::npos; }
+
+bool thawed(std::string_view text) { return base::trim_end(text) == "THAWED"; }
+
+// Averages decay by themselves until they are 0. A stall that goes on makes the total grow between two readings.
+bool no_pressure(std::string_view text) {
+  return all_lines(text, [](std::string_view line) {
+    return line.find("avg10=0.00 avg60=0.00 avg300=0.00 ") != std::string_view::npos;
+  });
+}
+
+// What is dying is released when the kernel likes.
+bool nothing_dying(std::string_view text) {
+  return all_lines(text, [](std::string_view line) { return !line.starts_with("nr_dying") || line.ends_with(" 0"); });
+}
+
+// Sockets are throttled for want of memory elsewhere, too.
+bool counts_no_sockets(std::string_view text) { return text.find("sock_throttled") == std::string_view::npos; }
+
+constexpr std::uint8_t kMemoryPath = kMemoryLimit | kMemorySwapLimit | kMemoryHigh | kMemoryLow;
+
+constexpr QuietRule kRules[] = {
+    // kernel/sched/fair.c, do_sched_cfs_period_timer(): without a quota no period is counted and nothing throttled.
+    {.version = 1, .file = "cpu.stat", .own_unlimited = kCpuQuota, .says = has_no_wait_sum},
+    // kernel/sched/cpuacct.c: ticks are charged to what runs, which the same tick then charges with its run time.
+    {.version = 1, .file = "cpuacct.stat", .idle = true},
+    // mm/page_counter.c, page_counter_try_charge(): a counter without a limit cannot fail.
+    {.version = 1, .file = "memory.failcnt", .own_unlimited = kMemoryLimit},
+    {.version = 1, .file = "memory.memsw.failcnt", .own_unlimited = kMemorySwapLimit},
+    // mm/oom_kill.c, __oom_kill_process(): each kill is counted for the host, too. Being under OOM takes a limit above.
+    {.version = 1, .file = "memory.oom_control", .no_oom = true, .path_unlimited = kMemoryLimit | kMemorySwapLimit},
+    // kernel/cgroup/legacy_freezer.c: it takes a write, here or above, to leave THAWED.
+    {.version = 1, .file = "freezer.state", .says = thawed},
+    // kernel/cgroup/pids.c, pids_can_fork(): a fork is refused by a limit of the path; v2 counts it for those above.
+    {.version = 1, .file = "pids.events", .path_unlimited = kPidsLimit},
+    {.version = 2, .file = "pids.events", .leaf = true, .path_unlimited = kPidsLimit},
+    // mm/memcontrol.c, memcg_memory_event(): each event takes a limit, a protection, or a kill.
+    {.version = 2,
+     .file = "memory.events",
+     .leaf = true,
+     .no_oom = true,
+     .path_unlimited = kMemoryPath,
+     .says = counts_no_sockets},
+    // kernel/cgroup/cgroup.c: descendants come and go by mkdir and rmdir, its own subsystems by a write above.
+    {.version = 2, .file = "cgroup.stat", .leaf = true, .says = nothing_dying},
+    // A task is born, ends and freezes by running; or it is moved.
+    {.version = 2, .file = "cgroup.events", .idle = true, .unmoved = true},
+    // kernel/sched/psi.c: a task begins to wait for I/O or memory by running up to there. Not so for a CPU.
+    {.version = 2, .file = "memory.pressure", .idle = true, .unmoved = true, .says = no_pressure},
+    {.version = 2, .file = "io.pressure", .idle = true, .unmoved = true, .says = no_pressure},
+};
+
+struct LimitFile {
+  int version;
+  std::string_view file;
+  Limit limit;
+};
+
+constexpr LimitFile kLimits[] = {
+    {1, "memory.limit_in_bytes", kMemoryLimit},
+    {1, "memory.memsw.limit_in_bytes", kMemorySwapLimit},
+    {1, "pids.max", kPidsLimit},
+    {1, "cpu.cfs_quota_us", kCpuQuota},
+    {2, "memory.max", kMemoryLimit},
+    {2, "memory.swap.max", kMemorySwapLimit},
+    {2, "memory.high", kMemoryHigh},
+    {2, "memory.low", kMemoryLow},
+    {2, "pids.max", kPidsLimit},
+};
+
+}  // namespace
+
+const QuietRule* quiet_rule(int version, std::string_view file) {
+  for (const auto& rule : kRules) {
+    if (rule.version == version && rule.file == file) return &rule;
+  }
+  return nullptr;
+}
+
+std::uint8_t limit_of(int version, std::string_view file) {
+  for (const auto& limit : kLimits) {
+    if (limit.version == version && limit.file == file) return limit.limit;
+  }
+  return 0;
+}
+
+bool says_no_limit(std::uint8_t limit, std::string_view text) {
+  text = base::trim_end(text);
+  if (limit == kMemoryLow) return text == "0";
+  return to_value(text, {.may_be_unlimited = true, .minus_one_is_unlimited = true}).is_unlimited();
+}
+
+std::string_view run_witness(int version) { return version == 1 ? "cpuacct.usage" : "cpu.stat"; }
+
+std::uint64_t run_time(std::string_view text) {
+  auto line = base::take_line(text);
+  constexpr std::string_view key = "usage_usec ";
+  if (line.starts_with(key)) line.remove_prefix(key.size());
+  return base::to_int<std::uint64_t>(line).value_or(0);
+}
+
+}  // namespace cgwarden::cgroup

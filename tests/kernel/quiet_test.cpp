@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is not read again must not have changed. For each rule of src/cgroup/quiet.cpp the thing is made to happen, on
+// groups that have been quiet for several snapshots, and the very next snapshot is compared with what the kernel says.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <cstring>
+
+#include "tests/kernel/collected.h"
+
+namespace cgwarden::testing_kernel {
+namespace {
+
+std::array<int, 2> done_pipe{-1, -1};
+void (*work)() = nullptr;
+
+void on_signal(int) {
+  work();
+  [[maybe_unused]] const auto n = ::write(done_pipe[1], "x", 1);
+}
+
+void burn() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto begin = used.ru_utime.tv_sec * 1'000'000 + used.ru_utime.tv_usec;
+  while (used.ru_utime.tv_sec * 1'000'000 + used.ru_utime.tv_usec < begin + 60'000) ::getrusage(RUSAGE_SELF, &used);
+}
+
+void touch_memory() {
+  constexpr std::size_t size = 24UL << 20U;
+  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return;
+  std::memset(at, 1, size);
+  ::munmap(at, size);
+}
+
+void fork_often() {
+  for (int i = 0; i < 3; ++i) {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    if (pid > 0) ::waitpid(pid, nullptr, 0);
+  }
+}
+
+void fork_one_that_stays() {
+  if (::fork() != 0) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  while (true) ::pause();
+}
+
+void write_through() {
+  const auto path = "/var/tmp/cgwarden-test-" + std::to_string(::getpid());
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_SYNC | O_CLOEXEC, 0600);
+  const std::string block(64UL << 10U, 'x');
+  for (int i = 0; i < 40 && fd >= 0; ++i) [[maybe_unused]] const auto n = ::write(fd, block.data(), block.size());
+  ::close(fd);
+  ::unlink(path.c_str());
+}
+
+class AQuietGroup : public CollectedTest {
+ protected:
+  void SetUp() override {
+    CollectedTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    ASSERT_EQ(::pipe2(done_pipe.data(), O_CLOEXEC), 0);
+  }
+  void TearDown() override {
+    for (auto& fd : done_pipe) {
+      if (fd >= 0) ::close(std::exchange(fd, -1));
+    }
+    CollectedTest::TearDown();
+  }
+
+  // A sleeper that does `what` when it is told to.
+  pid_t sleeper(const std::string& group, void (*what)()) {
+    return spawn(group, [what] {
+      work = what;
+      struct sigaction action {};
+      action.sa_handler = on_signal;
+      ::sigaction(SIGUSR1, &action, nullptr);
+    });
+  }
+  static void tell(pid_t pid) {
+    ::kill(pid, SIGUSR1);
+    char c = 0;
+    EXPECT_EQ(::read(done_pipe[0], &c, 1), 1);
+    ::usleep(20'000);  // until it sleeps again
+  }
+
+  void settle() {
+    for (int i = 0; i < 5; ++i) collect();
+  }
+
+  // The number after `key` in one of the group's files, as the kernel says it now.
+  [[nodiscard]] std::int64_t kernel(const std::string& controller, const std::string& group, const std::string& file,
+                                    const std::string& key = "") const {
+    std::istringstream text(read(dir(controller, group) + "/" + file));
+    std::string word;
+    while (!key.empty() && text >> word && word != key) {
+    }
+    std::int64_t number = -1;
+    text >> number;
+    return number;
+  }
+  [[nodiscard]] std::uint64_t reads(const std::string& collector) const {
+    return snapshot->collectors[catalogue->find_collector(collector).value()].reads;
+  }
+  [[nodiscard]] bool has(const std::string& controller, const std::string& file) const {
+    return !dir(controller).empty() && ::access((dir(controller) + "/" + file).c_str(), F_OK) == 0;
+  }
+};
+
+TEST_F(AQuietGroup, IsReadLessOftenThanOneThatRuns) {
+  constexpr int count = 10;
+  for (int i = 0; i < count; ++i) make("/g" + std::to_string(i));
+  std::vector<pid_t> pids;
+  for (int i = 0; i < count; ++i) pids.push_back(sleeper("/g" + std::to_string(i), burn));
+  open({"cgroup", "cpu", "pressure", "pids", "freezer"});
+  const auto total = [this] {
+    std::uint64_t sum = 0;
+    for (const auto* name : {"cgroup", "cpu", "pressure", "pids", "freezer"}) sum += reads(name);
+    return sum;
+  };
+  const auto in_one_round = [&] {
+    const auto before = total();
+    collect();
+    return total() - before;
+  };
+  settle();
+  const auto quiet = in_one_round();
+  for (const auto pid : pids) tell(pid);
+  const auto busy = in_one_round();
+  EXPECT_GT(busy, quiet + count * 2) << "of " << count << " groups that ran, more is read than of sleeping ones";
+}
+
+TEST_F(AQuietGroup, ThatRunsShowsItsTicks) {
+  if (!has("cpuacct", "cpuacct.stat")) GTEST_SKIP() << "cpuacct.stat is v1's";
+  make("/g");
+  const auto pid = sleeper("/g", burn);
+  open({"cpu"});
+  settle();
+  const auto before = value("cpu_user", "/g");
+  tell(pid);
+  collect();
+  EXPECT_EQ(value("cpu_user", "/g").fixed(), kernel("cpuacct", "/g", "cpuacct.stat", "user") * 10'000'000);
+  EXPECT_GT(value("cpu_user", "/g").fixed() + value("cpu_system", "/g").fixed(), before.fixed());
+}
+
+TEST_F(AQuietGroup, ThatGetsAQuotaShowsItsThrottling) {
+  if (!has("cpu", "cpu.stat")) GTEST_SKIP() << "no cpu controller";
+  make("/g");
+  const auto pid = sleeper("/g", burn);
+  open({"cpu"});
+  settle();
+  const bool v1 = ::access((dir("cpu", "/g") + "/cpu.cfs_quota_us").c_str(), F_OK) == 0;
+  ASSERT_TRUE(v1 ? write(dir("cpu", "/g") + "/cpu.cfs_quota_us", "5000")
+                 : write(dir("cpu", "/g") + "/cpu.max", "5000 100000"));
+  tell(pid);
+  collect();
+  EXPECT_EQ(value("cpu_throttled_periods", "/g").fixed(), kernel("cpu", "/g", "cpu.stat", "nr_throttled"));
+  EXPECT_GT(value("cpu_throttled_periods", "/g").fixed(), 0);
+  ASSERT_TRUE(v1 ? write(dir("cpu", "/g") + "/cpu.cfs_quota_us", "-1") : write(dir("cpu", "/g") + "/cpu.max", "max"));
+  settle();
+  EXPECT_EQ(value("cpu_periods", "/g").fixed(), kernel("cpu", "/g", "cpu.stat", "nr_periods"));
+}
+
+TEST_F(AQuietGroup, ThatGetsAMemoryLimitShowsItsFailures) {
+  if (!has("memory", "memory.failcnt")) GTEST_SKIP() << "memory.failcnt is v1's";
+  make("/g");
+  const auto pid = sleeper("/g", write_through);  // pages that can be reclaimed
+  open({"memory"});
+  settle();
+  ASSERT_TRUE(write(dir("memory", "/g") + "/memory.limit_in_bytes", std::to_string(1U << 20U)));
+  tell(pid);
+  collect();
+  EXPECT_EQ(value("memory_failcnt", "/g").fixed(), kernel("memory", "/g", "memory.failcnt"));
+  EXPECT_GT(value("memory_failcnt", "/g").fixed(), 0);
+}
+
+TEST_F(AQuietGroup, BelowALimitShowsItsKills) {
+  const bool v1 = has("memory", "memory.oom_control");
+  if (!v1 && !has("memory", "memory.events")) GTEST_SKIP() << "no memory controller";
+  make("/up");
+  make("/up/g");
+  const auto pid = sleeper("/up/g", touch_memory);
+  open({"memory"});
+  settle();
+  EXPECT_EQ(value("memory_events_oom_kill", "/up/g"), model::Value::of(0));
+  ASSERT_TRUE(write(dir("memory", "/up") + (v1 ? "/memory.limit_in_bytes" : "/memory.max"), std::to_string(8U << 20U)));
+  if (!v1) write(dir("memory", "/up") + "/memory.swap.max", "0");
+  ::kill(pid, SIGUSR1);
+  ::waitpid(pid, nullptr, 0);
+  collect();
+  EXPECT_EQ(value("memory_events_oom_kill", "/up/g").fixed(),
+            kernel("memory", "/up/g", v1 ? "memory.oom_control" : "memory.events", "oom_kill"));
+  EXPECT_EQ(value("memory_events_oom_kill", "/up/g"), model::Value::of(1));
+}
+
+TEST_F(AQuietGroup, BelowALimitOfTasksShowsTheForksItRefused) {
+  if (!has("pids", "pids.events")) GTEST_SKIP() << "no pids.events";
+  make("/up");
+  make("/up/g");
+  const auto pid = sleeper("/up/g", fork_often);
+  open({"pids"});
+  settle();
+  ASSERT_TRUE(write(dir("pids", "/up") + "/pids.max", "1"));
+  tell(pid);
+  collect();
+  for (const auto* group : {"/up", "/up/g"}) {
+    EXPECT_EQ(value("pids_events_max", group).fixed(), kernel("pids", group, "pids.events", "max")) << group;
+  }
+  EXPECT_GT(value("pids_events_max", "/up").fixed() + value("pids_events_max", "/up/g").fixed(), 0);
+}
+
+TEST_F(AQuietGroup, ThatIsFrozenSaysSo) {
+  if (!has("freezer", "freezer.state")) GTEST_SKIP() << "no v1 freezer";
+  make("/up");
+  make("/up/g");
+  sleeper("/up/g", burn);
+  open({"freezer"});
+  settle();
+  for (const auto* state : {"FROZEN", "THAWED", "FROZEN", "THAWED"}) {
+    ASSERT_TRUE(write(dir("freezer", "/up") + "/freezer.state", state));
+    ::usleep(50'000);
+    collect();
+    const auto said = series("freezer_state", "/up/g");
+    ASSERT_EQ(said.size(), 1U);
+    EXPECT_EQ(said.front().labels.front() + "\n", read(dir("freezer", "/up/g") + "/freezer.state"));
+  }
+}
+
+TEST_F(AQuietGroup, CountsChildrenAndWhatIsLeftOfThem) {
+  if (!has("v2", "cgroup.stat")) GTEST_SKIP() << "no v2 hierarchy";
+  make("/g");
+  open({"cgroup"});
+  settle();
+  const auto agrees = [this] {
+    collect();
+    EXPECT_EQ(value("descendants", "/g").fixed(), kernel("v2", "/g", "cgroup.stat", "nr_descendants"));
+    return value("descendants", "/g").fixed();
+  };
+  EXPECT_EQ(agrees(), 0);
+  make("/g/child");
+  make("/g/child/below");
+  EXPECT_EQ(agrees(), 2);
+  remove("/g/child");
+  EXPECT_EQ(agrees(), 0);
+  // Born and gone between two snapshots: what is dying is released later.
+  settle();
+  make("/g/short");
+  remove("/g/short");
+  collect();
+  for (int tries = 0; tries < 200 && kernel("v2", "/g", "cgroup.stat", "nr_dying_descendants") != 0; ++tries) {
+    ::usleep(10'000);
+  }
+  collect();
+  EXPECT_EQ(value("dying_descendants", "/g").fixed(), kernel("v2", "/g", "cgroup.stat", "nr_dying_descendants"));
+}
+
+TEST_F(AQuietGroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
+  if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
+  make("/from");
+  make("/to");
+  const auto pid = sleeper("/from", burn);
+  open({"cgroup", "namespaces", "processes"});
+  settle();
+  EXPECT_EQ(value("populated", "/from"), model::Value::of(1));
+  EXPECT_EQ(value("own_processes", "/from"), model::Value::of(1));
+  EXPECT_EQ(value("own_processes", "/to"), model::Value::of(0));
+  for (const auto& h : host().all) {
+    ASSERT_TRUE(write(h.mount_point + path("/to") + "/cgroup.procs", std::to_string(pid)));
+  }
+  for (int tries = 0; tries < 200 && kernel("v2", "/from", "cgroup.events", "populated") != 0; ++tries) {
+    ::usleep(10'000);
+  }
+  collect();
+  EXPECT_EQ(value("populated", "/from"), model::Value::of(0));
+  EXPECT_EQ(value("populated", "/to"), model::Value::of(1));
+  EXPECT_EQ(value("own_processes", "/from"), model::Value::of(0));
+  EXPECT_EQ(value("own_processes", "/to"), model::Value::of(1));
+}
+
+TEST_F(AQuietGroup, ThatForksOrEndsShowsIt) {
+  if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
+  make("/g");
+  const auto pid = sleeper("/g", fork_one_that_stays);
+  open({"cgroup", "namespaces", "processes"});
+  settle();
+  tell(pid);
+  collect();
+  EXPECT_EQ(value("own_processes", "/g"), model::Value::of(2));
+  settle();
+  EXPECT_EQ(value("own_processes", "/g"), model::Value::of(2));
+  end(pid);  // and its child with it
+  for (int tries = 0; tries < 200 && kernel("v2", "/g", "cgroup.events", "populated") != 0; ++tries) ::usleep(10'000);
+  collect();
+  EXPECT_EQ(value("own_processes", "/g"), model::Value::of(0));
+  EXPECT_EQ(value("populated", "/g"), model::Value::of(0));
+  settle();
+  EXPECT_EQ(value("populated", "/g"), model::Value::of(0));
+}
+
+TEST_F(AQuietGroup, ThatWaitsForADiskShowsItsPressure) {
+  if (!has("v2", "io.pressure") || read(dir("v2") + "/io.pressure").empty()) GTEST_SKIP() << "no io.pressure";
+  make("/g");
+  const auto pid = sleeper("/g", write_through);
+  open({"pressure"});
+  settle();
+  EXPECT_EQ(value("pressure_io_some", "/g"), model::Value::of(0));
+  tell(pid);
+  ::usleep(50'000);
+  collect();
+  auto text = read(dir("v2", "/g") + "/io.pressure");
+  const auto at = text.find("total=");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_EQ(value("pressure_io_some", "/g").fixed(), std::atoll(text.c_str() + at + 6) * 1000);
+  EXPECT_GT(value("pressure_io_some", "/g").fixed(), 0) << "writing through did not wait for the disk";
+}
+
+}  // namespace
+}  // namespace cgwarden::testing_kernel
