@@ -58,3 +58,5 @@ cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900
                      COMMAND ${integration}/prometheus_v2_test.sh ${PROJECT_BINARY_DIR})
 cgwarden_script_test(interface_files.of_a_pure_v2_host_are_exported_or_excused LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/interface_files_v2_test.sh ${PROJECT_BINARY_DIR})
+cgwarden_script_test(kernel.shows_on_pure_v2_what_it_does_here LABEL guest TIMEOUT 900 SERIAL
+                     COMMAND ${integration}/kernel_v2_test.sh ${PROJECT_BINARY_DIR})

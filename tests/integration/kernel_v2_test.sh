@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Tests of the collectors on a real kernel once more, on a pure v2 host: in a virtual machine.
+#
+#   kernel_v2_test.sh BUILD_DIR
+#
+# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
+set -uo pipefail
+[ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
+. "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
+prepare_guest "$1"
+cp "$1/tests/kernel_tests" "$tmp/"
+in_guest --share "$tmp:ro" --memory 1500 -- "$tmp/kernel_tests" --gtest_brief=1 \
+  --gtest_filter="${CGWARDEN_GUEST_TESTS:-AQuietGroup.*:EffectiveLimits*:OnARealHost.EveryWrite*:OnARealHost.WhatAWrite*:EndedGroups*OomKills*}"
