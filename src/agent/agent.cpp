@@ -16,6 +16,7 @@
 #include "exporter/server.h"
 #include "src/agent/containers.h"
 #include "src/agent/discovery.h"
+#include "src/agent/enforcer.h"
 #include "src/agent/log.h"
 #include "src/agent/policy_commands.h"
 #include "src/base/text.h"
@@ -266,6 +267,8 @@ int run(const Options& options, const std::shared_ptr<const model::Catalogue>& c
       return explain_policy(options, catalogue);
     case Options::Action::policy_test:
       return test_policy(options, catalogue);
+    case Options::Action::enforce:
+      return enforce(options, catalogue);
     case Options::Action::serve:
       break;
   }

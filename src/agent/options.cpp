@@ -182,12 +182,24 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   policy_explain->add_option("FILE", explained, "The policy")->required();
   policy_explain->add_option("GROUP", o.policy_group, "Only this group: its path, or the last part of it");
   policy_explain->add_option("--policy.dir", o.policy_files, "Directory of drop-ins; repeatable");
+
+  auto* const enforce =
+      app.add_subcommand("enforce", "Watch the groups and do what a policy says; a dry run unless it says otherwise");
+  enforce->fallthrough();
+  enforce->add_option("--policy.file", o.policy_files, "The policy: see docs/policy.md")->required()->expected(1);
+  enforce->add_option("--policy.dir", o.policy_dirs, "Directory of drop-ins, *.yaml; repeatable");
+  enforce->add_flag("--policy.dry-run", o.policy_dry_run, "Only say what would be done, whatever the policy says");
+  enforce->add_option("--audit.file", o.audit_file, "What was decided and done, as JSON lines")->capture_default_str();
+  enforce->add_option("--metrics.textfile", o.metrics_textfile,
+                      "Write metrics to this *.prom, for the exporter's --collector.textfile.directory");
+  enforce->add_option("--control.state-directory", o.control_state, "Where it is kept what must be taken back")
+      ->capture_default_str();
   policy_test
       ->add_option("--from", o.policy_from,
                    "Recordings (cgtop record), or directories of recorded hosts in the order of time")
       ->required()
       ->check(CLI::ExistingPath);
-  for (auto* const command : {policy_explain, policy_test}) {
+  for (auto* const command : {policy_explain, policy_test, enforce}) {
     command->add_option("--interval", o.policy_interval_seconds, "Seconds between two samples")
         ->capture_default_str()
         ->check(CLI::Range(0.1, 86'400.0));
@@ -208,6 +220,7 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   }
   o.collectors.assign(chosen.begin(), chosen.end());
   if (containers->parsed()) o.action = Options::Action::containers;
+  if (enforce->parsed()) o.action = Options::Action::enforce;
   if (policy_check->parsed()) o.action = Options::Action::policy_check;
   if (policy_explain->parsed()) {
     o.action = Options::Action::policy_explain;

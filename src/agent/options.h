@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/cgroup/hierarchy.h"
+#include "src/control/writer.h"
 #include "src/discovery/state.h"
 #include "src/model/catalogue.h"
 
@@ -27,6 +28,7 @@ struct Options {
     policy_check,
     policy_explain,
     policy_test,
+    enforce,
     print_markdown,
     print_json,
     version
@@ -54,9 +56,14 @@ struct Options {
   bool containers_as_json = false;
 
   std::vector<std::string> policy_files;  // the main file first; directories of drop-ins among them
-  std::string policy_group;               // explain: which; empty: all that a rule matches
-  std::vector<std::string> policy_from;   // test: recordings, or directories of recorded hosts
-  double policy_interval_seconds = 2;     // between two samples
+  std::vector<std::string> policy_dirs;   // of drop-ins
+  bool policy_dry_run = false;            // whatever the policy says
+  std::string control_state = control::kStateDirectory;
+  std::string audit_file = control::kAuditFile;
+  std::string metrics_textfile;          // empty: none
+  std::string policy_group;              // explain: which; empty: all that a rule matches
+  std::vector<std::string> policy_from;  // test: recordings, or directories of recorded hosts
+  double policy_interval_seconds = 2;    // between two samples
 
   std::string log_level = "info";
   std::string log_format = "logfmt";

@@ -179,6 +179,11 @@ std::string comparison(const model::Catalogue& catalogue, const Condition& c) {
          (c.of ? " of " + std::string(catalogue.field(*c.of).name) : "");
 }
 
+std::string subject(const model::Catalogue& catalogue, const Condition& c) {
+  const std::string field(catalogue.field(c.field).name);
+  return (is_rate(c.op) ? "rate of " : is_slope(c.op) ? "slope of " : "") + field;
+}
+
 // Numbers of what holds: "pressure_memory_some_avg10 is 14.2%, above 10% for 32s".
 model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& instance, Monotonic now) {
   model::Reason out;
@@ -196,12 +201,14 @@ model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& 
                                format_duration(std::chrono::round<std::chrono::milliseconds>(now - *state.raw_since)));
     }
     if (!state.met) continue;
-    out.text += (out.text.empty() ? "" : "; ") + field + " is " + value + ", " + comparison(*policy.catalogue, c);
+    out.text += (out.text.empty() ? "" : "; ") + subject(*policy.catalogue, c) + " is " + value + ", " +
+                (is_upward(c.op) ? "above " : "below ") + say(*policy.catalogue, c, c.threshold);
+    if (c.of) out.text += " of " + std::string(policy.catalogue->field(*c.of).name);
     if (c.hold > Duration{} && state.raw_since) {
       out.text += " for " + format_duration(std::chrono::round<std::chrono::milliseconds>(now - *state.raw_since));
     }
   }
-  if (out.text.empty()) out.text = rule.conditions.empty() ? "its time has come" : "its condition holds";
+  if (out.text.empty()) out.text = rule.conditions.empty() ? "its time is now" : "its condition holds";
   return out;
 }
 
@@ -421,7 +428,7 @@ class Round {
       const auto text = value ? say(*policy_.catalogue, c, *value) : std::string("not known");
       out.numbers.emplace_back(field, text);
       out.numbers.emplace_back(std::string(word(c.op)), say(*policy_.catalogue, c, c.threshold));
-      out.text += (out.text.empty() ? "" : "; ") + field + " is " + text;
+      out.text += (out.text.empty() ? "" : "; ") + subject(*policy_.catalogue, c) + " is " + text;
     }
     if (out.text.empty()) out.text = "its time is over";
     return out;

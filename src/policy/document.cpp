@@ -31,40 +31,40 @@ class Builder final : public YAML::EventHandler {
  public:
   explicit Builder(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
 
-  Node take() { return std::move(top_); }
+  YamlNode take() { return std::move(top_); }
 
   void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    add({Node::Kind::null, mark_of(mark), {}, {}, {}}, "", anchor);
+    add({YamlNode::Kind::null, mark_of(mark), {}, {}, {}}, "", anchor);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
     throw Refusal{mark_of(mark), "aliases are not used in policies; write the value out"};
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    add({Node::Kind::scalar, mark_of(mark), value, {}, {}}, tag, anchor);
+    add({YamlNode::Kind::scalar, mark_of(mark), value, {}, {}}, tag, anchor);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value /*style*/) override {
-    open({Node::Kind::list, mark_of(mark), {}, {}, {}}, tag, anchor);
+    open({YamlNode::Kind::list, mark_of(mark), {}, {}, {}}, tag, anchor);
   }
   void OnSequenceEnd() override { close(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value /*style*/) override {
-    open({Node::Kind::map, mark_of(mark), {}, {}, {}}, tag, anchor);
+    open({YamlNode::Kind::map, mark_of(mark), {}, {}, {}}, tag, anchor);
   }
   void OnMapEnd() override { close(); }
 
  private:
   // One that is being filled; its parent takes it when it is whole.
   struct Open {
-    Node node;
+    YamlNode node;
     std::set<std::string> seen;
     bool dropped = false;  // the value of a key that was there before
   };
 
-  void open(Node node, const std::string& tag, YAML::anchor_t anchor) {
+  void open(YamlNode node, const std::string& tag, YAML::anchor_t anchor) {
     check(node, tag, anchor);
     if (open_.size() >= kMaxDepth) throw Refusal{node.mark, "nested deeper than " + std::to_string(kMaxDepth)};
     if (wants_key()) throw Refusal{node.mark, "a key must be a word"};
@@ -75,10 +75,10 @@ class Builder final : public YAML::EventHandler {
     open_.pop_back();
     put(std::move(done));
   }
-  void add(Node node, const std::string& tag, YAML::anchor_t anchor) {
+  void add(YamlNode node, const std::string& tag, YAML::anchor_t anchor) {
     check(node, tag, anchor);
     if (!wants_key()) return put(std::move(node));
-    if (node.kind != Node::Kind::scalar) throw Refusal{node.mark, "a key must be a word"};
+    if (node.kind != YamlNode::Kind::scalar) throw Refusal{node.mark, "a key must be a word"};
     auto& map = open_.back();
     map.dropped = !map.seen.insert(node.text).second;
     if (map.dropped) {
@@ -87,7 +87,7 @@ class Builder final : public YAML::EventHandler {
     }
     map.node.keys.push_back(std::move(node));
   }
-  void put(Node node) {
+  void put(YamlNode node) {
     if (open_.empty()) {
       top_ = std::move(node);
       return;
@@ -100,10 +100,10 @@ class Builder final : public YAML::EventHandler {
     above.node.items.push_back(std::move(node));
   }
   [[nodiscard]] bool wants_key() const {
-    return !open_.empty() && open_.back().node.kind == Node::Kind::map &&
+    return !open_.empty() && open_.back().node.kind == YamlNode::Kind::map &&
            open_.back().node.keys.size() == open_.back().node.items.size();
   }
-  void check(const Node& node, const std::string& tag, YAML::anchor_t anchor) {
+  void check(const YamlNode& node, const std::string& tag, YAML::anchor_t anchor) {
     if (anchor != 0) throw Refusal{node.mark, "anchors are not used in policies; write the value out"};
     if (!tag.empty() && tag != "?" && tag != "!") {
       throw Refusal{node.mark, "tags are not used in policies: " + tag};
@@ -113,7 +113,7 @@ class Builder final : public YAML::EventHandler {
 
   const std::string& file_;
   Problems& problems_;
-  Node top_;
+  YamlNode top_;
   std::vector<Open> open_;
   std::size_t nodes_ = 0;
 };
@@ -152,7 +152,7 @@ std::string Problem::text() const {
          base::printable(what);
 }
 
-std::optional<Node> parse_document(const std::string& file, std::string_view text, Problems& problems) {
+std::optional<YamlNode> parse_document(const std::string& file, std::string_view text, Problems& problems) {
   const auto refuse = [&](Mark mark, std::string what) {
     problems.push_back({file, mark, std::move(what)});
     return std::nullopt;

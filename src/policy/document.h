@@ -27,20 +27,20 @@ struct Problem {
 };
 using Problems = std::vector<Problem>;
 
-struct Node {
+struct YamlNode {
   enum class Kind { null, scalar, list, map };
   Kind kind = Kind::null;
   Mark mark;
-  std::string text;         // of a scalar, as written; nothing is guessed of it
-  std::vector<Node> keys;   // of a map: scalars, each once
-  std::vector<Node> items;  // of a list; of a map the value to each key
+  std::string text;             // of a scalar, as written; nothing is guessed of it
+  std::vector<YamlNode> keys;   // of a map: scalars, each once
+  std::vector<YamlNode> items;  // of a list; of a map the value to each key
 };
 
 inline constexpr std::size_t kMaxFileBytes = 256 * 1024;
 
 // The document, or nothing and one more problem. Of a key that is there twice the first is kept, and that is a problem
-// too. An empty document is a Node of Kind::null.
-std::optional<Node> parse_document(const std::string& file, std::string_view text, Problems& problems);
+// too. An empty document is a YamlNode of Kind::null.
+std::optional<YamlNode> parse_document(const std::string& file, std::string_view text, Problems& problems);
 
 // "" or " (did you mean 'nearest'?)".
 std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known);

@@ -48,7 +48,7 @@ std::uint64_t mix(std::uint64_t hash, std::string_view text) {
   return (hash ^ 0xff) * 1099511628211U;
 }
 
-std::uint64_t fingerprint_of(const Node& node, std::uint64_t hash = 1469598103934665603U) {
+std::uint64_t fingerprint_of(const YamlNode& node, std::uint64_t hash = 1469598103934665603U) {
   hash = mix(hash, std::to_string(static_cast<int>(node.kind)));
   hash = mix(hash, node.text);
   for (const auto& key : node.keys) hash = fingerprint_of(key, hash);
@@ -64,43 +64,44 @@ class Reader {
   Reader(const std::string& file, bool main, const model::Catalogue& catalogue, const Defaults& defaults,
          Problems& problems)
       : file_(file), main_(main), catalogue_(catalogue), defaults_(defaults), problems_(problems) {
+    fields_.reserve(catalogue.size());
     for (std::size_t id = 0; id < catalogue.size(); ++id) {
       fields_.push_back(catalogue.field(static_cast<model::FieldId>(id)).name);
     }
   }
 
-  void read(const Node& top, Policy& policy) {
-    if (top.kind == Node::Kind::null) return fault(top, "the file is empty; it begins with 'version: 1'");
+  void read(const YamlNode& top, Policy& policy) {
+    if (top.kind == YamlNode::Kind::null) return fault(top, "the file is empty; it begins with 'version: 1'");
     bool version = false;
-    const Node* rules = nullptr;
+    const YamlNode* rules = nullptr;
     keys(top, "the file",
          {{"version",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              version = true;
              if (text(n) != "1") fault(n, "version is " + said(n.text) + "; this program knows 1");
            }},
-          {"enforcer", [&](const Node& n) { enforcer(n, policy); }},
-          {"defaults", [&](const Node& n) { defaults(n); }},
+          {"enforcer", [&](const YamlNode& n) { enforcer(n, policy); }},
+          {"defaults", [&](const YamlNode& n) { defaults(n); }},
           {"protect",
-           [&](const Node& n) { each(n, [&](const Node& one) { policy.protect.push_back(selector(one)); }); }},
+           [&](const YamlNode& n) { each(n, [&](const YamlNode& one) { policy.protect.push_back(selector(one)); }); }},
           // Once the defaults are known, wherever they stand.
-          {"rules", [&](const Node& n) { rules = &n; }}});
-    if (top.kind == Node::Kind::map && !version) fault(top, "'version: 1' is missing");
-    if (rules != nullptr) each(*rules, [&](const Node& n) { rule(n, policy); });
+          {"rules", [&](const YamlNode& n) { rules = &n; }}});
+    if (top.kind == YamlNode::Kind::map && !version) fault(top, "'version: 1' is missing");
+    if (rules != nullptr) each(*rules, [&](const YamlNode& n) { rule(n, policy); });
     policy.fingerprint = fingerprint_of(top, policy.fingerprint);
   }
 
   [[nodiscard]] const Defaults& read_defaults() const { return defaults_; }
 
  private:
-  using Key = std::pair<std::string_view, std::function<void(const Node&)>>;
+  using Key = std::pair<std::string_view, std::function<void(const YamlNode&)>>;
 
-  void fault(const Node& node, std::string what) {
+  void fault(const YamlNode& node, std::string what) {
     if (problems_.size() < kMaxProblems) problems_.push_back({file_, node.mark, std::move(what)});
   }
 
-  void keys(const Node& map, std::string_view where, const std::vector<Key>& known) {
-    if (map.kind != Node::Kind::map) {
+  void keys(const YamlNode& map, std::string_view where, const std::vector<Key>& known) {
+    if (map.kind != YamlNode::Kind::map) {
       std::string names;
       for (const auto& [name, read] : known) names += (names.empty() ? "" : ", ") + std::string(name);
       return fault(map, std::string(where) + " must be a map with keys among " + names);
@@ -112,6 +113,7 @@ class Reader {
         continue;
       }
       std::vector<std::string_view> names;
+      names.reserve(known.size());
       for (const auto& key : known) names.push_back(key.first);
       fault(map.keys[i],
             std::string(where) + " has no key " + said(map.keys[i].text) + did_you_mean(map.keys[i].text, names));
@@ -119,15 +121,15 @@ class Reader {
   }
 
   template <class Read>
-  void each(const Node& list, Read read) {
-    if (list.kind != Node::Kind::list) return fault(list, "must be a list: each entry begins with '- '");
+  void each(const YamlNode& list, Read read) {
+    if (list.kind != YamlNode::Kind::list) return fault(list, "must be a list: each entry begins with '- '");
     for (const auto& item : list.items) read(item);
   }
 
   // The text of a scalar; a fault and nothing otherwise.
-  std::string text(const Node& node) {
-    if (node.kind != Node::Kind::scalar) {
-      fault(node, node.kind == Node::Kind::null ? "a value is missing" : "must be one value");
+  std::string text(const YamlNode& node) {
+    if (node.kind != YamlNode::Kind::scalar) {
+      fault(node, node.kind == YamlNode::Kind::null ? "a value is missing" : "must be one value");
       return {};
     }
     return node.text;
@@ -135,8 +137,9 @@ class Reader {
 
   // With `convert`, which gives an optional; `expected` is for people.
   template <class Convert>
-  auto value(const Node& node, std::string_view expected, Convert convert) -> decltype(convert(std::string_view())) {
-    if (node.kind != Node::Kind::scalar) {
+  auto value(const YamlNode& node, std::string_view expected, Convert convert)
+      -> decltype(convert(std::string_view())) {
+    if (node.kind != YamlNode::Kind::scalar) {
       text(node);
       return std::nullopt;
     }
@@ -145,7 +148,7 @@ class Reader {
     return out;
   }
 
-  void duration(const Node& node, Duration& out, Duration least = 0s, Duration most = 366 * 24h) {
+  void duration(const YamlNode& node, Duration& out, Duration least = 0s, Duration most = 366 * 24h) {
     if (const auto d = value(node, "a time such as 30s or 1h30m", parse_duration)) {
       if (*d < least || *d > most) {
         return fault(node,
@@ -154,13 +157,13 @@ class Reader {
       out = *d;
     }
   }
-  void boolean(const Node& node, bool& out) {
+  void boolean(const YamlNode& node, bool& out) {
     const auto b = value(node, "true or false", [](std::string_view t) {
       return t == "true" ? std::optional(true) : t == "false" ? std::optional(false) : std::nullopt;
     });
     if (b) out = *b;
   }
-  void count(const Node& node, std::size_t& out, std::size_t most) {
+  void count(const YamlNode& node, std::size_t& out, std::size_t most) {
     const auto n = value(node, "a whole number from 1 to " + std::to_string(most), [most](std::string_view t) {
       const auto read = base::to_int<std::size_t>(t);
       return read && *read >= 1 && *read <= most ? read : std::nullopt;
@@ -168,45 +171,45 @@ class Reader {
     if (n) out = *n;
   }
 
-  void enforcer(const Node& node, Policy& policy) {
+  void enforcer(const YamlNode& node, Policy& policy) {
     if (!main_) return fault(node, "'enforcer' stands in the main file only");
     keys(node, "'enforcer'",
-         {{"boot_grace", [&](const Node& n) { duration(n, policy.boot_grace, 0s, 24h); }},
-          {"max_actions_per_hour", [&](const Node& n) { count(n, policy.max_actions_per_hour, 100'000); }}});
+         {{"boot_grace", [&](const YamlNode& n) { duration(n, policy.boot_grace, 0s, 24h); }},
+          {"max_actions_per_hour", [&](const YamlNode& n) { count(n, policy.max_actions_per_hour, 100'000); }}});
   }
 
-  void defaults(const Node& node) { keys(node, "'defaults'", common(defaults_)); }
+  void defaults(const YamlNode& node) { keys(node, "'defaults'", common(defaults_)); }
 
   // Keys that `defaults` and a rule have in common.
   template <class Into>
   std::vector<Key> common(Into& into) {
-    return {{"dry_run", [&](const Node& n) { boolean(n, into.dry_run); }},
-            {"cooldown", [&](const Node& n) { duration(n, into.cooldown, 0s, 7 * 24h); }},
-            {"lease", [&](const Node& n) { duration(n, into.lease, 10s, 30 * 24h); }},
-            {"hold", [&](const Node& n) { duration(n, into.hold, 0s, 7 * 24h); }},
-            {"max_actions_per_hour", [&](const Node& n) { count(n, into.max_actions_per_hour, 10'000); }},
-            {"max_targets", [&](const Node& n) { count(n, into.max_targets, 100'000); }}};
+    return {{"dry_run", [&](const YamlNode& n) { boolean(n, into.dry_run); }},
+            {"cooldown", [&](const YamlNode& n) { duration(n, into.cooldown, 0s, 7 * 24h); }},
+            {"lease", [&](const YamlNode& n) { duration(n, into.lease, 10s, 30 * 24h); }},
+            {"hold", [&](const YamlNode& n) { duration(n, into.hold, 0s, 7 * 24h); }},
+            {"max_actions_per_hour", [&](const YamlNode& n) { count(n, into.max_actions_per_hour, 10'000); }},
+            {"max_targets", [&](const YamlNode& n) { count(n, into.max_targets, 100'000); }}};
   }
 
   // One pattern or a list of them.
-  void patterns(const Node& node, Selector::Patterns& out) {
-    const auto add = [&](const Node& one) {
+  void patterns(const YamlNode& node, Selector::Patterns& out) {
+    const auto add = [&](const YamlNode& one) {
       const auto pattern = text(one);
-      if (one.kind != Node::Kind::scalar) return;
+      if (one.kind != YamlNode::Kind::scalar) return;
       if (pattern.empty()) return fault(one, "an empty pattern matches nothing");
       if (pattern.size() > kMaxPatternBytes) return fault(one, "longer than 256 bytes");
       out.push_back(pattern);
     };
-    if (node.kind != Node::Kind::list) return add(node);
+    if (node.kind != YamlNode::Kind::list) return add(node);
     if (node.items.empty()) fault(node, "an empty list matches nothing");
     for (const auto& item : node.items) add(item);
   }
 
-  Selector selector(const Node& node, int depth = 0) {
+  Selector selector(const YamlNode& node, int depth = 0) {
     Selector out;
     keys(node, depth == 0 ? "a match" : "'not'",
          {{"path",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              patterns(n, out.path);
              for (const auto& path : out.path) {
                if (!path.starts_with('/') && !path.starts_with("**")) {
@@ -215,7 +218,7 @@ class Reader {
              }
            }},
           {"kind",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              patterns(n, out.kind);
              const auto known = known_kinds();
              for (const auto& kind : out.kind) {
@@ -224,52 +227,52 @@ class Reader {
                }
              }
            }},
-          {"name", [&](const Node& n) { patterns(n, out.name); }},
-          {"image", [&](const Node& n) { patterns(n, out.image); }},
-          {"label", [&](const Node& n) { labels(n, out); }},
-          {"unit", [&](const Node& n) { patterns(n, out.unit); }},
-          {"slice", [&](const Node& n) { patterns(n, out.slice); }},
-          {"pod", [&](const Node& n) { patterns(n, out.pod); }},
-          {"namespace", [&](const Node& n) { patterns(n, out.pod_namespace); }},
-          {"id", [&](const Node& n) { patterns(n, out.id); }},
+          {"name", [&](const YamlNode& n) { patterns(n, out.name); }},
+          {"image", [&](const YamlNode& n) { patterns(n, out.image); }},
+          {"label", [&](const YamlNode& n) { labels(n, out); }},
+          {"unit", [&](const YamlNode& n) { patterns(n, out.unit); }},
+          {"slice", [&](const YamlNode& n) { patterns(n, out.slice); }},
+          {"pod", [&](const YamlNode& n) { patterns(n, out.pod); }},
+          {"namespace", [&](const YamlNode& n) { patterns(n, out.pod_namespace); }},
+          {"id", [&](const YamlNode& n) { patterns(n, out.id); }},
           {"min_memory",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              out.min_memory = value(n, "a size such as 256MiB",
                                     [](std::string_view t) { return parse_quantity(model::Unit::bytes, t); });
            }},
           {"older_than",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              Duration age{};
              duration(n, age);
              out.older_than = age;
            }},
           {"populated",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              bool populated = true;
              boolean(n, populated);
              out.populated = populated;
            }},
-          {"not", [&](const Node& n) {
-             const auto exclude = [&](const Node& one) {
+          {"not", [&](const YamlNode& n) {
+             const auto exclude = [&](const YamlNode& one) {
                if (depth > 0) return fault(one, "'not' within 'not'; say it the other way round");
                out.excluded.push_back(selector(one, depth + 1));
              };
-             if (n.kind == Node::Kind::list) return each(n, exclude);
+             if (n.kind == YamlNode::Kind::list) return each(n, exclude);
              exclude(n);
            }}});
-    if (node.kind == Node::Kind::map && node.keys.empty()) fault(node, "an empty match would be every group");
+    if (node.kind == YamlNode::Kind::map && node.keys.empty()) fault(node, "an empty match would be every group");
     return out;
   }
 
-  void labels(const Node& node, Selector& out) {
-    if (node.kind != Node::Kind::map) return fault(node, "'label' must be a map: { tier: prod }");
+  void labels(const YamlNode& node, Selector& out) {
+    if (node.kind != YamlNode::Kind::map) return fault(node, "'label' must be a map: { tier: prod }");
     for (std::size_t i = 0; i < node.keys.size(); ++i) {
       out.labels.emplace_back(node.keys[i].text, Selector::Patterns{});
       patterns(node.items[i], out.labels.back().second);
     }
   }
 
-  std::optional<model::FieldId> field(const Node& node) {
+  std::optional<model::FieldId> field(const YamlNode& node) {
     const auto name = text(node);
     if (name.empty()) return std::nullopt;
     const auto id = catalogue_.find(name);
@@ -285,50 +288,50 @@ class Reader {
     return id;
   }
 
-  static const Node* find(const Node& map, std::string_view key) {
+  static const YamlNode* find(const YamlNode& map, std::string_view key) {
     for (std::size_t i = 0; i < map.keys.size(); ++i) {
       if (map.keys[i].text == key) return &map.items[i];
     }
     return nullptr;
   }
 
-  void condition(const Node& node, Rule& rule, Trigger& out) {
+  void condition(const YamlNode& node, Rule& rule, Trigger& out) {
     const auto* const named = find(node, "field");
     const auto id = named != nullptr ? field(*named) : std::nullopt;
     Condition c;
-    const Node* compared = nullptr;
-    const Node* clears = nullptr;
-    const Node* windows = nullptr;
+    const YamlNode* compared = nullptr;
+    const YamlNode* clears = nullptr;
+    const YamlNode* windows = nullptr;
     bool clears_below = true;
     const auto comparison = [&](std::string_view key, Condition::Op op) {
-      return Key{key, [&, op](const Node& n) {
+      return Key{key, [&, op](const YamlNode& n) {
                    if (compared != nullptr) return fault(n, "a condition has one comparison");
                    compared = &n;
                    c.op = op;
                  }};
     };
     keys(node, "a condition",
-         {{"field", [](const Node&) {}},
+         {{"field", [](const YamlNode&) {}},
           comparison("above", Condition::Op::above),
           comparison("below", Condition::Op::below),
           comparison("rate_above", Condition::Op::rate_above),
           comparison("rate_below", Condition::Op::rate_below),
           comparison("slope_above", Condition::Op::slope_above),
           comparison("slope_below", Condition::Op::slope_below),
-          {"of", [&](const Node& n) { c.of = field(n); }},
-          {"for", [&](const Node& n) { duration(n, c.hold, 0s, 7 * 24h); }},
+          {"of", [&](const YamlNode& n) { c.of = field(n); }},
+          {"for", [&](const YamlNode& n) { duration(n, c.hold, 0s, 7 * 24h); }},
           {"window",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              windows = &n;
              duration(n, c.window, 1s, 24h);
            }},
-          {"clear_below", [&](const Node& n) { clears = &n; }},
+          {"clear_below", [&](const YamlNode& n) { clears = &n; }},
           {"clear_above",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              clears = &n;
              clears_below = false;
            }},
-          {"clear_for", [&](const Node& n) { duration(n, c.clear_for, 0s, 7 * 24h); }}});
+          {"clear_for", [&](const YamlNode& n) { duration(n, c.clear_for, 0s, 7 * 24h); }}});
     if (named == nullptr) fault(node, "a condition needs a 'field'");
     if (compared == nullptr) {
       return fault(node,
@@ -352,7 +355,7 @@ class Reader {
     if (is_slope(c.op) && windows == nullptr) c.window = 5min;
     if (!is_slope(c.op) && windows != nullptr) fault(*windows, "'window' goes with slope_above and slope_below");
 
-    const auto amount = [&](const Node& n) -> std::optional<double> {
+    const auto amount = [&](const YamlNode& n) -> std::optional<double> {
       if (relative) return value(n, "a part such as 90%", parse_percent);
       if (is_rate(c.op) || is_slope(c.op)) {
         return value(n, expected_rate_of(info.unit), [&](std::string_view t) {
@@ -405,11 +408,11 @@ class Reader {
     return static_cast<std::uint8_t>(mask);
   }
 
-  void schedule(const Node& node, Trigger& out) {
+  void schedule(const YamlNode& node, Trigger& out) {
     out.op = Trigger::Op::schedule;
     keys(node, "a schedule",
          {{"time",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              const auto window = value(n, "two times of day such as 20:00-06:00",
                                        [](std::string_view t) -> std::optional<std::pair<int, int>> {
                                          const auto from = parse_time_of_day(base::take_until(t, '-'));
@@ -419,7 +422,7 @@ class Reader {
                                        });
              if (window) std::tie(out.schedule.from, out.schedule.to) = *window;
            }},
-          {"days", [&](const Node& n) {
+          {"days", [&](const YamlNode& n) {
              if (const auto mask =
                      value(n, "days such as mon-fri or sat,sun", [this](std::string_view t) { return days(t); })) {
                out.schedule.days = *mask;
@@ -427,10 +430,10 @@ class Reader {
            }}});
   }
 
-  Trigger trigger(const Node& node, Rule& rule, int depth = 0) {
+  Trigger trigger(const YamlNode& node, Rule& rule, int depth = 0) {
     Trigger out;
-    if (node.kind == Node::Kind::scalar && node.text == "always") return out;
-    if (node.kind != Node::Kind::map) {
+    if (node.kind == YamlNode::Kind::scalar && node.text == "always") return out;
+    if (node.kind != YamlNode::Kind::map) {
       fault(node, "'when' is a condition, a schedule, 'all' or 'any' of a list of them, or the word always");
       return out;
     }
@@ -443,9 +446,9 @@ class Reader {
       const auto* const list = find(node, key);
       if (list == nullptr) continue;
       out.op = op;
-      keys(node, "'when'", {{key, [](const Node&) {}}});
-      each(*list, [&](const Node& one) { out.parts.push_back(trigger(one, rule, depth + 1)); });
-      if (list->kind == Node::Kind::list && list->items.empty()) fault(*list, "an empty list");
+      keys(node, "'when'", {{key, [](const YamlNode&) {}}});
+      each(*list, [&](const YamlNode& one) { out.parts.push_back(trigger(one, rule, depth + 1)); });
+      if (list->kind == YamlNode::Kind::list && list->items.empty()) fault(*list, "an empty list");
       return out;
     }
     if (find(node, "time") != nullptr || find(node, "days") != nullptr) {
@@ -456,36 +459,36 @@ class Reader {
     return out;
   }
 
-  void settings(const Node& node, Step& step) {
-    if (node.kind != Node::Kind::map || node.keys.empty()) {
+  void settings(const YamlNode& node, Step& step) {
+    if (node.kind != YamlNode::Kind::map || node.keys.empty()) {
       return fault(node, "'limit' must be a map of keys and values: { memory.high: 512MiB }");
     }
     for (std::size_t i = 0; i < node.keys.size(); ++i) {
       const auto& key = node.keys[i];
       const auto& item = node.items[i];
       std::string device;
-      Node amount = item;
+      YamlNode amount = item;
       model::Value least;
       model::Value most;
       const auto name = key.text.substr(0, key.text.find('@'));
       if (name.size() < key.text.size()) device = key.text.substr(name.size() + 1);
-      const auto bound = [&](const Node& n, model::Value& out) {
+      const auto bound = [&](const YamlNode& n, model::Value& out) {
         const auto read = model::parse_setting(name, device, text(n));
         if (!read || read->basis != model::Basis::absolute) {
           return fault(n, read ? "a bound is an absolute value" : read.error().what);
         }
         out = read->value;
       };
-      if (item.kind == Node::Kind::map) {
+      if (item.kind == YamlNode::Kind::map) {
         amount = {};
         amount.mark = item.mark;
         keys(item, "a limit",
-             {{"to", [&](const Node& n) { amount = n; }},
-              {"min", [&](const Node& n) { bound(n, least); }},
-              {"max", [&](const Node& n) { bound(n, most); }}});
+             {{"to", [&](const YamlNode& n) { amount = n; }},
+              {"min", [&](const YamlNode& n) { bound(n, least); }},
+              {"max", [&](const YamlNode& n) { bound(n, most); }}});
       }
       const auto written = text(amount);
-      if (amount.kind != Node::Kind::scalar) continue;
+      if (amount.kind != YamlNode::Kind::scalar) continue;
       auto read = model::parse_setting(name, device, written);
       if (!read) {
         fault(model::find_setting_key(name) == nullptr ? key : amount, read.error().what);
@@ -497,19 +500,19 @@ class Reader {
     }
   }
 
-  void kill(const Node& node, Step& step) {
+  void kill(const YamlNode& node, Step& step) {
     step.grace = 10s;
-    if (node.kind == Node::Kind::scalar && node.text == "now") return;
+    if (node.kind == YamlNode::Kind::scalar && node.text == "now") return;
     keys(node, "'kill' (or the word now)",
          {{"signal",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              if (const auto s = value(n, "a signal such as TERM", model::signal_of)) step.signal = *s;
            }},
-          {"grace", [&](const Node& n) { duration(n, step.grace, 0s, 10min); }}});
+          {"grace", [&](const YamlNode& n) { duration(n, step.grace, 0s, 10min); }}});
   }
 
-  void reclaim(const Node& node, Step& step) {
-    if (node.kind == Node::Kind::scalar && node.text.ends_with('%')) {
+  void reclaim(const YamlNode& node, Step& step) {
+    if (node.kind == YamlNode::Kind::scalar && node.text.ends_with('%')) {
       step.part = value(node, "a part of up to 100%", [](std::string_view t) {
         const auto part = parse_percent(t);
         return part && *part > 0 && *part <= 1 ? part : std::nullopt;
@@ -524,55 +527,55 @@ class Reader {
     if (bytes) step.bytes = *bytes;
   }
 
-  void step(const Node& node, Rule& rule) {
+  void step(const YamlNode& node, Rule& rule) {
     Step out;
     int verbs = 0;
     const auto before = problems_.size();
-    const Node* forced = nullptr;
+    const YamlNode* forced = nullptr;
     const auto is = [&](Step::Kind kind) {
       out.kind = kind;
       ++verbs;
     };
     keys(node, "a step",
          {{"notify",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              is(Step::Kind::notify);
              out.message = text(n);
            }},
           {"reclaim",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              is(Step::Kind::reclaim);
              reclaim(n, out);
            }},
           {"limit",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              is(Step::Kind::limit);
              settings(n, out);
            }},
           {"freeze",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              is(Step::Kind::freeze);
              duration(n, out.freeze_for, 1s, kLongestFreeze);
            }},
           {"kill",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              is(Step::Kind::kill);
              kill(n, out);
            }},
           {"force",
-           [&](const Node& n) {
+           [&](const YamlNode& n) {
              forced = &n;
              boolean(n, out.force);
            }},
-          {"after", [&](const Node& n) { duration(n, out.after, 0s, 24h); }}});
-    if (node.kind != Node::Kind::map) return;
+          {"after", [&](const YamlNode& n) { duration(n, out.after, 0s, 24h); }}});
+    if (node.kind != YamlNode::Kind::map) return;
     if (verbs == 0 && problems_.size() > before) return;
     if (verbs != 1) return fault(node, "a step is one of notify, reclaim, limit, freeze and kill");
     if (forced != nullptr && out.kind != Step::Kind::limit) fault(*forced, "'force' goes with 'limit'");
     rule.steps.push_back(std::move(out));
   }
 
-  void rule(const Node& node, Policy& policy) {
+  void rule(const YamlNode& node, Policy& policy) {
     Rule out;
     out.dry_run = defaults_.dry_run;
     out.cooldown = defaults_.cooldown;
@@ -584,31 +587,32 @@ class Reader {
     bool matched = false;
     bool triggered = false;
     auto known = common(out);
-    known.insert(known.begin(), {{"name",
-                                  [&](const Node& n) {
-                                    out.name = text(n);
-                                    const bool good = std::ranges::all_of(out.name, [](char c) {
-                                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                                             (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-                                    });
-                                    if (!good || out.name.size() > kMaxNameBytes) {
-                                      fault(n, "a name has letters, digits, '-', '_' and '.', at most 64");
-                                    }
-                                  }},
-                                 {"match",
-                                  [&](const Node& n) {
-                                    matched = true;
-                                    out.match = selector(n);
-                                  }},
-                                 {"when",
-                                  [&](const Node& n) {
-                                    triggered = true;
-                                    out.when = trigger(n, out);
-                                  }},
-                                 {"do", [&](const Node& n) { each(n, [&](const Node& one) { step(one, out); }); }},
-                                 {"enabled", [&](const Node& n) { boolean(n, enabled); }}});
+    known.insert(known.begin(),
+                 {{"name",
+                   [&](const YamlNode& n) {
+                     out.name = text(n);
+                     const bool good = std::ranges::all_of(out.name, [](char c) {
+                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                              c == '_' || c == '.';
+                     });
+                     if (!good || out.name.size() > kMaxNameBytes) {
+                       fault(n, "a name has letters, digits, '-', '_' and '.', at most 64");
+                     }
+                   }},
+                  {"match",
+                   [&](const YamlNode& n) {
+                     matched = true;
+                     out.match = selector(n);
+                   }},
+                  {"when",
+                   [&](const YamlNode& n) {
+                     triggered = true;
+                     out.when = trigger(n, out);
+                   }},
+                  {"do", [&](const YamlNode& n) { each(n, [&](const YamlNode& one) { step(one, out); }); }},
+                  {"enabled", [&](const YamlNode& n) { boolean(n, enabled); }}});
     keys(node, "a rule", known);
-    if (node.kind != Node::Kind::map) return;
+    if (node.kind != YamlNode::Kind::map) return;
     if (out.name.empty()) return fault(node, "a rule needs a 'name'");
     if (!names_.insert(out.name).second) fault(node, "the rule " + said(out.name) + " is in this file twice");
     if (enabled && !matched) fault(node, "the rule " + said(out.name) + " needs a 'match': which groups");

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/enforcer_metrics.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "exporter/metric_families.h"
+#include "src/base/clock.h"
+#include "src/base/fd.h"
+
+namespace cgwarden::agent {
+namespace {
+
+const prometheus::Histogram::BucketBoundaries kBuckets = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                          0.1,    0.25,  0.5,    1,     2.5,  5,     10};
+
+double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+
+auto& gauges(prometheus::Registry& registry, const std::string& name, const std::string& help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+}
+auto& counters(prometheus::Registry& registry, const std::string& name, const std::string& help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+auto& histogram(prometheus::Registry& registry, const std::string& name, const std::string& help) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, kBuckets);
+}
+
+}  // namespace
+
+EnforcerMetrics::EnforcerMetrics()
+    : rule_groups_(gauges(registry_, "cgwarden_policy_rule_groups",
+                          "Groups for which the rule is in this state; idle ones are not counted.")),
+      rule_dry_run_(gauges(registry_, "cgwarden_policy_rule_dry_run", "Whether the rule only says what it would do.")),
+      rule_braked_(
+          gauges(registry_, "cgwarden_policy_rule_braked", "Whether the rule is off because its kills did not help.")),
+      fired_(counters(registry_, "cgwarden_policy_rule_fired_total", "Times the rule fired, dry runs included.")),
+      notifications_(counters(registry_, "cgwarden_policy_notifications_total", "Steps 'notify' of the rule.")),
+      actions_(counters(registry_, "cgwarden_policy_actions_total",
+                        "Actions by rule, what was done, by which route and how it ended (would: a dry run).")),
+      refused_(counters(registry_, "cgwarden_policy_refused_total", "Actions that a guard refused.")),
+      leases_lost_(counters(registry_, "cgwarden_policy_leases_lost_total",
+                            "Limits that somebody else changed, so that they were left to him.")),
+      wakes_(counters(registry_, "cgwarden_policy_wakes_total", "Samples brought forward, by what the kernel told.")),
+      config_info_(gauges(registry_, "cgwarden_policy_config_info", "The policy in force, by the hash of its text.")),
+      action_duration_(histogram(registry_, "cgwarden_policy_action_duration_seconds", "Time an action took.")),
+      latency_(histogram(registry_, "cgwarden_policy_action_latency_seconds",
+                         "Time from the sample that made a decision to the end of its action.")),
+      decision_duration_(
+          histogram(registry_, "cgwarden_policy_decision_duration_seconds", "Time one decision on all groups took.")),
+      leases_(gauges(registry_, "cgwarden_policy_leases", "Limits and freezes that end with a time.").Add({})),
+      frozen_(gauges(registry_, "cgwarden_policy_frozen_groups", "Groups that cgwarden has frozen.").Add({})),
+      oldest_freeze_(
+          gauges(registry_, "cgwarden_policy_oldest_freeze_seconds", "How long the longest frozen group has been.")
+              .Add({})),
+      reload_successful_(
+          gauges(registry_, "cgwarden_policy_config_last_reload_successful",
+                 "Whether the last attempt to load the policy worked; if not, the one of before goes on.")
+              .Add({})),
+      reload_time_(gauges(registry_, "cgwarden_policy_config_last_reload_success_timestamp_seconds",
+                          "When the policy in force was loaded.")
+                       .Add({})),
+      samples_(counters(registry_, "cgwarden_policy_samples_total", "Samples that were decided upon.").Add({})),
+      skipped_(counters(registry_, "cgwarden_policy_samples_skipped_total",
+                        "Samples left out because the one before took too long.")
+                   .Add({})) {}
+
+void EnforcerMetrics::loaded(const policy::Policy* policy) {
+  reload_successful_.Set(policy != nullptr ? 1 : 0);
+  if (policy == nullptr) return;
+  reload_time_.Set(std::chrono::duration<double>(base::wall_now().time_since_epoch()).count());
+  for (auto* const gauge : of_rules_) {
+    rule_groups_.Remove(gauge);
+    rule_dry_run_.Remove(gauge);
+    rule_braked_.Remove(gauge);
+    config_info_.Remove(gauge);
+  }
+  of_rules_.clear();
+  std::array<char, 32> hash{};
+  (void)std::snprintf(hash.data(), hash.size(), "%016llx", static_cast<unsigned long long>(policy->fingerprint));
+  const auto set = [this](prometheus::Family<prometheus::Gauge>& family, const Labels& labels, double value) {
+    auto& gauge = family.Add(labels);
+    gauge.Set(value);
+    of_rules_.push_back(&gauge);
+  };
+  set(config_info_, {{"hash", hash.data()}}, 1);
+  for (const auto& rule : policy->rules) {
+    set(rule_dry_run_, {{"rule", rule.name}}, rule.dry_run ? 1 : 0);
+    set(rule_braked_, {{"rule", rule.name}}, 0);
+    for (auto phase = policy::Phase::arming; phase <= policy::Phase::cooldown;
+         phase = static_cast<policy::Phase>(static_cast<int>(phase) + 1)) {
+      set(rule_groups_, {{"rule", rule.name}, {"state", std::string(policy::name(phase))}}, 0);
+    }
+    fired_.Add({{"rule", rule.name}});
+  }
+}
+
+void EnforcerMetrics::decided(const policy::Policy& policy, const policy::Decision& decision,
+                              std::chrono::nanoseconds took) {
+  samples_.Increment();
+  decision_duration_.Observe(seconds(took));
+  for (const auto& notice : decision.notices) {
+    if (notice.kind == policy::Notice::Kind::fire) fired_.Add({{"rule", notice.rule}}).Increment();
+    if (notice.kind == policy::Notice::Kind::notify) notifications_.Add({{"rule", notice.rule}}).Increment();
+  }
+  for (const auto& rule : policy.rules) {
+    std::array<int, policy::kPhases> count{};
+    bool braked = false;
+    if (const auto at = decision.state.rules.find(rule.name); at != decision.state.rules.end()) {
+      for (const auto& [key, instance] : at->second.instances) ++count[static_cast<std::size_t>(instance.phase)];
+      braked = at->second.braked;
+    }
+    rule_braked_.Add({{"rule", rule.name}}).Set(braked ? 1 : 0);
+    for (std::size_t phase = 1; phase < policy::kPhases; ++phase) {
+      rule_groups_.Add({{"rule", rule.name}, {"state", std::string(policy::name(static_cast<policy::Phase>(phase)))}})
+          .Set(count[phase]);
+    }
+  }
+}
+
+void EnforcerMetrics::acted(const model::Action& action, const model::Outcome& outcome,
+                            std::chrono::nanoseconds since) {
+  const std::string result(outcome.ok() && outcome.dry_run ? "would" : model::name(outcome.kind));
+  actions_
+      .Add({{"rule", action.actor.rule},
+            {"action", std::string(model::name(action.verb))},
+            {"route", outcome.route},
+            {"result", result}})
+      .Increment();
+  if (outcome.kind == model::Outcome::Kind::refused) refused_.Add({{"guard", outcome.guard}}).Increment();
+  action_duration_.Observe(seconds(outcome.duration));
+  latency_.Observe(seconds(since));
+}
+
+void EnforcerMetrics::tended(const std::vector<control::Writer::Tended>& tended,
+                             const std::vector<control::Entry>& entries) {
+  for (const auto& one : tended) {
+    if (one.what == control::Writer::Tended::What::lost) {
+      leases_lost_.Add({{"rule", one.entry.rule}, {"route", one.entry.route}}).Increment();
+    }
+  }
+  leases_.Set(static_cast<double>(std::ranges::count_if(entries, &control::Entry::is_lease)));
+  std::int64_t frozen = 0;
+  std::int64_t oldest = 0;
+  for (const auto& entry : entries) {
+    if (entry.verb != model::Verb::freeze) continue;
+    ++frozen;
+    oldest = std::max(oldest, control::boottime_now() - entry.made);
+  }
+  frozen_.Set(static_cast<double>(frozen));
+  oldest_freeze_.Set(static_cast<double>(oldest) * 1e-9);
+}
+
+base::Result<void> EnforcerMetrics::write(const std::string& path) const {
+  std::string text;
+  exporter::append_families(registry_.Collect(), exporter::Format::text, text);
+  const auto slash = path.rfind('/');
+  const auto beside = path.substr(0, slash + 1) + '.' + path.substr(slash + 1) + ".new";
+  ::unlink(beside.c_str());
+  base::Fd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd) return base::fail_errno("cannot make " + beside);
+  ::fchmod(fd.get(), 0644);  // whatever the umask: the exporter is another user
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const auto n = ::write(fd.get(), rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      auto failed = base::fail_errno("cannot write " + beside);
+      ::unlink(beside.c_str());
+      return failed;
+    }
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::rename(beside.c_str(), path.c_str()) != 0) return base::fail_errno("cannot rename to " + path);
+  return {};
+}
+
+}  // namespace cgwarden::agent

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/hand.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "src/agent/log.h"
+#include "src/control/audit.h"
+#include "src/control/ledger.h"
+
+namespace cgwarden::agent {
+
+namespace asio = boost::asio;
+
+struct Hand::Inner {
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
+  control::Writer::Options options;
+  std::unique_ptr<control::Writer> writer;
+  bool told_of_audit = false;
+
+  static bool is_of(const control::Entry& entry, const model::Action& action) {
+    return entry.verb == model::Verb::limit && entry.rule == action.actor.rule && entry.path == action.group.path &&
+           entry.group == action.group.id;
+  }
+
+  model::Outcome apply(const model::Action& action, std::optional<base::Monotonic> until) {
+    if (until && base::monotonic_now() > *until) {
+      model::Outcome late;
+      late.kind = model::Outcome::Kind::timeout;
+      late.text = "not begun: what it was decided upon is too old";
+      return late;
+    }
+    if (action.verb == model::Verb::unlimit) return take_back(action);
+    auto outcome = writer->apply(action);
+    // The writer records what it does; what it would do is told here.
+    if (action.dry_run || outcome.kind == model::Outcome::Kind::refused) {
+      record(control::audit_line(action.dry_run ? "dry_run" : "refused", "", action, outcome));
+    }
+    return outcome;
+  }
+
+  model::Outcome take_back(const model::Action& action) {
+    model::Outcome all;
+    all.dry_run = action.dry_run;
+    if (action.dry_run) {
+      all.text = "would take back what it would have set";
+      return all;
+    }
+    auto entries = writer->entries();
+    std::reverse(entries.begin(), entries.end());  // the latest first
+    for (const auto& entry : entries) {
+      if (!is_of(entry, action)) continue;
+      auto one = writer->undo(entry.id, action.actor, false);
+      all.changes.insert(all.changes.end(), one.changes.begin(), one.changes.end());
+      if (!all.text.empty()) all.text += "; ";
+      all.text += one.text;
+      all.route = one.route;
+      if (!one.ok()) {
+        all.kind = one.kind;
+        all.guard = one.guard;
+      }
+    }
+    return all;
+  }
+
+  void renew(const model::Action& action) {
+    const auto ledger = control::Ledger::open(options.state_directory, false);
+    if (!ledger || !action.lease) return;
+    const auto lock = ledger->lock();
+    if (!lock) return;
+    for (auto& entry : ledger->all()) {
+      if (!is_of(entry, action)) continue;
+      entry.expires = control::boottime_now() + std::chrono::nanoseconds(*action.lease).count();
+      (void)ledger->put(entry);
+    }
+  }
+
+  void record(const std::string& line) {
+    if (options.audit_file.empty()) return;
+    auto audit = control::Audit::open(options.audit_file, options.journal);
+    const auto done = audit ? audit->append(line) : tl::unexpected(audit.error());
+    if (!done && !std::exchange(told_of_audit, true)) log::error(done.error().what);
+    if (done) told_of_audit = false;
+  }
+};
+
+base::Result<std::unique_ptr<Hand>> Hand::start(asio::io_context& loop, control::Writer::Options options) {
+  auto inner = std::make_shared<Inner>();
+  auto writer = control::Writer::open(options);
+  if (!writer) return tl::unexpected(writer.error());
+  inner->options = std::move(options);
+  inner->writer = std::move(*writer);
+  return std::unique_ptr<Hand>(new Hand(loop, std::move(inner)));
+}
+
+Hand::Hand(asio::io_context& loop, std::shared_ptr<Inner> inner) : loop_(loop), inner_(std::move(inner)) {
+  thread_ = std::thread([inner = inner_] {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the loop's
+    ::pthread_setname_np(::pthread_self(), "hand");
+    inner->io.run();
+  });
+}
+
+Hand::~Hand() {
+  *alive_ = false;
+  inner_->io.stop();
+  thread_.join();
+}
+
+void Hand::apply(model::Action action, std::optional<base::Monotonic> until, std::function<void(model::Outcome)> done) {
+  asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, action = std::move(action), until,
+                          done = std::move(done)]() mutable {
+    auto outcome = inner->apply(action, until);
+    asio::post(loop_, [alive, outcome = std::move(outcome), done = std::move(done)]() mutable {
+      if (*alive) done(std::move(outcome));
+    });
+  });
+}
+
+void Hand::renew(model::Action action) {
+  asio::post(inner_->io, [inner = inner_.get(), action = std::move(action)] { inner->renew(action); });
+}
+
+void Hand::tend(std::function<void(Stock)> done) {
+  asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, done = std::move(done)]() mutable {
+    Stock stock;
+    stock.tended = inner->writer->tend();
+    stock.entries = inner->writer->entries();
+    asio::post(loop_, [alive, stock = std::move(stock), done = std::move(done)]() mutable {
+      if (*alive) done(std::move(stock));
+    });
+  });
+}
+
+void Hand::record(std::string line) {
+  asio::post(inner_->io, [inner = inner_.get(), line = std::move(line)] { inner->record(line); });
+}
+
+void Hand::ping(std::function<void()> done) {
+  asio::post(inner_->io, [this, alive = alive_, done = std::move(done)]() mutable {
+    asio::post(loop_, [alive, done = std::move(done)] {
+      if (*alive) done();
+    });
+  });
+}
+
+}  // namespace cgwarden::agent

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/wakes.h"
+
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/policy/selector.h"
+
+namespace cgwarden::agent {
+namespace {
+
+namespace asio = boost::asio;
+using Descriptor = asio::posix::stream_descriptor;
+
+// Without CAP_SYS_RESOURCE windows are multiples of two seconds (6.5). Written with its NUL, as psi.rst says.
+constexpr std::string_view kTriggers[] = {{"some 150000 1000000\0", 20}, {"some 300000 2000000\0", 20}};
+
+// "memory" of "pressure_memory_some_avg10" and of "memory_current".
+std::string_view resource_of(std::string_view field) {
+  if (field.starts_with("pressure_")) field.remove_prefix(9);
+  for (const std::string_view resource : {"memory", "cpu", "io"}) {
+    if (field.starts_with(resource)) return resource;
+  }
+  return {};
+}
+
+std::string events_file_of(const model::Field& field) {
+  const auto file = field.v2.file;
+  return file.ends_with(".events") || file.ends_with(".events.local") ? std::string(file) : std::string();
+}
+
+}  // namespace
+
+Wakes::Wakes(asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> wake)
+    : loop_(loop), procfs_(std::move(procfs)), wake_(std::move(wake)) {}
+
+void Wakes::look_for(const policy::Policy& policy) {
+  triggers_.clear();
+  std::set<std::string_view> resources;
+  for (const auto& rule : policy.rules) {
+    for (const auto& condition : rule.conditions)
+      resources.insert(resource_of(policy.catalogue->field(condition.field).name));
+  }
+  resources.erase("");
+  for (const auto resource : resources) {
+    for (const auto trigger : kTriggers) {
+      base::Fd fd(::open((procfs_ + "/pressure/" + std::string(resource)).c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+      if (!fd) break;
+      if (::write(fd.get(), trigger.data(), trigger.size()) < 0) continue;
+      triggers_.push_back(std::make_unique<Descriptor>(loop_, fd.release()));
+      wait_for_pressure(*triggers_.back());
+      break;
+    }
+  }
+}
+
+void Wakes::wait_for_pressure(Descriptor& trigger) {
+  trigger.async_wait(Descriptor::wait_error, [this, &trigger](const boost::system::error_code& error) {
+    if (error) return;
+    wake_("pressure");
+    wait_for_pressure(trigger);
+  });
+}
+
+void Wakes::follow(const policy::Policy& policy, const model::Snapshot& now) {
+  if (now.roster->generation == followed_roster_ && policy.fingerprint == followed_policy_ && events_) return;
+  followed_roster_ = now.roster->generation;
+  followed_policy_ = policy.fingerprint;
+  const auto v2 = std::ranges::find(*now.hierarchies, 2, &model::HierarchyInfo::version);
+  if (v2 == now.hierarchies->end()) return;
+
+  std::set<std::string> files;
+  const policy::SelectorFields fields(*policy.catalogue);
+  for (const auto& rule : policy.rules) {
+    std::set<std::string> of_rule;
+    for (const auto& condition : rule.conditions)
+      of_rule.insert(events_file_of(policy.catalogue->field(condition.field)));
+    of_rule.erase("");
+    if (of_rule.empty()) continue;
+    for (model::GroupIndex group = 0; group < now.group_count() && files.size() < kMaxWatches; ++group) {
+      if (!policy::matches(rule.match, fields, now, group)) continue;
+      for (const auto& file : of_rule) files.insert(v2->mount_point + now.roster->groups[group]->path + '/' + file);
+    }
+  }
+  if (files.empty() && !events_) return;
+  // Begun anew: watches of groups that are gone went with them.
+  events_ = std::make_unique<Descriptor>(loop_);
+  base::Fd fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!fd) return events_.reset();
+  for (const auto& file : files) ::inotify_add_watch(fd.get(), file.c_str(), IN_MODIFY);
+  events_->assign(fd.release());
+  wait_for_events();
+}
+
+void Wakes::wait_for_events() {
+  events_->async_wait(Descriptor::wait_read, [this](const boost::system::error_code& error) {
+    if (error || !events_) return;
+    char waste[8192];
+    while (::read(events_->native_handle(), waste, sizeof waste) > 0) {
+    }
+    wake_("events");
+    wait_for_events();
+  });
+}
+
+}  // namespace cgwarden::agent

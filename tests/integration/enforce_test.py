@@ -1,0 +1,376 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`cgwarden enforce` on this machine's kernel: a memory hog, a CPU hog and a leak come under a policy's limit and out of
+it again, and metrics and audit tell the story. A dry run writes nothing, a bad reload changes nothing, and neither a kill
+-9 nor a SIGTERM leaves anything behind.
+
+  enforce_test.py AGENT [TEST...]
+
+Makes groups below cgwarden-test-enforce-PID only (as root), and removes them. Exit status: 0, 1, or 77 with the reason.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+PATIENCE = 40.0     # the longest wait for anything; all of them end as soon as it is so
+TOP = f"cgwarden-test-enforce-{os.getpid()}"
+MIB = 1 << 20
+
+HOG = """
+import sys, time
+held, burn = [], False
+for line in iter(sys.stdin.readline, ""):
+    word, *rest = line.split()
+    if word == "grow":
+        held.append(bytearray(int(rest[0]) << 20))
+        for i in range(0, len(held[-1]), 4096): held[-1][i] = 1
+    elif word == "free":
+        held.clear()
+    elif word == "burn":
+        end = time.monotonic() + float(rest[0])
+        while time.monotonic() < end: pass
+    print("done", flush=True)
+"""
+
+
+class Fault(Exception):
+    pass
+
+
+def want(condition, text):
+    if not condition:
+        raise Fault(text)
+
+
+def until(condition, text):
+    end = time.monotonic() + PATIENCE
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise Fault(f"not within {PATIENCE:.0f} s: {text}")
+        time.sleep(0.05)
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def hierarchies():
+    """Controller to mount point; "v2" for the unified one."""
+    found = {}
+    for line in read("/proc/self/mountinfo").split("\n"):
+        before, after = line.split(" - ")
+        where, kind, options = before.split()[4], after.split()[0], after.split()[2].split(",")
+        if kind == "cgroup2":
+            found["v2"] = where
+        elif kind == "cgroup":
+            for option in options:
+                if option in ("memory", "cpu", "cpuacct", "freezer", "pids"):
+                    found[option] = where
+    return found
+
+
+class Groups:
+    """Groups of one test in all hierarchies, with a process in each that does as it is told."""
+
+    def __init__(self, names):
+        self.mounts = sorted(set(hierarchies().values()))
+        self.by_controller = hierarchies()
+        self.names = names
+        self.processes = {}
+
+    def path(self, controller, name, file):
+        mount = self.by_controller.get(controller, self.by_controller.get("v2"))
+        return f"{mount}/{TOP}/{name}/{file}"
+
+    def __enter__(self):
+        if "memory" not in self.by_controller:
+            write(f"{self.by_controller['v2']}/cgroup.subtree_control", "+memory +cpu +pids")
+        for mount in self.mounts:
+            os.mkdir(f"{mount}/{TOP}")
+            if mount == self.by_controller.get("v2") and "memory" not in self.by_controller:
+                write(f"{mount}/{TOP}/cgroup.subtree_control", "+memory +cpu +pids")
+            for name in self.names:
+                os.mkdir(f"{mount}/{TOP}/{name}")
+        for name in self.names:
+            process = subprocess.Popen([sys.executable, "-c", HOG], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.processes[name] = process
+            for mount in self.mounts:
+                write(f"{mount}/{TOP}/{name}/cgroup.procs", str(process.pid))
+        return self
+
+    def __exit__(self, *unused):
+        for process in self.processes.values():
+            process.kill()
+        for mount in self.mounts:
+            with contextlib.suppress(OSError):
+                for name in self.names:       # a frozen group's processes do not die
+                    for file, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                        if os.path.exists(f"{mount}/{TOP}/{name}/{file}"):
+                            write(f"{mount}/{TOP}/{name}/{file}", text)
+        for process in self.processes.values():
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+        for mount in self.mounts:
+            for name in [*self.names, ""]:
+                end = time.monotonic() + PATIENCE
+                while True:
+                    try:
+                        os.rmdir(f"{mount}/{TOP}/{name}")
+                        break
+                    except OSError:
+                        if time.monotonic() > end or not os.path.isdir(f"{mount}/{TOP}/{name}"):
+                            break
+                        time.sleep(0.05)
+
+    def tell(self, name, *words, wait=True):
+        process = self.processes[name]
+        process.stdin.write(" ".join(map(str, words)) + "\n")
+        process.stdin.flush()
+        if wait:
+            want(process.stdout.readline() == "done\n", f"the process of {name} has ended")
+
+    def memory_limit(self, name):
+        """Bytes, or None for none."""
+        v1 = "memory" in self.by_controller
+        text = read(self.path("memory", name, "memory.limit_in_bytes" if v1 else "memory.max"))
+        return None if text == "max" or int(text) > 1 << 60 else int(text)
+
+    def cpu_limit(self, name):
+        """Cores, or None."""
+        if "cpu" in self.by_controller:
+            quota = int(read(self.path("cpu", name, "cpu.cfs_quota_us")))
+            return None if quota < 0 else quota / int(read(self.path("cpu", name, "cpu.cfs_period_us")))
+        quota, period = read(self.path("cpu", name, "cpu.max")).split()
+        return None if quota == "max" else int(quota) / int(period)
+
+    def frozen(self, name):
+        v1 = "freezer" in self.by_controller and read(self.path("freezer", name, "freezer.state")) == "FROZEN"
+        return v1 or ("v2" in self.by_controller and "frozen 1" in read(self.path("v2", name, "cgroup.events")))
+
+
+class Enforcer:
+    def __init__(self, agent, folder, policy, *more, prefix=(), interval="0.2"):
+        self.folder, self.policy = folder, os.path.join(folder, "policy.yaml")
+        self.audit_file = os.path.join(folder, "audit.jsonl")
+        self.metrics_file = os.path.join(folder, "cgwarden-enforce.prom")
+        self.log = os.path.join(folder, "log")
+        self.set_policy(policy)
+        with open(self.log, "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [*prefix, agent, "enforce", "--policy.file", self.policy, "--no-discovery",
+                 "--audit.file", self.audit_file, "--control.state-directory", os.path.join(folder, "state"),
+                 "--metrics.textfile", self.metrics_file, "--interval", interval, *more], stderr=log, stdout=log)
+        count = read(self.log).count("ready: ")
+        until(lambda: read(self.log).count("ready: ") > count or self.process.poll() is not None, "the enforcer is ready")
+        want(self.process.poll() is None, f"the enforcer ended: {read(self.log)[-2000:]}")
+
+    def set_policy(self, rules):
+        with open(self.policy, "w", encoding="utf-8") as file:
+            file.write("version: 1\nenforcer: { boot_grace: 0s }\ndefaults: { cooldown: 500ms }\nrules:\n" + rules)
+        os.chmod(self.policy, 0o644)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        want(self.process.wait(PATIENCE) == 0, f"the enforcer ended with {self.process.returncode}: {read(self.log)[-3000:]}")
+
+    def audit(self):
+        with contextlib.suppress(FileNotFoundError):
+            return [json.loads(line) for line in read(self.audit_file).split("\n")]
+        return []
+
+    def told(self, event, **wanted):
+        return [r for r in self.audit() if r["event"] == event and all(r.get(k) == v for k, v in wanted.items())]
+
+    def metric(self, series):
+        with contextlib.suppress(FileNotFoundError):
+            match = re.search(rf"^{re.escape(series)} (\S+)$", read(self.metrics_file), re.M)
+            return float(match.group(1)) if match else None
+        return None
+
+
+def rule(name, group, when, do, more="dry_run: false"):
+    return f"  - {{ name: {name}, match: {{ path: /{TOP}/{group} }}, when: {when}, do: [ {do} ], {more} }}\n"
+
+
+def hogs_are_limited_and_released(agent, folder):
+    policy = rule("memory-hog", "memory", "{ field: memory_current, above: 60MiB, for: 300ms, clear_below: 30MiB }",
+                  "{ notify: a hog }, { limit: { memory.max: 256MiB } }")
+    policy += rule("cpu-hog", "cpu", "{ field: cpu_usage, rate_above: 20%, for: 300ms, clear_below: 5% }",
+                   "{ limit: { cpu.max: 10% } }")
+    policy += rule("leak", "leak", "{ field: memory_current, slope_above: 5MiB/s, window: 2s }",
+                   "{ limit: { memory.max: 300MiB } }")
+    with Groups(["memory", "cpu", "leak"]) as groups, Enforcer(agent, folder, policy) as enforcer:
+        groups.tell("memory", "grow", 90)
+        until(lambda: groups.memory_limit("memory") == 256 * MIB, "the memory hog is limited")
+        groups.tell("cpu", "burn", 6, wait=False)
+        until(lambda: groups.cpu_limit("cpu") == 0.1, "the CPU hog is limited")
+
+        def leaks():
+            groups.tell("leak", "grow", 4)
+            return groups.memory_limit("leak") == 300 * MIB
+        until(leaks, "the leak is limited")
+
+        groups.tell("memory", "free")
+        until(lambda: groups.memory_limit("memory") is None, "the memory hog is released")
+        until(lambda: groups.cpu_limit("cpu") is None, "the CPU hog is released")
+        until(lambda: groups.memory_limit("leak") is None, "the leak is released")
+
+        for name, group in (("memory-hog", "memory"), ("cpu-hog", "cpu"), ("leak", "leak")):
+            until(lambda rule=name: enforcer.metric(
+                f'cgwarden_policy_actions_total{{action="unlimit",result="done",route="cgroupfs",rule="{rule}"}}'),
+                f"the metrics tell that {name} ended")
+            want(enforcer.metric(f'cgwarden_policy_rule_fired_total{{rule="{name}"}}') >= 1, f"the metrics tell that {name} fired")
+            for event in ("fire", "clear"):
+                told = enforcer.told(event, rule=name)
+                want(told and told[0]["group"]["path"] == f"/{TOP}/{group}", f"the audit tells the {event} of {name}")
+        begun = [r for r in enforcer.told("end", action="limit") if r["actor"]["rule"] == "memory-hog"][0]
+        want(begun["reason"]["above"] == "60MiB" and "memory_current" in begun["reason"],
+             f"the audit has the numbers that decided: {begun['reason']}")
+        want(begun["changes"][0]["after"] == str(256 * MIB), f"what the kernel has is read back: {begun['changes']}")
+        want(enforcer.told("notify", rule="memory-hog"), "the audit has the notification")
+        enforcer.stop()
+
+
+def a_dry_run_writes_nothing(agent, folder):
+    if not shutil.which("strace"):
+        return "no strace here; scripts/install-deps test brings it"
+    policy = rule("hog", "memory", "{ field: memory_current, above: 1MiB }",
+                  "{ limit: { memory.max: 256MiB, pids.max: 5000 } }, { freeze: 5s }, { kill: now, after: 300ms }", "cooldown: 0s")
+    trace = os.path.join(folder, "trace")
+    with Groups(["memory"]) as groups:
+        groups.tell("memory", "grow", 10)
+        with Enforcer(agent, folder, policy,
+                      prefix=["strace", "-f", "-o", trace, "-e", "trace=open,openat,openat2,creat,kill,pidfd_send_signal,mkdir,mkdirat,rmdir,"
+                              "unlinkat,tkill"]) as enforcer:
+            for action in ("limit", "freeze", "kill"):
+                until(lambda a=action: enforcer.told("dry_run", action=a, result="done"), f"it says that it would {action}")
+            child = int(read(f"/proc/{enforcer.process.pid}/task/{enforcer.process.pid}/children").split()[0])
+            os.kill(child, signal.SIGTERM)
+            enforcer.process.wait(PATIENCE)
+        want(groups.memory_limit("memory") is None and not groups.frozen("memory"), "nothing was done")
+        want(groups.processes["memory"].poll() is None, "nobody was killed")
+        own = (folder + "/", "/proc/pressure/", "/dev/")
+        for line in read(trace).split("\n"):
+            call = re.search(r"(\w+)\((.*)\) += (\S+)", line)
+            if not call or call.group(3).startswith("-"):
+                continue
+            name, arguments = call.group(1), call.group(2)
+            if name in ("kill", "tkill", "pidfd_send_signal"):
+                want(re.match(r"\d+, 0$", arguments), f"a dry run sends no signal: {line}")
+            elif name in ("mkdir", "mkdirat", "rmdir", "unlinkat") or re.search(r"O_(WRONLY|RDWR|CREAT)", arguments):
+                text = re.search(r'"([^"]*)"', arguments)
+                want(text and text.group(1).startswith(own), f"a dry run writes only its own files: {line}")
+    return None
+
+
+def a_bad_reload_changes_nothing(agent, folder):
+    policy = rule("r", "memory", "always", "{ limit: { memory.max: 256MiB } }")
+    with Groups(["memory"]) as groups, Enforcer(agent, folder, policy) as enforcer:
+        until(lambda: groups.memory_limit("memory") == 256 * MIB, "it is limited")
+        enforcer.set_policy("  - { name: r, match: { pth: /x } }\n")
+        enforcer.process.send_signal(signal.SIGHUP)
+        until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 0, "the metrics tell of the bad policy")
+        want("policy.yaml:5:25: a match has no key 'pth' (did you mean 'path'?)" in read(enforcer.log), "the log tells where")
+        want(groups.memory_limit("memory") == 256 * MIB, "the policy of before goes on")
+        enforcer.set_policy(rule("other", "memory", "always", "{ limit: { memory.max: 300MiB } }"))
+        os.chmod(enforcer.policy, 0o666)
+        enforcer.process.send_signal(signal.SIGHUP)
+        until(lambda: "may be written by others" in read(enforcer.log), "a policy that others may write is refused")
+        os.chmod(enforcer.policy, 0o644)
+        enforcer.process.send_signal(signal.SIGHUP)
+        until(lambda: groups.memory_limit("memory") == 300 * MIB, "the good policy counts")
+        until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 1, "the metrics tell of it")
+        enforcer.stop()
+        want(groups.memory_limit("memory") is None, "a stop takes limits back")
+
+
+def nothing_is_left_behind(agent, folder):
+    policy = rule("limit", "memory", "always", "{ limit: { memory.max: 256MiB } }")
+    policy += rule("freeze", "cpu", "always", "{ freeze: 1h }")
+    with Groups(["memory", "cpu"]) as groups:
+        with Enforcer(agent, folder, policy) as enforcer:
+            until(lambda: groups.memory_limit("memory") == 256 * MIB and groups.frozen("cpu"), "it is limited and frozen")
+            until(lambda: enforcer.metric("cgwarden_policy_frozen_groups") == 1, "the metrics tell of the freeze")
+            enforcer.process.kill()
+            enforcer.process.wait()
+        until(lambda: not groups.frozen("cpu"), "a killed enforcer's freeze ends")
+        until(lambda: enforcer.told("thaw"), "the audit tells of the thaw")
+        want(groups.memory_limit("memory") == 256 * MIB, "a limit outlives its enforcer")
+        # The next one goes on with it: no second write, and the value of before is not forgotten.
+        with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:
+            want("goes on with its limits" in read(enforcer.log), "a new enforcer takes the limit over")
+            until(lambda: (enforcer.metric("cgwarden_policy_samples_total") or 0) > 3, "it has decided")
+            want(groups.memory_limit("memory") == 256 * MIB, "the limit stands")
+            enforcer.stop()
+        want(groups.memory_limit("memory") is None, "a stop takes it back")
+        # Somebody else's value is his.
+        with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:
+            until(lambda: groups.memory_limit("memory") == 256 * MIB, "it is limited")
+            v1 = "memory" in groups.by_controller
+            write(groups.path("memory", "memory", "memory.limit_in_bytes" if v1 else "memory.max"), str(400 * MIB))
+            until(lambda: enforcer.metric('cgwarden_policy_leases_lost_total{route="cgroupfs",rule="limit"}') == 1,
+                  "the metrics tell of the lost lease")
+            enforcer.stop()
+        want(groups.memory_limit("memory") == 400 * MIB, "what somebody else set stays")
+
+
+TESTS = [hogs_are_limited_and_released, a_dry_run_writes_nothing, a_bad_reload_changes_nothing, nothing_is_left_behind]
+
+
+def main():
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if len(sys.argv) > 1 else 2
+    if os.geteuid() != 0:
+        print("SKIP: not root: cannot make cgroups")
+        return 77
+    if not hierarchies():
+        print("SKIP: no cgroup file system is mounted")
+        return 77
+    agent = os.path.abspath(sys.argv[1])
+    faults = 0
+    for test in TESTS:
+        if len(sys.argv) > 2 and test.__name__ not in sys.argv[2:]:
+            continue
+        with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder:
+            os.chmod(folder, 0o755)
+            begun = time.monotonic()
+            try:
+                skipped = test(agent, folder)
+                print(f"{'skip' if skipped else 'ok  '} {test.__name__}: {skipped or f'{time.monotonic() - begun:.1f} s'}")
+            except (Fault, OSError, subprocess.SubprocessError) as fault:
+                faults += 1
+                print(f"FAIL {test.__name__}: {fault}")
+                with contextlib.suppress(OSError):
+                    print(read(os.path.join(folder, "log"))[-4000:])
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
