@@ -338,8 +338,8 @@ class Reader {
                    "a condition needs a comparison: above, below, rate_above, rate_below, slope_above or slope_below");
     }
     if (!id) return;
-    const auto& info = catalogue_.field(*id);
-    c.field = *id;
+    c.field = id.value_or(c.field);  // *id: gcc 12 does not see at -O2 that there is one
+    const auto& info = catalogue_.field(c.field);
     const bool relative = find(node, "of") != nullptr;
     if (relative && (is_rate(c.op) || is_slope(c.op))) fault(node, "'of' goes with above and below");
     if (relative && c.of && catalogue_.field(*c.of).unit != info.unit) {
