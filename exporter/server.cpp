@@ -25,10 +25,12 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/status.hpp>
 #include <exception>
+#include <functional>
 #include <list>
 #include <optional>
 #include <utility>
 
+#include "exporter/api.h"
 #include "exporter/buffer.h"
 #include "exporter/gzip.h"
 #include "exporter/http.h"
@@ -62,6 +64,7 @@ struct Answer {
   std::shared_ptr<const Buffer> body;  // instead of text
   bool gzip = false;
   bool negotiated = false;     // depends on Accept and Accept-Encoding
+  std::string tag;             // a client may keep it and ask whether it still holds
   bool close = false;          // this connection is not used further
   std::shared_ptr<void> held;  // released when the last byte is sent
 
@@ -82,14 +85,15 @@ std::string header_of(const Answer& answer, bool close, bool old_keep_alive) {
   out.append(reason.data(), reason.size());
   out += "\r\nDate: " + http_date(base::wall_now()) + "\r\nContent-Type: ";
   out += answer.content_type;
-  out += "\r\nContent-Length: " + std::to_string(answer.bytes().size());
+  if (answer.status != 304) out += "\r\nContent-Length: " + std::to_string(answer.bytes().size());
   if (answer.gzip) out += "\r\nContent-Encoding: gzip";
   if (answer.negotiated) out += "\r\nVary: Accept, Accept-Encoding";
+  if (!answer.tag.empty()) out += "\r\nETag: " + answer.tag;
   if (answer.status == 405) out += "\r\nAllow: GET, HEAD";
   if (close) out += "\r\nConnection: close";
   if (!close && old_keep_alive) out += "\r\nConnection: keep-alive";
+  out += answer.tag.empty() ? "\r\nCache-Control: no-store" : "\r\nCache-Control: no-cache";
   out +=
-      "\r\nCache-Control: no-store"
       "\r\nX-Content-Type-Options: nosniff"
       "\r\nContent-Security-Policy: default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
       "\r\n\r\n";
@@ -171,6 +175,7 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
   asio::awaitable<std::shared_ptr<Wait>> snapshot(std::chrono::nanoseconds max_age, std::chrono::nanoseconds patience);
   asio::awaitable<Answer> answer(const Request& request, bool has_body, std::string_view& path);
   asio::awaitable<Answer> scrape(const Request& request, const Target& target);
+  asio::awaitable<Answer> api(const Request& request, const Target& target);
   asio::awaitable<Answer> ready();
   asio::awaitable<Answer> front_page();
   std::shared_ptr<Buffer> encode(const model::Snapshot& snapshot, Format format, const CollectorFilter& only);
@@ -401,7 +406,8 @@ asio::awaitable<Answer> Server::Impl::answer(const Request& request, bool has_bo
   constexpr std::string_view healthy = "/-/healthy";
   constexpr std::string_view readiness = "/-/ready";
   if (target) {
-    for (const std::string_view known : {std::string_view(options.telemetry_path), front, healthy, readiness}) {
+    for (const std::string_view known :
+         {std::string_view(options.telemetry_path), front, healthy, readiness, kApiSnapshot, kApiGroups, kApiFields}) {
       if (target->path == known) {
         path = known;
         break;
@@ -420,6 +426,7 @@ asio::awaitable<Answer> Server::Impl::answer(const Request& request, bool has_bo
   if (path == healthy) co_return refuse(200, "healthy");
   if (path == readiness) co_return co_await ready();
   if (path == front) co_return co_await front_page();
+  if (path == kApiSnapshot || path == kApiGroups || path == kApiFields) co_return co_await api(request, *target);
   co_return refuse(404, "not found");
 }
 
@@ -480,6 +487,64 @@ asio::awaitable<Answer> Server::Impl::scrape(const Request& request, const Targe
   co_return out;
 }
 
+asio::awaitable<Answer> Server::Impl::api(const Request& request, const Target& target) {
+  std::vector<bool> fields;
+  for (const auto& [name, value] : target.query) {
+    if (name != "fields" || target.path != kApiSnapshot) continue;
+    fields.resize(catalogue->size());
+    std::string_view rest = value;
+    while (!rest.empty()) {
+      const auto field = base::take_until(rest, ',');
+      const auto id = catalogue->find(field);
+      if (!id) {
+        co_return refuse(400, "unknown field \"" + base::printable(field.substr(0, 64)) + "\"; " +
+                                  std::string(kApiFields) + " lists them");
+      }
+      fields[*id] = true;
+    }
+  }
+  if (in_flight >= options.max_requests_in_flight) {
+    co_return refuse(503, "too many requests at once, the limit is " + std::to_string(options.max_requests_in_flight));
+  }
+  ++in_flight;
+  std::shared_ptr<void> held(nullptr, [self = shared_from_this()](void*) { --self->in_flight; });
+
+  model::SnapshotPtr made;
+  if (target.path != kApiFields) {
+    const auto wait = co_await snapshot(options.max_snapshot_age, options.default_scrape_timeout);
+    made = wait->snapshot;
+    if (!made) co_return refuse(503, "no snapshot of the cgroups can be made now");
+  }
+  Answer out;
+  out.content_type = "application/json";
+  out.negotiated = true;
+  out.tag = !made ? fields_tag(*catalogue) : target.path == kApiGroups ? groups_tag(*made) : snapshot_tag(*made);
+  // One snapshot with other fields is another answer.
+  if (!fields.empty()) out.tag.insert(out.tag.size() - 1, "-" + std::to_string(std::hash<std::vector<bool>>{}(fields)));
+  if (none_match_names(joined(request, http::field::if_none_match), out.tag)) {
+    out.status = 304;
+    co_return out;
+  }
+  out.held = std::move(held);
+  auto body = bodies.take();
+  if (!made) {
+    write_api_fields(*catalogue, *body);
+  } else if (target.path == kApiGroups) {
+    write_api_groups(*made, *body);
+  } else {
+    write_api_snapshot(*made, options.host ? std::optional(options.host()) : std::nullopt, fields, *body);
+  }
+  if (accepts_gzip(joined(request, http::field::accept_encoding))) {
+    auto smaller = packed.take();
+    if (gzip.compress(body->view(), *smaller)) {
+      body = std::move(smaller);
+      out.gzip = true;
+    }
+  }
+  out.body = std::move(body);
+  co_return out;
+}
+
 std::shared_ptr<Buffer> Server::Impl::encode(const model::Snapshot& made, Format format, const CollectorFilter& only) {
   auto body = bodies.take();
   const auto series = writer.write(made, format, only, *body);
@@ -513,7 +578,7 @@ asio::awaitable<Answer> Server::Impl::front_page() {
     out.text += "No snapshot of the control groups was made yet.</p>\n";
   }
   out.text += "<ul>\n" + link(options.telemetry_path, "Metrics") + link("/-/healthy", "Health") +
-              link("/-/ready", "Readiness") + "</ul>\n";
+              link("/-/ready", "Readiness") + link(std::string(kApiSnapshot), "JSON") + "</ul>\n";
   if (wait->snapshot && wait->snapshot->hierarchies) {
     out.text += "<table>\n<tr><th>Hierarchy</th><th>Version</th><th>Controllers</th></tr>\n";
     for (const auto& h : *wait->snapshot->hierarchies) {

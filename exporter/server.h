@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The HTTP server: /metrics, /-/healthy, /-/ready and a small page at /. Read-only for ever: GET and HEAD, no handler
-// takes a body. Everything a client can make grow has a bound, and no client can hold up another one.
-// Lives on the io_context's only thread; snapshots are asked of the source and awaited, never made here.
+// The HTTP server: /metrics, /api/v1, /-/healthy, /-/ready and a small page at /. Read-only for ever: GET and HEAD, no
+// handler takes a body. Everything a client can make grow has a bound, and no client can hold up another one. Lives on
+// the io_context's only thread; snapshots are asked of the source and awaited, never made here.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "exporter/text_writer.h"
 #include "src/base/result.h"
 #include "src/model/catalogue.h"
+#include "src/model/host.h"
 #include "src/model/snapshot.h"
 
 namespace boost::asio {
@@ -37,6 +39,7 @@ class Server {
     std::chrono::nanoseconds max_snapshot_age = std::chrono::milliseconds(500);
     std::vector<std::string> textfile_directories;  // see textfile.h
     TextWriter::Options writer;
+    std::function<model::Host()> host;  // for /api/v1; empty: nothing is said of the machine
   };
 
   // `metrics` may be shared with others; connections hold it until they end.

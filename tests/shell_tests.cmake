@@ -54,6 +54,8 @@ cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration T
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 SERIAL
                      COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
+cgwarden_script_test(cgtop.shows_other_hosts LABEL integration TIMEOUT 300
+                     COMMAND ${integration}/cgtop_sources_test.py $<TARGET_FILE:cgtop> $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})
 cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900 SERIAL

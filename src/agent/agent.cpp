@@ -20,6 +20,7 @@
 #include "src/agent/log.h"
 #include "src/agent/policy_commands.h"
 #include "src/base/text.h"
+#include "src/cgroup/host.h"
 
 namespace cgwarden::agent {
 namespace {
@@ -73,6 +74,10 @@ class Service {
     web.textfile_directories = options_.textfile_directories;
     web.writer.created = options_.created_timestamps;
     web.writer.labels = exporter::container_labels([this] { return discovery_ ? discovery_->table() : nullptr; });
+    const auto paths = collection_options(options_).paths;
+    if (const auto found = cgroup::find_hierarchies(paths)) {
+      web.host = [paths, hierarchies = *found] { return cgroup::read_host(paths, hierarchies); };
+    }
     const auto metrics = std::make_shared<exporter::SelfMetrics>();
     exporter::Server server(
         loop_, web, catalogue_,

@@ -216,6 +216,11 @@ class Batch {
 
   std::optional<Stop> take() {
     auto taken = source_->take();
+    // An agent may answer with the sample it gave before, as that is young enough.
+    for (int tries = 0; tries < 10 && taken && now_.snapshot && taken->snapshot == now_.snapshot; ++tries) {
+      std::this_thread::sleep_for(milliseconds(100));
+      taken = source_->take();
+    }
     if (!taken) return std::move(taken.error());
     before_ = std::exchange(now_, std::move(*taken)).snapshot;
     return std::nullopt;
@@ -346,7 +351,7 @@ int run_batch(const Options& options) {
   if (options.action == Options::Action::doctor) return doctor(options);
   if (options.action == Options::Action::record) return run_record(options);
   if (options.action == Options::Action::snapshot) return run_snapshot(options);
-  if (!options.from.empty()) {
+  if (!options.from.empty() && options.agent.empty() && options.prometheus.empty()) {
     auto recording = Recording::open(options.from, catalogue);
     if (!recording) return stop(recording.error());
     return Batch(options, std::move(*recording), catalogue).run();

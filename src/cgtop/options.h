@@ -53,6 +53,10 @@ struct Options {
   std::optional<std::size_t> iterations;
   std::optional<std::chrono::milliseconds> delay;
 
+  std::string agent;  // URLs
+  std::string prometheus;
+  std::string auth_file, ca_file, cert_file, key_file;
+  bool insecure = false;
   std::string from;  // a recording to read
   std::string at, begin, end;
   std::string file;  // to write

@@ -49,7 +49,7 @@ class Program {
     std::size_t first = 0;
     // A mistake is told before the screen opens.
     model::SnapshotPtr some;
-    if (!options_.from.empty()) {
+    if (!options_.from.empty() && options_.agent.empty() && options_.prometheus.empty()) {
       auto opened = Recording::open(options_.from, catalogue_);
       if (!opened) return stop(opened.error());
       recording = std::move(*opened);
@@ -187,8 +187,12 @@ class Program {
       asio::post(loop_, [this, first, taken = std::move(taken), processes = std::move(processes)]() mutable {
         if (taken) {
           keep(*taken);
+          answered_ = base::monotonic_now();
+          ui_->scene().lost.reset();
           ui_->feed(taken->snapshot, taken->host);
         } else {
+          // What was seen stays; it is asked again at the same pace.
+          ui_->scene().lost = std::chrono::duration_cast<std::chrono::seconds>(base::monotonic_now() - answered_);
           ui_->say(taken.error().what);
         }
         take_processes(std::move(processes));
@@ -293,6 +297,7 @@ class Program {
   asio::steady_timer slow_{loop_};
   std::unique_ptr<record::Writer> writer_;
   std::string record_path_;
+  base::Monotonic answered_ = base::monotonic_now();
   std::unique_ptr<Terminal> terminal_;
   std::optional<Ui> ui_;
   int code_ = kDone;

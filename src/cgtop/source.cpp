@@ -46,6 +46,10 @@ tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& optio
 
 tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& options,
                                                               std::shared_ptr<const model::Catalogue> catalogue) {
+  const int named =
+      (options.agent.empty() ? 0 : 1) + (options.prometheus.empty() ? 0 : 1) + (options.from.empty() ? 0 : 1);
+  if (named > 1) return tl::unexpected(Stop{kUsage, "--agent, --prometheus and --from exclude each other"});
+  if (!options.agent.empty()) return open_agent(options, std::move(catalogue));
   return open_live(options, std::move(catalogue));
 }
 

@@ -46,6 +46,8 @@ class SampleSource {
 // The one that the options ask for.
 tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& options,
                                                               std::shared_ptr<const model::Catalogue> catalogue);
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_agent(const Options& options,
+                                                             std::shared_ptr<const model::Catalogue> catalogue);
 tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
                                                             std::shared_ptr<const model::Catalogue> catalogue);
 

@@ -62,6 +62,7 @@ void Ui::feed(const model::SnapshotPtr& snapshot, const Host& host) {
   bool gap = false;
   if (ring_.size() > 0) {
     const auto before = *ring_.at(ring_.size() - 1);
+    if (before.snapshot == snapshot) return;  // an agent asked again too soon
     // A machine or a terminal that slept: no line is drawn across.
     gap = snapshot->taken - before.snapshot->taken > std::max<std::chrono::nanoseconds>(3 * scene_.delay, kSurelyLate);
     remember_cpu(Table(columns_, gap ? nullptr : before.snapshot, snapshot));

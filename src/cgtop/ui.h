@@ -64,8 +64,9 @@ struct Scene {
   std::size_t back = 0;  // samples behind the newest
   bool replay = false;
   bool recording = false;
-  base::Wall oldest, newest;      // of what is known
-  std::chrono::minutes span{60};  // of the time line
+  std::optional<std::chrono::seconds> lost;  // for so long the source gave no answer
+  base::Wall oldest, newest;                 // of what is known
+  std::chrono::minutes span{60};             // of the time line
   std::optional<TimeLine> time_line;
   std::chrono::milliseconds delay{2000};
 

@@ -189,6 +189,9 @@ void draw_title(const Scene& scene, Grid& grid) {
     right = "REPLAY " + day_text(scene.table->now().taken_wall, wide) + clock_text(scene.table->now().taken_wall) +
             (scene.paused ? "  paused" : "  every " + interval(scene.delay));
     style = kWarn;
+  } else if (scene.lost) {
+    right = "NO ANSWER for " + interval(*scene.lost) + "  " + clock_text(scene.table->now().taken_wall);
+    style = kBad;
   } else if (scene.back > 0) {
     right = "PAUSED " + std::to_string(scene.back) + " back  " + clock_text(scene.table->now().taken_wall);
     style = kWarn;

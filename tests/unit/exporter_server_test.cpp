@@ -112,6 +112,30 @@ TEST_F(ServerTest, ServesMetricsAsText) {
   EXPECT_EQ(max_age_, std::chrono::nanoseconds(milliseconds(500)).count());
 }
 
+TEST_F(ServerTest, ServesJsonWithTagsPackedAndOnlyOnce) {
+  start();
+  auto answer = Client(address_).get("/api/v1/snapshot");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.headers["Content-Type"], "application/json");
+  EXPECT_EQ(answer.headers["Cache-Control"], "no-cache");
+  EXPECT_THAT(answer.body, AllOf(StartsWith("{\"api\":1,"), HasSubstr("\"paths\":[\"/\",\"/a.slice\"]"),
+                                 HasSubstr("\"pids_current\":{\"kind\":\"gauge\""), HasSubstr("\"values\":[7,42]")));
+  const auto tag = answer.headers["ETag"];
+  auto again = Client(address_).get("/api/v1/snapshot", "If-None-Match: " + tag + "\r\n");
+  EXPECT_EQ(again.status, 304);
+  EXPECT_EQ(again.body, "");
+  EXPECT_EQ(again.headers["ETag"], tag);
+  auto less = Client(address_).get("/api/v1/snapshot?fields=pids_max", "If-None-Match: " + tag + "\r\n");
+  EXPECT_EQ(less.status, 200);
+  EXPECT_THAT(less.body, HasSubstr("\"fields\":{}"));
+  EXPECT_EQ(Client(address_).get("/api/v1/snapshot?fields=pids_max,nonsense").status, 400);
+  EXPECT_THAT(Client(address_).get("/api/v1/groups").body, Not(HasSubstr("\"fields\"")));
+  EXPECT_THAT(Client(address_).get("/api/v1/fields").body, HasSubstr("\"metric\": \"cgroup_pids_current\""));
+  EXPECT_EQ(Client(address_).get("/api/v1/").status, 404);
+  EXPECT_EQ(Client(address_).get("/api/v2/snapshot").status, 404);
+  EXPECT_EQ(Client(address_).get("/api/v1/snapshot", "Accept-Encoding: gzip\r\n").headers["Content-Encoding"], "gzip");
+}
+
 TEST_F(ServerTest, ServesOpenMetricsWhenAskedFor) {
   start();
   auto answer = Client(address_).get("/metrics", "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");

@@ -7,12 +7,11 @@
 
 #include <filesystem>
 #include <fstream>
-#include <limits>
-#include <random>
 #include <sstream>
 
 #include "collectors/collection.h"
 #include "src/record/frame.h"
+#include "tests/unit/any_history.h"
 #include "tests/unit/cgtop_snapshots.h"
 
 namespace cgwarden {
@@ -136,155 +135,6 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
   return "";
 }
 
-// Histories that no host would have: groups come and go, values jump, texts are any bytes.
-class AnyHistory {
- public:
-  explicit AnyHistory(unsigned seed) : random_(seed) {}
-
-  model::SnapshotPtr next() {
-    auto s = std::make_shared<model::Snapshot>();
-    s->catalogue = test::catalogue();
-    now_ += std::chrono::nanoseconds(below(9) == 0 ? -50'000'000'000 : below(10'000'000'000));
-    s->begun = base::Monotonic(now_);
-    s->taken = base::Monotonic(now_ + std::chrono::nanoseconds(below(1'000'000)));
-    s->taken_wall = base::Wall(std::chrono::seconds(1'800'000'000) + now_);
-    if (!roster_ || below(3) == 0) change_groups();
-    s->roster = below(40) == 0 ? nullptr : roster_;
-    const auto n = s->group_count();
-    if (!hierarchies_ || below(20) == 0) {
-      hierarchies_ = std::make_shared<std::vector<model::HierarchyInfo>>();
-      for (auto i = below(4); i > 0; --i) hierarchies_->push_back({below(2) == 0 ? 1 : 2, any_text(), any_text()});
-    }
-    s->hierarchies = below(30) == 0 ? nullptr : hierarchies_;
-    if (!containers_ || below(4) == 0) change_containers();
-    s->containers = below(30) == 0 ? nullptr : containers_;
-    s->columns.resize(s->catalogue->size());
-    for (std::size_t f = 0; f < s->columns.size(); ++f) {
-      auto& column = s->columns[f];
-      const auto old = last_ && f < last_->columns.size() ? last_->columns[f] : model::Column();
-      switch (below(12)) {
-        case 0:
-          break;  // nothing, whatever was before
-        case 1:   // anything
-          column.dense.resize(below(15) == 0 ? below(2 * n + 3) : n);
-          for (auto& v : column.dense) v = any_value();
-          break;
-        case 2:
-        case 3:  // another list of cells
-          for (std::size_t g = 0; g <= n; ++g) {
-            for (auto i = below(3); i > 0; --i) {
-              const auto text = any_text();
-              column.cells.push_back({g == n ? model::kNoGroup : static_cast<model::GroupIndex>(g),
-                                      static_cast<std::uint32_t>(column.text.size()),
-                                      static_cast<std::uint16_t>(text.size()), any_value()});
-              column.text += text;
-            }
-          }
-          break;
-        default:  // as a kernel would
-          column = old;
-          if (!column.dense.empty()) column.dense.resize(n);
-          for (auto& cell : column.cells) {
-            if (cell.group != model::kNoGroup && cell.group >= n) cell.group = model::kNoGroup;
-            grow(cell.value);
-          }
-          for (auto& v : column.dense) grow(v);
-      }
-    }
-    s->collectors.resize(s->catalogue->collectors().size());
-    for (auto& c : s->collectors) {
-      c = {below(2) == 0, std::chrono::nanoseconds(below(1'000'000)), any(), any(), any(), any(), any()};
-    }
-    s->tree = {any(), any(), any(), any(), any(), any(), any(), below(2) == 0};
-    last_ = s;
-    return s;
-  }
-  std::string any_text() {
-    std::string out;
-    for (auto i = below(12); i > 0; --i) out += static_cast<char>(below(256));
-    return out;
-  }
-  std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
-
- private:
-  std::uint64_t any() { return below(3) == 0 ? random_() : below(100); }
-  Value any_value() {
-    switch (below(8)) {
-      case 0:
-        return Value::absent();
-      case 1:
-        return Value::error();
-      case 2:
-        return Value::unlimited();
-      case 3:
-        return Value::of(static_cast<std::int64_t>(random_()));
-      case 4:
-        return Value::of(std::numeric_limits<std::int64_t>::min() + 2 + static_cast<std::int64_t>(below(3)));
-      case 5:
-        return Value::of(std::numeric_limits<std::int64_t>::max() - static_cast<std::int64_t>(below(3)));
-      default:
-        return Value::of(static_cast<std::int64_t>(below(1000)) * 4096);
-    }
-  }
-  void grow(Value& v) {
-    if (v.is_number() && below(2) == 0) v = Value::of(v.fixed() / 2 + static_cast<std::int64_t>(below(1000) * 1000));
-    if (below(200) == 0) v = any_value();
-  }
-  void change_groups() {
-    auto next = std::make_shared<model::Roster>();
-    next->generation = ++generation_;
-    if (roster_) {
-      for (const auto& group : roster_->groups) {
-        if (below(5) != 0) next->groups.push_back(group);
-      }
-    }
-    for (auto i = below(4); i > 0; --i) {
-      auto group = std::make_shared<model::Group>();
-      *group = {below(30), "/" + any_text(), base::Wall(std::chrono::nanoseconds(any() >> 8U)), below(2) == 0};
-      next->groups.insert(next->groups.begin() + static_cast<std::ptrdiff_t>(below(next->groups.size() + 1)), group);
-    }
-    for (std::size_t g = 0; g < next->groups.size(); ++g) {
-      const auto parent = below(g + 1);
-      next->parents.push_back(parent == g ? model::kNoGroup : static_cast<model::GroupIndex>(parent));
-    }
-    roster_ = next;
-  }
-  model::ContainerPtr any_container() {
-    auto c = std::make_shared<model::Container>();
-    c->role = static_cast<model::Role>(below(12));
-    for (const auto& f : model::kTextFacts) {
-      if (below(4) == 0) (*c).*f.member = any_text(), c->origins.push_back({f.name, any_text()});
-    }
-    for (const auto& f : model::kNumberFacts) {
-      if (below(4) == 0) (*c).*f.member = static_cast<std::int64_t>(random_());
-    }
-    for (const auto& f : model::kTimeFacts) {
-      if (below(4) == 0) (*c).*f.member = base::Wall(std::chrono::nanoseconds(any() >> 4U));
-    }
-    for (auto i = below(3); i > 0; --i) c->labels.emplace_back(any_text(), any_text());
-    return c;
-  }
-  void change_containers() {
-    auto next = std::make_shared<model::Containers>();
-    if (containers_) *next = *containers_;
-    next->generation = any();
-    for (auto i = below(3); i > 0; --i) next->by_group[below(10)] = any_container();
-    next->by_group.erase(below(10));
-    if (!next->ended.empty() && below(2) == 0) next->ended.erase(next->ended.begin());
-    if (below(2) == 0)
-      next->ended.push_back({any(), any_text(), base::Wall(5s), below(5) == 0 ? nullptr : any_container()});
-    containers_ = next;
-  }
-
-  std::mt19937_64 random_;
-  std::chrono::nanoseconds now_ = std::chrono::hours(10);
-  std::uint64_t generation_ = 0;
-  std::shared_ptr<model::Roster> roster_;
-  std::shared_ptr<std::vector<model::HierarchyInfo>> hierarchies_;
-  std::shared_ptr<model::Containers> containers_;
-  model::SnapshotPtr last_;
-};
-
 model::SnapshotPtr simple(double at, std::int64_t cpu = 0) {
   return test::SnapshotMaker(at)
       .group(1, "/")
@@ -304,7 +154,7 @@ Writer::Options small_blocks() {
 TEST(Recording, gives_back_any_history_bit_for_bit) {
   for (unsigned seed = 1; seed <= 5; ++seed) {
     const Folder folder;
-    AnyHistory history(seed);
+    test::AnyHistory history(seed);
     std::vector<std::pair<model::SnapshotPtr, std::string>> all;
     Writer::Options options;
     options.block_span = std::chrono::seconds(seed * 5);
@@ -430,7 +280,7 @@ TEST(Recording, stays_below_its_limit_of_size_and_keeps_the_newest) {
   auto options = small_blocks();
   options.max_bytes = 12'000;
   auto writer = Writer::open(folder.file(), test::catalogue(), options);
-  AnyHistory history(7);
+  test::AnyHistory history(7);
   model::SnapshotPtr last;
   const auto one = [&] {
     last = simple(static_cast<double>(history.below(1000)), static_cast<std::int64_t>(history.below(1'000'000)));

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/api_reader.h"
+
+#include <nlohmann/json.hpp>
+
+#include "src/base/text.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+using model::GroupIndex;
+using model::Value;
+using nlohmann::json;
+
+constexpr std::size_t kMaxGroups = 1U << 20U;
+constexpr std::size_t kMaxPath = 65'536;
+
+std::optional<std::string> unbase64(std::string_view text) {
+  std::string out;
+  std::uint32_t bits = 0;
+  int have = 0;
+  for (const char c : text) {
+    std::uint32_t digit = 0;
+    if (c >= 'A' && c <= 'Z') {
+      digit = static_cast<std::uint32_t>(c - 'A');
+    } else if (c >= 'a' && c <= 'z') {
+      digit = static_cast<std::uint32_t>(c - 'a' + 26);
+    } else if (c >= '0' && c <= '9') {
+      digit = static_cast<std::uint32_t>(c - '0' + 52);
+    } else if (c == '+') {
+      digit = 62;
+    } else if (c == '/') {
+      digit = 63;
+    } else if (c == '=') {
+      break;
+    } else {
+      return std::nullopt;
+    }
+    bits = bits << 6U | digit;
+    have += 6;
+    if (have >= 8) {
+      have -= 8;
+      out += static_cast<char>(bits >> have & 0xFFU);
+    }
+  }
+  return out;
+}
+
+// A text, or {"base64": ...}.
+std::optional<std::string> any_text(const json& in) {
+  if (in.is_string()) return in.get<std::string>();
+  if (!in.is_object()) return std::nullopt;
+  const auto at = in.find("base64");
+  if (at == in.end() || !at->is_string()) return std::nullopt;
+  return unbase64(at->get_ref<const std::string&>());
+}
+
+Value value_of(const json& in) {
+  if (in.is_number_integer()) return Value::of(in.get<std::int64_t>());
+  if (in.is_string()) return in.get_ref<const std::string&>() == "max" ? Value::unlimited() : Value::error();
+  return Value::absent();
+}
+
+std::optional<std::int64_t> integer(const json& in, const char* member) {
+  const auto at = in.find(member);
+  if (at == in.end() || !at->is_number_integer()) return std::nullopt;
+  return at->get<std::int64_t>();
+}
+
+const json* list(const json& in, const char* member, std::size_t size) {
+  const auto at = in.find(member);
+  if (at == in.end() || !at->is_array() || at->size() != size) return nullptr;
+  return &*at;
+}
+
+base::Wall wall(std::int64_t ns) {
+  return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
+}
+
+bool read_groups(const json& in, model::Snapshot& s) {
+  const auto ids = in.find("ids");
+  if (ids == in.end() || !ids->is_array() || ids->size() > kMaxGroups) return false;
+  const auto n = ids->size();
+  const auto* const paths = list(in, "paths", n);
+  const auto* const parents = list(in, "parents", n);
+  const auto* const births = list(in, "births_ns", n);
+  const auto* const seen = list(in, "seen_born", n);
+  if (paths == nullptr || parents == nullptr) return false;
+  auto roster = std::make_shared<model::Roster>();
+  roster->generation = static_cast<std::uint64_t>(integer(in, "generation").value_or(0));
+  for (std::size_t g = 0; g < n; ++g) {
+    auto path = any_text((*paths)[g]);
+    const auto& id = (*ids)[g];
+    const auto& parent = (*parents)[g];
+    if (!path || path->size() > kMaxPath || !id.is_number_integer() || !parent.is_number_integer()) return false;
+    const auto above = parent.get<std::int64_t>();
+    if (above >= static_cast<std::int64_t>(g)) return false;
+    auto group = std::make_shared<model::Group>();
+    group->id = id.get<std::uint64_t>();
+    group->path = std::move(*path);
+    if (births != nullptr && (*births)[g].is_number_integer()) group->birth = wall((*births)[g].get<std::int64_t>());
+    group->seen_born = seen != nullptr && (*seen)[g] == 1;
+    roster->groups.push_back(std::move(group));
+    roster->parents.push_back(above < 0 ? model::kNoGroup : static_cast<GroupIndex>(above));
+  }
+  s.roster = std::move(roster);
+  return true;
+}
+
+void read_containers(const json& in, model::Snapshot& s) {
+  auto all = std::make_shared<model::Containers>();
+  const auto at = in.find("containers");
+  if (at == in.end() || !at->is_array()) return;
+  for (const auto& one : *at) {
+    if (!one.is_object()) continue;
+    const auto g = integer(one, "group");
+    if (!g || *g < 0 || static_cast<std::size_t>(*g) >= s.group_count()) continue;
+    auto c = std::make_shared<model::Container>();
+    const auto role = one.value("role", json());
+    for (int r = 0; r <= static_cast<int>(model::Role::unit); ++r) {
+      if (role == name(static_cast<model::Role>(r))) c->role = static_cast<model::Role>(r);
+    }
+    for (const auto& fact : model::kTextFacts) {
+      const auto found = one.find(fact.name);
+      if (found != one.end() && found->is_string()) (*c).*fact.member = found->get<std::string>();
+    }
+    for (const auto& fact : model::kNumberFacts) (*c).*fact.member = integer(one, std::string(fact.name).c_str());
+    for (const auto& fact : model::kTimeFacts) {
+      if (const auto t = integer(one, (std::string(fact.name) + "_ns").c_str())) (*c).*fact.member = wall(*t);
+    }
+    if (const auto labels = one.find("labels"); labels != one.end() && labels->is_object()) {
+      for (const auto& [label, value] : labels->items()) {
+        if (value.is_string()) c->labels.emplace_back(label, value.get<std::string>());
+      }
+    }
+    const auto& group = *s.roster->groups[static_cast<std::size_t>(*g)];
+    all->by_group[model::group_key(group.id, group.path)] = std::move(c);
+  }
+  s.containers = std::move(all);
+}
+
+void read_field(const json& in, model::Column& column, std::size_t groups) {
+  if (const auto values = in.find("values"); values != in.end() && values->is_array() && values->size() <= kMaxGroups) {
+    column.dense.reserve(values->size());
+    for (const auto& v : *values) column.dense.push_back(value_of(v));
+  }
+  const auto cells = in.find("cells");
+  if (cells == in.end() || !cells->is_array()) return;
+  std::int64_t last = 0;
+  for (const auto& cell : *cells) {
+    if (!cell.is_array() || cell.size() != 3 || !cell[0].is_number_integer()) continue;
+    auto g = cell[0].get<std::int64_t>();
+    const auto text = any_text(cell[1]);
+    if (g < 0) g = std::int64_t{model::kNoGroup};
+    // In order of groups, as everybody expects.
+    if (!text || text->size() > 65'535 || g < last ||
+        (g >= static_cast<std::int64_t>(groups) && g != model::kNoGroup)) {
+      continue;
+    }
+    last = g;
+    column.cells.push_back({static_cast<GroupIndex>(g), static_cast<std::uint32_t>(column.text.size()),
+                            static_cast<std::uint16_t>(text->size()), value_of(cell[2])});
+    column.text += *text;
+  }
+}
+
+}  // namespace
+
+base::Result<Taken> parse_api_snapshot(std::string_view text,
+                                       const std::shared_ptr<const model::Catalogue>& catalogue) {
+  const auto in = json::parse(text, nullptr, false);
+  if (!in.is_object() || integer(in, "api") != 1) return base::fail("this is no answer of /api/v1");
+  auto made = std::make_shared<model::Snapshot>();
+  auto& s = *made;
+  s.catalogue = catalogue;
+  s.columns.resize(catalogue->size());
+  s.collectors.resize(catalogue->collectors().size());
+  const auto taken = integer(in, "taken_ns");
+  const auto monotonic = integer(in, "monotonic_ns");
+  if (!taken || !monotonic || !read_groups(in, s)) return base::fail("its answer lacks times or groups");
+  s.taken_wall = wall(*taken);
+  s.taken = base::Monotonic(std::chrono::nanoseconds(*monotonic));
+  s.begun = base::Monotonic(std::chrono::nanoseconds(integer(in, "begun_monotonic_ns").value_or(*monotonic)));
+  read_containers(in, s);
+  auto hierarchies = std::make_shared<std::vector<model::HierarchyInfo>>();
+  if (const auto all = in.find("hierarchies"); all != in.end() && all->is_array()) {
+    for (const auto& h : *all) {
+      if (!h.is_object()) continue;
+      hierarchies->push_back({integer(h, "version") == 1 ? 1 : 2, any_text(h.value("controllers", json())).value_or(""),
+                              any_text(h.value("mount_point", json())).value_or("")});
+    }
+  }
+  s.hierarchies = std::move(hierarchies);
+  if (const auto all = in.find("collectors"); all != in.end() && all->is_object()) {
+    for (const auto& [name, stats] : all->items()) {
+      const auto id = catalogue->find_collector(name);
+      if (!id || !stats.is_object()) continue;
+      s.collectors[*id].enabled = true;
+      s.collectors[*id].reads = static_cast<std::uint64_t>(integer(stats, "reads").value_or(0));
+      s.collectors[*id].errors_now = static_cast<std::uint64_t>(integer(stats, "errors").value_or(0));
+    }
+  }
+  if (const auto all = in.find("fields"); all != in.end() && all->is_object()) {
+    for (const auto& [name, column] : all->items()) {
+      const auto id = catalogue->find(name);
+      if (!id || !column.is_object()) continue;
+      const auto& field = catalogue->field(*id);
+      if (column.value("kind", json()) != model::name(field.kind) ||
+          column.value("unit", json()) != model::name(field.unit) || column.value("labels", json()) != field.labels ||
+          integer(column, "decimals") != model::decimals(field.unit)) {
+        continue;
+      }
+      read_field(column, s.columns[*id], s.group_count());
+    }
+  }
+  Taken out;
+  if (const auto host = in.find("host"); host != in.end() && host->is_object()) {
+    out.host = model::parse_host(host->dump(-1, ' ', true, json::error_handler_t::replace)).value_or(model::Host{});
+  }
+  out.snapshot = std::move(made);
+  return out;
+}
+
+}  // namespace cgwarden::cgtop

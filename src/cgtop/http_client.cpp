@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/cgtop/http_client.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+#include <zlib.h>
+
+#include <atomic>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <variant>
+
+#include "src/base/text.h"
+#include "src/cgtop/sheet.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+namespace ssl = boost::asio::ssl;
+using boost::system::error_code;
+
+constexpr std::size_t kMaxPacked = 128U << 20U;
+constexpr std::size_t kMaxBody = 512U << 20U;
+constexpr std::uint32_t kMaxHeader = 64U << 10U;
+
+bool is_host(std::string_view text) {
+  if (text.empty() || text.size() > 255) return false;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!plain && c != '.' && c != '-' && c != '_' && c != ':' && c != '%') return false;
+  }
+  return true;
+}
+
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    if (text.front() != '%') {
+      out += text.front();
+      text.remove_prefix(1);
+      continue;
+    }
+    if (text.size() < 3) return std::nullopt;
+    const auto byte = base::to_int<unsigned>(text.substr(1, 2), 16);
+    if (!byte) return std::nullopt;
+    out += static_cast<char>(*byte);
+    text.remove_prefix(3);
+  }
+  return out;
+}
+
+class Client : public HttpClient {
+ public:
+  Client(Url url, const HttpOptions& options) : url_(std::move(url)), options_(options) {}
+
+  std::optional<Stop> prepare() {
+    if (!url_.has_user) {
+      std::string auth;
+      if (!options_.auth_file.empty()) {
+        std::ifstream file(options_.auth_file);
+        if (!file || !std::getline(file, auth)) {
+          return Stop{kUsage, "cannot read a line USER:PASSWORD from " + base::printable(options_.auth_file)};
+        }
+      } else if (const char* const said = std::getenv("CGTOP_AUTH"); said != nullptr) {
+        auth = said;
+      }
+      if (!auth.empty()) authorization_ = "Basic " + base64(base::trim_end(auth));
+    } else {
+      authorization_ = "Basic " + base64(url_.user + ":" + url_.password);
+    }
+    if (url_.scheme != Url::Scheme::https) return std::nullopt;
+    error_code error;
+    tls_.emplace(ssl::context::tls_client);
+    (void)::SSL_CTX_set_min_proto_version(tls_->native_handle(), TLS1_2_VERSION);
+    if (!options_.ca_file.empty()) {
+      tls_->load_verify_file(options_.ca_file, error);
+      if (error) return Stop{kUsage, "cannot read certificates from " + base::printable(options_.ca_file)};
+    } else {
+      tls_->set_default_verify_paths(error);
+    }
+    tls_->set_verify_mode(options_.insecure ? ssl::verify_none : ssl::verify_peer);
+    if (!options_.cert_file.empty()) {
+      tls_->use_certificate_chain_file(options_.cert_file, error);
+      if (error) return Stop{kUsage, "cannot read a certificate from " + base::printable(options_.cert_file)};
+      const auto& key = options_.key_file.empty() ? options_.cert_file : options_.key_file;
+      tls_->use_private_key_file(key, ssl::context::pem, error);
+      if (error) return Stop{kUsage, "cannot read a private key from " + base::printable(key)};
+    }
+    return std::nullopt;
+  }
+
+  void cancel() override {
+    cancelled_ = true;
+    io_.stop();
+  }
+
+  tl::expected<Response, Stop> get(const std::string& target, const std::string& if_none_match) override {
+    deadline_ = std::chrono::steady_clock::now() + options_.deadline;
+    http::request<http::empty_body> request{http::verb::get, url_.path + target, 11};
+    request.set(http::field::host, url_.scheme == Url::Scheme::unix_socket ? "localhost" : host_header());
+    request.set(http::field::user_agent, "cgtop/" CGWARDEN_VERSION);
+    request.set(http::field::accept, "application/json");
+    request.set(http::field::accept_encoding, "gzip");
+    if (!authorization_.empty()) request.set(http::field::authorization, authorization_);
+    if (!if_none_match.empty()) request.set(http::field::if_none_match, if_none_match);
+
+    std::optional<http::response_parser<http::string_body>> parser;
+    for (bool reused = connected();; reused = false) {
+      if (!connected()) {
+        if (auto why = connect()) return tl::unexpected(std::move(*why));
+      }
+      parser.emplace();
+      parser->body_limit(kMaxPacked);
+      parser->header_limit(kMaxHeader);
+      const auto error = exchange(request, *parser);
+      if (!error) break;
+      const bool nothing_came = !parser->got_some();
+      disconnect();
+      // The server may close a connection that was idle; that is no failure.
+      if (reused && nothing_came && error != asio::error::timed_out) continue;
+      return tl::unexpected(refuse(error == http::error::body_limit ? "its answer is too large" : reason(error)));
+    }
+    auto message = parser->release();
+    if (!message.keep_alive()) disconnect();
+    Response out;
+    out.status = message.result_int();
+    out.tag = std::string(message[http::field::etag]);
+    out.body = std::move(message.body());
+    if (message[http::field::content_encoding] == "gzip") {
+      auto unpacked = gunzip(out.body, kMaxBody);
+      if (!unpacked) return tl::unexpected(refuse("its answer is damaged or too large"));
+      out.body = std::move(*unpacked);
+    }
+    if (out.status == 200 || out.status == 304) return out;
+    if (out.status == 401) {
+      return tl::unexpected(refuse(authorization_.empty()
+                                       ? "it wants a user and a password (401): put them into CGTOP_AUTH or --auth-file"
+                                       : "user or password are wrong (401)"));
+    }
+    // A line of the server's own says more than a number.
+    std::string_view rest = out.body;
+    const auto line = base::printable(base::take_line(rest).substr(0, 120));
+    return tl::unexpected(
+        refuse("it answers " + std::to_string(out.status) + (line.empty() || line.front() == '<' ? "" : ": " + line)));
+  }
+
+ private:
+  using Tcp = asio::ip::tcp::socket;
+  using Tls = ssl::stream<Tcp>;
+  using Local = asio::local::stream_protocol::socket;
+  struct State {
+    bool done = false;
+    error_code error;
+  };
+
+  [[nodiscard]] std::string host_header() const {
+    const bool six = url_.host.find(':') != std::string::npos;
+    return (six ? "[" + url_.host + "]" : url_.host) + ":" + url_.port;
+  }
+
+  [[nodiscard]] bool connected() const { return !std::holds_alternative<std::monostate>(stream_); }
+  void disconnect() {
+    error_code ignored;
+    if (auto* const tcp = std::get_if<Tcp>(&stream_)) tcp->close(ignored);
+    if (auto* const tls = std::get_if<Tls>(&stream_)) tls->next_layer().close(ignored);
+    if (auto* const local = std::get_if<Local>(&stream_)) local->close(ignored);
+    io_.restart();
+    (void)io_.poll();  // what was given up still looks at the stream
+    buffer_.clear();
+    stream_.emplace<std::monostate>();
+  }
+
+  Stop refuse(const std::string& why) const { return {kUnreachable, url_.shown() + ": " + why}; }
+  std::string reason(const error_code& error) const {
+    if (cancelled_) return "given up";
+    if (error == asio::error::timed_out) {
+      return "no answer within " + std::to_string(options_.deadline.count() / 1000) + " s";
+    }
+    if (error == http::error::end_of_stream || error == asio::error::eof) return "it closed the connection";
+    if (error.category() == http::make_error_code(http::error::bad_version).category()) {
+      return "this is no HTTP server (" + error.message() + ")";
+    }
+    return error.message();
+  }
+
+  // Starts one operation and runs it, up to the deadline.
+  template <class Start>
+  error_code run(const Start& start) {
+    const auto state = std::make_shared<State>();
+    if (cancelled_) return asio::error::operation_aborted;
+    start([state](const error_code& error, const auto&...) {
+      state->done = true;
+      state->error = error;
+    });
+    io_.restart();
+    while (!state->done && !cancelled_ && std::chrono::steady_clock::now() < deadline_) {
+      if (io_.run_one_until(deadline_) == 0 && io_.stopped() && !cancelled_) io_.restart();
+    }
+    if (state->done) return state->error;
+    return cancelled_ ? error_code(asio::error::operation_aborted) : error_code(asio::error::timed_out);
+  }
+
+  std::optional<Stop> connect() {
+    if (url_.scheme == Url::Scheme::unix_socket) {
+      auto& socket = stream_.emplace<Local>(io_);
+      if (url_.host.size() >= sizeof(sockaddr_un::sun_path)) return refuse("the path is too long for a socket");
+      const auto error = run(
+          [&](auto done) { socket.async_connect(asio::local::stream_protocol::endpoint(url_.host), std::move(done)); });
+      if (!error) return std::nullopt;
+      disconnect();
+      return refuse("cannot connect: " + reason(error));
+    }
+    asio::ip::tcp::resolver resolver(io_);
+    const auto found = std::make_shared<asio::ip::tcp::resolver::results_type>();
+    auto error = run([&](auto done) {
+      resolver.async_resolve(url_.host, url_.port,
+                             [found, done](const error_code& e, const asio::ip::tcp::resolver::results_type& results) {
+                               *found = results;
+                               done(e);
+                             });
+    });
+    if (error) return refuse("cannot find the host: " + reason(error));
+    const bool secure = url_.scheme == Url::Scheme::https;
+    Tcp* socket = nullptr;
+    if (secure) {
+      socket = &stream_.emplace<Tls>(io_, *tls_).next_layer();
+    } else {
+      socket = &stream_.emplace<Tcp>(io_);
+    }
+    error = run([&](auto done) {
+      asio::async_connect(*socket, *found, [found, done](const error_code& e, const auto&) { done(e); });
+    });
+    if (error) {
+      disconnect();
+      return refuse("cannot connect: " + reason(error));
+    }
+    error_code ignored;
+    socket->set_option(asio::ip::tcp::no_delay(true), ignored);
+    if (!secure) return std::nullopt;
+    auto& stream = std::get<Tls>(stream_);
+    // SSL_set_tlsext_host_name() without its C cast.
+    auto name = url_.host;
+    (void)::SSL_ctrl(stream.native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
+    if (!options_.insecure) stream.set_verify_callback(ssl::host_name_verification(url_.host), ignored);
+    error = run([&](auto done) { stream.async_handshake(ssl::stream_base::client, std::move(done)); });
+    if (!error) return std::nullopt;
+    std::string why = reason(error);
+    if (const auto verified = ::SSL_get_verify_result(stream.native_handle()); verified != X509_V_OK) {
+      why = std::string(::X509_verify_cert_error_string(verified)) + "; --tls-ca FILE names whom to trust";
+    } else if (error == ssl::error::stream_truncated || error.category() == asio::error::get_ssl_category()) {
+      const auto code = error.value();
+      if (error.category() == asio::error::get_ssl_category() &&
+          ERR_GET_REASON(static_cast<unsigned long>(code)) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        why = "the certificate is not for this host; --tls-ca FILE names whom to trust";
+      }
+    }
+    disconnect();
+    return refuse("TLS fails: " + why);
+  }
+
+  template <class Parser>
+  error_code exchange(const http::request<http::empty_body>& request, Parser& parser) {
+    return std::visit(
+        [&](auto& stream) -> error_code {
+          using Stream = std::decay_t<decltype(stream)>;
+          if constexpr (std::is_same_v<Stream, std::monostate>) {
+            return asio::error::not_connected;
+          } else {
+            buffer_.clear();
+            if (auto error = run([&](auto done) { http::async_write(stream, request, std::move(done)); })) return error;
+            return run([&](auto done) { http::async_read(stream, buffer_, parser, std::move(done)); });
+          }
+        },
+        stream_);
+  }
+
+  Url url_;
+  HttpOptions options_;
+  std::string authorization_;
+  std::optional<ssl::context> tls_;
+  asio::io_context io_{1};
+  beast::flat_buffer buffer_{kMaxPacked};
+  std::variant<std::monostate, Tcp, Tls, Local> stream_;
+  std::chrono::steady_clock::time_point deadline_;
+  std::atomic<bool> cancelled_ = false;
+};
+
+}  // namespace
+
+std::string Url::shown() const {
+  if (scheme == Scheme::unix_socket) return "unix:" + base::printable(host);
+  const bool six = host.find(':') != std::string::npos;
+  return (scheme == Scheme::https ? "https://" : "http://") + (six ? "[" + host + "]" : host) + ":" + port +
+         base::printable(path);
+}
+
+tl::expected<Url, std::string> parse_url(std::string_view text, std::string_view default_port) {
+  Url url;
+  const auto wrong = [&](const char* what) {
+    return tl::unexpected("'" + base::printable(text.substr(0, 200)) + "' is no URL: " + what +
+                          " (http://HOST:PORT, https://HOST, unix:/PATH or HOST)");
+  };
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) <= ' ' || c == '\x7F') return wrong("a space or a control character");
+  }
+  auto rest = text;
+  if (rest.starts_with("unix:")) {
+    rest.remove_prefix(5);
+    while (rest.starts_with("//")) rest.remove_prefix(1);
+    if (!rest.starts_with('/')) return wrong("after unix: stands the path of a socket");
+    url.scheme = Url::Scheme::unix_socket;
+    url.host = rest;
+    return url;
+  }
+  url.port = default_port;
+  if (rest.starts_with("http://")) {
+    rest.remove_prefix(7);
+    url.port = "80";
+  } else if (rest.starts_with("https://")) {
+    rest.remove_prefix(8);
+    url.scheme = Url::Scheme::https;
+    url.port = "443";
+  } else if (rest.find("://") != std::string_view::npos) {
+    return wrong("the scheme is http, https or unix");
+  }
+  const auto slash = rest.find_first_of("/?#");
+  auto authority = rest.substr(0, slash);
+  if (slash != std::string_view::npos) {
+    const auto path = rest.substr(slash);
+    if (path.find_first_of("?#") != std::string_view::npos) return wrong("it has a query or a fragment");
+    url.path = path;
+    while (url.path.ends_with('/')) url.path.pop_back();
+  }
+  if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
+    auto user = authority.substr(0, at);
+    authority.remove_prefix(at + 1);
+    const auto name = percent_decoded(base::take_until(user, ':'));
+    const auto password = percent_decoded(user);
+    if (!name || !password) return wrong("a broken %XX in the user or the password");
+    url.has_user = true;
+    url.user = *name;
+    url.password = *password;
+  }
+  if (authority.starts_with('[')) {
+    const auto end = authority.find(']');
+    if (end == std::string_view::npos) return wrong("a [ without ]");
+    url.host = authority.substr(1, end - 1);
+    authority.remove_prefix(end + 1);
+  } else {
+    const auto colon = authority.find(':');
+    url.host = authority.substr(0, colon);
+    authority = colon == std::string_view::npos ? std::string_view() : authority.substr(colon);
+    if (url.host.find(':') != std::string::npos) return wrong("an IPv6 address stands in []");
+  }
+  if (!is_host(url.host)) return wrong("no name of a host");
+  if (!authority.empty()) {
+    const auto port = base::to_int<int>(authority.substr(1));
+    if (authority.front() != ':' || !port || *port < 1 || *port > 65535) return wrong("the port is 1 to 65535");
+    url.port = std::to_string(*port);
+  }
+  return url;
+}
+
+tl::expected<std::unique_ptr<HttpClient>, Stop> HttpClient::open(const Url& url, const HttpOptions& options) {
+  auto client = std::make_unique<Client>(url, options);
+  if (auto why = client->prepare()) return tl::unexpected(std::move(*why));
+  return client;
+}
+
+std::optional<std::string> gunzip(std::string_view packed, std::size_t limit) {
+  z_stream stream{};
+  if (::inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) return std::nullopt;
+  std::string in(packed);
+  stream.next_in = reinterpret_cast<Bytef*>(in.data());
+  stream.avail_in = static_cast<uInt>(in.size());
+  std::string out;
+  int result = Z_OK;
+  while (result == Z_OK && out.size() < limit) {
+    const auto old = out.size();
+    out.resize(std::min(limit, std::max<std::size_t>(65536, 2 * old)));
+    stream.next_out = reinterpret_cast<Bytef*>(out.data()) + old;
+    stream.avail_out = static_cast<uInt>(out.size() - old);
+    result = ::inflate(&stream, Z_NO_FLUSH);
+    out.resize(out.size() - stream.avail_out);
+    if (result == Z_OK && stream.avail_in == 0 && stream.avail_out > 0) break;  // cut
+  }
+  ::inflateEnd(&stream);
+  if (result != Z_STREAM_END) return std::nullopt;
+  return out;
+}
+
+std::string percent_encoded(std::string_view text) {
+  constexpr std::string_view hex = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || c == '.' || c == '~';
+    if (plain) {
+      out += c;
+    } else {
+      out += '%';
+      out += hex[byte >> 4U];
+      out += hex[byte & 15U];
+    }
+  }
+  return out;
+}
+
+}  // namespace cgwarden::cgtop
