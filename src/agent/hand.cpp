@@ -125,6 +125,18 @@ void Hand::apply(model::Action action, std::optional<base::Monotonic> until, std
   });
 }
 
+void Hand::undo(std::string id, model::Actor actor, bool dry_run, std::function<void(model::Outcome)> done) {
+  asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, id = std::move(id), actor = std::move(actor),
+                          dry_run, done = std::move(done)]() mutable {
+    auto outcome = inner->writer->undo(id, actor, dry_run);
+    asio::post(loop_, [alive, outcome = std::move(outcome), done = std::move(done)]() mutable {
+      if (*alive) done(std::move(outcome));
+    });
+  });
+}
+
+const cgroup::HostHierarchies& Hand::host() const { return inner_->writer->host(); }
+
 void Hand::renew(model::Action action) {
   asio::post(inner_->io, [inner = inner_.get(), action = std::move(action)] { inner->renew(action); });
 }

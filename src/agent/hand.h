@@ -32,6 +32,9 @@ class Hand {
   // A policy's `unlimit` takes back what its rule set on the group. `until`: later it is not begun any more, as what it
   // was decided upon is old.
   void apply(model::Action action, std::optional<base::Monotonic> until, std::function<void(model::Outcome)> done);
+  // What was done with this id is undone; empty: the latest.
+  void undo(std::string id, model::Actor actor, bool dry_run, std::function<void(model::Outcome)> done);
+  [[nodiscard]] const cgroup::HostHierarchies& host() const;
   // The lease of what the action's rule set on its group goes on from now.
   void renew(model::Action action);
   struct Stock {

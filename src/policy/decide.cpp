@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 
 namespace cgwarden::policy {
 namespace {
@@ -280,15 +279,27 @@ class Round {
   void find_protected() {
     const auto count = now_.group_count();
     protected_.assign(count, false);
+    auto& known = state().protects;
+    if (known.is_of(now_) && state().protects_of == policy_.fingerprint) {
+      for (const auto group : known.groups) protected_[group] = true;
+      return;
+    }
+    std::vector<bool> within(count, false);
     for (GroupIndex group = 0; group < count; ++group) {
       const auto parent = now_.roster->parents[group];
-      const bool inherited = parent != model::kNoGroup && below_protected_.contains(parent);
-      const bool own =
-          std::ranges::any_of(policy_.protect, [&](const Selector& s) { return matches(s, fields_, now_, group); });
       if (now_.roster->groups[group]->path == "/") protected_[group] = true;
-      if (!inherited && !own) continue;
-      below_protected_.insert(group);
+      within[group] =
+          (parent != model::kNoGroup && within[parent]) ||
+          std::ranges::any_of(policy_.protect, [&](const Selector& s) { return matches(s, fields_, now_, group); });
+      if (!within[group]) continue;
       for (auto g = group; g != model::kNoGroup && !protected_[g]; g = now_.roster->parents[g]) protected_[g] = true;
+    }
+    known = {};
+    if (!std::ranges::all_of(policy_.protect, &Selector::lasts)) return;
+    known = {now_.roster, now_.containers, {}};
+    state().protects_of = policy_.fingerprint;
+    for (GroupIndex group = 0; group < count; ++group) {
+      if (protected_[group]) known.groups.push_back(group);
     }
   }
 
@@ -299,9 +310,15 @@ class Round {
     forget_before(rules.kills, now_.taken - kKillWindow);
     if (rules.actions.size() < rule.max_actions_per_hour) rules.told_of_cap = false;
 
+    if (!rules.matched.is_of(now_)) {
+      rules.matched = {now_.roster, now_.containers, {}};
+      for (GroupIndex group = 0; group < now_.group_count(); ++group) {
+        if (matches(rule.match, fields_, now_, group, Part::lasting)) rules.matched.groups.push_back(group);
+      }
+    }
     std::vector<GroupIndex> targets;
-    for (GroupIndex group = 0; group < now_.group_count(); ++group) {
-      if (!protected_[group] && matches(rule.match, fields_, now_, group)) targets.push_back(group);
+    for (const auto group : rules.matched.groups) {
+      if (!protected_[group] && matches(rule.match, fields_, now_, group, Part::momentary)) targets.push_back(group);
     }
     const bool too_many = targets.size() > rule.max_targets;
     if (too_many && !rules.told_of_targets) {
@@ -650,7 +667,6 @@ class Round {
   bool gap_ = false;
   bool booting_ = false;
   std::vector<bool> protected_;
-  std::set<GroupIndex> below_protected_;
   std::map<std::pair<std::uint64_t, bool>, std::vector<Ready>> ready_;
   std::size_t ended_ = 0;  // actions at the front that take something back
   Decision out_;

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -63,7 +64,19 @@ struct Instance {
   std::uint64_t seen = 0;  // number of the last round that saw the group
 };
 
+// Groups that a selector matches as far as that lasts: looked up once for each roster and table of containers.
+struct Matched {
+  std::shared_ptr<const model::Roster> roster;
+  std::shared_ptr<const model::Containers> containers;
+  std::vector<model::GroupIndex> groups;
+
+  [[nodiscard]] bool is_of(const model::Snapshot& now) const {
+    return roster && roster == now.roster && containers == now.containers;
+  }
+};
+
 struct RuleState {
+  Matched matched;
   std::uint64_t fingerprint = 0;
   std::unordered_map<std::uint64_t, Instance> instances;  // by model::group_key(); idle ones are not here
   std::deque<base::Monotonic> actions;                    // of the last hour
@@ -91,6 +104,8 @@ struct State {
   std::deque<base::Monotonic> actions;  // of the last hour, of all rules
   bool told_of_cap = false;
   std::uint64_t round = 0;
+  Matched protects;               // protected groups, those above and those in them
+  std::uint64_t protects_of = 0;  // fingerprint of the policy
 };
 
 // Something to tell that is no action.

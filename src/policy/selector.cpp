@@ -98,7 +98,7 @@ std::string listed(const Selector::Patterns& patterns) {
 
 // Calls `differs(what)` for what does not hold, until it says true.
 template <class Differs>
-bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, GroupIndex group, Differs differs) {
+bool look_at_what_lasts(const Selector& s, const Snapshot& now, GroupIndex group, Differs differs) {
   const auto& g = *now.roster->groups[group];
   const auto text = [&](std::string_view what, const Selector::Patterns& patterns, const auto& get, bool path = false) {
     if (patterns.empty()) return false;
@@ -127,6 +127,15 @@ bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, 
     if (text("label " + label, patterns, [&now, group, &name = label] { return label_of(now, group, name); }))
       return false;
   }
+  return true;
+}
+
+template <class Differs>
+bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, GroupIndex group, Part part,
+          Differs differs) {
+  if (part != Part::momentary && !look_at_what_lasts(s, now, group, differs)) return false;
+  if (part == Part::lasting) return true;
+  const auto& g = *now.roster->groups[group];
   if (s.min_memory) {
     const auto value = fields.memory_current ? now.value(*fields.memory_current, group) : model::Value::absent();
     if ((!value.is_number() || static_cast<double>(value.fixed()) < *s.min_memory) && differs([&] {
@@ -208,19 +217,13 @@ std::vector<std::string_view> known_kinds() {
   return out;
 }
 
-bool Selector::empty() const {
-  return path.empty() && kind.empty() && name.empty() && image.empty() && unit.empty() && slice.empty() &&
-         pod.empty() && pod_namespace.empty() && id.empty() && labels.empty() && !min_memory && !older_than &&
-         !populated && excluded.empty();
-}
-
-bool matches(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group) {
-  return look(selector, fields, now, group, [](const auto&) { return true; });
+bool matches(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group, Part part) {
+  return look(selector, fields, now, group, part, [](const auto&) { return true; });
 }
 
 std::string why_not(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group) {
   std::string out;
-  look(selector, fields, now, group, [&](const auto& what) {
+  look(selector, fields, now, group, Part::all, [&](const auto& what) {
     out = what();
     return true;
   });

@@ -40,7 +40,7 @@ struct Selector {
   std::optional<bool> populated;
   std::vector<Selector> excluded;  // none of these
 
-  [[nodiscard]] bool empty() const;
+  [[nodiscard]] bool lasts() const { return !min_memory && !older_than && !populated && excluded.empty(); }
 };
 
 // The memory and populated fields of this catalogue, looked up once.
@@ -51,8 +51,10 @@ struct SelectorFields {
       : memory_current(catalogue.find("memory_current")), populated(catalogue.find("populated")) {}
 };
 
+// What lasts depends on the roster and the containers alone, the rest on values and time (and 'not' may).
+enum class Part : std::uint8_t { all, lasting, momentary };
 bool matches(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
-             model::GroupIndex group);
+             model::GroupIndex group, Part part = Part::all);
 // The first thing that keeps the group out, for people: "kind is service, not docker". Empty: it matches.
 std::string why_not(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
                     model::GroupIndex group);
