@@ -11,6 +11,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
+pkg_check_modules(SDBUS REQUIRED IMPORTED_TARGET sdbus-c++)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 
 # gzip: ISA-L where the architecture has it, libdeflate elsewhere. One interface, exporter/gzip.h.

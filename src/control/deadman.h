@@ -25,6 +25,7 @@ struct DeadMan {
   bool with_owner = false;   // also when this process ends, however it does
   std::string audit_line;    // appended to audit_fd behind {"time":"...", when it thaws
   int audit_fd = -1;
+  std::string unit;  // systemd froze it: it is told afterwards, best effort, so that it knows what the kernel does
 };
 
 // Returns when the helper watches.

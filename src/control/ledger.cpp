@@ -58,9 +58,14 @@ std::string to_json(const Entry& entry) {
                      {"key", part.key},
                      {"device", bytes_to_json(part.device)},
                      {"restore", part.restore},
-                     {"after", part.after}});
+                     {"after", part.after},
+                     {"by_unit", part.by_unit}});
   }
-  const nlohmann::json out{{"id", entry.id},
+  auto properties = nlohmann::json::array();
+  for (const auto& property : entry.properties) properties.push_back({property.name, property.device, property.value});
+  const nlohmann::json out{{"unit", entry.unit},
+                           {"properties", properties},
+                           {"id", entry.id},
                            {"verb", model::name(entry.verb)},
                            {"path", bytes_to_json(entry.path)},
                            {"group", entry.group},
@@ -97,7 +102,13 @@ base::Result<Entry> parse_entry(std::string_view text) {
     for (const auto& part : json.at("parts")) {
       entry.parts.push_back({bytes_from_json(part.at("hierarchy")), part.at("file").get<std::string>(),
                              part.at("key").get<std::string>(), bytes_from_json(part.at("device")),
-                             part.at("restore").get<std::string>(), part.at("after").get<std::string>()});
+                             part.at("restore").get<std::string>(), part.at("after").get<std::string>(),
+                             part.at("by_unit").get<bool>()});
+    }
+    entry.unit = json.at("unit").get<std::string>();
+    for (const auto& property : json.at("properties")) {
+      entry.properties.push_back(
+          {property.at(0).get<std::string>(), property.at(1).get<std::string>(), property.at(2).get<std::string>()});
     }
     entry.pids = json.at("pids").get<std::vector<pid_t>>();
     entry.target = bytes_from_json(json.at("target"));

@@ -15,6 +15,7 @@
 
 #include "src/base/fd.h"
 #include "src/base/result.h"
+#include "src/control/settings.h"
 #include "src/model/action.h"
 
 namespace cgwarden::control {
@@ -24,12 +25,13 @@ std::int64_t boottime_now();
 
 struct Entry {
   struct Part {
-    std::string hierarchy;  // "v2", "memory"; empty: systemd
-    std::string file;       // of systemd: the property
+    std::string hierarchy;  // "v2", "memory"
+    std::string file;
     std::string key;
     std::string device;
-    std::string restore;  // text; of systemd: the setting as it was, "memory.max=max"
-    std::string after;    // what we left there
+    std::string restore;
+    std::string after;     // what we left there; empty: not known, as the writer died before it was
+    bool by_unit = false;  // systemd writes it: only looked at
   };
   std::string id;
   model::Verb verb = model::Verb::limit;
@@ -43,7 +45,9 @@ struct Entry {
   uid_t uid = 0;  // who asked
   std::string rule;
   std::vector<Part> parts;
-  std::vector<pid_t> pids;  // of a move
+  std::string unit;                      // of the route "systemd"
+  std::vector<UnitProperty> properties;  // as they were
+  std::vector<pid_t> pids;               // of a move
   std::string target;
 
   [[nodiscard]] bool is_lease() const { return expires != 0; }

@@ -211,7 +211,7 @@ base::Result<Place> Place::open(const cgroup::HostHierarchies& host, const model
     place.dirs_.push_back(std::move(dir));
   }
   if (place.dirs_.empty()) {
-    if (failed == ENOENT) return tl::unexpected(base::Error{ENOENT, "there is no group " + shown + " any more"});
+    if (failed == ENOENT) return tl::unexpected(base::Error{ENOENT, "there is no group " + shown});
     return tl::unexpected(base::Error::from_errno(failed, "cannot open the group " + shown));
   }
   const auto* const unified = place.v2();

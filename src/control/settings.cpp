@@ -785,6 +785,33 @@ Checked<WritePlan> plan_limits(const Place& place, std::span<const Setting> sett
   return plan;
 }
 
+std::vector<UnitProperty> unit_properties(const Write& write) {
+  const auto* const row = find_setting_row(write.key);
+  // v1's memory and swap together are no number that systemd knows, and a quota on its way to another is none to keep.
+  if (row == nullptr || row->property.empty() || write.file == "memory.memsw.limit_in_bytes") return {};
+  const std::string property(row->property);
+  if (write.file == "cpu.max") {
+    std::string_view rest = write.text;
+    const auto quota = to_number(take_word(rest));
+    const auto period = to_number(take_word(rest)).value_or(0);
+    if (period <= 0) return {};
+    std::vector<UnitProperty> out;
+    out.push_back({"CPUQuotaPerSecUSec", {}, quota ? std::to_string(*quota * 1'000'000 / period) : "infinity"});
+    out.push_back({"CPUQuotaPeriodUSec", {}, period == kPeriod / 1000 ? "infinity" : std::to_string(period)});
+    return out;
+  }
+  if (row->v2.layout == Layout::list) return {{property, {}, write.text == "\n" ? "" : write.text}};
+  if (!write.wanted.has_value()) return {};
+  std::string value = "infinity";
+  if (write.wanted.is_number()) {
+    const auto* const key = model::find_setting_key(write.key);
+    const bool micro = key != nullptr && (key->unit == model::Unit::seconds || key->unit == model::Unit::cores);
+    value = std::to_string(micro ? write.wanted.fixed() / 1000 : write.wanted.fixed());
+  }
+  if (write.device.empty()) return {{property, {}, std::move(value)}};
+  return {{write.key == "io.weight" ? "IODeviceWeight" : property, "/dev/block/" + write.device, std::move(value)}};
+}
+
 base::Result<std::string> read_back(const Write& write) {
   const auto* const row = row_of(write);
   if (row != nullptr && row->layout == Layout::rules) return write.text;  // write-only

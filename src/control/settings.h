@@ -86,6 +86,14 @@ struct Write {
   model::Value wanted;
 };
 
+// The same, as properties of a systemd unit; empty: systemd has none for it, and leaves the file alone.
+struct UnitProperty {
+  std::string name;    // "MemoryMax"
+  std::string device;  // "/dev/block/254:0", of those that are lists of devices
+  std::string value;   // a decimal number, "infinity", or a list of CPUs
+};
+std::vector<UnitProperty> unit_properties(const Write& write);
+
 struct WritePlan {
   std::vector<Write> writes;
   std::string note;  // worth telling though not in the way

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "src/base/clock.h"
 #include "src/base/text.h"
@@ -194,6 +195,38 @@ Outcome not_begun(const base::Error& error) {
 
 }  // namespace
 
+Checked<std::optional<Unit>> Writer::route_of(const Action& action, const Place& place) {
+  if (!options_.systemd || !Systemd::is_running() || options_.paths.rootfs != "/") return std::nullopt;
+  if (!systemd_) systemd_ = std::make_unique<Systemd>();
+  const auto shown = base::printable(place.path());
+  auto found = systemd_->unit_of(place.path());
+  const bool urgent = action.verb == Verb::freeze || action.verb == Verb::thaw || action.verb == Verb::kill ||
+                      action.verb == Verb::signal;
+  if (!found) {
+    // The bus may hang because of the very trouble that a freeze or a kill would end.
+    if (urgent || action.verb == Verb::reclaim) return std::nullopt;
+    if (found.error().code == EACCES) return tl::unexpected(Refusal{Kind::denied, {}, found.error().what});
+    return tl::unexpected(Refusal{Kind::unreachable,
+                                  {},
+                                  found.error().what +
+                                      ": what it runs is limited through it only; try again (systemctl "
+                                      "status must answer)"});
+  }
+  if (!*found) return std::nullopt;
+  if ((*found)->path == place.path()) return std::move(*found);
+  if (urgent || action.verb == Verb::reclaim || (*found)->is_slice()) return std::nullopt;
+  if (!(*found)->delegated) {
+    return refuse("not-delegated", shown + " is inside of " + (*found)->name +
+                                       ", which was not delegated (Delegate=yes): "
+                                       "systemd is the only one to write there; limit the unit itself");
+  }
+  if ((*found)->name.starts_with("user@")) {
+    return refuse("user-manager",
+                  shown + " is managed by the user's own systemd; as that user: systemctl --user set-property");
+  }
+  return std::nullopt;
+}
+
 Outcome Writer::apply(const Action& asked) {
   begun_ = base::monotonic_now();
   auto outcome = act(asked);
@@ -211,6 +244,9 @@ Outcome Writer::act(const Action& asked) {
   auto action = asked;
   action.group.id = place->id();
   if (auto guarded = guard(action, place->path())) return *guarded;
+  auto unit = route_of(action, *place);
+  if (!unit) return outcome_of(unit.error());
+  unit_ = std::move(*unit);
   switch (action.verb) {
     case Verb::limit:
       return limit(action, *place);
@@ -279,9 +315,27 @@ Outcome Writer::unlimit(const Action& action, const Place& place) {
 
 Outcome Writer::write_plan(const Action& action, const Place& place, const WritePlan& plan, std::string_view undo_of) {
   Outcome out;
-  out.route = "cgroupfs";
+  out.route = unit_ ? "systemd" : "cgroupfs";
   for (const auto& write : plan.writes) out.changes.push_back(change_of(write));
   out.text = plan.note;
+  if (action.persist && !unit_)
+    return outcome_of(Kind::usage, "--persist is for units of systemd: " + base::printable(place.path()) +
+                                       " is none, and gone with the next boot");
+  // What systemd writes itself, and what it knows nothing of.
+  std::vector<UnitProperty> properties;
+  std::vector<bool> by_unit(plan.writes.size());
+  for (std::size_t i = 0; unit_ && i < plan.writes.size(); ++i) {
+    for (auto& property : unit_properties(plan.writes[i])) {
+      by_unit[i] = true;
+      const auto same = std::ranges::find_if(
+          properties, [&](const UnitProperty& p) { return p.name == property.name && p.device == property.device; });
+      if (same != properties.end()) {
+        *same = std::move(property);  // of several steps the last one counts
+      } else {
+        properties.push_back(std::move(property));
+      }
+    }
+  }
   if (is_of_runtime(place.path())) add(out.text, "its runtime does not know of it and may write its own values again");
   if (action.dry_run) return out;
 
@@ -299,15 +353,25 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
   entry.verb = Verb::limit;
   entry.path = place.path();
   entry.group = place.id();
-  entry.route = "cgroupfs";
+  entry.route = out.route;
+  entry.persist = action.persist;
   entry.made = boottime_now();
   entry.uid = action.actor.uid;
   entry.rule = action.actor.rule;
+  if (unit_) entry.unit = unit_->name;
+  for (const auto& property : properties) {
+    const auto before = systemd_->get(*unit_, property.name, property.device);
+    if (!before)
+      return finish(outcome_of(before.error().code == EACCES ? Kind::denied : Kind::unreachable, before.error().what));
+    entry.properties.push_back({property.name, property.device, *before});
+  }
   entry.kept_by_helper = !options_.restore_command.empty();
   if (action.lease) entry.expires = entry.made + std::chrono::nanoseconds(*action.lease).count();
   for (auto write = plan.writes.rbegin(); write != plan.writes.rend(); ++write) {  // undone the other way round
-    if (write->restore.empty()) continue;
-    entry.parts.push_back({write->dir->hierarchy->title(), write->file, write->key, write->device, write->restore, {}});
+    const bool systemds = by_unit[static_cast<std::size_t>(plan.writes.rend() - write - 1)];
+    if (write->restore.empty() && !systemds) continue;
+    entry.parts.push_back(
+        {write->dir->hierarchy->title(), write->file, write->key, write->device, write->restore, {}, systemds});
   }
   if (auto done = session->ledger.put(entry); !done) {
     return finish(
@@ -318,8 +382,20 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
   std::string fault;
   auto kind = Kind::done;
   std::vector<std::string> left_there(plan.writes.size());
+  if (!properties.empty()) {
+    if (const auto done = systemd_->set(*unit_, properties, action.persist); !done) {
+      session->ledger.remove(session->id);
+      const auto code = done.error().code;
+      return finish(outcome_of(code == EACCES                          ? Kind::denied
+                               : code == ETIMEDOUT || code == ENOTCONN ? Kind::unreachable
+                               : code == ENOENT                        ? Kind::gone
+                                                                       : Kind::refused,
+                               done.error().what, code == 0 || code == EOPNOTSUPP ? "systemd" : ""));
+    }
+  }
   for (; written < plan.writes.size(); ++written) {
     const auto& write = plan.writes[written];
+    if (by_unit[written]) continue;
     if (const auto done = write_file(write.dir->fd.get(), write.file, write.text); !done) {
       const bool gone = !place.still_there();
       kind = gone ? Kind::gone : kind_of(done.error().code);
@@ -339,7 +415,13 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
                                        return later.dir == write.dir && later.file == write.file &&
                                               later.device == write.device && later.key == write.key;
                                      });
-      const auto after = read_back(write);
+      auto after = read_back(write);
+      // systemd answers first and writes then.
+      for (const auto end = base::monotonic_now() + std::chrono::seconds(3);
+           by_unit[i] && last && after && !took(write, *after) && base::monotonic_now() < end;
+           after = read_back(write)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
       left_there[i] = after ? *after : "";
       out.changes[i].after = after_of(write, out.changes[i], left_there[i]);
       if (!last) continue;
@@ -354,16 +436,21 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
   }
   if (kind != Kind::done) {
     std::string left;
+    if (!properties.empty() && kind != Kind::gone) {
+      if (const auto done = systemd_->set(*unit_, entry.properties, action.persist); !done)
+        add(left, done.error().what);
+    }
     for (std::size_t i = written; i-- > 0;) {
       const auto& write = plan.writes[i];
+      if (by_unit[i]) continue;
       if (write.restore.empty() || !write_file(write.dir->fd.get(), write.file, write.restore))
         add(left, write.dir->where(write.file));
     }
     session->ledger.remove(session->id);
     auto end = outcome_of(left.empty() || kind == Kind::gone ? kind : Kind::partly,
-                          fault + (written == 0 || kind == Kind::gone ? ""
-                                   : left.empty()                     ? "; what was written before was taken back"
-                                                                      : "; could not be taken back: " + left),
+                          fault + ((written == 0 && properties.empty()) || kind == Kind::gone ? ""
+                                   : left.empty() ? "; what was written before was taken back"
+                                                  : "; could not be taken back: " + left),
                           kind == Kind::refused ? "kernel" : "");
     if (end.kind == Kind::denied) end.text += "; as root, or through the enforcer (cgwarden enforce)";
     end.route = out.route;
@@ -393,7 +480,7 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       if (entry.kept_by_helper) {
         auto command = options_.restore_command;
         command.push_back(session->id);
-        const auto started = start_restorer(session->ledger, {session->id, entry.expires, false, {}, -1}, command);
+        const auto started = start_restorer(session->ledger, {session->id, entry.expires, false, {}, -1, {}}, command);
         if (!started) add(out.text, started.error().what + ": take it back by hand, cgtop undo " + session->id);
       }
     }
@@ -412,6 +499,7 @@ Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) 
     return outcome_of(place.error());
   }
   WritePlan plan;
+  std::vector<bool> by_unit;
   std::string drifted;
   for (const auto& part : entry.parts) {
     const auto dir = std::ranges::find_if(place->dirs(),
@@ -431,9 +519,10 @@ Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) 
     const bool first = std::none_of(plan.writes.begin(), plan.writes.end(), [&](const Write& w) {
       return w.dir == write.dir && w.file == write.file && w.device == write.device;
     });
-    if (first && *now != part.after)
+    if (first && !part.after.empty() && *now != part.after)
       add(drifted,
           write.dir->where(part.file) + " is " + base::printable(*now) + ", not " + base::printable(part.after));
+    by_unit.push_back(part.by_unit);
     plan.writes.push_back(std::move(write));
   }
   if (!drifted.empty()) {
@@ -449,14 +538,45 @@ Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) 
     return out;
   }
   Outcome out;
-  out.route = "cgroupfs";
+  out.route = entry.route;
   for (const auto& write : plan.writes) out.changes.push_back(change_of(write));
   if (action.dry_run) return out;
+  std::optional<Unit> unit;
+  if (!entry.properties.empty()) {
+    auto routed = route_of(action, *place);
+    if (!routed) return outcome_of(routed.error());
+    unit = std::move(*routed);
+    if (!unit || unit->name != entry.unit) {
+      return outcome_of(
+          Kind::refused,
+          base::printable(entry.path) + " is not the group of " + base::printable(entry.unit) + " any more", "systemd");
+    }
+  }
   auto session = begin(action, &*place, out);
   if (!session) return not_begun(session.error());
   std::size_t written = 0;
+  if (unit) {
+    if (const auto done = systemd_->set(*unit, entry.properties, entry.persist); !done) {
+      out.kind = done.error().code == ETIMEDOUT || done.error().code == ENOTCONN ? Kind::unreachable : Kind::refused;
+      if (out.kind == Kind::refused) out.guard = "systemd";
+      out.text = done.error().what;
+      (void)record(*session, "end", action, out, entry.id);
+      return out;
+    }
+  }
   for (std::size_t i = 0; i < plan.writes.size(); ++i) {
     const auto& write = plan.writes[i];
+    if (by_unit[i]) {
+      auto now = read_back(write);
+      // Several steps end in the last one's value, which is what was there in the beginning; whoever was quick sees it.
+      for (const auto end = base::monotonic_now() + std::chrono::seconds(3);
+           now && *now == write.before && *now != write.text && base::monotonic_now() < end; now = read_back(write)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+      out.changes[i].after = now.value_or("");
+      ++written;
+      continue;
+    }
     const auto done = write_file(write.dir->fd.get(), write.file, write.text);
     if (!done) {
       out.kind = written == 0 ? Kind::refused : Kind::partly;
@@ -550,11 +670,20 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
     return outcome_of(Kind::refused, shown + " was frozen by somebody else; whoever did it thaws it (or cgtop thaw)",
                       "frozen");
   }
+  if (unit_ && unit_->watchdog_us > 0 && std::chrono::microseconds(time).count() > unit_->watchdog_us / 3) {
+    return outcome_of(Kind::refused,
+                      unit_->name + " has a watchdog of " + std::to_string(unit_->watchdog_us / 1000) +
+                          " ms, after which systemd would kill it; freeze it for at most " +
+                          std::to_string(unit_->watchdog_us / 3000) + "ms",
+                      "watchdog");
+  }
   const auto freezers = plan_freeze(place);
   if (!freezers) return outcome_of(freezers.error());
+  // Of a slice systemd freezes each unit for itself, so that one of them may stay behind; the kernel freezes the whole.
+  const bool by_systemd = unit_ && !unit_->is_slice() && freezers->v2 != nullptr && freezers->v1 == nullptr;
 
   Outcome out;
-  out.route = "cgroupfs";
+  out.route = by_systemd ? "systemd" : "cgroupfs";
   if (freezers->v2 != nullptr)
     out.changes.push_back({freezers->v2->where("cgroup.freeze"), state.self ? "1" : "0", "1", {}});
   if (freezers->v1 != nullptr)
@@ -595,6 +724,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   deadman.expires = entry.expires;
   deadman.with_owner = options_.freeze_ends_with_us;
   deadman.audit_fd = session->audit.fd();
+  if (by_systemd) deadman.unit = unit_->name;
   auto thawed = action;
   thawed.verb = Verb::thaw;
   auto ended = Outcome{};
@@ -610,7 +740,17 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   const auto drop_older = [&] {
     for (const auto& old : mine) session->ledger.remove(old.id);
   };
-  const auto done = freeze(*freezers, deadline_of(action));
+  const auto deadline = deadline_of(action);
+  if (by_systemd && !state.self) {
+    // Whether it did is seen from the kernel. If it cannot, or has no time, the kernel is told directly.
+    const auto wait =
+        std::clamp(action.wait.value_or(kWait), std::chrono::milliseconds(1), std::chrono::milliseconds(2000));
+    if (const auto told = systemd_->freeze(*unit_, wait); !told) {
+      out.route = "cgroupfs";
+      add(out.text, told.error().what);
+    }
+  }
+  const auto done = freeze(*freezers, deadline);
   if (!done || !*done) {
     std::string tasks;
     std::size_t named = 0;
@@ -618,6 +758,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
       if (++named > 5) break;
       add(tasks, "pid " + std::to_string(pid));
     }
+    if (by_systemd) (void)systemd_->thaw(*unit_);
     (void)thaw(place);
     session->ledger.remove(session->id);
     drop_older();
@@ -655,7 +796,8 @@ Outcome Writer::thaw_group(const Action& action, const Place& place) {
   auto session = begin(action, &place, out);
   // A thaw is due also when it cannot be recorded.
   if (!session && session.error().code != ENOSPC) return not_begun(session.error());
-  const auto done = thaw(place);
+  if (unit_ && state.self && systemd_->thaw(*unit_)) out.route = "systemd";
+  const auto done = thaw(place);  // whatever systemd has made of it
   if (!done) {
     out = outcome_of(done.error());
   } else {
@@ -684,7 +826,7 @@ Outcome Writer::thaw_group(const Action& action, const Place& place) {
 Outcome Writer::kill_group(const Action& action, const Place& place) {
   const auto shown = base::printable(place.path());
   Outcome out;
-  out.route = "cgroupfs";
+  out.route = unit_ ? "systemd" : "cgroupfs";
   const auto members = place.members();
   out.processes = static_cast<std::int64_t>(members.pids.size() + members.foreign);
   out.text = std::to_string(out.processes) + " processes in " + std::to_string(members.groups) +
@@ -693,12 +835,14 @@ Outcome Writer::kill_group(const Action& action, const Place& place) {
   auto session = begin(action, &place, out);
   if (!session) return not_begun(session.error());
   const auto finish = [&](Outcome end) {
-    end.route = "cgroupfs";
+    end.route = out.route;
     if (const auto done = record(*session, "end", action, end); !done) add(end.text, done.error().what);
     return end;
   };
   if (action.signal > 0 && action.signal != SIGKILL) {
-    const auto sent = signal_each(place, options_.paths.procfs, members.pids, action.signal);
+    const bool told = unit_ && systemd_->kill(*unit_, action.signal);
+    const auto sent =
+        told ? Signalled{1, 0, 0} : signal_each(place, options_.paths.procfs, members.pids, action.signal);
     if (sent.refused > 0 && sent.sent == 0)
       return finish(outcome_of(Kind::denied, "no right to signal the processes of " + shown));
     if (wait_until_empty(place, base::monotonic_now() + std::min(action.grace, std::chrono::milliseconds(3'600'000)))) {
@@ -706,6 +850,7 @@ Outcome Writer::kill_group(const Action& action, const Place& place) {
       return finish(out);
     }
   }
+  if (unit_) (void)systemd_->kill(*unit_, SIGKILL);  // so that it knows; then the kernel, which misses nobody
   const auto ended = kill_all(place, options_.paths.procfs, deadline_of(action));
   if (!ended) return finish(outcome_of(ended.error()));
   if (!ended->left.empty() || ended->foreign > 0) {
@@ -817,6 +962,11 @@ Outcome Writer::move_processes(const Action& action, const Place& place) {
   }
   for (const auto& [from, to] : pairs)
     out.changes.push_back({to->where("cgroup.procs"), place.path(), target->path(), {}});
+  if (unit_ && !unit_->delegated) {
+    return outcome_of(Kind::refused,
+                      base::printable(place.path()) + " is " + unit_->name + ", whose processes are systemd's to place",
+                      "not-delegated");
+  }
   if (pairs.empty()) return outcome_of(Kind::refused, "the two groups are in no common hierarchy", "controller");
   if (action.dry_run) return out;
   auto session = begin(action, &place, out);

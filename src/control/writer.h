@@ -23,6 +23,7 @@
 #include "src/control/guards.h"
 #include "src/control/ledger.h"
 #include "src/control/settings.h"
+#include "src/control/systemd.h"
 #include "src/model/action.h"
 
 namespace cgwarden::control {
@@ -40,6 +41,7 @@ class Writer {
     std::string state_directory = kStateDirectory;
     std::string audit_file = kAuditFile;
     bool journal = true;
+    bool systemd = true;               // units go through it, where this host was booted with it
     std::vector<std::string> protect;  // patterns of further groups that are never touched
     // A freeze ends with this process: for the enforcer. Otherwise only with its time, as cgtop ends at once.
     bool freeze_ends_with_us = false;
@@ -86,6 +88,8 @@ class Writer {
                             std::string_view undo_of);
   model::Outcome restore(const Entry& entry, const model::Action& as, bool lease_ended);
   [[nodiscard]] std::optional<model::Outcome> guard(const model::Action& action, std::string_view path) const;
+  // Whose group it is; nothing: written by its files.
+  Checked<std::optional<Unit>> route_of(const model::Action& action, const Place& place);
   base::Result<void> record(Session& session, std::string_view event, const model::Action& action,
                             model::Outcome outcome, std::string_view undo_of = {}) const;
   base::Result<Session> begin(const model::Action& action, const Place* place, const model::Outcome& planned) const;
@@ -93,6 +97,8 @@ class Writer {
   Options options_;
   cgroup::HostHierarchies host_;
   base::Monotonic begun_{};
+  std::unique_ptr<Systemd> systemd_;
+  std::optional<Unit> unit_;  // of the action that is going on
 };
 
 }  // namespace cgwarden::control
