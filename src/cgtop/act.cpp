@@ -11,6 +11,7 @@
 #include "src/cgtop/batch.h"
 #include "src/cgtop/source.h"
 #include "src/control/protocol.h"
+#include "src/control/socket.h"
 #include "src/control/writer.h"
 
 namespace cgwarden::cgtop {
@@ -33,23 +34,46 @@ model::Actor myself() {
   return actor;
 }
 
-tl::expected<Action, Stop> action_of(const Options& o, const model::Snapshot& snapshot, SampleSource& source) {
+// Which group is meant. A whole path needs no look at all of them: whoever kills a fork bomb is in a hurry.
+class Finder {
+ public:
+  explicit Finder(const Options& options) : options_(options) {}
+
+  tl::expected<model::GroupRef, Stop> find(const std::string& name) {
+    if (name.starts_with('/')) return model::GroupRef{name, 0};
+    if (!taken_.snapshot) {
+      // Always of this host: what is acted on was looked at here.
+      auto source = open_live(options_, collectors::make_catalogue());
+      if (!source) return tl::unexpected(source.error());
+      source_ = std::move(*source);
+      auto taken = source_->take();
+      if (!taken) return tl::unexpected(taken.error());
+      taken_ = std::move(*taken);
+    }
+    auto named = options_;
+    named.group = name;
+    const auto group = wanted_group(named, *taken_.snapshot, source_.get());
+    if (!group) return tl::unexpected(group.error());
+    const auto& found = *taken_.snapshot->roster->groups[**group];
+    return model::GroupRef{found.path, found.id};
+  }
+
+ private:
+  const Options& options_;
+  std::unique_ptr<SampleSource> source_;
+  Taken taken_;
+};
+
+tl::expected<Action, Stop> action_of(const Options& o) {
   Action action;
+  Finder finder(o);
   action.verb = *o.verb;
   action.actor = myself();
-  const auto find = [&](const std::string& name) -> tl::expected<model::GroupRef, Stop> {
-    auto named = o;
-    named.group = name;
-    const auto group = wanted_group(named, snapshot, &source);
-    if (!group) return tl::unexpected(group.error());
-    const auto& found = *snapshot.roster->groups[**group];
-    return model::GroupRef{found.path, found.id};
-  };
-  auto group = find(o.group);
+  auto group = finder.find(o.group);
   if (!group) return tl::unexpected(group.error());
   action.group = std::move(*group);
   if (!o.target.empty()) {
-    auto target = find(o.target);
+    auto target = finder.find(o.target);
     if (!target) return tl::unexpected(target.error());
     action.target = std::move(*target);
   }
@@ -87,6 +111,10 @@ class Doer {
   explicit Doer(const Options& options) : options_(options) {}
 
   std::optional<Stop> open() {
+    if (!options_.socket.empty() || ::geteuid() != 0) {
+      socket_ = options_.socket.empty() ? control::kSocket : options_.socket;
+      return std::nullopt;
+    }
     control::Writer::Options writer;
     writer.paths = options_.paths;
     if (!options_.state_directory.empty()) writer.state_directory = options_.state_directory;
@@ -103,14 +131,37 @@ class Doer {
     return std::nullopt;
   }
 
-  Outcome apply(const Action& action) { return writer_->apply(action); }
+  Outcome apply(const Action& action) {
+    if (writer_) return writer_->apply(action);
+    control::Request request;
+    request.action = action;
+    return ask(request, action.wait.value_or(control::kWait) + action.grace);
+  }
   Outcome undo(const std::string& id, bool dry_run) {
+    if (!writer_) {
+      control::Request request;
+      request.what = control::Request::What::undo;
+      request.undo = id;
+      request.dry_run = dry_run;
+      return ask(request, control::kWait);
+    }
     return writer_->undo(id, myself(), dry_run, options_.lease_ended);
   }
 
  private:
+  Outcome ask(const control::Request& request, std::chrono::milliseconds time) {
+    // What it is about before, it finishes first.
+    auto answer = control::ask_enforcer(socket_, request, time + std::chrono::seconds(15));
+    if (answer) return std::move(*answer);
+    Outcome out;
+    out.kind = Outcome::Kind::unreachable;
+    out.text = answer.error().what;
+    return out;
+  }
+
   const Options& options_;
   std::unique_ptr<control::Writer> writer_;
+  std::string socket_;
 };
 
 int finish(const Options& o, const Outcome& outcome, const Action& action) {
@@ -164,12 +215,7 @@ int run_action(const Options& options) {
     const auto outcome = doer.undo(options.undo, options.dry_run);
     return finish(options, outcome, action);
   }
-  // Always of this host: what is acted on was looked at here.
-  const auto source = open_live(options, collectors::make_catalogue());
-  if (!source) return stop(source.error().code, source.error().what);
-  auto taken = (*source)->take();
-  if (!taken) return stop(taken.error().code, taken.error().what);
-  auto action = action_of(options, *taken->snapshot, **source);
+  auto action = action_of(options);
   if (!action) return stop(action.error().code, action.error().what);
 
   if (action->verb == Verb::kill && !action->dry_run && !options.yes) {

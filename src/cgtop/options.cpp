@@ -43,6 +43,8 @@ void add_actions(CLI::App& app, Options& o) {
       o.verb = verb;
     });
     sub->add_flag("--dry-run", o.dry_run, "Check and show the plan, write nothing; exit code 6 if it would be refused");
+    sub->add_option("--socket", o.socket,
+                    "Ask the enforcer at this socket (default: /run/cgwarden-control/socket, unless root)");
     sub->add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");
     sub->add_option("--audit-file", o.audit_file, "Where it is recorded")->group("");
     sub->fallthrough();

@@ -87,6 +87,7 @@ struct Options {
   std::string reason;
   std::string state_directory;
   std::string audit_file;
+  std::string socket;  // of the enforcer; empty: root needs none
 
   cgroup::HostPaths paths;
 };

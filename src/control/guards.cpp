@@ -214,28 +214,28 @@ std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_
 }
 
 std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, Verb verb,
-                                 std::string_view path) {
+                                 const model::GroupRef& group) {
   if (rights.admin || rights.uid == 0) return std::nullopt;
-  const auto shown = base::printable(path);
+  const auto shown = base::printable(group.path);
   if (host.layout() != "v2") {
     return Guarded{"owner", "on v1 only root and the enforcer's group may act: ownership there is no border"};
   }
-  const auto owns = [&](const std::string& group) {
-    const auto place = Place::open(host, {group, 0});
+  const auto owns = [&](const model::GroupRef& one) {
+    const auto place = Place::open(host, one);
     struct stat dir {};
     struct stat procs {};
     const int fd = place && place->v2() != nullptr ? place->v2()->fd.get() : -1;
     return fd >= 0 && ::fstat(fd, &dir) == 0 && ::fstatat(fd, "cgroup.procs", &procs, AT_SYMLINK_NOFOLLOW) == 0 &&
            dir.st_uid == rights.uid && procs.st_uid == rights.uid;
   };
-  if (!owns(std::string(path))) {
+  if (!owns(group)) {
     return Guarded{"owner", shown +
                                 " is not yours: only root, the enforcer's group and the owner of a delegated group may "
                                 "act on it"};
   }
   const bool ends = verb == Verb::freeze || verb == Verb::thaw || verb == Verb::kill || verb == Verb::signal;
-  const auto parent = std::string(path.substr(0, path.rfind('/')));
-  if (!ends && !owns(parent.empty() ? "/" : parent)) {
+  const auto parent = group.path.substr(0, group.path.rfind('/'));
+  if (!ends && !owns({parent.empty() ? "/" : parent, 0})) {
     return Guarded{"owner",
                    shown + " is the top of what was delegated to you: its limits are not yours, those below are"};
   }

@@ -55,6 +55,6 @@ struct Rights {
 };
 // The topmost group of a delegated subtree is its owner's to stop and to end; its limits are of those who delegated it.
 std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, model::Verb verb,
-                                 std::string_view path);
+                                 const model::GroupRef& group);
 
 }  // namespace cgwarden::control

@@ -99,9 +99,9 @@ TEST(AGuard, SeesItsOwnProcessAndAllAboveIt) {
 TEST(Rights, AreThoseOfRootAndOfTheEnforcersGroupOnV1) {
   cgroup::HostHierarchies host;
   host.all.push_back({1, {"memory"}, "", "/nonexistent", "/"});
-  EXPECT_FALSE(rights_of({true, 1000}, host, Verb::kill, "/a"));
-  EXPECT_FALSE(rights_of({false, 0}, host, Verb::kill, "/a"));
-  EXPECT_EQ(rights_of({false, 1000}, host, Verb::kill, "/a")->guard, "owner");
+  EXPECT_FALSE(rights_of({true, 1000}, host, Verb::kill, {"/a", 0}));
+  EXPECT_FALSE(rights_of({false, 0}, host, Verb::kill, {"/a", 0}));
+  EXPECT_EQ(rights_of({false, 1000}, host, Verb::kill, {"/a", 0})->guard, "owner");
 }
 
 TEST(AMembership, IsReadFromLinesWhosePathsHaveColons) {
