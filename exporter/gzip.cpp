@@ -7,7 +7,7 @@
 #include <libdeflate.h>
 #endif
 
-#include <limits>
+#include <cstdint>
 #include <vector>
 
 namespace cgwarden::exporter {
@@ -17,32 +17,45 @@ namespace cgwarden::exporter {
 struct Gzip::State {
   isal_zstream stream;
   std::vector<std::uint8_t> level_buffer = std::vector<std::uint8_t>(ISAL_DEF_LVL1_DEFAULT);
+  Buffer* out = nullptr;
+  bool failed = false;
 };
 
 Gzip::Gzip() : state_(std::make_unique<State>()) {}
 Gzip::~Gzip() = default;
 
-bool Gzip::compress(std::string_view in, Buffer& out) {
-  // What does not shrink is stored, in blocks of 64 KiB with 5 bytes each; header and trailer are 18.
-  const std::size_t bound = in.size() + 5 * (in.size() / 65535 + 1) + 1024;
-  if (bound > std::numeric_limits<std::uint32_t>::max()) return false;
+void Gzip::start(Buffer& out) {
   out.clear();
   auto& stream = state_->stream;
-  isal_deflate_stateless_init(&stream);
+  isal_deflate_init(&stream);
   stream.level = 1;
   stream.level_buf = state_->level_buffer.data();
   stream.level_buf_size = static_cast<std::uint32_t>(state_->level_buffer.size());
   stream.gzip_flag = IGZIP_GZIP;
-  stream.end_of_stream = 1;
   stream.flush = NO_FLUSH;
-  // The library never writes there; its type has no const.
-  stream.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(in.data()));  // NOLINT
-  stream.avail_in = static_cast<std::uint32_t>(in.size());
-  char* const begin = out.room(bound);
-  stream.next_out = reinterpret_cast<std::uint8_t*>(begin);
-  stream.avail_out = static_cast<std::uint32_t>(bound);
-  if (isal_deflate_stateless(&stream) != COMP_OK) return false;
-  out.written_to(begin + stream.total_out);
+  state_->out = &out;
+  state_->failed = false;
+}
+
+bool Gzip::feed(std::string_view in, bool last) {
+  constexpr std::size_t kPiece = 1UL << 20U;  // the library counts in 32 bits
+  constexpr std::size_t kRoom = 64UL << 10U;
+  auto& stream = state_->stream;
+  auto& out = *state_->out;
+  do {
+    const auto piece = in.substr(0, kPiece);
+    in.remove_prefix(piece.size());
+    // The library never writes there; its type has no const.
+    stream.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(piece.data()));  // NOLINT
+    stream.avail_in = static_cast<std::uint32_t>(piece.size());
+    stream.end_of_stream = last && in.empty() ? 1 : 0;
+    do {
+      stream.next_out = reinterpret_cast<std::uint8_t*>(out.room(kRoom));
+      stream.avail_out = static_cast<std::uint32_t>(out.limit() - reinterpret_cast<char*>(stream.next_out));
+      if (state_->failed || isal_deflate(&stream) != COMP_OK) return !(state_->failed = true);
+      out.written_to(reinterpret_cast<char*>(stream.next_out));
+    } while (stream.avail_out == 0);
+  } while (!in.empty());
   return true;
 }
 
@@ -50,6 +63,8 @@ bool Gzip::compress(std::string_view in, Buffer& out) {
 
 struct Gzip::State {
   libdeflate_compressor* compressor = libdeflate_alloc_compressor(1);
+  Buffer body;
+  Buffer* out = nullptr;
   State() = default;
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -59,14 +74,22 @@ struct Gzip::State {
 Gzip::Gzip() : state_(std::make_unique<State>()) {}
 Gzip::~Gzip() = default;
 
-bool Gzip::compress(std::string_view in, Buffer& out) {
-  if (state_->compressor == nullptr) return false;
+void Gzip::start(Buffer& out) {
   out.clear();
-  const std::size_t bound = libdeflate_gzip_compress_bound(state_->compressor, in.size());
-  char* const begin = out.room(bound);
-  const std::size_t size = libdeflate_gzip_compress(state_->compressor, in.data(), in.size(), begin, bound);
+  state_->body.clear();
+  state_->out = &out;
+}
+
+bool Gzip::feed(std::string_view in, bool last) {
+  state_->body.append(in);
+  if (!last) return true;
+  if (state_->compressor == nullptr) return false;
+  const auto body = state_->body.view();
+  const std::size_t bound = libdeflate_gzip_compress_bound(state_->compressor, body.size());
+  char* const begin = state_->out->room(bound);
+  const std::size_t size = libdeflate_gzip_compress(state_->compressor, body.data(), body.size(), begin, bound);
   if (size == 0) return false;
-  out.written_to(begin + size);
+  state_->out->written_to(begin + size);
   return true;
 }
 

@@ -178,7 +178,10 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
   asio::awaitable<Answer> api(const Request& request, const Target& target);
   asio::awaitable<Answer> ready();
   asio::awaitable<Answer> front_page();
-  std::shared_ptr<Buffer> encode(const model::Snapshot& snapshot, Format format, const CollectorFilter& only);
+  std::shared_ptr<Buffer> encode(const model::Snapshot& made, Format format, const CollectorFilter& only);
+  std::shared_ptr<Buffer> encode_packed(const model::Snapshot& made, Format format, const CollectorFilter& only);
+  void write_body(const model::Snapshot& made, Format format, const CollectorFilter& only, Buffer& body,
+                  const std::function<void(Buffer&)>& full = {});
 
   asio::io_context& io;
   const Options options;
@@ -191,6 +194,7 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
   Gzip gzip;
   BufferPool bodies{2};
   BufferPool packed{2};
+  Buffer piece;  // of a body on its way to be packed
   std::list<std::shared_ptr<Listening>> listening;
   std::list<Stream*> connections;
   std::list<std::shared_ptr<Wait>> waiting;
@@ -474,15 +478,10 @@ asio::awaitable<Answer> Server::Impl::scrape(const Request& request, const Targe
   out.content_type = negotiated.content_type;
   out.negotiated = true;
   out.held = std::move(held);
-  auto body = encode(made, negotiated.format, only);
-  if (accepts_gzip(joined(request, http::field::accept_encoding))) {
-    auto smaller = packed.take();
-    if (gzip.compress(body->view(), *smaller)) {
-      body = std::move(smaller);
-      out.gzip = true;
-    }
-  }
-  out.body = std::move(body);
+  if (accepts_gzip(joined(request, http::field::accept_encoding)))
+    out.body = encode_packed(made, negotiated.format, only);
+  out.gzip = out.body != nullptr;
+  if (!out.body) out.body = encode(made, negotiated.format, only);
   metrics->observe_scrape(base::monotonic_now() - begun);
   co_return out;
 }
@@ -547,14 +546,33 @@ asio::awaitable<Answer> Server::Impl::api(const Request& request, const Target& 
 
 std::shared_ptr<Buffer> Server::Impl::encode(const model::Snapshot& made, Format format, const CollectorFilter& only) {
   auto body = bodies.take();
-  const auto series = writer.write(made, format, only, *body);
+  write_body(made, format, only, *body);
+  return body;
+}
+
+// Never the whole text in memory. Null: it cannot be packed.
+std::shared_ptr<Buffer> Server::Impl::encode_packed(const model::Snapshot& made, Format format,
+                                                    const CollectorFilter& only) {
+  auto body = packed.take();
+  gzip.start(*body);
+  piece.clear();
+  write_body(made, format, only, piece, [this](Buffer& full) {
+    gzip.add(full.view());
+    full.clear();
+  });
+  gzip.add(piece.view());
+  return gzip.finish() ? body : nullptr;
+}
+
+void Server::Impl::write_body(const model::Snapshot& made, Format format, const CollectorFilter& only, Buffer& body,
+                              const std::function<void(Buffer&)>& full) {
+  const auto series = writer.write(made, format, only, body, full);
   std::string own;
   auto families = metrics->collect(made, series);
   textfiles.add_to(families);
   append_families(std::move(families), format, own);
-  body->append(own);
-  body->append(last_line(format));
-  return body;
+  body.append(own);
+  body.append(last_line(format));
 }
 
 asio::awaitable<Answer> Server::Impl::ready() {

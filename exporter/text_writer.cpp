@@ -343,8 +343,8 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
   return series;
 }
 
-std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only,
-                              Buffer& out) {
+std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
+                              const std::function<void(Buffer&)>& full) {
   if (!snapshot.catalogue) return 0;
   prepare_blocks(snapshot.roster);
   const auto& families = families_of(snapshot.catalogue, format);
@@ -377,6 +377,7 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     }
     if (series == 0) out.truncate(start);
     all += series;
+    if (full && out.size() >= kPiece) full(out);
   }
   if (only.empty()) all += write_containers(snapshot, format, out);
   return all;

@@ -51,8 +51,10 @@ class TextWriter {
 
   // Appends the families to `out` in the order of their names, those of containers behind them unless there is a
   // choice of collectors, without the "# EOF" of OpenMetrics. Returns how many
-  // series were written, `_created` not counted.
-  std::size_t write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out);
+  // series were written, `_created` not counted. Whenever `out` has kPiece bytes and more, `full` may take them away.
+  static constexpr std::size_t kPiece = 256UL << 10U;
+  std::size_t write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
+                    const std::function<void(Buffer&)>& full = {});
 
   // The label source would answer differently now.
   void forget_labels() { roster_.reset(); }

@@ -131,6 +131,24 @@ TEST(Gzip, RoundTrips) {
   EXPECT_LT(out.size(), text.size() / 5);
 }
 
+TEST(Gzip, MakesOneBodyOfPiecesOfAnySize) {
+  Gzip gzip;
+  Buffer out;
+  std::mt19937 random(5);
+  for (int round = 0; round < 20; ++round) {
+    std::string body;
+    gzip.start(out);
+    for (int i = 0; i < 10; ++i) {
+      std::string piece(random() % (i % 3 == 0 ? 200'000 : 70), ' ');
+      for (auto& c : piece) c = static_cast<char>('a' + random() % (round % 2 == 0 ? 4 : 60));
+      gzip.add(piece);
+      body += piece;
+    }
+    ASSERT_TRUE(gzip.finish());
+    ASSERT_EQ(gunzip(out.view()), body);
+  }
+}
+
 TEST(Buffer, KeepsItsBytesWhenItGrows) {
   Buffer out;
   std::string expected;

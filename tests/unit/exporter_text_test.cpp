@@ -85,6 +85,31 @@ cgroup_type_info{cgroup="/a",type="domain"} 1
 )");
 }
 
+TEST(TextWriter, GivesTheSameTextInPieces) {
+  std::vector<std::string> paths;
+  for (int i = 0; i < 8000; ++i) paths.push_back("/a.slice/" + std::to_string(i));
+  const std::vector<Value> values(paths.size(), Value::of(7));
+  const auto snapshot = Maker(paths)
+                            .dense(kPids, values)
+                            .dense(kPidsMax, values)
+                            .dense(kCpuUsage, values)
+                            .dense(kPressure, values)
+                            .share();
+  std::string pieces;
+  int count = 0;
+  Buffer out;
+  TextWriter writer;
+  writer.write(*snapshot, Format::openmetrics, {}, out, [&](Buffer& full) {
+    EXPECT_GE(full.size(), TextWriter::kPiece);
+    pieces += full.view();
+    full.clear();
+    ++count;
+  });
+  pieces += out.view();
+  EXPECT_GE(count, 3);
+  EXPECT_EQ(pieces, text_of(*snapshot, Format::openmetrics));
+}
+
 TEST(TextWriter, CanLeaveOutCreation) {
   const auto snapshot = Maker({"/a"}).dense(kCpuUsage, {Value::of(1)}).share();
   TextWriter::Options options;
