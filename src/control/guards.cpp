@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 
 #include "src/base/fd.h"
 #include "src/base/text.h"
@@ -94,6 +93,22 @@ std::string_view value_of(std::string_view status, std::string_view key) {
   return {};
 }
 
+// Of its executable file; what it calls itself where that is not to be seen; empty: a kernel thread, or gone.
+std::string program_of(int proc, const std::string& pid) {
+  std::array<char, 4096> link{};
+  const auto n = ::readlinkat(proc, (pid + "/exe").c_str(), link.data(), link.size());
+  if (n > 0) {
+    std::string_view program(link.data(), static_cast<std::size_t>(n));
+    if (program.ends_with(" (deleted)")) program.remove_suffix(10);  // replaced by an upgrade
+    return std::string(program.substr(program.rfind('/') + 1));
+  }
+  if (errno != EACCES && errno != EPERM) return {};
+  const auto status = read_file(proc, pid + "/status");
+  if (!status) return {};
+  auto rest = value_of(*status, "Name:");
+  return std::string(base::take_word(rest));
+}
+
 std::optional<Seen> look(int proc, const std::string& pid) {
   const base::Fd dir(::openat(proc, pid.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return std::nullopt;
@@ -108,19 +123,11 @@ std::optional<Seen> look(int proc, const std::string& pid) {
   rest = value_of(*status, "NSpid:");
   base::take_word(rest);
   seen.first_namespace = base::take_word(rest).empty();
-  std::array<char, 4096> link{};
-  const auto n = ::readlinkat(dir.get(), "exe", link.data(), link.size());
-  if (n > 0) {
-    std::string_view program(link.data(), static_cast<std::size_t>(n));
-    if (program.ends_with(" (deleted)")) program.remove_suffix(10);  // replaced by an upgrade
-    seen.name = std::string(program.substr(program.rfind('/') + 1));
-  } else if (errno == EACCES || errno == EPERM) {
-    rest = value_of(*status, "Name:");
-    seen.name = std::string(base::take_word(rest));
-  }
+  seen.name = program_of(proc, pid);
   for (auto& membership : parse_memberships(*groups)) {
-    if (std::ranges::find(seen.paths, membership.path) == seen.paths.end())
+    if (std::ranges::find(seen.paths, membership.path) == seen.paths.end()) {
       seen.paths.push_back(std::move(membership.path));
+    }
   }
   return seen;
 }
@@ -141,29 +148,27 @@ GuardFacts look_at_processes(const std::string& proc, std::span<const pid_t> ask
   GuardFacts facts;
   const base::Fd dir(::open(proc.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return facts;
-  std::map<pid_t, Seen> all;
-  for (const auto& name : children_of(dir.get())) {
-    const auto pid = base::to_int<pid_t>(name);
-    if (!pid || all.size() >= kMostProcesses) continue;
-    if (auto seen = look(dir.get(), name)) all.emplace(*pid, std::move(*seen));
-  }
   const auto add = [&](std::string guard, pid_t pid, const Seen& seen) {
     facts.processes.push_back(
         {std::move(guard), base::printable(seen.name) + " (pid " + std::to_string(pid) + ")", seen.paths});
   };
-  for (const auto& [pid, seen] : all) {
-    if (pid == 1) add("init", pid, seen);
-    if (seen.uid < kFirstOfPeople && seen.first_namespace &&
-        std::ranges::find(kPrograms, std::string_view(seen.name)) != std::end(kPrograms)) {
-      add("system", pid, seen);
-    }
+  if (const auto first = look(dir.get(), "1")) add("init", 1, *first);
+  // One system call for each process, and more only for those that count: there may be a fork bomb.
+  std::size_t looked = 0;
+  for (const auto& name : children_of(dir.get())) {
+    const auto pid = base::to_int<pid_t>(name);
+    if (!pid || ++looked > kMostProcesses) continue;
+    const auto program = program_of(dir.get(), name);
+    if (std::ranges::find(kPrograms, std::string_view(program)) == std::end(kPrograms)) continue;
+    const auto seen = look(dir.get(), name);
+    if (seen && seen->uid < kFirstOfPeople && seen->first_namespace) add("system", *pid, *seen);
   }
   const auto with_ancestors = [&](const char* guard, pid_t pid) {
     for (std::size_t steps = 0; pid > 1 && steps < kMostAncestors; ++steps) {
-      const auto at = all.find(pid);
-      if (at == all.end()) return;
-      add(guard, pid, at->second);
-      pid = at->second.parent;
+      const auto seen = look(dir.get(), std::to_string(pid));
+      if (!seen) return;
+      add(guard, pid, *seen);
+      pid = seen->parent;
     }
   };
   with_ancestors("self", ::getpid());
