@@ -56,6 +56,9 @@ cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 60
                      COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(cgtop.shows_other_hosts LABEL integration TIMEOUT 300
                      COMMAND ${integration}/cgtop_sources_test.py $<TARGET_FILE:cgtop> $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(cgtop.acts_as_it_says LABEL integration TIMEOUT 120
+                     COMMAND ${integration}/control_test.py $<TARGET_FILE:cgtop>)
+set_tests_properties(cgtop.acts_as_it_says PROPERTIES RESOURCE_LOCK cgroups)
 cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})
 cgwarden_script_test(systemd.has_its_units_limited_frozen_and_killed LABEL guest TIMEOUT 900 SERIAL

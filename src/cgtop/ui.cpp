@@ -16,7 +16,26 @@ namespace {
 constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
 constexpr std::size_t kMaxPrompt = 512;
 constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
-constexpr const char* kOnlyLooks = "this version only looks: it cannot freeze, kill or limit a group yet";
+
+// The screen only looks. What the key means elsewhere, with GROUP for the group.
+std::string_view command_of(char32_t k) {
+  switch (k) {
+    case 'f':
+      return "freeze GROUP --for 60s";
+    case 't':
+      return "thaw GROUP";
+    case 'L':
+      return "limit GROUP memory.max=512M --dry-run";
+    case 'r':
+      return "reclaim GROUP 256M";
+    case 'K':
+      return "signal GROUP --signal TERM";
+    case 'u':
+      return "undo";
+    default:
+      return "kill GROUP";
+  }
+}
 
 void append_utf8(std::string& out, char32_t c) {
   if (c < 0x80) {
@@ -524,7 +543,18 @@ bool Ui::press_common(char32_t k, Wish& wish) {
     case 'K':
     case 'u':
     case key::kF1 + 8:
-      scene_.message = kOnlyLooks;
+      if (scene_.replay) {
+        scene_.message = "this is a recording";
+      } else {
+        std::string command(command_of(k));
+        const auto group = under_cursor();
+        const auto path = scene_.page == Page::group ? scene_.group_path
+                          : group                    ? scene_.table->group(*group).path
+                                                     : std::string("GROUP");
+        if (const auto at = command.find("GROUP"); at != std::string::npos)
+          command.replace(at, 5, base::printable(path));
+        scene_.message = "the screen only looks; in a shell: cgtop " + command;
+      }
       return true;
     default:
       return false;

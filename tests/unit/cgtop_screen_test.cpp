@@ -419,9 +419,11 @@ TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
   EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
 }
 
-TEST_F(Screen, ActsOnNothing) {
+TEST_F(Screen, ActsOnNothingAndSaysWhatDoes) {
+  press("/nginx\n");
+  press("G");
   press("x");
-  EXPECT_THAT(show(24, 80), HasSubstr("only looks"));
+  EXPECT_THAT(show(24, 160), HasSubstr("only looks; in a shell: cgtop kill /"));
 }
 
 TEST_F(Screen, HoldsNoCharacterThatATerminalObeys) {
