@@ -278,7 +278,8 @@ TEST_F(AWriter, RefusesWhatTheParentDoesNotAllow) {
 }
 
 TEST_F(AWriter, TakesBackWhatItWroteWhenTheKernelRefusesALaterPart) {
-  if (!is_v1("cpu") || !is_v1("pids")) GTEST_SKIP() << "v2 accepts whatever a child has";
+  if (!is_v1("cpu") || !is_v1("pids"))
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 accepts whatever a child has";
   make_group("/a");
   make_group("/a/b");
   ASSERT_TRUE(limit("/a/b", {"cpu.max=80%"}).ok());
@@ -299,7 +300,7 @@ TEST_F(AWriter, KnowsTheOrderOfMemoryAndSwapOnV1) {
   const auto folder = dir("memory", "/a");
   const auto memsw = folder + "/memory.memsw.limit_in_bytes";
   if (!is_v1("memory") || ::access(memsw.c_str(), F_OK) != 0)
-    GTEST_SKIP() << "no memory controller of v1 that counts swap";
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no memory controller of v1 that counts swap";
   ASSERT_TRUE(limit("/a", {"memory.max=64M", "memory.swap.max=16M"}).ok());
   EXPECT_EQ(trimmed(memsw), std::to_string(80U << 20U));
   // Up and down again, both at once, and the limit alone with the swap on top kept.
@@ -543,7 +544,8 @@ TEST_F(AWriter, ThatHangsLeavesNothingFrozenForLonger) {
 }
 
 TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
-  if (dir("freezer").empty() || !is_v1("freezer")) GTEST_SKIP() << "v1's freezer alone has trouble with it";
+  if (dir("freezer").empty() || !is_v1("freezer"))
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v1's freezer alone has trouble with it";
   make_group("/a");
   // Out of v2's group, so that v1's freezer has to do it.
   const auto pid = spawn("/a", [] {
@@ -591,7 +593,8 @@ TEST_F(AWriter, KnowsWhoseFreezeItIs) {
 }
 
 TEST_F(AWriter, FreezesByBothFreezersWhenTheProcessesAreNotAllInOne) {
-  if (!is_v1("freezer") || host().v2() == nullptr) GTEST_SKIP() << "one freezer only here";
+  if (!is_v1("freezer") || host().v2() == nullptr)
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: one freezer only here";
   make_group("/a");
   const auto one = spawn("/a", [] {});
   const auto two = spawn("/a", [] {});
@@ -632,7 +635,7 @@ TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
 }
 
 TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
-  if (!is_v1("freezer")) GTEST_SKIP() << "no freezer of v1 here";
+  if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
   make_group("/bomb");
   spawn("/bomb", [] {
     for (int i = 0; i < 100; ++i) {
@@ -761,7 +764,8 @@ TEST_F(AWriter, RefusesAPathThatLeadsOut) {
 TEST_F(AWriter, TakesAGroupOfAFilesNameForNoFile) {
   make_group("/a");
   const auto* v2 = host().v2();
-  if (v2 == nullptr || is_v1("memory") == false) GTEST_SKIP() << "needs a v2 hierarchy without the memory controller";
+  if (v2 == nullptr || is_v1("memory") == false)
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: needs a v2 hierarchy without the memory controller";
   make_group("/a/memory.reclaim");
   const base::Fd dir(::open((v2->mount_point + path("/a")).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   EXPECT_EQ(control::read_file(dir.get(), "memory.reclaim").error().code, ENOENT);
@@ -771,7 +775,8 @@ TEST_F(AWriter, TakesAGroupOfAFilesNameForNoFile) {
 TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
   make_group("/a");
   const auto file_path = file("/a", "memory", "", "memory.reclaim");
-  if (is_v1("memory") || file_path.empty()) GTEST_SKIP() << "no memory.reclaim here";
+  if (is_v1("memory") || file_path.empty())
+    GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.reclaim";
   spawn("/a", [&] {
     std::ofstream(folder_ + "/cache") << std::string(8U << 20U, 'x');
     (void)read(folder_ + "/cache");
