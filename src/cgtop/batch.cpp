@@ -217,12 +217,14 @@ class Batch {
   std::optional<Stop> take() {
     auto taken = source_->take();
     // An agent may answer with the sample it gave before, as that is young enough.
-    for (int tries = 0; tries < 10 && taken && now_.snapshot && taken->snapshot == now_.snapshot; ++tries) {
+    for (int tries = 0; tries < 10 && taken && !taken->before && now_.snapshot && taken->snapshot == now_.snapshot;
+         ++tries) {
       std::this_thread::sleep_for(milliseconds(100));
       taken = source_->take();
     }
     if (!taken) return std::move(taken.error());
     before_ = std::exchange(now_, std::move(*taken)).snapshot;
+    if (now_.before) before_ = now_.before;
     return std::nullopt;
   }
 
@@ -234,7 +236,7 @@ class Batch {
       if (!*any) return Stop{kDamagedRecording, "nothing of that time can be read"};
       return std::nullopt;
     }
-    if (auto why = take(); why || !two) return why;
+    if (auto why = take(); why || !two || now_.before) return why;
     std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
     return take();
   }

@@ -163,6 +163,7 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
         {"runtime", "RUNTIME", &model::Container::runtime, "What runs the container."},
         {"container_state", "STATE", &model::Container::state, "State of the container, by its runtime."},
         {"pod", "POD", &model::Container::pod, "Pod of the container."},
+        {"host", "HOST", &model::Container::node, "Host of the group, in a fleet; the node of a Swarm."},
         {"namespace", "NAMESPACE", &model::Container::pod_namespace, "Kubernetes namespace of the pod."},
         {"unit", "UNIT", &model::Container::unit, "Unit of systemd."}}) {
     add({name, title, help, Form::text, false, 0, Source::container, 0, false, fact});

@@ -273,13 +273,14 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   app.add_flag("--flat", o.flat, "As a list")->group("Selection")->excludes("--tree");
 
   app.add_option("--agent", o.agent, "An agent instead of this host: URL, HOST or unix:/PATH")->group("Source");
+  app.add_option("--prometheus", o.prometheus, "All hosts that a Prometheus knows: URL or HOST")->group("Source");
   app.add_option("--auth-file", o.auth_file, "USER:PASSWORD; otherwise the URL's, or CGTOP_AUTH's")->group("Source");
   app.add_option("--tls-ca", o.ca_file, "Whom to trust (PEM) instead of the system's")->group("Source");
   app.add_option("--tls-cert", o.cert_file, "Certificate to show (PEM)")->group("Source");
   app.add_option("--tls-key", o.key_file, "Its key, when it is another file")->group("Source");
   app.add_flag("--tls-insecure", o.insecure, "Check no certificate")->group("Source");
   app.add_option("--from", o.from, "A recording instead of this host")->group("Source");
-  app.add_option("--at", o.at, "Of a recording: the sample of 2026-11-24T03:41:06, 03:41, -10m or @SECONDS")
+  app.add_option("--at", o.at, "Of a recording or a Prometheus: 2026-11-24T03:41:06, 03:41, -10m or @SECONDS")
       ->group("Source");
   app.add_option("--begin", o.begin, "Of a recording: all samples from then on")->group("Source");
   app.add_option("--end", o.end, "Of a recording: up to then")->group("Source");

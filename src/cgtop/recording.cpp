@@ -250,6 +250,8 @@ std::string default_recording(const std::string& host, base::Wall now) {
 }
 
 int run_record(const Options& o) {
+  if (!o.prometheus.empty())
+    return stop({kUsage, "one host is recorded, not a fleet: Prometheus remembers it already"});
   const auto catalogue = collectors::make_catalogue();
   auto source = open_source(o, catalogue);
   if (!source) return stop(source.error());

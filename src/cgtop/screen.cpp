@@ -86,7 +86,10 @@ class Program {
     ui_->scene().ascii = options_.ascii || !Terminal::is_utf8();
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
-    ui_->scene().delay = options_.delay.value_or(recording ? milliseconds(1000) : milliseconds(2000));
+    ui_->scene().fleet = !options_.prometheus.empty();
+    ui_->scene().delay = options_.delay.value_or(recording            ? milliseconds(1000)
+                                                 : ui_->scene().fleet ? milliseconds(15'000)
+                                                                      : milliseconds(2000));
 
     signals_.emplace(loop_);  // after curses has set its own handlers
     for (const int signal : {SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT}) signals_->add(signal);
@@ -189,7 +192,7 @@ class Program {
           keep(*taken);
           answered_ = base::monotonic_now();
           ui_->scene().lost.reset();
-          ui_->feed(taken->snapshot, taken->host);
+          ui_->feed(*taken);
         } else {
           // What was seen stays; it is asked again at the same pace.
           ui_->scene().lost = std::chrono::duration_cast<std::chrono::seconds>(base::monotonic_now() - answered_);

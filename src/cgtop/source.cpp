@@ -50,6 +50,7 @@ tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& opt
       (options.agent.empty() ? 0 : 1) + (options.prometheus.empty() ? 0 : 1) + (options.from.empty() ? 0 : 1);
   if (named > 1) return tl::unexpected(Stop{kUsage, "--agent, --prometheus and --from exclude each other"});
   if (!options.agent.empty()) return open_agent(options, std::move(catalogue));
+  if (!options.prometheus.empty()) return open_prometheus(options, std::move(catalogue));
   return open_live(options, std::move(catalogue));
 }
 

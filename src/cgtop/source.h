@@ -23,6 +23,7 @@ struct Stop {
 struct Taken {
   model::SnapshotPtr snapshot;
   model::Host host;
+  model::SnapshotPtr before = nullptr;  // what rates are from; null: the sample taken before
 };
 
 class SampleSource {
@@ -48,6 +49,8 @@ tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& opt
                                                               std::shared_ptr<const model::Catalogue> catalogue);
 tl::expected<std::unique_ptr<SampleSource>, Stop> open_agent(const Options& options,
                                                              std::shared_ptr<const model::Catalogue> catalogue);
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_prometheus(const Options& options,
+                                                                  std::shared_ptr<const model::Catalogue> catalogue);
 tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
                                                             std::shared_ptr<const model::Catalogue> catalogue);
 

@@ -76,7 +76,8 @@ Ui::Ui(const Columns& columns, View view, const std::string& filter_text) : colu
   choose_set(0);
 }
 
-void Ui::feed(const model::SnapshotPtr& snapshot, const Host& host) {
+void Ui::feed(const Taken& taken) {
+  const auto& snapshot = taken.snapshot;
   if (!snapshot) return;
   bool gap = false;
   if (ring_.size() > 0) {
@@ -84,9 +85,10 @@ void Ui::feed(const model::SnapshotPtr& snapshot, const Host& host) {
     if (before.snapshot == snapshot) return;  // an agent asked again too soon
     // A machine or a terminal that slept: no line is drawn across.
     gap = snapshot->taken - before.snapshot->taken > std::max<std::chrono::nanoseconds>(3 * scene_.delay, kSurelyLate);
-    remember_cpu(Table(columns_, gap ? nullptr : before.snapshot, snapshot));
+    gap = gap && !taken.before;
+    remember_cpu(Table(columns_, taken.before ? taken.before : gap ? nullptr : before.snapshot, snapshot));
   }
-  ring_.add({snapshot, host}, gap);
+  ring_.add(taken, gap);
   if (scene_.paused) {
     show(std::min(scene_.back + 1, ring_.size() - 1));  // the same sample as before
   } else {
@@ -124,8 +126,8 @@ void Ui::show(std::size_t back) {
     return;
   }
   const bool gap = at == 0 || history_->moment(at).after_gap;
-  model::SnapshotPtr before;
-  if (!gap) {
+  auto before = taken->before;
+  if (!gap && !before) {
     if (const auto earlier = history_->at(at - 1)) before = earlier->snapshot;
   }
   if (const auto why = history_->why_gap(at); !why.empty()) {

@@ -63,6 +63,7 @@ struct Scene {
   bool paused = false;
   std::size_t back = 0;  // samples behind the newest
   bool replay = false;
+  bool fleet = false;  // of several hosts: each is a group at the top
   bool recording = false;
   std::optional<std::chrono::seconds> lost;  // for so long the source gave no answer
   base::Wall oldest, newest;                 // of what is known
@@ -99,7 +100,8 @@ class Ui {
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
-  void feed(const model::SnapshotPtr& snapshot, const Host& host);
+  void feed(const Taken& taken);
+  void feed(const model::SnapshotPtr& snapshot, const Host& host) { feed(Taken{snapshot, host}); }
   // A recording instead of what is fed, from that sample on.
   void replay(std::unique_ptr<History> history, std::size_t first);
   // The next sample of a recording, unless it is paused.

@@ -174,7 +174,7 @@ int put_meter(Grid& grid, int row, int column, std::string_view name, double par
 }
 
 int meter_lines(const Scene& scene, int height) {
-  if (height < kTall) return 0;
+  if (height < kTall || scene.fleet) return 0;  // no host is the machine of all
   return height >= 28 && scene.host.swap_total.value_or(0) > 0 ? 3 : 2;
 }
 

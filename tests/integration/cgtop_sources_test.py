@@ -21,6 +21,8 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.parse
+import urllib.request
 
 CGTOP, AGENT = sys.argv[1], sys.argv[2]
 HOSTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hosts")
@@ -199,6 +201,85 @@ class Sources(unittest.TestCase):
         now = self.dump(f"127.0.0.1:{self.agent.port}")
         self.assertEqual([g["path"] for g in again["groups"]], [g["path"] for g in now["groups"]])
         self.assertEqual(again["host"]["name"], now["host"]["name"])
+
+
+@unittest.skipIf(shutil.which("prometheus") is None, "no prometheus here")
+class Fleet(unittest.TestCase):
+    """Three recorded hosts, a real Prometheus between them and cgtop."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="cgwarden-test-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        folder, cls.hosts = cls.folder.name, ("v1", "v2", "hybrid")
+        agents = []
+        for host in cls.hosts:
+            agents.append(Agent(host, folder))
+            cls.addClassCleanup(agents[-1].close)
+        cls.port = free_port()
+        with open(f"{folder}/prometheus.yml", "w", encoding="ascii") as file:
+            file.write("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: cgwarden\n  static_configs:\n")
+            for host, agent in zip(cls.hosts, agents):
+                file.write(f"  - targets: ['127.0.0.1:{agent.port}']\n    labels: {{instance: 'host-{host}:10753'}}\n")
+        log = open(f"{folder}/log", "w", encoding="utf-8")  # pylint: disable=consider-using-with
+        cls.addClassCleanup(log.close)
+        prometheus = subprocess.Popen(["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+                                       f"--web.listen-address=127.0.0.1:{cls.port}"], stdout=log, stderr=log)
+        cls.addClassCleanup(prometheus.wait, WAIT)
+        cls.addClassCleanup(prometheus.kill)
+        cls.url, end = f"http://127.0.0.1:{cls.port}", time.monotonic() + WAIT
+        while time.monotonic() < end:
+            try:
+                with urllib.request.urlopen(f"{cls.url}/api/v1/query?query=count(up==1)", timeout=WAIT) as answer:
+                    found = json.load(answer)["data"]["result"]
+                    if found and found[0]["value"][1] == "3":
+                        return
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise AssertionError("prometheus does not reach the agents")
+
+    def dump(self, *arguments, status=0):
+        done = subprocess.run([CGTOP, "dump", "--prometheus", self.url, "-j", *arguments], capture_output=True, text=True,
+                              check=False, timeout=WAIT)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return json.loads(done.stdout)["groups"] if status == 0 else done.stderr
+
+    def ask(self, expression):
+        query = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=WAIT) as answer:
+            return {(r["metric"]["instance"].split(":")[0], r["metric"]["cgroup"]): float(r["value"][1])
+                    for r in json.load(answer)["data"]["result"]}
+
+    def test_shows_every_group_of_every_host_with_its_values(self):
+        groups = {g["path"]: g for g in self.dump("-o", "host,memory_current,pids_current")}
+        for metric, field in (("cgroup_memory_current_bytes", "memory_current"), ("cgroup_pids_current", "pids_current")):
+            told = self.ask(metric)
+            self.assertGreater(len(told), 20)
+            for (host, path), value in told.items():
+                group = groups[f"/{host}" + ("" if path == "/" else path)]
+                self.assertEqual(group[field], value)
+                self.assertEqual(group["host"], host)
+
+    def test_sorts_and_filters_over_all_hosts(self):
+        listed = self.dump("-o", "host,memory", "-s", "memory", "-F", "memory>1M")
+        sizes = [g["memory"] for g in listed]
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        self.assertGreater(len({g["host"] for g in listed}), 1)
+        self.assertEqual({g["host"] for g in self.dump("-o", "host", "-F", "host=host-v1")}, {"host-v1"})
+        top = [g for g in self.dump("-o", "host") if g["parent_id"] is None]
+        self.assertEqual(sorted(g["name"] for g in top), sorted(f"host-{h}" for h in self.hosts))
+
+    def test_looks_into_the_past(self):
+        self.assertTrue(self.dump("--at", "now", "-L", "1"))
+        self.assertIn("at that time", self.dump("--at", "2020-01-01", status=3))
+        self.dump("--at", "soon", status=2)
+
+    def test_says_what_is_no_prometheus(self):
+        for url in (f"127.0.0.1:{free_port()}", f"{self.url}/elsewhere"):
+            done = subprocess.run([CGTOP, "dump", "--prometheus", url], capture_output=True, text=True, check=False,
+                                  timeout=WAIT)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (5, 1), done.stderr)
 
 
 def main():

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+// All hosts that a Prometheus knows, now or at a time gone by. Each host is a group of its own at the top, named by its
+// label `instance` without the port; the rest are the groups of the host, below it.
+//
+// A counter's rate needs two values and the time between their scrapes, not between our questions. So Prometheus is
+// asked for now and for a while ago, and for the times of both scrapes; the older value is then moved so that the rate
+// over our two moments is the rate between the scrapes.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "src/base/text.h"
+#include "src/cgtop/http_client.h"
+#include "src/cgtop/recording.h"
+
+namespace cgwarden::cgtop {
+namespace {
+
+using model::FieldId;
+using model::GroupIndex;
+using model::Value;
+using nlohmann::json;
+using std::chrono::seconds;
+
+constexpr seconds kWindow{120};
+constexpr std::size_t kMaxGroups = 1U << 20U;
+
+std::string text_of(const json& object, std::string_view member) {
+  const auto at = object.find(member);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+// [1795500000.123, "1.5"]
+std::optional<double> sample_of(const json& series) {
+  const auto at = series.find("value");
+  if (at == series.end() || !at->is_array() || at->size() != 2 || !(*at)[1].is_string()) return std::nullopt;
+  const auto& text = (*at)[1].get_ref<const std::string&>();
+  if (text == "+Inf") return HUGE_VAL;
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || std::isnan(number)) return std::nullopt;
+  return number;
+}
+
+std::string hosts_name(const std::string& instance) {
+  const auto colon = instance.rfind(':');
+  const bool port = colon != std::string::npos && colon > 0 && instance.find(':') == colon &&
+                    base::to_int<int>(std::string_view(instance).substr(colon + 1)).has_value();
+  auto name = port ? instance.substr(0, colon) : instance;
+  std::ranges::replace(name, '/', '_');
+  return name.empty() ? "unknown" : name;
+}
+
+class Fleet : public SampleSource {
+ public:
+  Fleet(std::string shown, std::unique_ptr<HttpClient> client, std::shared_ptr<const model::Catalogue> catalogue,
+        std::vector<bool> fields, bool all, std::optional<base::Wall> at)
+      : shown_(std::move(shown)), client_(std::move(client)), catalogue_(std::move(catalogue)), at_(at) {
+    std::string some;
+    std::string counters;
+    for (std::size_t f = 0; f < catalogue_->size(); ++f) {
+      const auto id = static_cast<FieldId>(f);
+      const auto& field = catalogue_->field(id);
+      const auto metric = model::metric_name(field);
+      by_metric_.emplace(metric, id);
+      if (!fields[f] && !all) continue;
+      some += (some.empty() ? "" : "|") + metric;
+      if (field.kind == model::Kind::counter) counters += (counters.empty() ? "" : "|") + metric;
+    }
+    now_query_ = "{__name__=~\"" + some + "|cgroup_container_info\"}";
+    counters_query_ = "{__name__=~\"" + counters + "\"}";
+  }
+
+  [[nodiscard]] std::string_view name() const override { return "prometheus"; }
+
+  tl::expected<Taken, Stop> take() override {
+    if (at_ && last_.snapshot) return last_;  // the past does not change
+    const auto now = at_.value_or(base::wall_now());
+    const auto before = now - kWindow;
+    const auto all = ask(now_query_, now);
+    if (!all) return tl::unexpected(all.error());
+    const auto older = ask(counters_query_, before);
+    if (!older) return tl::unexpected(older.error());
+    const auto now_times = times(now);
+    if (!now_times) return tl::unexpected(now_times.error());
+    const auto older_times = times(before);
+    if (!older_times) return tl::unexpected(older_times.error());
+
+    Taken out;
+    if (!build(*all, *older, *now_times, *older_times, now, out)) {
+      return tl::unexpected(Stop{at_ ? kNotFound : kUnreachable,
+                                 shown_ + ": it knows no metric of an agent" + (at_ ? " at that time" : "")});
+    }
+    last_ = out;
+    return out;
+  }
+  tl::expected<Processes, Stop> processes(const std::string&, bool) override {
+    return tl::unexpected(Stop{kUsage, "Prometheus knows groups, not processes"});
+  }
+  std::optional<std::string> group_of_pid(int) override { return std::nullopt; }
+  void cancel() override { client_->cancel(); }
+
+ private:
+  using Times = std::map<std::string, double>;  // by instance
+
+  tl::expected<json, Stop> ask(const std::string& query, base::Wall at) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
+    auto time = std::to_string(ms % 1000);
+    time.insert(0, 3 - time.size(), '0');
+    auto answer = client_->get("/api/v1/query?query=" + percent_encoded(query) + "&time=" + std::to_string(ms / 1000) +
+                               "." + time);
+    if (!answer) {
+      if (answer.error().what.find(": it answers 404") != std::string::npos) {
+        answer.error().what = shown_ + ": this is no Prometheus: it has no /api/v1/query";
+      }
+      return tl::unexpected(std::move(answer.error()));
+    }
+    auto in = json::parse(answer->body, nullptr, false);
+    if (!in.is_object() || in.value("status", json()) != "success") {
+      return tl::unexpected(Stop{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
+    }
+    const auto data = in.find("data");
+    if (data == in.end() || !data->is_object() || !data->contains("result") || !(*data)["result"].is_array()) {
+      return tl::unexpected(Stop{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
+    }
+    return std::move((*data)["result"]);
+  }
+
+  // When each host was scraped last.
+  tl::expected<Times, Stop> times(base::Wall at) {
+    const auto all = ask("timestamp(up)", at);
+    if (!all) return tl::unexpected(all.error());
+    Times out;
+    for (const auto& series : *all) {
+      if (!series.is_object() || !series.contains("metric") || !series["metric"].is_object()) continue;
+      const auto value = sample_of(series);
+      if (value) out[text_of(series["metric"], "instance")] = *value;
+    }
+    return out;
+  }
+
+  struct Found {
+    FieldId field = 0;
+    std::string instance;
+    std::string path;
+    std::string labels;
+    Value value;
+  };
+
+  std::string place(const std::string& instance, const std::string& path) const {
+    const auto known = names_.find(instance);
+    return "/" + (known == names_.end() ? hosts_name(instance) : known->second) + (path == "/" ? "" : path);
+  }
+
+  // The port is left out where that leaves different names.
+  void name_hosts(const json& all) {
+    std::map<std::string, std::set<std::string>> of_name;
+    for (const auto& series : all) {
+      if (!series.is_object() || !series.contains("metric") || !series["metric"].is_object()) continue;
+      const auto instance = text_of(series["metric"], "instance");
+      of_name[hosts_name(instance)].insert(instance);
+    }
+    names_.clear();
+    for (const auto& [name, instances] : of_name) {
+      for (const auto& instance : instances) {
+        auto whole = instance;
+        std::ranges::replace(whole, '/', '_');
+        names_[instance] = instances.size() == 1 ? name : whole;
+      }
+    }
+  }
+
+  // Those series that are a field of a group.
+  std::optional<Found> field_of(const json& series) const {
+    if (!series.is_object()) return std::nullopt;
+    const auto metric = series.find("metric");
+    if (metric == series.end() || !metric->is_object()) return std::nullopt;
+    const auto known = by_metric_.find(text_of(*metric, "__name__"));
+    const auto cgroup = metric->find("cgroup");
+    const auto value = sample_of(series);
+    if (known == by_metric_.end() || cgroup == metric->end() || !cgroup->is_string() || !value) return std::nullopt;
+    Found out;
+    out.field = known->second;
+    const auto& path = cgroup->get_ref<const std::string&>();
+    if (path.empty() || path.front() != '/' || path.size() > 65'536) return std::nullopt;
+    out.instance = text_of(*metric, "instance");
+    out.path = place(out.instance, path);
+    const auto& field = catalogue_->field(out.field);
+    std::string_view names = field.labels;
+    for (bool first = true; !names.empty(); first = false) {
+      if (!first) out.labels += '\0';
+      out.labels += text_of(*metric, base::take_until(names, ','));
+    }
+    if (out.labels.size() > 65'535) return std::nullopt;
+    if (std::isinf(*value)) {
+      out.value = Value::unlimited();
+    } else {
+      const double fixed = *value * std::pow(10.0, model::decimals(field.unit));
+      if (std::abs(fixed) > 9e18) return std::nullopt;
+      out.value = Value::of(std::llround(fixed));
+    }
+    return out;
+  }
+
+  bool build(const json& all, const json& older, const Times& now_times, const Times& older_times, base::Wall now,
+             Taken& out) {
+    name_hosts(all);
+    // Who is there. In order of paths, so that parents come first; those that nothing is told of are made up.
+    std::map<std::string, std::shared_ptr<model::Container>> groups;
+    std::vector<Found> values;
+    std::set<std::string> hosts;
+    const auto add_group = [&](const std::string& path) -> std::shared_ptr<model::Container>& {
+      const auto host = path.substr(1, path.find('/', 1) - 1);
+      hosts.insert(host);
+      for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+        groups.try_emplace(path.substr(0, end));
+      }
+      return groups[path];
+    };
+    for (const auto& series : all) {
+      if (groups.size() > kMaxGroups) break;
+      if (auto found = field_of(series)) {
+        add_group(found->path);
+        describe(series["metric"], add_group(found->path));
+        values.push_back(std::move(*found));
+      } else if (series.is_object() && series.contains("metric") && series["metric"].is_object() &&
+                 text_of(series["metric"], "__name__") == "cgroup_container_info") {
+        const auto& metric = series["metric"];
+        const auto path = text_of(metric, "cgroup");
+        if (path.starts_with('/')) {
+          describe(metric, add_group(place(text_of(metric, "instance"), path)));
+        }
+      }
+    }
+    if (values.empty()) return false;
+
+    auto roster = std::make_shared<model::Roster>();
+    auto containers = std::make_shared<model::Containers>();
+    std::map<std::string_view, GroupIndex> places;
+    // Of "/a", "/a-b", "/a/c" the last is below the first, and a path alone would put the second between them.
+    std::vector<const std::string*> order;
+    for (const auto& [path, container] : groups) order.push_back(&path);
+    std::ranges::sort(order, [](const std::string* a, const std::string* b) {
+      return std::lexicographical_compare(a->begin(), a->end(), b->begin(), b->end(), [](char x, char y) {
+        return (x == '/' ? 0 : 1 + static_cast<unsigned char>(x)) < (y == '/' ? 0 : 1 + static_cast<unsigned char>(y));
+      });
+    });
+    for (const auto* const path : order) {
+      auto group = std::make_shared<model::Group>();
+      group->id = model::group_key(0, *path);
+      group->path = *path;
+      const auto above = places.find(std::string_view(*path).substr(0, path->rfind('/')));
+      roster->parents.push_back(above == places.end() ? model::kNoGroup : above->second);
+      auto& container = groups[*path];
+      if (!container) {
+        container = std::make_shared<model::Container>();
+        container->role = model::Role::unit;
+      }
+      container->node = path->substr(1, path->find('/', 1) - 1);
+      containers->by_group[model::group_key(group->id, group->path)] = container;
+      places.emplace(*path, static_cast<GroupIndex>(roster->groups.size()));
+      roster->groups.push_back(std::move(group));
+    }
+    if (last_.snapshot && last_.snapshot->roster->groups.size() == roster->groups.size() &&
+        std::equal(roster->groups.begin(), roster->groups.end(), last_.snapshot->roster->groups.begin(),
+                   [](const auto& a, const auto& b) { return a->path == b->path; })) {
+      roster->generation = last_.snapshot->roster->generation;
+    } else {
+      roster->generation = ++generation_;
+    }
+
+    const auto make = [&](base::Wall taken) {
+      auto s = std::make_shared<model::Snapshot>();
+      s->catalogue = catalogue_;
+      s->roster = roster;
+      s->containers = containers;
+      s->taken_wall = taken;
+      s->taken = base::Monotonic(std::chrono::duration_cast<std::chrono::nanoseconds>(taken.time_since_epoch()));
+      s->begun = s->taken;
+      s->columns.resize(catalogue_->size());
+      s->collectors.resize(catalogue_->collectors().size());
+      return s;
+    };
+    const auto fill = [&](model::Snapshot& s, std::vector<Found>& found) {
+      std::ranges::sort(found, {}, [&](const Found& f) { return std::tuple(f.field, places.at(f.path), f.labels); });
+      for (const auto& f : found) {
+        auto& column = s.columns[f.field];
+        const auto group = places.at(f.path);
+        if (!catalogue_->field(f.field).labelled()) {
+          column.dense.resize(s.group_count());
+          column.dense[group] = f.value;
+          continue;
+        }
+        column.cells.push_back({group, static_cast<std::uint32_t>(column.text.size()),
+                                static_cast<std::uint16_t>(f.labels.size()), f.value});
+        column.text += f.labels;
+      }
+    };
+    std::map<std::tuple<FieldId, std::string, std::string>, Value> newer;
+    for (const auto& f : values) newer.emplace(std::tuple(f.field, f.path, f.labels), f.value);
+    std::vector<Found> moved;
+    for (const auto& series : older) {
+      auto old = field_of(series);
+      if (!old || !places.contains(old->path)) continue;
+      const auto at = newer.find(std::tuple(old->field, old->path, old->labels));
+      if (at == newer.end() || !at->second.is_number() || !old->value.is_number()) continue;
+      const auto t = now_times.find(old->instance);
+      const auto u = older_times.find(old->instance);
+      if (t == now_times.end() || u == older_times.end() || t->second <= u->second) continue;
+      const double part = static_cast<double>(kWindow.count()) / (t->second - u->second);
+      const auto grown = static_cast<double>(at->second.fixed()) - static_cast<double>(old->value.fixed());
+      // Less than before: a group that was made again. It has no rate, as everywhere.
+      old->value = grown < 0 ? Value::absent() : Value::of(at->second.fixed() - std::llround(grown * part));
+      moved.push_back(std::move(*old));
+    }
+    auto s = make(now);
+    fill(*s, values);
+    auto b = make(now - kWindow);
+    fill(*b, moved);
+    out.snapshot = std::move(s);
+    out.before = std::move(b);
+    out.host.name = std::to_string(hosts.size()) + (hosts.size() == 1 ? " host" : " hosts");
+    return true;
+  }
+
+  // What the labels of a series say of its container.
+  static void describe(const json& metric, std::shared_ptr<model::Container>& container) {
+    const auto named = text_of(metric, "container");
+    const bool info = text_of(metric, "__name__") == "cgroup_container_info";
+    if (named.empty() && !info) return;
+    if (!container) container = std::make_shared<model::Container>();
+    if (!named.empty()) container->name = named;
+    if (const auto runtime = text_of(metric, "runtime"); !runtime.empty()) container->runtime = runtime;
+    if (!info) return;
+    const auto role = text_of(metric, "role");
+    for (int r = 0; r <= static_cast<int>(model::Role::unit); ++r) {
+      if (model::name(static_cast<model::Role>(r)) == role) container->role = static_cast<model::Role>(r);
+    }
+    for (const auto& fact : model::kTextFacts) {
+      if (const auto text = text_of(metric, fact.name); !text.empty() && fact.name != "name") {
+        (*container).*fact.member = text;
+      }
+    }
+  }
+
+  std::string shown_;
+  std::unique_ptr<HttpClient> client_;
+  std::shared_ptr<const model::Catalogue> catalogue_;
+  std::optional<base::Wall> at_;
+  std::map<std::string, FieldId, std::less<>> by_metric_;
+  std::map<std::string, std::string> names_;  // of hosts, by instance
+  std::string now_query_;
+  std::string counters_query_;
+  std::uint64_t generation_ = 0;
+  Taken last_;
+};
+
+// Which fields are worth asking for: those of the nine sets, and those that the options name.
+std::vector<bool> wanted_fields(const Options& o, const Columns& columns, const model::Catalogue& catalogue) {
+  std::vector<bool> out(catalogue.size());
+  const auto add = [&](ColumnId id) {
+    const auto& c = columns[id];
+    if (c.source == Source::field || c.source == Source::rate) out[c.field] = true;
+  };
+  for (const auto& set : kColumnSets) {
+    std::string_view names = set.columns;
+    while (!names.empty()) {
+      if (const auto id = columns.find(base::take_until(names, ','))) add(*id);
+    }
+  }
+  // Words of an expression that are names of fields.
+  for (const std::string_view text :
+       {std::string_view(o.fields), std::string_view(o.sort), std::string_view(o.filter)}) {
+    std::string word;
+    for (const char c : std::string(text) + " ") {
+      if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '%') {
+        word += c;
+        continue;
+      }
+      if (const auto id = columns.find(word)) add(*id);
+      word.clear();
+    }
+  }
+  const auto& k = columns.known();
+  for (const auto& id : {k.cpu_usage,
+                         k.cpu_quota,
+                         k.cpu_period,
+                         k.cpu_periods,
+                         k.cpu_throttled_periods,
+                         k.memory_current,
+                         k.memory_max,
+                         k.memory_inactive_file,
+                         k.memory_swap_current,
+                         k.memory_memsw_current,
+                         k.memory_events_high,
+                         k.memory_events_max,
+                         k.memory_events_oom_kill,
+                         k.pids_current,
+                         k.pids_max,
+                         k.frozen,
+                         k.freeze,
+                         k.freezer_state,
+                         k.populated,
+                         k.io_read,
+                         k.io_write}) {
+    if (id) out[*id] = true;
+  }
+  return out;
+}
+
+}  // namespace
+
+tl::expected<std::unique_ptr<SampleSource>, Stop> open_prometheus(const Options& o,
+                                                                  std::shared_ptr<const model::Catalogue> catalogue) {
+  const auto url = parse_url(o.prometheus, "9090");
+  if (!url) return tl::unexpected(Stop{kUsage, "--prometheus: " + url.error()});
+  std::optional<base::Wall> at;
+  if (!o.at.empty()) {
+    at = parse_time(o.at, base::wall_now());
+    if (!at) {
+      return tl::unexpected(Stop{kUsage, "--at: '" + base::printable(o.at) +
+                                             "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
+    }
+  }
+  auto client = HttpClient::open(
+      *url, {o.auth_file, o.ca_file, o.cert_file, o.key_file, o.insecure, std::chrono::milliseconds(30'000)});
+  if (!client) return tl::unexpected(std::move(client.error()));
+  auto fields = wanted_fields(o, Columns(catalogue), *catalogue);
+  return std::make_unique<Fleet>(url->shown(), std::move(*client), std::move(catalogue), std::move(fields),
+                                 o.fields == "all", at);
+}
+
+}  // namespace cgwarden::cgtop

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any bytes as an agent's answer. What can be read can be written and read again and is the same.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "collectors/collection.h"
+#include "exporter/api.h"
+#include "src/cgtop/api_reader.h"
+
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace cgwarden;
+  static const auto catalogue = collectors::make_catalogue();
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  const auto taken = cgtop::parse_api_snapshot(text, catalogue);
+  if (!taken) return 0;
+  const auto& s = *taken->snapshot;
+  for (const auto& column : s.columns) {
+    for (const auto& cell : column.cells) must(cell.group == model::kNoGroup || cell.group < s.group_count());
+  }
+  exporter::Buffer out;
+  exporter::write_api_snapshot(s, taken->host, {}, out);
+  const auto again = cgtop::parse_api_snapshot(out.view(), catalogue);
+  must(again.has_value());
+  must(again->snapshot->group_count() == s.group_count());
+  for (std::size_t g = 0; g < s.group_count(); ++g) {
+    must(again->snapshot->roster->groups[g]->path == s.roster->groups[g]->path);
+  }
+  for (std::size_t f = 0; f < s.columns.size(); ++f) must(again->snapshot->columns[f].dense == s.columns[f].dense);
+  return 0;
+}

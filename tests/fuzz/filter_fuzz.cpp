@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any bytes as a filter: it is understood or refused with a place that lies in it, and an answer is no matter of luck.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "src/cgtop/filter.h"
+#include "tests/unit/cgtop_snapshots.h"
+
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace cgwarden;
+  static const cgtop::Columns columns(test::catalogue());
+  static const auto snapshot = test::SnapshotMaker(1)
+                                   .group(1, "/")
+                                   .set("cpu_usage", 5)
+                                   .group(2, "/a.slice")
+                                   .set("memory_max", model::Value::unlimited())
+                                   .cell("io_read", "sda", model::Value::of(7))
+                                   .make();
+  static const cgtop::Table table(columns, nullptr, snapshot);
+  const std::string text(reinterpret_cast<const char*>(data), std::min<std::size_t>(size, 512));
+  const auto filter = cgtop::Filter::parse(text, columns);
+  if (!filter) {
+    must(filter.error().at <= text.size() && !filter.error().what.empty());
+    (void)cgtop::explain(text, filter.error());
+    return 0;
+  }
+  const auto again = cgtop::Filter::parse("(" + text + ")", columns);
+  for (model::GroupIndex g = 0; g < table.size(); ++g) {
+    const bool passes = filter->matches(table, g);
+    must(filter->matches(table, g) == passes);
+    if (again && !filter->empty()) must(again->matches(table, g) == passes);
+  }
+  return 0;
+}
