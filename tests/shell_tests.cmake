@@ -36,6 +36,8 @@ cgwarden_script_test(metrics.have_names_that_promtool_likes LABEL golden TIMEOUT
                      COMMAND ${layers} metric-names $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(coverage_doc.fits_the_catalogue LABEL golden TIMEOUT 60
                      COMMAND ${integration}/interface_files_test.py $<TARGET_FILE:cgwarden> --document)
+cgwarden_script_test(options.are_known_to_shells_and_manuals LABEL golden TIMEOUT 60
+                     COMMAND ${PROJECT_SOURCE_DIR}/tests/integration/options_test.sh $<TARGET_FILE:cgwarden> $<TARGET_FILE:cgtop>)
 foreach(host hybrid hybrid-systemd v1 v2)
   cgwarden_script_test(golden.host_${host}_is_shown_as_before LABEL golden TIMEOUT 120
                        COMMAND ${PROJECT_SOURCE_DIR}/tests/golden/golden_test.py $<TARGET_FILE:cgwarden> ${host})
