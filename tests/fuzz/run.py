@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Run one fuzzer for a while on what the recorded hosts hold and on what once found a mistake.
+"""Run one fuzzer for a while on what the recorded hosts hold and on what its own folder does: inputs to begin with, and
+what once found a mistake.
 
   run.py FUZZER [--seconds N] [--keep DIR]
      --keep DIR   where new interesting inputs go, to go on from the next time
@@ -56,7 +57,7 @@ def main():
         os.mkdir(start)
         known = os.path.join(HERE, "corpus", name)
         folders = [grown, start] + ([known] if os.path.isdir(known) else [])
-        print(f"{seeds(start)} recorded files, {len(os.listdir(known)) if len(folders) > 2 else 0} inputs of old mistakes")
+        print(f"{seeds(start)} recorded files, {len(os.listdir(known)) if len(folders) > 2 else 0} inputs of its own")
         ran = subprocess.run([os.path.abspath(options.fuzzer), f"-max_total_time={options.seconds}", "-timeout=10",
                               "-rss_limit_mb=2048", f"-max_len={LARGEST}", "-print_final_stats=1", *folders],
                              capture_output=True, check=False)
