@@ -2,6 +2,7 @@
 #include "src/agent/enforcer.h"
 
 #include <prometheus/registry.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "src/agent/policy_commands.h"
 #include "src/agent/wakes.h"
 #include "src/base/text.h"
+#include "src/control/socket.h"
 #include "src/policy/decide.h"
 #include "src/policy/load.h"
 
@@ -33,10 +35,11 @@ using namespace std::chrono_literals;
 using std::chrono::microseconds;
 
 constexpr auto kTendEvery = 1s;
-constexpr auto kWakePause = 100ms;      // samples that wakes ask for are no closer
-constexpr auto kStopPatience = 4s;      // for limits to be taken back
-constexpr int kLateIntervals = 2;       // an action is not begun later than that
-constexpr policy::Duration kLate = 5s;  // but at least this much later
+constexpr auto kWakePause = 100ms;                       // samples that wakes ask for are no closer
+constexpr auto kStopPatience = 4s;                       // for limits to be taken back
+constexpr std::chrono::milliseconds kLongestWait = 10s;  // of those who ask over the socket
+constexpr int kLateIntervals = 2;                        // an action is not begun later than that
+constexpr policy::Duration kLate = 5s;                   // but at least this much later
 
 std::string described(const model::Action& action, const model::Outcome& outcome) {
   std::string out = "rule " + action.actor.rule + (action.dry_run ? " would " : " ");
@@ -80,6 +83,7 @@ class Enforcer {
     if (!hand) return failed(hand.error());
     hand_ = std::move(*hand);
     if (auto started = start_sampler(); !started) return failed(started.error());
+    if (auto listening = listen(); !listening) return failed(listening.error());
     log::info("cgroups: " + sampler_->summary());
     if (options_.discovery) {
       discovery_ = std::make_unique<Discovery>(loop_, options_, unused_, [] {});
@@ -94,6 +98,7 @@ class Enforcer {
     std::uint64_t watchdog_us = 0;
     if (::sd_watchdog_enabled(0, &watchdog_us) > 0) feed_watchdog(microseconds(watchdog_us / 3));
     loop_.run();
+    socket_.reset();
     sampler_.reset();
     hand_.reset();
     log::info("stopped");
@@ -152,6 +157,30 @@ class Enforcer {
     sampler_->complete_with([this](model::Snapshot& snapshot) {
       if (discovery_) discovery_->complete(snapshot);
     });
+    return {};
+  }
+
+  // For those who are not root. What they ask goes through the same hand, and may not hold it up for long.
+  base::Result<void> listen() {
+    if (options_.control_socket.empty()) return {};
+    if (::mkdir(options_.control_state.c_str(), 0755) != 0 && errno != EEXIST) {
+      return base::fail_errno("cannot make " + options_.control_state);
+    }
+    control::SocketServer::Options socket;
+    socket.path = options_.control_socket;
+    socket.state_directory = options_.control_state;
+    control::SocketServer::Hands hands;
+    hands.apply = [this](model::Action action, control::SocketServer::Answer answer) {
+      action.wait = std::min(action.wait.value_or(control::kWait), kLongestWait);
+      action.grace = std::min(action.grace, kLongestWait);
+      hand_->apply(std::move(action), std::nullopt, std::move(answer));
+    };
+    hands.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::Answer answer) {
+      hand_->undo(std::move(id), std::move(actor), dry_run, std::move(answer));
+    };
+    auto server = control::SocketServer::start(loop_, hand_->host(), std::move(socket), std::move(hands));
+    if (!server) return tl::unexpected(server.error());
+    socket_ = std::move(*server);
     return {};
   }
 
@@ -394,6 +423,7 @@ class Enforcer {
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<collectors::Sampler> sampler_;
   std::unique_ptr<Hand> hand_;
+  std::unique_ptr<control::SocketServer> socket_;
 };
 
 }  // namespace

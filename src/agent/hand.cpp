@@ -36,10 +36,11 @@ struct Hand::Inner {
       late.text = "not begun: what it was decided upon is too old";
       return late;
     }
-    if (action.verb == model::Verb::unlimit) return take_back(action);
+    if (action.verb == model::Verb::unlimit && action.actor.via == model::Actor::Via::policy) return take_back(action);
     auto outcome = writer->apply(action);
     // The writer records what it does; what it would do is told here.
-    if (action.dry_run || outcome.kind == model::Outcome::Kind::refused) {
+    if (action.actor.via == model::Actor::Via::policy &&
+        (action.dry_run || outcome.kind == model::Outcome::Kind::refused)) {
       record(control::audit_line(action.dry_run ? "dry_run" : "refused", "", action, outcome));
     }
     return outcome;

@@ -192,6 +192,10 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   enforce->add_option("--audit.file", o.audit_file, "What was decided and done, as JSON lines")->capture_default_str();
   enforce->add_option("--metrics.textfile", o.metrics_textfile,
                       "Write metrics to this *.prom, for the exporter's --collector.textfile.directory");
+  enforce
+      ->add_option("--control.socket", o.control_socket,
+                   "Where cgtop asks that is not root; who may do what: docs/enforcement.md. Empty: nowhere")
+      ->capture_default_str();
   enforce->add_option("--control.state-directory", o.control_state, "Where it is kept what must be taken back")
       ->capture_default_str();
   policy_test

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/cgroup/hierarchy.h"
+#include "src/control/socket.h"
 #include "src/control/writer.h"
 #include "src/discovery/state.h"
 #include "src/model/catalogue.h"
@@ -59,6 +60,7 @@ struct Options {
   std::vector<std::string> policy_dirs;   // of drop-ins
   bool policy_dry_run = false;            // whatever the policy says
   std::string control_state = control::kStateDirectory;
+  std::string control_socket = control::kSocket;  // empty: none
   std::string audit_file = control::kAuditFile;
   std::string metrics_textfile;          // empty: none
   std::string policy_group;              // explain: which; empty: all that a rule matches

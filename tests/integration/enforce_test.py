@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -177,7 +178,7 @@ class Enforcer:
             self.process = subprocess.Popen(
                 [*prefix, agent, "enforce", "--policy.file", self.policy, "--no-discovery",
                  "--audit.file", self.audit_file, "--control.state-directory", os.path.join(folder, "state"),
-                 "--metrics.textfile", self.metrics_file, "--interval", interval, *more], stderr=log, stdout=log)
+                 "--control.socket", os.path.join(folder, "socket"), "--metrics.textfile", self.metrics_file, "--interval", interval, *more], stderr=log, stdout=log)
         count = read(self.log).count("ready: ")
         until(lambda: read(self.log).count("ready: ") > count or self.process.poll() is not None, "the enforcer is ready")
         want(self.process.poll() is None, f"the enforcer ended: {read(self.log)[-2000:]}")
@@ -340,7 +341,26 @@ def nothing_is_left_behind(agent, folder):
         want(groups.memory_limit("memory") == 400 * MIB, "what somebody else set stays")
 
 
-TESTS = [hogs_are_limited_and_released, a_dry_run_writes_nothing, a_bad_reload_changes_nothing, nothing_is_left_behind]
+def others_ask_over_the_socket(agent, folder):
+    with Groups(["memory"]) as groups, Enforcer(agent, folder, "  []\n") as enforcer:
+        def ask(**question):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(os.path.join(folder, "socket"))
+                connection.sendall(json.dumps({"version": 1, **question}).encode() + b"\n")
+                return json.loads(connection.makefile().readline())["outcome"]
+        answer = ask(apply={"verb": "freeze", "path": f"/{TOP}/memory", "lease_ms": 600000})
+        want(answer["kind"] == "done" and groups.frozen("memory"), f"a freeze over the socket is done: {answer}")
+        answer = ask(undo=answer["undo"], dry_run=False)
+        want(answer["kind"] == "done" and not groups.frozen("memory"), f"and undone: {answer}")
+        answer = ask(apply={"verb": "freeze", "path": "/"})
+        want(answer["kind"] == "refused", f"the root group is refused: {answer}")
+        enforcer.stop()
+        want(not os.path.exists(os.path.join(folder, "socket")), "the socket goes with the enforcer")
+
+
+TESTS = [hogs_are_limited_and_released, a_dry_run_writes_nothing, a_bad_reload_changes_nothing, nothing_is_left_behind,
+         others_ask_over_the_socket]
 
 
 def main():
