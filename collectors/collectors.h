@@ -48,8 +48,7 @@ class OddReader {
   OddReader& operator=(const OddReader&) = delete;
   virtual ~OddReader() = default;
   virtual void begin(model::Snapshot&) {}
-  virtual void read(const cgroup::Tree&, cgroup::Node&, model::GroupIndex, model::Snapshot&,
-                    model::CollectorStats&) {}
+  virtual void read(const cgroup::Tree&, cgroup::Node&, model::GroupIndex, model::Snapshot&, model::CollectorStats&) {}
   virtual void end(model::Snapshot&, model::CollectorStats&) {}
 };
 
