@@ -53,6 +53,13 @@ void append_facts(const Container& container, std::string& out) {
   }
 }
 
+void append_unit(const Container& container, std::string& out) {
+  append_label("unit", *container.unit, out);
+  append_label("kind", model::name(container.role), out);
+  if (container.slice) append_label("slice", *container.slice, out);
+  if (container.uid) append_label("uid", *container.uid, out);
+}
+
 // Seconds with as many decimals as there are.
 std::string seconds(base::Wall time) {
   const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
@@ -75,6 +82,7 @@ struct Row {
   bool info;
   std::string (*value)(const Container&);
   void (*labels)(const Container&, std::string&);
+  bool of_units = false;  // of groups that are a unit of systemd's and no workload
 };
 
 constexpr Row kRows[] = {
@@ -96,6 +104,8 @@ constexpr Row kRows[] = {
     {"cgroup_container_state", "", "The container's state as a label. Always 1.", false,
      [](const Container& c) { return std::string(c.state ? "1" : ""); },
      [](const Container& c, std::string& out) { append_label("state", *c.state, out); }},
+    {"cgroup_unit", "", "Which unit of systemd's the group is, of which kind, and in whose slice. Always 1.", true,
+     [](const Container&) { return std::string("1"); }, append_unit, true},
 };
 
 void append_header(const Row& row, const std::string& series, Format format, std::string& out) {
@@ -113,12 +123,12 @@ struct Shown {
 };
 
 // Those of groups that are there, in order of paths, then those that ended. No two with the same labels.
-std::vector<Shown> shown(const model::Snapshot& snapshot) {
+std::vector<Shown> shown(const model::Snapshot& snapshot, bool units) {
   const auto& table = *snapshot.containers;
   std::vector<Shown> out;
   std::unordered_set<std::string> seen;
   const auto add = [&](const model::Group& group, const Container& container) {
-    if (!model::is_workload(container.role)) return;
+    if (model::is_workload(container.role) ? units : !units || !container.unit) return;
     std::string labels;
     path_label(group, labels);
     append_name(container, labels);
@@ -151,7 +161,8 @@ LabelSource container_labels(std::function<std::shared_ptr<const model::Containe
 
 std::size_t write_containers(const model::Snapshot& snapshot, Format format, Buffer& out) {
   if (!snapshot.containers) return 0;
-  const auto all = shown(snapshot);
+  const auto workloads = shown(snapshot, false);
+  const auto units = shown(snapshot, true);
   std::size_t series = 0;
   std::string text;
   for (const auto& row : kRows) {
@@ -159,7 +170,7 @@ std::size_t write_containers(const model::Snapshot& snapshot, Format format, Buf
     const auto name = std::string(row.name) + (row.info ? "_info" : "");
     append_header(row, name, format, text);
     const auto header = text.size();
-    for (const auto& [container, labels] : all) {
+    for (const auto& [container, labels] : row.of_units ? units : workloads) {
       const auto value = row.value(*container);
       if (value.empty()) continue;
       text += name + '{' + labels;

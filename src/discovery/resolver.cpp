@@ -123,6 +123,11 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
     out.from("path");
     out.set(&Container::unit, base::to_utf8(last_of(path)));
   }
+  if (place && place->runtime == "systemd") {
+    out.from("path");
+    out.set(&Container::slice, base::to_utf8(slice_around(path)));
+    out.set(&Container::uid, std::string(user_of(path)));
+  }
   // A pause container has no name of its own, and of the others the path says what there is to say.
   if (out.facts().role == Role::container || out.facts().role == Role::machine) {
     named = known && out.facts().name.has_value();

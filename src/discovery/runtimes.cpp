@@ -118,6 +118,7 @@ constexpr Row kRows[] = {
 
     // systemd
     {"session-*.scope", "systemd", Role::session},
+    {"user@{num}.service", "systemd", Role::user_manager},
     {"*.service", "systemd", Role::service},
     {"*.slice", "systemd", Role::slice},
     {"*.scope", "systemd", Role::scope},
@@ -263,6 +264,26 @@ std::string unescape_unit(std::string_view text) {
     text.remove_prefix(1);
   }
   return out;
+}
+
+std::string_view slice_around(std::string_view cgroup_path) {
+  for (auto end = cgroup_path.rfind('/'); end != std::string_view::npos && end != 0;) {
+    cgroup_path = cgroup_path.substr(0, end);
+    end = cgroup_path.rfind('/');
+    const auto last = cgroup_path.substr(end == std::string_view::npos ? 0 : end + 1);
+    if (last.ends_with(".slice")) return last;
+  }
+  return {};
+}
+
+std::string_view user_of(std::string_view cgroup_path) {
+  while (!cgroup_path.empty()) {
+    auto component = base::take_until(cgroup_path, '/');
+    if (!component.starts_with("user-") || !component.ends_with(".slice")) continue;
+    component = component.substr(5, component.size() - 11);
+    if (!component.empty() && std::ranges::all_of(component, is_digit)) return component;
+  }
+  return {};
 }
 
 std::optional<Place> locate(std::string_view cgroup_path) {

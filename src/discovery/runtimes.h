@@ -4,6 +4,7 @@
 //   /system.slice/docker-4f1c....scope                            docker, container 4f1c...
 //   /kubepods/burstable/pod1111-.../4f1c...                       a container of a pod, runtime to be looked up
 //   /lxc.payload.web/system.slice/docker-4f1c....scope            docker: the innermost counts
+//   /user.slice/user-1000.slice/user@1000.service                 systemd, the manager of user 1000
 //   /machine.slice/libpod-conmon-4f1c....scope                    podman, helper
 #pragma once
 
@@ -28,6 +29,11 @@ struct Place {
 
 // Nothing when no row fits.
 std::optional<Place> locate(std::string_view cgroup_path);
+
+// Name of the nearest slice that the group is in; empty: none.
+std::string_view slice_around(std::string_view cgroup_path);
+// Digits of the first user-UID.slice in the path; empty: none.
+std::string_view user_of(std::string_view cgroup_path);
 
 // Every runtime that the table names, each once.
 std::vector<std::string_view> known_runtimes();

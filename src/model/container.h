@@ -30,6 +30,7 @@ enum class Role : std::uint8_t {
   helper,   // conmon, lxc.monitor, supervisor: serves a container, is none
   payload,  // a group a runtime makes within the container's own: "payload", "container"
   service,
+  user_manager,  // the service that is a user's own systemd
   slice,
   scope,
   session,
@@ -37,8 +38,8 @@ enum class Role : std::uint8_t {
 };
 
 constexpr std::string_view name(Role role) {
-  constexpr std::string_view names[] = {"container", "sandbox", "pod",   "machine", "job",     "helper",
-                                        "payload",   "service", "slice", "scope",   "session", "unit"};
+  constexpr std::string_view names[] = {"container", "sandbox",      "pod",   "machine", "job",     "helper", "payload",
+                                        "service",   "user_manager", "slice", "scope",   "session", "unit"};
   return names[static_cast<std::size_t>(role)];
 }
 
@@ -74,6 +75,8 @@ struct Container {
   Text project;  // Compose
   Text project_service;
   Text unit;    // systemd's, unescaped nowhere: as systemctl wants it
+  Text slice;   // the slice around a unit
+  Text uid;     // of the user whose slice the unit is in
   Text parent;  // id of the container around this one
   Number pid;
   Number exit_code;
@@ -109,6 +112,8 @@ inline constexpr TextFact kTextFacts[] = {
     {"project", &Container::project},
     {"project_service", &Container::project_service},
     {"unit", &Container::unit},
+    {"slice", &Container::slice},
+    {"uid", &Container::uid},
     {"parent", &Container::parent},
 };
 

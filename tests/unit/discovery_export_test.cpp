@@ -142,6 +142,24 @@ TEST_F(ContainerExport, LabelsAContainersOwnGroupAndNoOther) {
   EXPECT_EQ(labels, "cgroup=\"/docker/4f1c\"");
 }
 
+TEST_F(ContainerExport, ShowsUnitsThatAreNoWorkloads) {
+  Container service;
+  service.role = Role::user_manager;
+  service.runtime = "systemd";
+  service.unit = "user@1000\n.service";
+  service.slice = "user-1000.slice";
+  service.uid = "1000";
+  add(1, "/u", service);
+  auto container = web();
+  container.unit = "docker-4f1c.scope";
+  add(2, "/docker-4f1c.scope", container);
+  EXPECT_THAT(written(),
+              HasSubstr("# TYPE cgroup_unit_info gauge\ncgroup_unit_info{cgroup=\"/u\",unit=\"user@1000\\n.service\","
+                        "kind=\"user_manager\",slice=\"user-1000.slice\",uid=\"1000\"} 1\n"));
+  EXPECT_THAT(written(), Not(HasSubstr("cgroup_unit_info{cgroup=\"/docker")));
+  EXPECT_THAT(written(exporter::Format::openmetrics), HasSubstr("# TYPE cgroup_unit info\n"));
+}
+
 TEST_F(ContainerExport, PrintsEveryFactWithItsSource) {
   auto c = web();
   c.name = "w\033[31m";

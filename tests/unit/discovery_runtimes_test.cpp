@@ -83,7 +83,7 @@ TEST(Runtimes, KnowTheLayoutsOfEveryRuntimeAndDriver) {
       {"/system.slice/slurmstepd.scope/job_42/step_0/slurm", "slurm", Role::helper, ""},
       {"/system.slice/ssh.service", "systemd", Role::service, "ssh.service"},
       {"/user.slice/user-1000.slice/session-3.scope", "systemd", Role::session, "session-3.scope"},
-      {"/user.slice/user-1000.slice/user@1000.service", "systemd", Role::service, "user@1000.service"},
+      {"/user.slice/user-1000.slice/user@1000.service", "systemd", Role::user_manager, "user@1000.service"},
       {"/init.scope", "systemd", Role::scope, "init.scope"},
       {"/system.slice", "systemd", Role::slice, "system.slice"},
   };
@@ -178,6 +178,37 @@ TEST(Runtimes, UnescapeUnitsAndLeaveBrokenEscapes) {
   const auto place = locate("/machine.slice/machine-a\\xff.scope");
   ASSERT_TRUE(place);
   EXPECT_EQ(place->id, "a\xEF\xBF\xBD");
+}
+
+TEST(Units, AreOfAKindInASliceAndOfAUser) {
+  struct Unit {
+    const char* path;
+    const char* role;
+    const char* unit;
+    const char* slice;
+    const char* uid;
+  };
+  const Unit units[] = {
+      {"/system.slice/ssh.service", "service", "ssh.service", "system.slice", ""},
+      {"/user.slice/user-1000.slice", "slice", "user-1000.slice", "user.slice", "1000"},
+      {"/user.slice/user-1000.slice/user@1000.service", "user_manager", "user@1000.service", "user-1000.slice", "1000"},
+      {"/user.slice/user-1000.slice/user@1000.service/app.slice/a.service", "service", "a.service", "app.slice",
+       "1000"},
+      {"/user.slice/user-1000.slice/session-3.scope", "session", "session-3.scope", "user-1000.slice", "1000"},
+      {"/user.slice/user-.slice/user-x1.slice/run-1.scope", "scope", "run-1.scope", "user-x1.slice", ""},
+      {"/user@x.service", "service", "user@x.service", "", ""},
+      {"/init.scope", "scope", "init.scope", "", ""},
+      {"/dev-hugepages.mount", "unit", "dev-hugepages.mount", "", ""},
+  };
+  for (const auto& c : units) {
+    const auto place = locate(c.path);
+    ASSERT_TRUE(place) << c.path;
+    EXPECT_EQ(model::name(place->role), c.role) << c.path;
+    EXPECT_EQ(place->id, c.unit) << c.path;
+    EXPECT_EQ(slice_around(c.path), c.slice) << c.path;
+    EXPECT_EQ(user_of(c.path), c.uid) << c.path;
+  }
+  for (const auto* odd : {"", "/", "//", "user-1.slice", "/.slice", "/user-1.slice/"}) (void)slice_around(odd);
 }
 
 }  // namespace
