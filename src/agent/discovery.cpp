@@ -71,11 +71,13 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
     events_.assign(::dup(resolver_.event_fd()));
     wait_for_events();
   }
+  if (options.sizes_seconds > 0) sizes_ = std::make_unique<ContainerSizes>(loop, options, metrics);
   after();
 }
 
 void Discovery::complete(model::Snapshot& snapshot) {
   snapshot.containers = resolver_.resolve(snapshot.roster);
+  if (sizes_) sizes_->see(snapshot);
   after();
 }
 

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "src/agent/options.h"
+#include "src/agent/sizes.h"
 #include "src/base/clock.h"
 #include "src/discovery/resolver.h"
 #include "src/model/snapshot.h"
@@ -40,6 +41,7 @@ class Discovery {
   void after();
 
   discovery::Resolver resolver_;
+  std::unique_ptr<ContainerSizes> sizes_;  // null: not asked for
   std::function<void()> changed_;
   boost::asio::posix::stream_descriptor events_;
   boost::asio::steady_timer timer_;

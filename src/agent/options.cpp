@@ -113,6 +113,12 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
                  "Labels and annotations of containers to show, comma-separated: names, or beginnings with * behind")
       ->group("Discovery")
       ->delimiter(',');
+  app.add_option("--discovery.sizes", o.sizes_seconds,
+                 "Measure what containers' writable layers and logs take, this many seconds after the last time, on a "
+                 "thread that waits for all else; 0: never. It takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
+      ->group("Discovery")
+      ->capture_default_str()
+      ->check(CLI::Range(0U, 604'800U));
   for (const auto& row : discovery::root_rows()) {
     app.add_option("--discovery." + std::string(row.name), o.discovery_roots.*row.roots,
                    std::string(row.help) + " (path of the host, repeatable)")

@@ -54,6 +54,7 @@ struct Options {
   bool discovery = true;
   discovery::Roots discovery_roots;
   std::vector<std::string> discovery_labels;
+  unsigned sizes_seconds = 0;  // how often containers' disk use is measured; 0: never
   bool containers_as_json = false;
 
   std::vector<std::string> policy_files;  // the main file first; directories of drop-ins among them

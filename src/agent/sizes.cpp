@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/sizes.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+
+#include "src/base/text.h"
+#include "src/discovery/state.h"
+
+namespace cgwarden::agent {
+namespace {
+
+namespace asio = boost::asio;
+using model::Role;
+
+constexpr std::size_t kMostContainers = 4096;
+constexpr int kIdleClass = 3 << 13;  // of ioprio_set(2)
+enum Which : std::uint8_t { kLayer, kInodes, kLog, kTime };
+
+// Only when nobody else wants the CPU or the disk. Not permitted: then like everybody.
+void stand_back() {
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19);
+  ::syscall(SYS_ioprio_set, 1, 0, kIdleClass);
+}
+
+}  // namespace
+
+ContainerSizes::ContainerSizes(asio::io_context& loop, const Options& options, prometheus::Registry& metrics)
+    : loop_(loop), options_(options), timer_(loop) {
+  const auto family = [&](const char* name, const char* help) {
+    families_.push_back(&prometheus::BuildGauge().Name(name).Help(help).Register(metrics));
+  };
+  family("cgroup_container_writable_bytes",
+         "Disk that the container's writable layer takes; without an overlay that is all of its root directory.");
+  family("cgroup_container_writable_inodes", "Files and directories in the container's writable layer.");
+  family("cgroup_container_log_bytes", "Disk that the container's log files take.");
+  family("cgroup_container_measure_time_seconds", "When the container's disk use was measured, since 1970.");
+  asio::post(worker_, stand_back);
+}
+
+ContainerSizes::~ContainerSizes() {
+  *stop_ = true;
+  worker_.join();
+}
+
+void ContainerSizes::see(const model::Snapshot& snapshot) {
+  roster_ = snapshot.roster;
+  containers_ = snapshot.containers;
+  if (!std::exchange(seen_, true)) begin_round();
+}
+
+void ContainerSizes::wait() {
+  timer_.expires_after(std::chrono::seconds(options_.sizes_seconds));
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) begin_round();
+  });
+}
+
+std::vector<ContainerSizes::Job> ContainerSizes::jobs() const {
+  std::vector<Job> out;
+  if (!roster_ || !containers_) return out;
+  for (const auto& group : roster_->groups) {
+    const auto* container = containers_->find(group->id, group->path);
+    if (container == nullptr || (container->role != Role::container && container->role != Role::machine)) continue;
+    if (out.size() == kMostContainers) break;
+    Job job;
+    job.labels["cgroup"] = base::to_utf8(group->path);
+    if (container->name) job.labels["container"] = *container->name;
+    if (container->runtime) job.labels["runtime"] = *container->runtime;
+    job.what.rootfs = options_.paths.rootfs;
+    job.what.procfs = options_.paths.procfs;
+    job.what.cgroup = group->path;
+    job.what.pid = static_cast<pid_t>(container->pid.value_or(0));
+    if (container->id && discovery::is_engine_id(*container->id)) {
+      const auto& id = *container->id;
+      if (container->runtime == "docker") {
+        for (const auto& root : options_.discovery_roots.docker) job.what.logs.push_back(root + "/containers/" + id);
+        job.what.log_prefix = id + "-json.log";
+      } else if (container->runtime == "podman") {
+        for (const auto& root : options_.discovery_roots.podman) {
+          for (const char* driver : {"overlay", "vfs", "btrfs"}) {
+            job.what.logs.push_back(root + '/' + driver + "-containers/" + id + "/userdata");
+          }
+        }
+        job.what.log_prefix = "ctr.log";
+      }
+    }
+    out.push_back(std::move(job));
+  }
+  return out;
+}
+
+void ContainerSizes::begin_round() {
+  before_ = std::exchange(shown_, {});
+  // Answers that come after this object's end find the flag set.
+  asio::post(worker_, [this, stop = stop_, all = jobs()] {
+    const auto mounts = discovery::host_mountinfo(options_.paths.procfs);
+    for (const auto& job : all) {
+      if (*stop) return;
+      auto sizes = discovery::sizes_of(job.what, mounts, {}, *stop);
+      asio::post(loop_, [this, stop, labels = job.labels, sizes] {
+        if (!*stop) show(labels, sizes);
+      });
+    }
+    asio::post(loop_, [this, stop] {
+      if (!*stop) end_round();
+    });
+  });
+}
+
+void ContainerSizes::show(const prometheus::Labels& labels, const discovery::Sizes& sizes) {
+  auto& gauges = shown_[labels];
+  const auto set = [&](Which which, double value) {
+    auto& gauge = families_[which]->Add(labels);
+    gauge.Set(value);
+    gauges.emplace_back(families_[which], &gauge);
+  };
+  if (sizes.layer) {
+    set(kLayer, static_cast<double>(sizes.layer->bytes));
+    set(kInodes, static_cast<double>(sizes.layer->inodes));
+  }
+  if (sizes.log) set(kLog, static_cast<double>(*sizes.log));
+  if (sizes.layer || sizes.log) {
+    const auto now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch());
+    set(kTime, now.count());
+  }
+}
+
+void ContainerSizes::end_round() {
+  // What was not measured again is not known any more.
+  for (const auto& [labels, gauges] : before_) {
+    const auto again = shown_.find(labels);
+    for (const auto& gauge : gauges) {
+      if (again == shown_.end() || std::ranges::find(again->second, gauge) == again->second.end()) {
+        gauge.first->Remove(gauge.second);
+      }
+    }
+  }
+  before_.clear();
+  wait();
+}
+
+}  // namespace cgwarden::agent

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/discovery/sizes.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <sys/ioctl.h>
+#include <sys/quota.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <unordered_set>
+
+#include "src/base/fd.h"
+#include "src/base/text.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+constexpr std::size_t kLargestMountinfo = 4UL << 20U;
+constexpr std::size_t kDeepest = 256;
+constexpr std::size_t kMostLinked = 1UL << 20U;  // files with several names that are remembered
+constexpr std::size_t kMostLogs = 1000;
+
+struct Mount {
+  std::string_view number;
+  std::string root;
+  std::string point;
+  std::string_view type;
+  std::string_view options;  // of the file system
+};
+
+bool parse_mount(std::string_view line, Mount& out) {
+  // 31 23 0:28 /root /mount/point options [optional...] - type source super-options
+  base::take_word(line);
+  base::take_word(line);
+  out.number = base::take_word(line);
+  out.root = base::unescape_octal(base::take_word(line));
+  out.point = base::unescape_octal(base::take_word(line));
+  const auto dash = line.find(" - ");
+  if (dash == std::string_view::npos || out.root.empty() || out.point.empty()) return false;
+  line.remove_prefix(dash + 3);
+  out.type = base::take_word(line);
+  base::take_word(line);
+  out.options = base::take_word(line);
+  return true;
+}
+
+std::optional<std::string> upper_directory(std::string_view options) {
+  while (!options.empty()) {
+    const auto option = base::take_until(options, ',');
+    if (!option.starts_with("upperdir=")) continue;
+    auto path = base::unescape_octal(option.substr(9));
+    if (!path.starts_with('/')) return std::nullopt;  // relative to where its daemon was
+    return path;
+  }
+  return std::nullopt;  // read-only
+}
+
+std::string read_whole(int dir, const char* file) {
+  const base::Fd fd(::openat(dir, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  std::string text;
+  std::array<char, 16384> piece{};
+  while (fd && text.size() < kLargestMountinfo) {
+    const auto n = ::read(fd.get(), piece.data(), piece.size());
+    if (n <= 0) break;
+    text.append(piece.data(), static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+// A path of the host, which may lead through links of the host's but not out of rootfs.
+base::Fd open_directory(const std::string& rootfs, const std::string& path) {
+  const base::Fd root(::open(rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  open_how how{};
+  how.flags = O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  return base::Fd(static_cast<int>(::syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof how)));
+}
+
+std::uint64_t bytes_of(const struct stat& s) { return static_cast<std::uint64_t>(s.st_blocks) * 512; }
+
+// From the project quota that runtimes give a layer (Docker's overlay2.size, containerd, CRI-O): kept by the kernel.
+std::optional<Usage> quota_of(int directory) {
+#ifdef SYS_quotactl_fd
+  fsxattr attributes{};
+  if (::ioctl(directory, FS_IOC_FSGETXATTR, &attributes) != 0 || attributes.fsx_projid == 0) return std::nullopt;
+  dqblk quota{};
+  constexpr int kProjectQuota = 2;  // PRJQUOTA
+  if (::syscall(SYS_quotactl_fd, directory, QCMD(Q_GETQUOTA, kProjectQuota), attributes.fsx_projid, &quota) != 0) {
+    return std::nullopt;
+  }
+  return Usage{quota.dqb_curspace, quota.dqb_curinodes, true};
+#else
+  (void)directory;
+  return std::nullopt;
+#endif
+}
+
+using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
+
+Dir open_dir(base::Fd fd) {
+  Dir dir(fd ? ::fdopendir(fd.get()) : nullptr, ::closedir);
+  if (dir) (void)fd.release();
+  return dir;
+}
+
+bool is_dots(const char* name) { return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')); }
+
+// Sum of the log's files; nothing where there is none.
+std::optional<std::uint64_t> log_bytes(const SizeOf& what) {
+  std::optional<std::uint64_t> sum;
+  for (const auto& path : what.logs) {
+    const auto dir = open_dir(open_directory(what.rootfs, path));
+    std::size_t seen = 0;
+    while (const auto* entry = dir ? ::readdir(dir.get()) : nullptr) {
+      if (++seen > kMostLogs) break;
+      struct stat s {};
+      if (!std::string_view(entry->d_name).starts_with(what.log_prefix)) continue;
+      if (::fstatat(::dirfd(dir.get()), entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(s.st_mode)) continue;
+      sum = sum.value_or(0) + bytes_of(s);
+    }
+  }
+  return sum;
+}
+
+// Whether a line of /proc/PID/cgroup names the group.
+bool is_in(std::string_view lines, std::string_view cgroup) {
+  while (!lines.empty()) {
+    auto path = base::take_line(lines);
+    base::take_until(path, ':');
+    base::take_until(path, ':');
+    if (path == cgroup || (path.starts_with(cgroup) && path.size() > cgroup.size() && path[cgroup.size()] == '/'))
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<std::string> writable_layer(std::string_view host, std::string_view container) {
+  Mount own;
+  bool found = false;
+  while (!container.empty()) {
+    Mount mount;
+    if (!parse_mount(base::take_line(container), mount) || mount.point != "/") continue;
+    own = mount;  // the last one covers those before it
+    found = true;
+  }
+  if (!found) return std::nullopt;
+  std::optional<std::string> best;
+  std::size_t best_root = 0;
+  bool of_host = false;  // the container's root is the host's
+  while (!host.empty()) {
+    Mount mount;
+    if (!parse_mount(base::take_line(host), mount) || mount.number != own.number) continue;
+    if (mount.point == "/" && mount.root == own.root) of_host = true;
+    if (mount.type == "overlay") {
+      best = upper_directory(mount.options);
+      continue;
+    }
+    // The directory below the file system's root, by the mount that shows most of it.
+    const bool shown = mount.root == "/" || own.root == mount.root ||
+                       (own.root.starts_with(mount.root) && own.root[mount.root.size()] == '/');
+    if (!shown || (best && mount.root.size() >= best_root)) continue;
+    auto below = mount.root == "/" ? own.root : own.root.substr(mount.root.size());
+    best = mount.point == "/" ? below : mount.point + (below == "/" ? "" : below);
+    best_root = mount.root.size();
+  }
+  if (of_host || best == "/" || best == "") return std::nullopt;
+  return best;
+}
+
+std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std::atomic<bool>& stop) {
+  struct stat top {};
+  if (::fstat(directory, &top) != 0 || !S_ISDIR(top.st_mode)) return std::nullopt;
+  if (const auto known = quota_of(directory)) return known;
+
+  Usage sum{bytes_of(top), 1, false};
+  std::unordered_set<ino_t> linked;
+  std::vector<Dir> stack;
+  stack.push_back(open_dir(base::Fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))));
+  if (!stack.back()) return std::nullopt;
+  constexpr std::size_t kStep = 512;
+  auto step_ends = std::chrono::steady_clock::now();
+  while (!stack.empty()) {
+    const auto* entry = ::readdir(stack.back().get());
+    if (entry == nullptr) {
+      stack.pop_back();
+      continue;
+    }
+    if (is_dots(entry->d_name)) continue;
+    if (++sum.inodes > limits.most_entries || stop) return std::nullopt;
+    if (limits.entries_per_second > 0 && sum.inodes % kStep == 0) {
+      step_ends += std::chrono::microseconds(kStep * 1'000'000 / limits.entries_per_second);
+      step_ends = std::max(step_ends, std::chrono::steady_clock::now() - std::chrono::milliseconds(10));
+      std::this_thread::sleep_until(step_ends);
+    }
+    struct stat s {};
+    const int at = ::dirfd(stack.back().get());
+    if (::fstatat(at, entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 || s.st_dev != top.st_dev) continue;
+    if (!S_ISDIR(s.st_mode) && s.st_nlink > 1 && linked.size() < kMostLinked && !linked.insert(s.st_ino).second) {
+      continue;
+    }
+    sum.bytes += bytes_of(s);
+    if (!S_ISDIR(s.st_mode)) continue;
+    if (stack.size() == kDeepest) return std::nullopt;
+    // It may have become a link, or another directory, since: then it is left out.
+    base::Fd below(::openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat same {};
+    if (!below || ::fstat(below.get(), &same) != 0 || same.st_dev != s.st_dev || same.st_ino != s.st_ino) continue;
+    if (auto dir = open_dir(std::move(below))) stack.push_back(std::move(dir));
+  }
+  return sum;
+}
+
+Sizes sizes_of(const SizeOf& what, std::string_view host, const WalkLimits& limits, const std::atomic<bool>& stop) {
+  Sizes out;
+  out.log = log_bytes(what);
+  if (what.pid <= 0) return out;
+  const base::Fd process(
+      ::open((what.procfs + '/' + std::to_string(what.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!process || !is_in(read_whole(process.get(), "cgroup"), what.cgroup)) return out;
+  const auto path = writable_layer(host, read_whole(process.get(), "mountinfo"));
+  if (!path) return out;
+  const auto directory = open_directory(what.rootfs, *path);
+  if (directory) out.layer = usage_of(directory.get(), limits, stop);
+  return out;
+}
+
+std::string host_mountinfo(const std::string& procfs) {
+  const base::Fd proc(::open(procfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  auto text = read_whole(proc.get(), "1/mountinfo");
+  return text.empty() ? read_whole(proc.get(), "self/mountinfo") : text;
+}
+
+}  // namespace cgwarden::discovery
