@@ -36,6 +36,8 @@ std::span<const Collector> all() {
       process_files(),
       ended(),
       tcp(),
+      perf_event(),
+      bpf(),
   };
   return kAll;
 }

@@ -91,5 +91,7 @@ Collector process_states();
 Collector process_files();
 Collector ended();
 Collector tcp();
+Collector perf_event();
+Collector bpf();
 
 }  // namespace cgwarden::collectors
