@@ -52,6 +52,8 @@ cgwarden_script_test(interface_files.of_this_kernel_are_exported_or_excused LABE
                      COMMAND ${integration}/interface_files_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(enforcer.limits_hogs_and_leaves_nothing_behind LABEL integration TIMEOUT 300 SERIAL
                      COMMAND ${integration}/enforce_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(agent.stays_as_small_while_containers_come_and_go LABEL integration TIMEOUT 600 SERIAL
+                     COMMAND ${integration}/churn_test.py $<TARGET_FILE:cgwarden> 1200)
 cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 SERIAL
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 SERIAL

@@ -67,6 +67,25 @@ do. Collectors in brackets are off unless asked for. `docs/metrics.md` says what
 """
 
 
+# What is counted: area, our collectors, names of cAdvisor v0.60 for the same (without those of the machine and of the
+# file systems of containers).
+AREAS = [
+    ("CPU", ("cpu", "percpu"), 16),
+    ("memory and swap", ("memory", "memory_local", "memory_numa", "kmem"), 26),
+    ("I/O", ("io", "io_bfq", "io_devices"), 18),
+    ("pids, processes", ("pids", "processes", "process_states", "process_files"), 7),
+    ("pressure", ("pressure",), 6),
+    ("cpuset", ("cpuset", "cpuset_pressure"), 1),
+    ("huge pages", ("hugetlb", "hugetlb_numa"), 3),
+    ("network", ("network", "tcp"), 13),
+    ("performance counters", ("perf_event",), 2),
+    ("rdma, misc, dmem", ("rdma", "misc", "dmem"), 0),
+    ("freezer, net_cls, net_prio, devices, BPF", ("freezer", "net", "devices", "bpf"), 0),
+    ("the group itself, .local files", ("cgroup", "local"), 0),
+    ("effective limits, namespaces, ended groups", ("effective", "namespaces", "ended"), 0),
+]
+
+
 def text_of(path):
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.read()
@@ -183,17 +202,19 @@ def unmount_v1(controller, place):
 
 
 def catalogue(agent):
-    """(version, file) -> [(collector, metric, kind)]; a collector that is off stands in brackets."""
-    rows = {}
+    """(version, file) -> [(collector, metric, kind)], where a collector that is off stands in brackets; and how many
+    metrics each collector has."""
+    rows, counts = {}, {}
     about = subprocess.run([agent, "--help"], check=True, capture_output=True, text=True).stdout
     off = set(re.findall(r"--collector\.(\w+)\s.*\(off\)", about))
     for field in json.loads(subprocess.run([agent, "--print-catalogue=json"], check=True, capture_output=True).stdout):
+        name = f"({field['collector']})" if field["collector"] in off else field["collector"]
+        counts[name] = counts.get(name, 0) + 1
         for version in (1, 2):
             source = field[f"v{version}"]
             if source:
-                name = f"({field['collector']})" if field["collector"] in off else field["collector"]
                 rows.setdefault((version, source["file"]), []).append((name, field["metric"], field["kind"]))
-    return rows
+    return rows, counts
 
 
 def excuse(version, name):
@@ -230,7 +251,7 @@ def read_document():
     return seen
 
 
-def make_document(rows, seen):
+def make_document(rows, counts, seen):
     def in_order(kernels):
         return ", ".join(sorted(kernels, key=lambda k: [int(n) for n in k.split(".")])) or "-"
     out = HEADING
@@ -239,7 +260,16 @@ def make_document(rows, seen):
         for key in sorted(seen):
             if key[0] == version:
                 out += f"| `{key[1]}` | {in_order(seen[key])} | {answer(rows, key) or 'nothing'} |\n"
-    return out
+    out += "\n## How many\n\n| area | metrics | of them off unless asked for | cAdvisor's |\n|---|---|---|---|\n"
+    left = dict(counts)
+    for area, collectors, theirs in AREAS:
+        on = sum(left.pop(c, 0) for c in collectors)
+        off = sum(left.pop(f"({c})", 0) for c in collectors)
+        out += f"| {area} | {on + off} | {off} | {theirs} |\n"
+    for name, count in left.items():
+        out += f"| {name} | {count} | | |\n"
+    total = sum(counts.values())
+    return out + f"| all | {total} | {sum(n for c, n in counts.items() if c[0] == '(')} | {sum(a[2] for a in AREAS)} |\n"
 
 
 def main():
@@ -247,7 +277,7 @@ def main():
     if len(sys.argv) < 2 or not options <= {"--update", "--document"}:
         print(__doc__)
         return 2
-    rows = catalogue(os.path.abspath(sys.argv[1]))
+    rows, counts = catalogue(os.path.abspath(sys.argv[1]))
     seen = read_document()
     documented = set(rows) | {(version, name) for version, name, _ in EXCUSED if not name.endswith("*")}
     for key in documented:
@@ -282,7 +312,7 @@ def main():
     for version, name in seen:
         if answer(rows, (version, name)) is None:
             faults.append(f"docs/coverage.md: v{version} {name} is neither exported nor excused")
-    wanted = make_document(rows, seen)
+    wanted = make_document(rows, counts, seen)
     if "--update" in options:
         with open(DOCUMENT, "w", encoding="utf-8") as file:
             file.write(wanted)
