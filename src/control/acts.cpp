@@ -142,7 +142,7 @@ base::Result<bool> freeze(const Freezers& freezers, base::Monotonic deadline) {
       return tl::unexpected(done.error());
   }
   if (freezers.v1 != nullptr) {
-    const auto done = freeze_v1(*freezers.v1, deadline);
+    auto done = freeze_v1(*freezers.v1, deadline);
     if (!done || !*done) return done;
   }
   return freezers.v2 == nullptr || wait_for_event(*freezers.v2, "frozen", 1, deadline);

@@ -134,7 +134,7 @@ Action parse_action(const Json& json) {
     const auto device = setting.text("device");
     auto value = setting.take("value");
     base::Result<model::Setting> parsed;
-    if (action.verb == model::Verb::unlimit && (!value || *value == "")) {
+    if (action.verb == model::Verb::unlimit && (!value || value->empty())) {
       if (model::find_setting_key(key) == nullptr) setting.fail("'" + base::printable(key) + "' cannot be set");
       parsed = model::Setting{key, device, {}, {}, {}, {}, {}};
     } else {

@@ -176,7 +176,7 @@ struct Systemd::Bus {
           },
           std::chrono::duration_cast<std::chrono::microseconds>(wait));
       const auto deadline = base::monotonic_now() + wait;
-      while (!done) {
+      while (!done) {  // NOLINT(bugprone-infinite-loop): the answer's handler sets it
         if (connection->processPendingRequest()) continue;
         if (done || base::monotonic_now() >= deadline) break;
         const auto data = connection->getEventLoopPollData();

@@ -1025,10 +1025,10 @@ std::vector<Writer::Tended> Writer::tend() {
   const auto ledger = Ledger::open(options_.state_directory, false);
   if (!ledger) return out;
   const auto now = boottime_now();
-  constexpr std::int64_t kHelpersGrace = 2'000'000'000;  // it is the helper's as long as it may be about to do it
+  constexpr std::int64_t helpers_grace = 2'000'000'000;  // it is the helper's as long as it may be about to do it
   for (auto& entry : ledger->all()) {
     if (!entry.is_lease()) continue;
-    const bool due = now >= entry.expires + (entry.kept_by_helper ? kHelpersGrace : 0);
+    const bool due = now >= entry.expires + (entry.kept_by_helper ? helpers_grace : 0);
     model::Actor actor;
     actor.via = model::Actor::Via::policy;
     actor.uid = ::geteuid();

@@ -147,7 +147,7 @@ std::optional<std::int64_t> parse_amount(const SettingKey& key, std::string_view
       return rounded(n->number * *factor);
     }
     case Unit::cores:
-      if (n->unit == "%") return rounded(n->number * (kCore / 100));
+      if (n->unit == "%") return rounded(n->number * kCore / 100);
       if (!n->unit.empty()) return std::nullopt;
       return rounded(n->number * kCore);
     case Unit::seconds:

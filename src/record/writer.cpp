@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <array>
 #include <utility>
 
@@ -70,7 +71,7 @@ std::uint32_t cpu_between(const model::SnapshotPtr& before, const model::Snapsho
   const auto usage = now->catalogue->find("cpu_usage");
   if (!usage) return 0;
   const auto rate = model::Delta(before, now).rate(*usage, 0);
-  return rate && *rate > 0 && *rate < 1e6 ? static_cast<std::uint32_t>(*rate * 100 + 0.5) : 0;
+  return rate && *rate > 0 && *rate < 1e6 ? static_cast<std::uint32_t>(std::lround(*rate * 100)) : 0;
 }
 
 Writer::Writer(std::string path, base::Fd file, std::shared_ptr<const model::Catalogue> catalogue, Options options)
