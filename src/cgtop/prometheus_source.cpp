@@ -241,6 +241,7 @@ class Fleet : public SampleSource {
     std::map<std::string_view, GroupIndex> places;
     // Of "/a", "/a-b", "/a/c" the last is below the first, and a path alone would put the second between them.
     std::vector<const std::string*> order;
+    order.reserve(groups.size());
     for (const auto& [path, container] : groups) order.push_back(&path);
     std::ranges::sort(order, [](const std::string* a, const std::string* b) {
       return std::lexicographical_compare(a->begin(), a->end(), b->begin(), b->end(), [](char x, char y) {

@@ -108,7 +108,8 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
       text.erase(0, size);
       auto request = parse_request(line);
       if (!request) return answer(outcome_of(model::Outcome::Kind::usage, request.error().what));
-      inner->handle(*request, peer, [self = shared_from_this()](const model::Outcome& outcome) { self->answer(outcome); });
+      inner->handle(*request, peer,
+                    [self = shared_from_this()](const model::Outcome& outcome) { self->answer(outcome); });
     }
 
     void answer(const model::Outcome& outcome) {

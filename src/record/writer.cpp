@@ -5,8 +5,8 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "src/model/delta.h"
