@@ -38,19 +38,19 @@ void Gzip::start(Buffer& out) {
 }
 
 bool Gzip::feed(std::string_view in, bool last) {
-  constexpr std::size_t kPiece = 1UL << 20U;  // the library counts in 32 bits
-  constexpr std::size_t kRoom = 64UL << 10U;
+  constexpr std::size_t piece_size = 1UL << 20U;  // the library counts in 32 bits
+  constexpr std::size_t room_size = 64UL << 10U;
   auto& stream = state_->stream;
   auto& out = *state_->out;
   do {
-    const auto piece = in.substr(0, kPiece);
+    const auto piece = in.substr(0, piece_size);
     in.remove_prefix(piece.size());
     // The library never writes there; its type has no const.
     stream.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(piece.data()));  // NOLINT
     stream.avail_in = static_cast<std::uint32_t>(piece.size());
     stream.end_of_stream = last && in.empty() ? 1 : 0;
     do {
-      stream.next_out = reinterpret_cast<std::uint8_t*>(out.room(kRoom));
+      stream.next_out = reinterpret_cast<std::uint8_t*>(out.room(room_size));
       stream.avail_out = static_cast<std::uint32_t>(out.limit() - reinterpret_cast<char*>(stream.next_out));
       if (state_->failed || isal_deflate(&stream) != COMP_OK) return !(state_->failed = true);
       out.written_to(reinterpret_cast<char*>(stream.next_out));

@@ -48,9 +48,9 @@ std::vector<std::string> subdirectories(int dir) {
 
 // In a cgroup namespace of its own a mount shows "/" too, which is not the hierarchy's root.
 bool sees_all_groups() {
-  constexpr ino_t kInitialCgroupNamespace = 0xEFFFFFFB;  // include/uapi/linux/nsfs.h, PROC_CGROUP_INIT_INO
+  constexpr ino_t initial_cgroup_namespace = 0xEFFFFFFB;  // include/uapi/linux/nsfs.h, PROC_CGROUP_INIT_INO
   struct stat st {};
-  return ::stat("/proc/self/ns/cgroup", &st) == 0 && st.st_ino == kInitialCgroupNamespace;
+  return ::stat("/proc/self/ns/cgroup", &st) == 0 && st.st_ino == initial_cgroup_namespace;
 }
 
 base::Wall to_wall(const timespec& ts) {
