@@ -440,6 +440,10 @@ def run(agent, folder, group, cleanup):
     # rate() extrapolates to the ends of its window, and a busy machine gives the worker less at times
     report.check(0.75 * used / took <= rate <= 1.25 * QUOTA_US / PERIOD_US,
                  f"CPUs while burning, by rate(): {rate:.3f}; it had {used / took:.3f}, and {QUOTA_US / PERIOD_US} were allowed")
+    # the period goes on for a moment after the last thread has stopped
+    with contextlib.suppress(AssertionError):
+        eventually("the last period arrives", lambda: value("cgroup_cpu_periods_total") ==
+                   float(keyed(group.file("cpu", "cpu.stat", "cpu.stat"), "nr_periods")))
     for metric, key in (("periods", "nr_periods"), ("throttled_periods", "nr_throttled")):
         report.same(f"quota: {metric}, PromQL against the kernel's file", value(f"cgroup_cpu_{metric}_total"),
                     float(keyed(group.file("cpu", "cpu.stat", "cpu.stat"), key)))

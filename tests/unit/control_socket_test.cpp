@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The enforcer's socket as its clients see it: a real one, served by a real loop.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -118,10 +119,17 @@ TEST_F(TheSocket, HandsOnWhatRootAsksWithTheCredentialsOfTheKernel) {
 TEST_F(TheSocket, RefusesWhoOwnsNothing) {
   if (::geteuid() != 0) GTEST_SKIP() << "not root: cannot be two users";
   std::filesystem::permissions(folder_, std::filesystem::perms::others_exec, std::filesystem::perm_options::add);
-  serve();
+  // Forked before there are threads: one of them may hold the allocator's lock, and the child would wait for it for
+  // ever.
+  int go[2];
+  ASSERT_EQ(::pipe2(go, O_CLOEXEC), 0);
+  const base::Fd told(go[0]);
+  base::Fd tell(go[1]);
   const pid_t child = ::fork();
   if (child == 0) {
-    if (!become_another()) ::_exit(2);
+    tell.reset();
+    char byte = 0;
+    if (::read(told.get(), &byte, 1) != 1 || !become_another()) ::_exit(2);
     const auto outcome = ask_enforcer(options_.path, request(), milliseconds(20'000));
     Request undo;
     undo.what = Request::What::undo;
@@ -131,6 +139,8 @@ TEST_F(TheSocket, RefusesWhoOwnsNothing) {
                 ? 0
                 : 1);
   }
+  serve();
+  ASSERT_EQ(::write(tell.get(), "g", 1), 1);
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
