@@ -221,7 +221,9 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
                                          base::printable(state.ancestor) + " above it is frozen; thaw that first");
   }
   if (has_kill && (populated(*v2) || !by_v2.pids.empty())) {
-    if (const auto done = write_file(v2->fd.get(), "cgroup.kill", "1"); !done) {
+    // Gone meanwhile: systemd ended the unit first.
+    if (const auto done = write_file(v2->fd.get(), "cgroup.kill", "1");
+        !done && !base::means_vanished(done.error().code)) {
       return tl::unexpected(Refusal{model::Outcome::Kind::failed, {}, done.error().what});
     }
     if (is(*v2, "cgroup.freeze", "1")) (void)write_file(v2->fd.get(), "cgroup.freeze", "0");
