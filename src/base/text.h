@@ -48,6 +48,26 @@ std::optional<Int> to_int(std::string_view text, int base = 10) {
   return value;
 }
 
+// A number at the front of `text`, or nothing.
+inline std::optional<double> to_double(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end == text.data()) return std::nullopt;
+  return value;
+}
+
+// Of the lines of /proc/meminfo and /proc/PID/status: "MemTotal:   1234 kB" -> bytes.
+inline std::optional<std::int64_t> proc_kib(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    auto line = take_line(text);
+    if (take_until(line, ':') != key) continue;
+    const auto kib = to_int<std::int64_t>(take_word(line));
+    if (!kib) return std::nullopt;
+    return *kib * 1024;
+  }
+  return std::nullopt;
+}
+
 // True for well-formed UTF-8 (no overlong forms, no surrogates).
 bool is_utf8(std::string_view text);
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <array>
 
-#include "src/base/fd.h"
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::cgroup {
@@ -18,7 +18,6 @@ using base::take_until;
 using base::take_word;
 
 constexpr std::string_view kUsualMount = "/sys/fs/cgroup";
-constexpr std::size_t kLargestFile = 4U << 20U;  // of mountinfo: a host with tens of thousands of mounts
 
 // Controllers of Linux up to 6.18. A mount option that is none of these and no "name=" is an option of the mount.
 constexpr std::array<std::string_view, 15> kV1Controllers = {"cpu",     "cpuacct", "cpuset",  "memory",   "blkio",
@@ -26,16 +25,9 @@ constexpr std::array<std::string_view, 15> kV1Controllers = {"cpu",     "cpuacct
                                                              "hugetlb", "pids",    "rdma",    "misc",     "debug"};
 
 base::Result<std::string> read_whole(const std::string& path) {
-  const base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return base::fail_errno("cannot open " + base::printable(path));
-  std::string text;
-  std::array<char, 16384> piece{};
-  while (text.size() < kLargestFile) {
-    const auto n = ::read(file.get(), piece.data(), piece.size());
-    if (n < 0) return base::fail_errno("cannot read " + base::printable(path));
-    if (n == 0) return text;
-    text.append(piece.data(), static_cast<std::size_t>(n));
-  }
+  auto text = base::read_file(path);
+  if (!text) return base::fail_errno("cannot read " + base::printable(path));
+  if (text->size() < base::kMostOfAFile) return std::move(*text);
   return base::fail("cannot read " + base::printable(path) + ": it is larger than 4 MiB");
 }
 

@@ -13,51 +13,15 @@
 #include <set>
 
 #include "src/base/fd.h"
+#include "src/base/file.h"
 #include "src/base/text.h"
 #include "src/cgroup/hierarchy.h"
 
 namespace cgwarden::cgtop {
 namespace {
 
-constexpr std::size_t kMaxFile = 4U << 20U;
 constexpr std::size_t kMaxCommand = 4096;
 constexpr int kMaxDepth = 64;
-
-std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMaxFile) {
-  const base::Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return std::nullopt;
-  std::string out;
-  char buffer[16'384];
-  while (out.size() < limit) {
-    const auto n = ::read(fd.get(), buffer, std::min(sizeof buffer, limit - out.size()));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return std::nullopt;
-    if (n == 0) break;
-    out.append(buffer, static_cast<std::size_t>(n));
-  }
-  return out;
-}
-
-std::optional<std::string> read_file(const std::string& path) { return read_file(AT_FDCWD, path); }
-
-std::optional<double> to_double(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end == text.data()) return std::nullopt;
-  return value;
-}
-
-// "MemTotal:   1234 kB" -> bytes
-std::optional<std::int64_t> meminfo(std::string_view text, std::string_view key) {
-  while (!text.empty()) {
-    auto line = base::take_line(text);
-    if (base::take_until(line, ':') != key) continue;
-    const auto kib = base::to_int<std::int64_t>(base::take_word(line));
-    if (!kib) return std::nullopt;
-    return *kib * 1024;
-  }
-  return std::nullopt;
-}
 
 // Where the group's directory is in a hierarchy; nothing when it lies outside of what is mounted.
 std::optional<std::string> directory(const cgroup::Hierarchy& h, std::string_view group) {
@@ -79,8 +43,8 @@ std::string user_name(std::uint32_t uid) {
 }
 
 void list_pids(int dir, bool recursive, int depth, std::set<int>& pids, std::size_t& hidden) {
-  auto text = read_file(dir, "cgroup.procs");
-  if (!text) text = read_file(dir, "cgroup.threads");  // a threaded group has no processes, only threads
+  auto text = base::read_file(dir, "cgroup.procs");
+  if (!text) text = base::read_file(dir, "cgroup.threads");  // a threaded group has no processes, only threads
   std::string_view rest = text ? std::string_view(*text) : std::string_view();
   while (!rest.empty()) {
     const auto pid = base::to_int<int>(base::take_line(rest));
@@ -135,18 +99,18 @@ std::optional<Process> read_process(const std::string& procfs, int pid) {
   if (!dir) return std::nullopt;
   Process out;
   out.pid = pid;
-  const auto stat = read_file(dir.get(), "stat");
+  const auto stat = base::read_file(dir.get(), "stat");
   if (!stat || !parse_stat(*stat, out)) return std::nullopt;
-  const auto status = read_file(dir.get(), "status").value_or("");
+  const auto status = base::read_file(dir.get(), "status").value_or("");
   std::string_view rest = status;
   while (!rest.empty()) {
     auto line = base::take_line(rest);
     const auto key = base::take_until(line, ':');
     if (key == "Uid") out.uid = base::to_int<std::uint32_t>(base::take_word(line)).value_or(0);
   }
-  out.swap = meminfo(status, "VmSwap");
+  out.swap = base::proc_kib(status, "VmSwap");
   out.user = user_name(out.uid);
-  if (auto command = read_file(dir.get(), "cmdline", kMaxCommand); command && !command->empty()) {
+  if (auto command = base::read_file(dir.get(), "cmdline", kMaxCommand); command && !command->empty()) {
     while (!command->empty() && command->back() == '\0') command->pop_back();
     std::ranges::replace(*command, '\0', ' ');
     if (!command->empty()) out.command = std::move(*command);
@@ -179,7 +143,7 @@ collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
 }
 
 std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid) {
-  const auto text = read_file(paths.procfs + "/" + std::to_string(pid) + "/cgroup");
+  const auto text = base::read_file(paths.procfs + "/" + std::to_string(pid) + "/cgroup");
   if (!text) return std::nullopt;
   std::optional<std::string> best;
   std::string_view rest = *text;
@@ -207,7 +171,7 @@ Processes read_processes(const cgroup::HostPaths& paths, const cgroup::HostHiera
     list_pids(dir.get(), recursive, 0, pids, hidden);
     out.hidden = std::max(out.hidden, hidden);
   }
-  out.at = to_double(read_file(paths.procfs + "/uptime").value_or("")).value_or(0);
+  out.at = base::to_double(base::read_file(paths.procfs + "/uptime").value_or("")).value_or(0);
   for (const int pid : pids) {
     if (auto process = read_process(paths.procfs, pid)) {
       process->age = std::max(0.0, out.at - process->started);
@@ -242,7 +206,8 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
       say(good, std::string(controller) + " is served by v" + std::to_string(where->version));
       if (where->version != 2) continue;
       const auto on =
-          " " + std::string(base::trim_end(read_file(where->mount_point + "/cgroup.subtree_control").value_or(""))) +
+          " " +
+          std::string(base::trim_end(base::read_file(where->mount_point + "/cgroup.subtree_control").value_or(""))) +
           " ";
       if (on.find(" " + std::string(controller) + " ") == std::string::npos) {
         say(note, std::string(controller) + " is not switched on for the groups below the root",
@@ -263,13 +228,13 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
     }
   }
 
-  if (!read_file(paths.procfs + "/pressure/cpu")) {
+  if (!base::read_file(paths.procfs + "/pressure/cpu")) {
     say(problem, "no pressure (PSI): the kernel does not account it", "boot with psi=1 (CONFIG_PSI_DEFAULT_DISABLED)");
   } else if (v2 == nullptr) {
     say(note, "pressure is known for the machine, not for groups: v1 has none", "boot with cgroup v2");
   } else {
     say(good, "pressure (PSI) is accounted");
-    if (read_file(v2->mount_point + "/cgroup.pressure").value_or("1").starts_with("0")) {
+    if (base::read_file(v2->mount_point + "/cgroup.pressure").value_or("1").starts_with("0")) {
       say(note, "pressure of groups is switched off at the top", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
     }
   }
@@ -278,12 +243,12 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
         "boot with systemd.unified_cgroup_hierarchy=1");
   }
 
-  if (const auto cgroup = read_file(paths.procfs + "/self/cgroup"); cgroup && v2 != nullptr && v2->root != "/") {
+  if (const auto cgroup = base::read_file(paths.procfs + "/self/cgroup"); cgroup && v2 != nullptr && v2->root != "/") {
     say(note,
         "this is a container or a cgroup namespace: only the groups below " + base::printable(v2->root) + " are seen",
         "run cgtop on the host");
   }
-  const auto status = read_file(paths.procfs + "/self/status").value_or("");
+  const auto status = base::read_file(paths.procfs + "/self/status").value_or("");
   std::string_view rest = status;
   while (!rest.empty()) {
     auto line = base::take_line(rest);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::control {
@@ -129,15 +130,9 @@ bool names_hierarchy(const Membership& membership, const cgroup::Hierarchy& hier
 base::Result<std::string> read_file(int dir, const std::string& file) {
   const auto fd = open_regular(dir, file, O_RDONLY);
   if (!fd) return base::fail_errno(why_not("read", file));
-  std::string text;
-  std::array<char, 16384> piece{};
-  while (text.size() < kLargestFile) {
-    const auto n = ::read(fd.get(), piece.data(), piece.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return base::fail_errno(why_not("read", file));
-    if (n == 0) return text;
-    text.append(piece.data(), static_cast<std::size_t>(n));
-  }
+  auto text = base::read_to_end(fd.get(), kLargestFile);
+  if (!text) return base::fail_errno(why_not("read", file));
+  if (text->size() < kLargestFile) return std::move(*text);
   return tl::unexpected(base::Error::from_errno(EFBIG, why_not("read", file)));
 }
 

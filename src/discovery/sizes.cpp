@@ -19,12 +19,12 @@
 #include <unordered_set>
 
 #include "src/base/fd.h"
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::discovery {
 namespace {
 
-constexpr std::size_t kLargestMountinfo = 4UL << 20U;
 constexpr std::size_t kDeepest = 256;
 constexpr std::size_t kMostLinked = 1UL << 20U;  // files with several names that are remembered
 constexpr std::size_t kMostLogs = 1000;
@@ -62,18 +62,6 @@ std::optional<std::string> upper_directory(std::string_view options) {
     return path;
   }
   return std::nullopt;  // read-only
-}
-
-std::string read_whole(int dir, const char* file) {
-  const base::Fd fd(::openat(dir, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  std::string text;
-  std::array<char, 16384> piece{};
-  while (fd && text.size() < kLargestMountinfo) {
-    const auto n = ::read(fd.get(), piece.data(), piece.size());
-    if (n <= 0) break;
-    text.append(piece.data(), static_cast<std::size_t>(n));
-  }
-  return text;
 }
 
 // A path of the host, which may lead through links of the host's but not out of rootfs.
@@ -227,8 +215,8 @@ Sizes sizes_of(const SizeOf& what, std::string_view host, const WalkLimits& limi
   if (what.pid <= 0) return out;
   const base::Fd process(
       ::open((what.procfs + '/' + std::to_string(what.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!process || !is_in(read_whole(process.get(), "cgroup"), what.cgroup)) return out;
-  const auto path = writable_layer(host, read_whole(process.get(), "mountinfo"));
+  if (!process || !is_in(base::read_file(process.get(), "cgroup").value_or(""), what.cgroup)) return out;
+  const auto path = writable_layer(host, base::read_file(process.get(), "mountinfo").value_or(""));
   if (!path) return out;
   const auto directory = open_directory(what.rootfs, *path);
   if (directory) out.layer = usage_of(directory.get(), limits, stop);
@@ -237,8 +225,8 @@ Sizes sizes_of(const SizeOf& what, std::string_view host, const WalkLimits& limi
 
 std::string host_mountinfo(const std::string& procfs) {
   const base::Fd proc(::open(procfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  auto text = read_whole(proc.get(), "1/mountinfo");
-  return text.empty() ? read_whole(proc.get(), "self/mountinfo") : text;
+  auto text = base::read_file(proc.get(), "1/mountinfo").value_or("");
+  return text.empty() ? base::read_file(proc.get(), "self/mountinfo").value_or("") : text;
 }
 
 }  // namespace cgwarden::discovery
