@@ -13,7 +13,7 @@ prepare_guest() {
   system=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
   [ "$system" = 'debian 12' ] || skip "the guest's libraries are Debian 12's, and this is $system"
   [ "$(uname -m)" = x86_64 ] || skip "the guest is x86-64, and this is $(uname -m)"
-  tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/cgwarden-test.XXXXXX") || exit 1
+  tmp=$(mktemp -d -p "${TMPDIR:-/var/tmp}" --suffix=.cgwarden-test) || exit 1
   trap 'rm -rf "$tmp"' EXIT
   mkdir "$tmp/stage"
   DESTDIR=$tmp/stage cmake --install "$1" --prefix /usr --strip > "$tmp/install.log" 2>&1 ||

@@ -8,7 +8,7 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 agent=$1 cgtop=$2
 describe=$top/scripts/describe-options
-folder=$(mktemp -d "${TMPDIR:-/tmp}/cgwarden-test-XXXXXX")
+folder=$(mktemp -d --suffix=.cgwarden-test)
 trap 'rm -rf "$folder"' EXIT
 bad=0
 fault() { echo "$*"; bad=1; }

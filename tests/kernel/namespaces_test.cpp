@@ -11,6 +11,7 @@
 
 #include "src/cgroup/processes.h"
 #include "tests/kernel/collected.h"
+#include "tests/temp_dir.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
@@ -189,15 +190,14 @@ TEST_F(NamespacesOnARealHost, ANamespaceThatAKnownProcessEntersIsNoticed) {
 
 TEST_F(NamespacesOnARealHost, AChrootIsShownWithItsPath) {
   make("/chroot");
-  char pattern[] = "/tmp/cgwarden-test-root-XXXXXX";
-  const std::string root = ::mkdtemp(pattern);
+  const testing_files::TempDir folder;
+  const auto& root = folder.path();
   spawn("/chroot", [&] {
     if (::chroot(root.c_str()) != 0) ::_exit(1);
   });
   spawn("/chroot", [] {});
   open({"namespaces"});
   collect();
-  ::rmdir(root.c_str());
   EXPECT_EQ(value("chroot_processes", "/chroot"), Value::of(1));
   const auto roots = series("chroot", "/chroot");
   ASSERT_EQ(roots.size(), 1U);

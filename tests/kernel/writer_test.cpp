@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/kernel/test_cgroup.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden {
 namespace {
@@ -44,9 +45,6 @@ class AWriter : public testing_kernel::CgroupTest {
   void SetUp() override {
     CgroupTest::SetUp();
     if (IsSkipped()) return;
-    std::string name = "/tmp/cgwarden-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
     switch_on("");
     writer_ = open_writer();
   }
@@ -55,7 +53,6 @@ class AWriter : public testing_kernel::CgroupTest {
     // Nobody may stay frozen, whatever failed.
     for (const auto& h : host().all) thaw_all(h.mount_point + path());
     CgroupTest::TearDown();
-    if (!folder_.empty()) std::filesystem::remove_all(folder_);
   }
 
   [[nodiscard]] Writer::Options options() const {
@@ -156,7 +153,8 @@ class AWriter : public testing_kernel::CgroupTest {
     until([&] { return counter.count->load() > before; });
   }
 
-  std::string folder_;
+  const testing_files::TempDir temporary_;
+  const std::string folder_ = temporary_.path();
   std::unique_ptr<Writer> writer_;
 
  private:

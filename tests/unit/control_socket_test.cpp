@@ -15,6 +15,7 @@
 
 #include "src/base/fd.h"
 #include "src/control/socket.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden::control {
 namespace {
@@ -26,9 +27,6 @@ using Kind = model::Outcome::Kind;
 class TheSocket : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = "/tmp/cgwarden-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
     options_.path = folder_ + "/socket";
     options_.state_directory = folder_;
     options_.max_of_one_user = 2;
@@ -44,7 +42,6 @@ class TheSocket : public testing::Test {
       });
       thread_.join();
     }
-    std::filesystem::remove_all(folder_);
   }
   void serve() {
     auto started = SocketServer::start(loop_, host_, options_,
@@ -91,7 +88,8 @@ class TheSocket : public testing::Test {
     return out;
   }
 
-  std::string folder_;
+  const testing_files::TempDir temporary_;
+  const std::string folder_ = temporary_.path();
   SocketServer::Options options_;
   cgroup::HostHierarchies host_;
   boost::asio::io_context loop_;

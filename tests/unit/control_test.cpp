@@ -13,6 +13,7 @@
 #include "src/control/place.h"
 #include "src/control/protocol.h"
 #include "src/control/settings.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden::control {
 namespace {
@@ -119,9 +120,7 @@ TEST(AMembership, IsReadFromLinesWhosePathsHaveColons) {
 class ADisk : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = "/tmp/cgwarden-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    machine_.sys = name;
+    machine_.sys = folder_.path();
     put("devices/vda/dev", "254:0\n");
     put("devices/vda/vda1/dev", "254:1\n");
     put("devices/vda/vda1/partition", "1\n");
@@ -134,12 +133,12 @@ class ADisk : public testing::Test {
                                                 machine_.sys + "/class/block/" + name_of);
     }
   }
-  void TearDown() override { std::filesystem::remove_all(machine_.sys); }
   void put(const std::string& file, const std::string& text) const {
     const std::filesystem::path path = machine_.sys + "/" + file;
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path) << text;
   }
+  const testing_files::TempDir folder_;
   Machine machine_;
 };
 
@@ -252,14 +251,13 @@ TEST(AnEntryOfTheLedger, IsReadAsItWasWritten) {
 }
 
 TEST(ALedger, IsNotReadWhereOthersCanWrite) {
-  std::string name = "/tmp/cgwarden-test-XXXXXX";
-  ASSERT_NE(::mkdtemp(name.data()), nullptr);
+  const testing_files::TempDir folder;
+  const auto& name = folder.path();
   EXPECT_TRUE(Ledger::open(name, false));
   std::filesystem::permissions(name, std::filesystem::perms::all);
   const auto open = Ledger::open(name, false);
   ASSERT_FALSE(open);
   EXPECT_THAT(open.error().what, HasSubstr("chmod"));
-  std::filesystem::remove_all(name);
 }
 
 TEST(ATime, IsWrittenWithoutLocale) {

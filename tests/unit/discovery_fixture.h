@@ -16,18 +16,12 @@
 #include <vector>
 
 #include "src/discovery/resolver.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden::discovery {
 
 class DiscoveryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "cgwarden-discovery-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-
   // Written beside and renamed, as runtimes do.
   void write(const std::string& path, const std::string& text) {
     const std::filesystem::path file = root_ + path;
@@ -82,7 +76,8 @@ class DiscoveryTest : public testing::Test {
   }
   bool knows(const std::string& path) { return resolver().table()->find(groups_.at(path)->id, path) != nullptr; }
 
-  std::string root_;
+  const testing_files::TempDir temporary_;
+  const std::string root_ = temporary_.path();
   Resolver::Options options_;
   std::unique_ptr<Resolver> resolver_;
   std::vector<std::string> notices_;

@@ -9,6 +9,7 @@
 
 #include "src/base/fd.h"
 #include "src/discovery/sizes.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden::discovery {
 namespace {
@@ -42,12 +43,6 @@ TEST(WritableLayer, IsWhereTheHostsMountsSayItIs) {
 
 class UsageOf : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "cgwarden-test-sizes-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    top_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(top_); }
   void write(const std::string& path, std::size_t bytes) const {
     fs::create_directories((top_ / path).parent_path());
     std::ofstream(top_ / path) << std::string(bytes, 'x') << std::flush;
@@ -59,7 +54,8 @@ class UsageOf : public ::testing::Test {
     return usage_of(fd.get(), limits, stop_);
   }
 
-  fs::path top_;
+  const testing_files::TempDir temporary_;
+  const fs::path top_ = temporary_.path();
   std::atomic<bool> stop_{false};
 };
 

@@ -10,6 +10,7 @@
 #include "exporter/gzip.h"
 #include "exporter/http.h"
 #include "exporter/listener.h"
+#include "tests/temp_dir.h"
 #include "tests/unit/exporter_fixture.h"
 
 namespace cgwarden::exporter {
@@ -196,17 +197,9 @@ TEST(Listener, TellsThatAPortIsInUse) {
               HasSubstr("cannot listen on " + first->address() + ": Address already in use: another program"));
 }
 
-struct Folder {
-  std::string path = ::testing::TempDir() + "exporter-XXXXXX";
-  Folder() {
-    if (::mkdtemp(path.data()) == nullptr) path.clear();
-  }
-  ~Folder() { ::rmdir(path.c_str()); }
-};
-
 TEST(Listener, MakesASocketFileForOwnerAndGroupAndRemovesIt) {
-  const Folder folder;
-  const auto path = folder.path + "/s";
+  const testing_files::TempDir folder;
+  const auto path = folder.path() + "/s";
   struct stat status {};
   {
     const auto listener = Listener::open("unix:" + path);
@@ -219,8 +212,8 @@ TEST(Listener, MakesASocketFileForOwnerAndGroupAndRemovesIt) {
 }
 
 TEST(Listener, ReplacesASocketFileOnlyWhenNobodyListens) {
-  const Folder folder;
-  const auto path = folder.path + "/s";
+  const testing_files::TempDir folder;
+  const auto path = folder.path() + "/s";
   const std::string address = "unix:" + path;
   {
     sockaddr_un name{};
@@ -238,8 +231,8 @@ TEST(Listener, ReplacesASocketFileOnlyWhenNobodyListens) {
 }
 
 TEST(Listener, LeavesOtherFilesAlone) {
-  const Folder folder;
-  const auto path = folder.path + "/file";
+  const testing_files::TempDir folder;
+  const auto path = folder.path() + "/file";
   { const base::Fd file(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); }
   const auto listener = Listener::open("unix:" + path);
   ASSERT_FALSE(listener);

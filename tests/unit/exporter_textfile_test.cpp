@@ -9,6 +9,7 @@
 
 #include "exporter/metric_families.h"
 #include "exporter/textfile.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden::exporter {
 namespace {
@@ -81,12 +82,6 @@ TEST(TextFormat, RefusesAWholeFileForOneMistakeAndSaysItsLine) {
 
 class TextfilesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/cgwarden-test-textfile-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   void write(const std::string& name, const std::string& text) const { std::ofstream(dir_ / name) << text; }
   [[nodiscard]] std::string served() const {
     std::vector<prometheus::MetricFamily> families(1);
@@ -101,7 +96,8 @@ class TextfilesTest : public ::testing::Test {
   [[nodiscard]] std::string error_of(const std::string& name, int value) const {
     return "cgwarden_textfile_error{file=\"" + (dir_ / name).string() + "\"} " + std::to_string(value) + "\n";
   }
-  std::filesystem::path dir_;
+  const testing_files::TempDir temporary_;
+  const std::filesystem::path dir_ = temporary_.path();
 };
 
 TEST_F(TextfilesTest, GoodFilesAreServedWithTheirAge) {

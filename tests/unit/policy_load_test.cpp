@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "src/policy/load.h"
+#include "tests/temp_dir.h"
 #include "tests/unit/cgtop_snapshots.h"
 
 namespace cgwarden::policy {
@@ -221,14 +222,10 @@ TEST(PolicyLoad, ALaterFileReplacesARuleByItsName) {
 class PolicyFiles : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/cgwarden-test-policy-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    dir_ = name;
     std::filesystem::create_directory(dir_ / "usr");
     std::filesystem::create_directory(dir_ / "etc");
     for (const auto* const below : {"", "usr", "etc"}) ::chmod((dir_ / below).c_str(), 0755);
   }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   std::string write(const std::string& name, const std::string& text) {
     const auto path = dir_ / name;
     std::ofstream(path) << text;
@@ -238,7 +235,8 @@ class PolicyFiles : public ::testing::Test {
   [[nodiscard]] Loaded load_all(const std::string& file) const {
     return load({file, {}, {(dir_ / "usr").string(), (dir_ / "etc").string()}}, test::catalogue(), Owners::required);
   }
-  std::filesystem::path dir_;
+  const testing_files::TempDir temporary_;
+  const std::filesystem::path dir_ = temporary_.path();
 };
 
 std::string rule(const std::string& name) {

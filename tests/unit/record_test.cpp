@@ -11,6 +11,7 @@
 
 #include "collectors/collection.h"
 #include "src/record/frame.h"
+#include "tests/temp_dir.h"
 #include "tests/unit/any_history.h"
 #include "tests/unit/cgtop_snapshots.h"
 
@@ -22,20 +23,8 @@ using model::Value;
 using record::Reader;
 using record::Writer;
 
-class Folder {
- public:
-  Folder() {
-    auto name = (std::filesystem::temp_directory_path() / "cgwarden-test-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(const char* name = "recording") const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
+struct Folder : testing_files::TempDir {
+  [[nodiscard]] std::string file(const char* name = "recording") const { return path() + "/" + name; }
 };
 
 std::string slurp(const std::string& path) {

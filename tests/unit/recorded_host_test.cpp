@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "collectors/collection.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden {
 namespace {
@@ -16,14 +17,11 @@ namespace fs = std::filesystem;
 class RecordedHost : public testing::Test {
  protected:
   void SetUp() override {
-    char pattern[] = "/tmp/cgwarden-test-host-XXXXXX";
-    root = ::mkdtemp(pattern);
     file("proc/1/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
     file("sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n");
     file("sys/fs/cgroup/cgroup.procs", "");
     fs::create_directories(root + "/sys/dev/block");
   }
-  void TearDown() override { fs::remove_all(root); }
 
   void file(const std::string& path, const std::string& text) const {
     fs::create_directories(fs::path(root + "/" + path).parent_path());
@@ -55,7 +53,8 @@ class RecordedHost : public testing::Test {
     return snapshot.collectors[*catalogue->find_collector(collector)].errors;
   }
 
-  std::string root;
+  const testing_files::TempDir temporary;
+  const std::string root = temporary.path();
   std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
   std::unique_ptr<collectors::Collection> collection;
   std::vector<std::string> notices;
