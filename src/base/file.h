@@ -35,9 +35,7 @@ inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMostO
 inline std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMostOfAFile) {
   const Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return std::nullopt;
-  auto text = read_to_end(fd.get(), limit);
-  const int cause = errno;
-  return errno = cause, text;
+  return read_to_end(fd.get(), limit);
 }
 
 inline std::optional<std::string> read_file(const std::string& path) { return read_file(AT_FDCWD, path); }

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/kernel/test_cgroup.h"
 #include "tests/temp_dir.h"
@@ -669,6 +670,22 @@ TEST_F(AWriter, KillsWhatIsFrozen) {
   const auto outcome = writer_->apply(action(Verb::kill, "/a"));
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_TRUE(writer_->entries().empty()) << "the lease has ended with it";
+}
+
+// As systemd does, which removes a unit's group as soon as its last process has ended.
+TEST_F(AWriter, TakesAGroupThatItsOwnerEndsMeanwhileAsKilled) {
+  for (int round = 0; round < 100; ++round) {
+    make_group("/a");
+    const auto child = spawn("/a", [] {});
+    std::thread owner([&] {
+      ::usleep(static_cast<useconds_t>(round * 20));
+      end(child);
+      remove("/a");
+    });
+    const auto outcome = writer_->apply(action(Verb::kill, "/a"));
+    owner.join();
+    EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::gone) << outcome.text;
+  }
 }
 
 TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
