@@ -672,19 +672,30 @@ TEST_F(AWriter, KillsWhatIsFrozen) {
   EXPECT_TRUE(writer_->entries().empty()) << "the lease has ended with it";
 }
 
-// As systemd does, which removes a unit's group as soon as its last process has ended.
+// As systemd does, which removes a unit's group as soon as its last process has ended. The moment that counts is
+// between the look at who is in the group and the write that kills them: `after` goes to and fro around it.
 TEST_F(AWriter, TakesAGroupThatItsOwnerEndsMeanwhileAsKilled) {
-  for (int round = 0; round < 100; ++round) {
-    make_group("/a");
+  const auto* v2 = host().v2();
+  if (v2 == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: no cgroup.kill";
+  const auto group = dir("v2", "/a");
+  auto after = std::chrono::microseconds(1000);
+  for (int round = 0; round < 300; ++round) {
+    ASSERT_EQ(::mkdir(group.c_str(), 0755), 0);
     const auto child = spawn("/a", [] {});
+    std::atomic<bool> go{false};
     std::thread owner([&] {
-      ::usleep(static_cast<useconds_t>(round * 20));
+      while (!go) continue;
+      const auto start = base::monotonic_now();
+      while (base::monotonic_now() - start < after) continue;
       end(child);
       remove("/a");
     });
+    go = true;
     const auto outcome = writer_->apply(action(Verb::kill, "/a"));
     owner.join();
     EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::gone) << outcome.text;
+    const bool too_early = outcome.kind == Kind::gone || outcome.processes == 0;
+    after = std::max(after + std::chrono::microseconds(too_early ? 20 : -20), std::chrono::microseconds(0));
   }
 }
 
