@@ -4,13 +4,17 @@
 // pid.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -19,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "src/base/fd.h"
 #include "src/cgroup/hierarchy.h"
 
 namespace cgwarden::testing_kernel {
@@ -67,8 +72,7 @@ class CgroupTest : public ::testing::Test {
     }
     if (top_.empty()) return;
     for (const auto& h : host().all) remove_tree(h.mount_point + top_);
-    ::kill(guard_, SIGTERM);
-    ::waitpid(guard_, nullptr, 0);
+    EXPECT_EQ(::write(guard_.get(), "x", 1), 1);
   }
 
   // Directory of `group` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
@@ -131,21 +135,26 @@ class CgroupTest : public ::testing::Test {
 
  private:
   // A process of its own that ends and removes what is left when ours has ended, however it did: the kernel tells it.
-  // Not in our process group, as a test that is out of time is killed with all of that.
+  // Neither in our process group nor a descendant of ours, as a test that is out of time is killed with all of those.
   void start_guard() {
-    const pid_t parent = ::getpid();
-    guard_ = ::fork();
-    ASSERT_GE(guard_, 0);
-    if (guard_ != 0) return;
-    sigset_t told;
-    ::sigemptyset(&told);
-    ::sigaddset(&told, SIGTERM);
-    ::sigprocmask(SIG_BLOCK, &told, nullptr);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    const base::Fd us(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+    ASSERT_TRUE(us) << "pidfd_open: " << std::strerror(errno);
+    int done[2];
+    ASSERT_EQ(::pipe2(done, O_CLOEXEC), 0);
+    const base::Fd told(done[0]);
+    guard_.reset();
+    guard_ = base::Fd(done[1]);
+    const pid_t between = ::fork();
+    ASSERT_GE(between, 0);
+    if (between != 0) {
+      ::waitpid(between, nullptr, 0);
+      return;
+    }
+    if (::fork() != 0) ::_exit(0);
     ::setsid();
     for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // nobody is to wait for our end
-    int signal = 0;
-    if (::getppid() == parent) ::sigwait(&told, &signal);
+    pollfd ends[] = {{us.get(), POLLIN, 0}, {told.get(), POLLIN, 0}};
+    while (::poll(ends, 2, -1) < 0 && errno == EINTR) continue;
     for (const auto& h : host().all) {
       end_all(h.mount_point + top_);
       remove_tree(h.mount_point + top_);
@@ -174,7 +183,7 @@ class CgroupTest : public ::testing::Test {
   }
 
   std::string top_;
-  pid_t guard_ = -1;
+  base::Fd guard_;  // what is written to it ends the guard
   std::vector<pid_t> children_;
 };
 
