@@ -26,17 +26,17 @@ using model::GroupIndex;
 using model::Value;
 using enum model::Kind;
 
-constexpr std::string_view kFrom = "`BPF_PROG_QUERY` on the group's v2 directory";
+constexpr std::string_view kBpfFrom = "`BPF_PROG_QUERY` on the group's v2 directory";
 
 // clang-format off
-constexpr model::Field kRows[] = {
-    {.name = "bpf_programs", .kind = gauge, .derived = kFrom, .labels = "attach_type", .since = "5.4",
+constexpr model::Field kBpfRows[] = {
+    {.name = "bpf_programs", .kind = gauge, .derived = kBpfFrom, .labels = "attach_type", .since = "5.4",
      .help = "BPF programs attached to the group itself. Types without one are left out, but for device."},
-    {.name = "bpf_effective_programs", .kind = gauge, .derived = kFrom, .labels = "attach_type", .since = "5.4",
+    {.name = "bpf_effective_programs", .kind = gauge, .derived = kBpfFrom, .labels = "attach_type", .since = "5.4",
      .help = "BPF programs that run for the group: its own and those it has from above. Types without one are left out, but for device."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kBpfRows));
 
 struct AttachType {
   std::uint32_t number;
@@ -153,7 +153,7 @@ Collector bpf() {
   return {{"bpf",
            "BPF programs attached to groups of v2, such as rules of devices: 50 system calls for each group. It takes "
            "CAP_NET_ADMIN.",
-           false, kRows},
+           false, kBpfRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Bpf>(context); }};
 }
 

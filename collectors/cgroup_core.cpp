@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kCgroupCoreRows[] = {
     // The kernel tells of changes of cgroup.events, but up to some ten milliseconds late: so it is read.
     {.name = "populated", .kind = gauge, .v2 = {"cgroup.events", "populated", flat_keyed}, .since = "5.4",
      .help = "Whether the group or a descendant has a process."},
@@ -44,12 +44,12 @@ constexpr model::Field kRows[] = {
      .help = "Whether a new child gets a copy of the cpuset settings."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kCgroupCoreRows));
 
 }  // namespace
 
 model::CollectorInfo cgroup_core() {
-  return {"cgroup", "State, limits and statistics of the group itself.", true, kRows};
+  return {"cgroup", "State, limits and statistics of the group itself.", true, kCgroupCoreRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -12,7 +12,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kCpuRows[] = {
     {.name = "cpu_usage", .kind = counter, .unit = seconds, .v1 = {"cpuacct.usage", "", single, model::Scale::nano},
      .v2 = {"cpu.stat", "usage_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "CPU time used by the group and its descendants.", .cadvisor = "container_cpu_usage_seconds_total"},
@@ -100,12 +100,12 @@ constexpr model::Field kPercpuRows[] = {
      .help = "CPU time used in the kernel on each CPU."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kCpuRows));
 static_assert(model::all_well_formed(kPercpuRows));
 
 }  // namespace
 
-model::CollectorInfo cpu() { return {"cpu", "CPU time, throttling, quota and weight.", true, kRows}; }
+model::CollectorInfo cpu() { return {"cpu", "CPU time, throttling, quota and weight.", true, kCpuRows}; }
 model::CollectorInfo percpu() {
   return {"percpu", "CPU time for each CPU (v1 only): a series for each CPU and group.", false, kPercpuRows};
 }

@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kCpusetRows[] = {
     {.name = "cpuset_cpus", .kind = info, .v1 = {"cpuset.cpus", "", text}, .v2 = {"cpuset.cpus", "", text},
      .labels = "cpus", .since = "5.4", .help = "CPUs asked for; none means those of the parent.", .inherited = true},
     {.name = "cpuset_mems", .kind = info, .v1 = {"cpuset.mems", "", text}, .v2 = {"cpuset.mems", "", text},
@@ -46,10 +46,10 @@ constexpr model::Field kRows[] = {
      .since = "5.4", .help = "How far a CPU looks for work, and -1 for the default of the machine."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kCpusetRows));
 
 }  // namespace
 
-model::CollectorInfo cpuset() { return {"cpuset", "CPUs and memory nodes the group may use.", true, kRows}; }
+model::CollectorInfo cpuset() { return {"cpuset", "CPUs and memory nodes the group may use.", true, kCpusetRows}; }
 
 }  // namespace cgwarden::collectors

@@ -9,19 +9,19 @@ namespace {
 using enum model::Kind;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kCpusetPressureRows[] = {
     {.name = "cpuset_memory_pressure", .kind = gauge, .v1 = {"cpuset.memory_pressure"}, .since = "5.4",
      .help = "Rate of reclaim by tasks of the group, a thousand times the times per second."},
     {.name = "cpuset_memory_pressure_enabled", .kind = setting, .v1 = {"cpuset.memory_pressure_enabled"},
      .since = "5.4", .help = "Whether the rate of reclaim is measured (root only)."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kCpusetPressureRows));
 
 }  // namespace
 
 model::CollectorInfo cpuset_pressure() {
-  return {"cpuset_pressure", "Rate of reclaim (v1 only), where it is measured.", false, kRows};
+  return {"cpuset_pressure", "Rate of reclaim (v1 only), where it is measured.", false, kCpusetPressureRows};
 }
 
 }  // namespace cgwarden::collectors

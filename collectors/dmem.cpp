@@ -10,7 +10,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kDmemRows[] = {
     {.name = "dmem_current", .kind = gauge, .unit = bytes, .v1 = {"dmem.current", "", flat_labelled},
      .v2 = {"dmem.current", "", flat_labelled}, .labels = "region", .since = "6.14", .help = "Device memory in use."},
     {.name = "dmem_max", .kind = setting, .unit = bytes, .v1 = {"dmem.max", "", flat_labelled},
@@ -26,10 +26,10 @@ constexpr model::Field kRows[] = {
      .help = "Size of the region of device memory (root only)."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kDmemRows));
 
 }  // namespace
 
-model::CollectorInfo dmem() { return {"dmem", "Memory of devices, such as graphics cards.", true, kRows}; }
+model::CollectorInfo dmem() { return {"dmem", "Memory of devices, such as graphics cards.", true, kDmemRows}; }
 
 }  // namespace cgwarden::collectors

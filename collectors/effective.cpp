@@ -65,7 +65,7 @@ using enum model::Kind;
 using enum model::Unit;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kEffectiveRows[] = {
     {.name = "effective_cpu_max", .kind = setting, .unit = model::Unit::cores,
      .derived = "least quota per period up the tree", .since = "5.4",
      .help = "CPUs' worth of time allowed by the tightest quota of the group and its ancestors."},
@@ -83,7 +83,7 @@ constexpr model::Field kRows[] = {
      .help = "Tightest limit of processes and threads of the group and its ancestors."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kEffectiveRows));
 
 class Effective : public OddReader {
  public:
@@ -185,7 +185,7 @@ class Effective : public OddReader {
 Collector effective() {
   return {{"effective",
            "Tightest limit of a group and its ancestors, from what the collectors cpu, cpuset, memory and pids read.",
-           true, kRows},
+           true, kEffectiveRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Effective>(context); }};
 }
 

@@ -37,7 +37,7 @@ using enum model::Unit;
 constexpr std::string_view kLast = "last reading before the group ended";
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kEndedRows[] = {
     {.name = "ended_time", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
      .labels = "cgroup,cgroup_id", .since = "5.4", .help = "When the group ended, since 1970."},
     {.name = "ended_lifetime", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
@@ -59,7 +59,7 @@ constexpr model::Field kRows[] = {
      .since = "5.4", .help = "OOM kills on the whole host, also of groups that have ended."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kEndedRows));
 
 class Ended : public OddReader {
  public:
@@ -262,7 +262,7 @@ class Ended : public OddReader {
 Collector ended() {
   return {{"ended",
            "Groups that ended in the last minutes with what was last read of them, and OOM kills that ended with them.",
-           true, kRows},
+           true, kEndedRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Ended>(context); }};
 }
 

@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kFreezerRows[] = {
     {.name = "freezer_state", .kind = info, .v1 = {"freezer.state", "", text}, .labels = "state", .since = "5.4",
      .help = "THAWED, FREEZING or FROZEN."},
     {.name = "freezer_self_freezing", .kind = setting, .v1 = {"freezer.self_freezing"}, .since = "5.4",
@@ -18,10 +18,10 @@ constexpr model::Field kRows[] = {
      .help = "Whether an ancestor was told to freeze.", .inherited = true},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kFreezerRows));
 
 }  // namespace
 
-model::CollectorInfo freezer() { return {"freezer", "State of the v1 freezer.", true, kRows}; }
+model::CollectorInfo freezer() { return {"freezer", "State of the v1 freezer.", true, kFreezerRows}; }
 
 }  // namespace cgwarden::collectors

@@ -11,7 +11,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kHugetlbRows[] = {
     {.name = "hugetlb_current", .kind = gauge, .unit = bytes, .v1 = {"hugetlb.*.usage_in_bytes"},
      .v2 = {"hugetlb.*.current"}, .labels = "page_size", .since = "5.6", .help = "Huge pages in use.",
      .cadvisor = "container_hugetlb_usage_bytes"},
@@ -37,7 +37,7 @@ constexpr model::Field kRows[] = {
      .since = "5.7", .help = "Times the limit of reserved huge pages was hit."},
 };
 
-constexpr model::Field kNumaRows[] = {
+constexpr model::Field kHugetlbNumaRows[] = {
     {.name = "hugetlb_numa_current", .kind = gauge, .unit = bytes,
      .v1 = {"hugetlb.*.numa_stat", "hierarchical_total", numa_v1}, .v2 = {"hugetlb.*.numa_stat", "total", numa_v1},
      .labels = "page_size,node", .since = "5.16", .help = "Huge pages in use on each NUMA node, in descendants too."},
@@ -46,15 +46,15 @@ constexpr model::Field kNumaRows[] = {
      .help = "Huge pages in use on each NUMA node by the group's own processes."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
-static_assert(model::all_well_formed(kNumaRows));
+static_assert(model::all_well_formed(kHugetlbRows));
+static_assert(model::all_well_formed(kHugetlbNumaRows));
 
 }  // namespace
 
-model::CollectorInfo hugetlb() { return {"hugetlb", "Huge pages for each page size.", true, kRows}; }
+model::CollectorInfo hugetlb() { return {"hugetlb", "Huge pages for each page size.", true, kHugetlbRows}; }
 model::CollectorInfo hugetlb_numa() {
   return {"hugetlb_numa", "Huge pages for each page size and NUMA node: one more file for each page size.", false,
-          kNumaRows};
+          kHugetlbNumaRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -11,7 +11,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kIoRows[] = {
     {.name = "io_read", .kind = counter, .unit = bytes,
      .v1 = {"blkio.throttle.io_service_bytes_recursive", "Read", blkio}, .v2 = {"io.stat", "rbytes", nested_by_line},
      .labels = "device", .since = "5.4", .help = "Bytes read.", .cadvisor = "container_fs_reads_bytes_total"},
@@ -147,10 +147,10 @@ constexpr model::Field kRows[] = {
      .labels = "device", .since = "5.4", .help = "Small random writes in a second according to the model."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kIoRows));
 
 }  // namespace
 
-model::CollectorInfo io() { return {"io", "Bytes, operations, limits and weights for each device.", true, kRows}; }
+model::CollectorInfo io() { return {"io", "Bytes, operations, limits and weights for each device.", true, kIoRows}; }
 
 }  // namespace cgwarden::collectors

@@ -10,7 +10,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kIoBfqRows[] = {
     {.name = "io_bfq_read", .kind = counter, .unit = bytes,
      .v1 = {"blkio.bfq.io_service_bytes_recursive", "Read", blkio}, .labels = "device", .since = "5.4",
      .help = "Bytes of reads that BFQ dispatched.", .cadvisor = "container_fs_reads_bytes_total"},
@@ -82,12 +82,12 @@ constexpr model::Field kRows[] = {
      .since = "5.4", .help = "Average length of the queue of the group."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kIoBfqRows));
 
 }  // namespace
 
 model::CollectorInfo io_bfq() {
-  return {"io_bfq", "Statistics of the BFQ scheduler (v1 only), where devices use it.", false, kRows};
+  return {"io_bfq", "Statistics of the BFQ scheduler (v1 only), where devices use it.", false, kIoBfqRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -28,7 +28,7 @@ constexpr auto kFor = std::chrono::seconds(60);  // mounts, and what a device li
 constexpr std::size_t kLargestMountinfo = 4UL << 20U;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kIoDevicesRows[] = {
     {.name = "io_device", .kind = info, .derived = "`/sys/dev/block`", .labels = "device,number,kind,stacked,alias",
      .since = "5.4",
      .help = "Block devices of the host: disk, partition, dm, md or loop. A stacked one lies on others, which count its I/O again."},
@@ -38,12 +38,13 @@ constexpr model::Field kRows[] = {
      .labels = "device,mountpoint,fstype", .since = "5.4", .help = "File systems on the device that are mounted."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kIoDevicesRows));
 
 class IoDevices : public OddReader {
  public:
   explicit IoDevices(const OddContext& context) : procfs_(context.paths.procfs), devices_(context.paths.sysfs) {
-    for (std::size_t i = 0; i < columns_.size(); ++i) columns_[i].field = context.catalogue.find(kRows[i].name).value();
+    for (std::size_t i = 0; i < columns_.size(); ++i)
+      columns_[i].field = context.catalogue.find(kIoDevicesRows[i].name).value();
   }
 
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
@@ -118,7 +119,7 @@ Collector io_devices() {
   return {{"io_devices",
            "Block devices, what they lie on, and the file systems on them: looked at once a minute and when one comes "
            "or goes.",
-           true, kRows},
+           true, kIoDevicesRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<IoDevices>(context); }};
 }
 

@@ -11,7 +11,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kKmemRows[] = {
     {.name = "memory_memsw_peak", .kind = gauge, .unit = bytes, .v1 = {"memory.memsw.max_usage_in_bytes"},
      .since = "5.4", .help = "Most memory and swap together that was ever in use."},
     {.name = "memory_memsw_failcnt", .kind = counter, .v1 = {"memory.memsw.failcnt"}, .since = "5.4",
@@ -32,13 +32,13 @@ constexpr model::Field kRows[] = {
      .help = "Times the limit of the memory of TCP buffers was hit."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kKmemRows));
 
 }  // namespace
 
 model::CollectorInfo kmem() {
   return {"kmem", "Kernel memory, TCP buffers, and memory with swap apart (v1 only): eight files more to read.", false,
-          kRows};
+          kKmemRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -11,7 +11,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kLocalRows[] = {
     {.name = "cpu_throttled_local", .kind = counter, .unit = seconds,
      .v1 = {"cpu.stat.local", "throttled_time", flat_keyed, model::Scale::nano},
      .v2 = {"cpu.stat.local", "throttled_usec", flat_keyed, model::Scale::micro}, .since = "6.6",
@@ -45,7 +45,7 @@ constexpr model::Field kRows[] = {
      .help = "Times the limit of the resource of this very group was hit."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kLocalRows));
 
 }  // namespace
 
@@ -53,7 +53,7 @@ model::CollectorInfo local() {
   return {"local",
           "Events and throttling of the group itself, without descendants (the .local files): one more file for each "
           "controller.",
-          false, kRows};
+          false, kLocalRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -12,7 +12,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kMemoryRows[] = {
     {.name = "memory_current", .kind = gauge, .unit = bytes, .v1 = {"memory.usage_in_bytes"}, .v2 = {"memory.current"},
      .since = "5.4", .help = "Memory in use by the group and its descendants.",
      .cadvisor = "container_memory_usage_bytes"},
@@ -281,7 +281,7 @@ constexpr model::Field kRows[] = {
      .since = "5.4", .help = "What memory moves along with a task; newer kernels ignore it."},
 };
 
-constexpr model::Field kLocalRows[] = {
+constexpr model::Field kMemoryLocalRows[] = {
     {.name = "memory_local_anon", .kind = gauge, .unit = bytes, .v1 = {"memory.stat", "rss", flat_keyed},
      .since = "5.4", .help = "Anonymous memory: heaps, stacks and private mappings, without descendants."},
     {.name = "memory_local_file", .kind = gauge, .unit = bytes, .v1 = {"memory.stat", "cache", flat_keyed},
@@ -329,7 +329,7 @@ constexpr model::Field kLocalRows[] = {
      .help = "Pages of which the charge was taken back, without descendants."},
 };
 
-constexpr model::Field kNumaRows[] = {
+constexpr model::Field kMemoryNumaRows[] = {
     {.name = "memory_numa_anon", .kind = gauge, .unit = bytes, .v2 = {"memory.numa_stat", "anon", nested_by_key},
      .labels = "node", .since = "5.10", .help = "Anonymous memory: heaps, stacks and private mappings, on each node."},
     {.name = "memory_numa_file", .kind = gauge, .unit = bytes, .v2 = {"memory.numa_stat", "file", nested_by_key},
@@ -455,21 +455,21 @@ constexpr model::Field kNumaRows[] = {
      .cadvisor = "container_memory_numa_pages"},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
-static_assert(model::all_well_formed(kLocalRows));
-static_assert(model::all_well_formed(kNumaRows));
+static_assert(model::all_well_formed(kMemoryRows));
+static_assert(model::all_well_formed(kMemoryLocalRows));
+static_assert(model::all_well_formed(kMemoryNumaRows));
 
 }  // namespace
 
 model::CollectorInfo memory() {
-  return {"memory", "Memory and swap: use, limits, what it is used for, events.", true, kRows};
+  return {"memory", "Memory and swap: use, limits, what it is used for, events.", true, kMemoryRows};
 }
 model::CollectorInfo memory_local() {
-  return {"memory_local", "Keys of memory.stat without descendants (v1 only).", false, kLocalRows};
+  return {"memory_local", "Keys of memory.stat without descendants (v1 only).", false, kMemoryLocalRows};
 }
 model::CollectorInfo memory_numa() {
   return {"memory_numa", "Memory for each NUMA node: a file more to read, and a series for each node.", false,
-          kNumaRows};
+          kMemoryNumaRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kMiscRows[] = {
     {.name = "misc_current", .kind = gauge, .v1 = {"misc.current", "", flat_labelled},
      .v2 = {"misc.current", "", flat_labelled}, .labels = "resource", .since = "5.13",
      .help = "Amount of the resource in use."},
@@ -25,12 +25,12 @@ constexpr model::Field kRows[] = {
      .help = "Times a limit of the resource was hit, in descendants too from 6.11 on."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kMiscRows));
 
 }  // namespace
 
 model::CollectorInfo misc() {
-  return {"misc", "Countable resources of the machine, such as encryption keys of virtual machines.", true, kRows};
+  return {"misc", "Countable resources of the machine, such as encryption keys of virtual machines.", true, kMiscRows};
 }
 
 }  // namespace cgwarden::collectors

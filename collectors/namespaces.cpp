@@ -27,7 +27,7 @@ using enum model::Kind;
 constexpr std::size_t kMostPerGroup = 256;  // namespaces and roots of one group that are named
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kNamespacesRows[] = {
     {.name = "namespace", .kind = info, .derived = "`/proc/PID/ns` of the group's own processes",
      .labels = "kind,namespace,host", .since = "5.4",
      .help = "Namespaces that the group's own processes are in, and whether they are the host's."},
@@ -46,7 +46,7 @@ constexpr model::Field kRows[] = {
      .since = "5.4", .help = "Own processes whose root is not that of their mount namespace."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kNamespacesRows));
 
 class Namespaces : public OddReader {
  public:
@@ -176,7 +176,7 @@ Collector namespaces() {
       {"namespaces",
        "Namespaces and chroots of processes. Seldom read again: a known process costs a microsecond. It takes "
        "CAP_SYS_PTRACE; without it they are unknown.",
-       true, kRows},
+       true, kNamespacesRows},
       [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Namespaces>(context); }};
 }
 

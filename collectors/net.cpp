@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kNetRows[] = {
     {.name = "net_cls_classid", .kind = setting, .v1 = {"net_cls.classid"}, .since = "5.4",
      .help = "Class identifier on packets of the group."},
     {.name = "net_prio_prioidx", .kind = setting, .v1 = {"net_prio.prioidx"}, .since = "5.4",
@@ -18,10 +18,10 @@ constexpr model::Field kRows[] = {
      .since = "5.4", .help = "Priority of traffic sent on each interface."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kNetRows));
 
 }  // namespace
 
-model::CollectorInfo net() { return {"net", "Marks and priorities on network packets (v1 only).", true, kRows}; }
+model::CollectorInfo net() { return {"net", "Marks and priorities on network packets (v1 only).", true, kNetRows}; }
 
 }  // namespace cgwarden::collectors

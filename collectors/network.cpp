@@ -45,60 +45,61 @@ using enum model::Kind;
 using enum model::Unit;
 
 constexpr std::size_t kMostInterfaces = 256;  // of one namespace
-constexpr std::string_view kFrom = "`/proc/PID/net/dev`, once for each namespace";
+constexpr std::string_view kNetworkFrom = "`/proc/PID/net/dev`, once for each namespace";
 
 // clang-format off
-constexpr model::Field kRows[] = {
-    {.name = "network_receive", .kind = counter, .unit = bytes, .derived = kFrom, .labels = "namespace,interface",
+constexpr model::Field kNetworkRows[] = {
+    {.name = "network_receive", .kind = counter, .unit = bytes, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Bytes received by the interface of the network namespace.",
      .cadvisor = "container_network_receive_bytes_total"},
-    {.name = "network_receive_packets", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_packets", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets received.", .cadvisor = "container_network_receive_packets_total"},
-    {.name = "network_receive_errors", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_errors", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets received that were broken.",
      .cadvisor = "container_network_receive_errors_total"},
-    {.name = "network_receive_dropped", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_dropped", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets received and dropped.",
      .cadvisor = "container_network_receive_packets_dropped_total"},
-    {.name = "network_receive_fifo", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_fifo", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets lost because a buffer of the device was full."},
-    {.name = "network_receive_frame", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_frame", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets received with a wrong length, alignment or checksum."},
-    {.name = "network_receive_compressed", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_compressed", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Compressed packets received."},
-    {.name = "network_receive_multicast", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_receive_multicast", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Multicast packets received."},
-    {.name = "network_transmit", .kind = counter, .unit = bytes, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit", .kind = counter, .unit = bytes, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Bytes sent by the interface of the network namespace.",
      .cadvisor = "container_network_transmit_bytes_total"},
-    {.name = "network_transmit_packets", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_packets", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets sent.", .cadvisor = "container_network_transmit_packets_total"},
-    {.name = "network_transmit_errors", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_errors", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets that could not be sent.",
      .cadvisor = "container_network_transmit_errors_total"},
-    {.name = "network_transmit_dropped", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_dropped", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets dropped instead of sent.",
      .cadvisor = "container_network_transmit_packets_dropped_total"},
-    {.name = "network_transmit_fifo", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_fifo", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets not sent for faults of a buffer of the device."},
-    {.name = "network_transmit_collisions", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_collisions", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Collisions while sending."},
-    {.name = "network_transmit_carrier", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_carrier", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Packets not sent for want of a carrier."},
-    {.name = "network_transmit_compressed", .kind = counter, .derived = kFrom, .labels = "namespace,interface",
+    {.name = "network_transmit_compressed", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Compressed packets sent."},
     {.name = "network_namespace", .kind = info, .derived = "`/proc/PID/ns/net` of the group's own processes",
      .labels = "namespace,host", .since = "5.4",
      .help = "Network namespaces of the group's own processes, and whether it is the host's, whose traffic is not the group's."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kNetworkRows));
 
 class Network : public OddReader {
  public:
   explicit Network(const OddContext& context)
       : processes_(context.processes), namespaces_(context.processes), notice_(context.notice) {
-    for (std::size_t i = 0; i < counters_.size(); ++i) counters_[i] = context.catalogue.find(kRows[i].name).value();
+    for (std::size_t i = 0; i < counters_.size(); ++i)
+      counters_[i] = context.catalogue.find(kNetworkRows[i].name).value();
     namespace_ = context.catalogue.find("network_namespace").value();
   }
 
@@ -183,7 +184,7 @@ Collector network() {
   return {{"network",
            "Counters of interfaces, read once for each network namespace that a process of a group is in; the host's "
            "without its veth ends.",
-           true, kRows},
+           true, kNetworkRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Network>(context); }};
 }
 

@@ -37,34 +37,34 @@ using enum model::Unit;
 
 constexpr std::size_t kMostDescriptors = 16'384;
 constexpr std::size_t kMostCpus = 4096;
-constexpr std::string_view kFrom = "`perf_event_open` on the group's directory";
+constexpr std::string_view kPerfEventFrom = "`perf_event_open` on the group's directory";
 constexpr std::string_view kCadvisor = "container_perf_events_total";
 
 // clang-format off
-constexpr model::Field kRows[] = {
-    {.name = "perf_context_switches", .kind = counter, .derived = kFrom, .since = "5.4",
+constexpr model::Field kPerfEventRows[] = {
+    {.name = "perf_context_switches", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Times a CPU went from a task of the group to another task.", .cadvisor = kCadvisor},
-    {.name = "perf_cpu_migrations", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_cpu_migrations", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Times a task of the group went to another CPU.", .cadvisor = kCadvisor},
-    {.name = "perf_page_faults", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_page_faults", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Page faults of the group's tasks.", .cadvisor = kCadvisor},
-    {.name = "perf_cycles", .kind = counter, .derived = kFrom, .since = "5.4", .help = "Cycles of CPUs.",
+    {.name = "perf_cycles", .kind = counter, .derived = kPerfEventFrom, .since = "5.4", .help = "Cycles of CPUs.",
      .cadvisor = kCadvisor},
-    {.name = "perf_instructions", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_instructions", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Instructions that were completed.", .cadvisor = kCadvisor},
-    {.name = "perf_branches", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_branches", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Branch instructions that were completed.", .cadvisor = kCadvisor},
-    {.name = "perf_branch_misses", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_branch_misses", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Branches that were not foreseen.", .cadvisor = kCadvisor},
-    {.name = "perf_cache_references", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_cache_references", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Accesses to the last cache.", .cadvisor = kCadvisor},
-    {.name = "perf_cache_misses", .kind = counter, .derived = kFrom, .since = "5.4",
+    {.name = "perf_cache_misses", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
      .help = "Accesses that the last cache could not serve.", .cadvisor = kCadvisor},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kPerfEventRows));
 
-constexpr std::size_t kEvents = std::size(kRows);
+constexpr std::size_t kEvents = std::size(kPerfEventRows);
 
 struct Event {
   std::uint32_t type;
@@ -114,7 +114,7 @@ class PerfEvent : public OddReader {
  public:
   explicit PerfEvent(const OddContext& context)
       : notice_(context.notice), online_path_(context.paths.sysfs + "/devices/system/cpu/online") {
-    for (std::size_t i = 0; i < kEvents; ++i) fields_[i] = context.catalogue.find(kRows[i].name).value();
+    for (std::size_t i = 0; i < kEvents; ++i) fields_[i] = context.catalogue.find(kPerfEventRows[i].name).value();
     // The controller is of v1 where that is mounted, and of v2 by itself elsewhere.
     for (const int version : {2, 1}) {
       for (std::size_t h = 0; h < context.host.all.size(); ++h) {
@@ -304,7 +304,7 @@ class PerfEvent : public OddReader {
 Collector perf_event() {
   return {{"perf_event",
            "Counters of CPUs and of the scheduler: a descriptor for each event, CPU and group. It takes CAP_PERFMON.",
-           false, kRows},
+           false, kPerfEventRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<PerfEvent>(context); }};
 }
 

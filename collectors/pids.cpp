@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kPidsRows[] = {
     {.name = "pids_current", .kind = gauge, .v1 = {"pids.current"}, .v2 = {"pids.current"}, .since = "5.4",
      .help = "Processes and threads in the group and its descendants.", .cadvisor = "container_threads"},
     {.name = "pids_peak", .kind = gauge, .v1 = {"pids.peak"}, .v2 = {"pids.peak"}, .since = "6.1",
@@ -21,10 +21,10 @@ constexpr model::Field kRows[] = {
      .help = "Times a fork was refused by the limit of the group, and of a descendant too from 6.11 on (v2)."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kPidsRows));
 
 }  // namespace
 
-model::CollectorInfo pids() { return {"pids", "Processes and threads, and their limit.", true, kRows}; }
+model::CollectorInfo pids() { return {"pids", "Processes and threads, and their limit.", true, kPidsRows}; }
 
 }  // namespace cgwarden::collectors

@@ -10,7 +10,7 @@ using enum model::Unit;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kPressureRows[] = {
     {.name = "pressure_cpu_some", .kind = counter, .unit = seconds,
      .v2 = {"cpu.pressure", "some.total", nested_keyed, model::Scale::micro}, .since = "5.4",
      .help = "Time in which at least one task waited for a CPU.",
@@ -103,12 +103,12 @@ constexpr model::Field kRows[] = {
      .help = "Part of the last 300 seconds in which all tasks that could run were held up by interrupts."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kPressureRows));
 
 }  // namespace
 
 model::CollectorInfo pressure() {
-  return {"pressure", "Time lost to waiting for CPU, memory, I/O and interrupts.", true, kRows};
+  return {"pressure", "Time lost to waiting for CPU, memory, I/O and interrupts.", true, kPressureRows};
 }
 
 }  // namespace cgwarden::collectors

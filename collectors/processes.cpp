@@ -25,7 +25,7 @@ using model::Value;
 using enum model::Kind;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kProcessesRows[] = {
     {.name = "own_processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` of a threaded group",
      .since = "5.4", .help = "Processes in the group itself, without its descendants.",
      .cadvisor = "container_processes"},
@@ -45,7 +45,8 @@ constexpr model::Field kFileRows[] = {
      .cadvisor = "container_sockets"},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows) && model::all_well_formed(kStateRows) && model::all_well_formed(kFileRows));
+static_assert(model::all_well_formed(kProcessesRows) && model::all_well_formed(kStateRows) &&
+              model::all_well_formed(kFileRows));
 
 class Processes : public OddReader {
  public:
@@ -67,15 +68,15 @@ struct State {
   char letter;
   std::string_view name;
 };
-constexpr std::array<State, 9> kStates = {{{'R', "running"},
-                                           {'S', "sleeping"},
-                                           {'D', "disk_sleep"},
-                                           {'T', "stopped"},
-                                           {'t', "traced"},
-                                           {'I', "idle"},
-                                           {'Z', "zombie"},
-                                           {'X', "dead"},
-                                           {'P', "parked"}}};
+constexpr std::array<State, 9> kTaskStates = {{{'R', "running"},
+                                               {'S', "sleeping"},
+                                               {'D', "disk_sleep"},
+                                               {'T', "stopped"},
+                                               {'t', "traced"},
+                                               {'I', "idle"},
+                                               {'Z', "zombie"},
+                                               {'X', "dead"},
+                                               {'P', "parked"}}};
 
 class States : public OddReader {
  public:
@@ -88,7 +89,7 @@ class States : public OddReader {
             model::CollectorStats& stats) override {
     const auto& found = processes_.list(tree, node, group, stats);
     if (!found.listed || found.count() == 0) return;
-    std::array<std::int64_t, kStates.size()> counts{};
+    std::array<std::int64_t, kTaskStates.size()> counts{};
     std::uint64_t threads = 0;
     std::uint64_t unknown = found.out_of_view;
     for (const auto pid : found.pids) {
@@ -99,17 +100,17 @@ class States : public OddReader {
       if (text.empty() && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) continue;  // gone
       cgroup::ProcessStat stat;
       const bool read = cgroup::parse_process_stat(text, stat);
-      const auto* const state = std::ranges::find(kStates, stat.state, &State::letter);
-      if (!read || state == kStates.end()) {
+      const auto* const state = std::ranges::find(kTaskStates, stat.state, &State::letter);
+      if (!read || state == kTaskStates.end()) {
         ++unknown;
         continue;
       }
-      ++counts[static_cast<std::size_t>(state - kStates.begin())];
+      ++counts[static_cast<std::size_t>(state - kTaskStates.begin())];
       threads += stat.threads;
     }
-    for (std::size_t i = 0; i < kStates.size(); ++i) {
+    for (std::size_t i = 0; i < kTaskStates.size(); ++i) {
       if (counts[i] != 0 || i < kAlwaysShown) {
-        add_series(snapshot.columns[states_], group, kStates[i].name, Value::of(counts[i]));
+        add_series(snapshot.columns[states_], group, kTaskStates[i].name, Value::of(counts[i]));
       }
     }
     if (unknown != 0) {
@@ -196,7 +197,7 @@ class Files : public OddReader {
 }  // namespace
 
 Collector processes() {
-  return {{"processes", "How many processes are in the group itself.", true, kRows},
+  return {{"processes", "How many processes are in the group itself.", true, kProcessesRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Processes>(context); }};
 }
 

@@ -9,7 +9,7 @@ using enum model::Kind;
 using enum model::Shape;
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kRdmaRows[] = {
     {.name = "rdma_hca_handle_current", .kind = gauge, .v1 = {"rdma.current", "hca_handle", nested_by_line},
      .v2 = {"rdma.current", "hca_handle", nested_by_line}, .labels = "device", .since = "5.4",
      .help = "Handles of RDMA devices in use."},
@@ -24,10 +24,10 @@ constexpr model::Field kRows[] = {
      .help = "Objects of RDMA devices allowed."},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kRdmaRows));
 
 }  // namespace
 
-model::CollectorInfo rdma() { return {"rdma", "Resources of RDMA devices.", true, kRows}; }
+model::CollectorInfo rdma() { return {"rdma", "Resources of RDMA devices.", true, kRdmaRows}; }
 
 }  // namespace cgwarden::collectors

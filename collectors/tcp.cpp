@@ -38,21 +38,21 @@ using enum model::Kind;
 constexpr auto kPatience = std::chrono::seconds(2);  // for all namespaces together
 
 // clang-format off
-constexpr model::Field kRows[] = {
+constexpr model::Field kTcpRows[] = {
     {.name = "network_tcp_connections", .kind = gauge, .derived = "sock_diag in each network namespace",
      .labels = "namespace,family,state", .since = "5.4", .help = "TCP sockets of the network namespace in each state.",
      .cadvisor = "container_network_tcp_usage_total"},
 };
 // clang-format on
-static_assert(model::all_well_formed(kRows));
+static_assert(model::all_well_formed(kTcpRows));
 
 // By the kernel's number of the state; 12 is a half-open one that it shows as 3.
-constexpr std::array<std::string_view, 12> kStates = {"",           "established", "syn_sent",  "syn_recv",
-                                                      "fin_wait1",  "fin_wait2",   "time_wait", "close",
-                                                      "close_wait", "last_ack",    "listen",    "closing"};
+constexpr std::array<std::string_view, 12> kTcpStates = {"",           "established", "syn_sent",  "syn_recv",
+                                                         "fin_wait1",  "fin_wait2",   "time_wait", "close",
+                                                         "close_wait", "last_ack",    "listen",    "closing"};
 constexpr std::array<std::string_view, 2> kFamilies = {"ipv4", "ipv6"};
 
-using Counts = std::array<std::array<std::int64_t, kStates.size()>, kFamilies.size()>;
+using Counts = std::array<std::array<std::int64_t, kTcpStates.size()>, kFamilies.size()>;
 
 struct Job {
   const NetNamespaces::Entry* entry = nullptr;
@@ -63,7 +63,7 @@ struct Job {
 };
 
 // Counts the answers in one datagram: 1 go on, 0 that was all, -1 failed (errno).
-int count_answers(std::string_view data, std::array<std::int64_t, kStates.size()>& counts) {
+int count_answers(std::string_view data, std::array<std::int64_t, kTcpStates.size()>& counts) {
   while (data.size() >= sizeof(nlmsghdr)) {
     nlmsghdr header{};
     std::memcpy(&header, data.data(), sizeof header);
@@ -87,8 +87,8 @@ int count_answers(std::string_view data, std::array<std::int64_t, kStates.size()
   return 1;
 }
 
-bool count_family(int socket, int family, std::array<std::int64_t, kStates.size()>& counts, std::vector<char>& buffer,
-                  base::Monotonic until) {
+bool count_family(int socket, int family, std::array<std::int64_t, kTcpStates.size()>& counts,
+                  std::vector<char>& buffer, base::Monotonic until) {
   struct {
     nlmsghdr header;
     inet_diag_req_v2 request;
@@ -190,11 +190,11 @@ class Tcp : public OddReader {
 
   void add_rows(const Job& job) {
     for (std::size_t family = 0; family < kFamilies.size(); ++family) {
-      for (std::size_t state = 1; state < kStates.size(); ++state) {
+      for (std::size_t state = 1; state < kTcpStates.size(); ++state) {
         auto text = job.entry->number + '\0';
         text += kFamilies[family];
         text += '\0';
-        text += kStates[state];
+        text += kTcpStates[state];
         rows_.push_back({std::move(text), job.counts[family][state]});
       }
     }
@@ -216,7 +216,7 @@ Collector tcp() {
   return {{"tcp",
            "TCP connections by state of each network namespace, which a thread enters: it takes CAP_SYS_ADMIN and time "
            "for each connection.",
-           false, kRows},
+           false, kTcpRows},
           [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Tcp>(context); }};
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 using model::Value;
 
-constexpr std::size_t kNumberRoom = 40;  // sign, 19 digits, point, newline, and spare
+constexpr std::size_t kSampleRoom = 40;  // sign, 19 digits, point, newline, and spare
 
 char* put(char* at, std::string_view text) {
   if (text.empty()) return at;  // it may have no address, which memcpy must not be given
@@ -228,7 +228,7 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
     text += "} ";
     extent.size = text.size() - extent.at;
     extent.created_at = text.size();
-    char number[kNumberRoom];
+    char number[kSampleRoom];
     const auto birth = std::chrono::duration_cast<std::chrono::nanoseconds>(group.birth.time_since_epoch()).count();
     if (birth != 0) text.append(number, put_value<9>(number, Value::of(birth)));
     extent.created_size = text.size() - extent.created_at;
@@ -246,7 +246,7 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
 
 template <int kDecimals>
 std::size_t TextWriter::write_dense(const Family& family, const model::Column& column, Buffer& out) const {
-  const std::size_t need = family.name.size() + family.created.size() + 2 * (longest_block_ + kNumberRoom);
+  const std::size_t need = family.name.size() + family.created.size() + 2 * (longest_block_ + kSampleRoom);
   const std::size_t groups = std::min(column.dense.size(), blocks_.size());
   std::size_t series = 0;
   char* at = out.room(need);
@@ -309,7 +309,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
 
     // The labels of this series, from the end of the group's block to the space before the value.
     const std::size_t need = family.name.size() + family.created.size() +
-                             2 * (longest_block_ + family.labels_size + 3 * text.size() + kNumberRoom);
+                             2 * (longest_block_ + family.labels_size + 3 * text.size() + kSampleRoom);
     const auto group_labels = of_no_group ? std::string_view() : block.text.substr(0, block.text.size() - 2);
     char* at = out.room(need);
     at = put(at, family.name);

@@ -4,6 +4,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -14,6 +15,12 @@ using Wall = std::chrono::system_clock::time_point;
 
 inline Monotonic monotonic_now() { return std::chrono::steady_clock::now(); }
 inline Wall wall_now() { return std::chrono::system_clock::now(); }
+
+// For poll(): how long until then, at least 1 as long as it is not reached, at most a minute.
+inline int milliseconds_left(Monotonic deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - monotonic_now()).count();
+  return static_cast<int>(std::clamp<long long>(left + 1, 0, 60'000));
+}
 
 // CPU time this thread has used.
 inline std::chrono::nanoseconds thread_cpu_time() {

@@ -39,6 +39,11 @@ constexpr std::string_view trim_end(std::string_view s) {
   return s;
 }
 
+// What follows the last '/'; of the root "/" and of a text without one: all.
+constexpr std::string_view last_part(std::string_view path) {
+  return path == "/" ? path : path.substr(path.rfind('/') + 1);
+}
+
 // The whole of `text` as an integer, or nothing.
 template <class Int>
 std::optional<Int> to_int(std::string_view text, int base = 10) {

@@ -17,8 +17,8 @@
 namespace cgwarden::cgroup {
 namespace {
 
-constexpr std::size_t kBuffer = 64UL << 10U;
-constexpr std::size_t kLargestFile = 4UL << 20U;
+constexpr std::size_t kProcBuffer = 64UL << 10U;
+constexpr std::size_t kLargestProcFile = 4UL << 20U;
 constexpr int kRead = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
@@ -77,7 +77,7 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
       options_(options),
       notice_(std::move(notice)),
       proc_(::open(paths.procfs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-      buffer_(kBuffer) {
+      buffer_(kProcBuffer) {
   struct statfs fs {};
   if (!proc_ || ::fstatfs(proc_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return;  // a recording
   // cgroup.procs gives pids as this process's pid namespace has them: /proc must be of the same.
@@ -152,7 +152,7 @@ std::string_view ProcessTable::read_file(int process, const char* file, model::C
     if (n <= 0) break;
     size += static_cast<std::size_t>(n);
     if (size < buffer_.size()) continue;
-    if (size >= kLargestFile) break;
+    if (size >= kLargestProcFile) break;
     buffer_.resize(size * 2);
   }
   stats.bytes += size;
@@ -185,7 +185,7 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
       if (n < 0) break;
       size += static_cast<std::size_t>(n);
       if (size < buffer_.size()) continue;
-      if (size >= kLargestFile) break;
+      if (size >= kLargestProcFile) break;
       buffer_.resize(size * 2);
     }
     if (n < 0 && errno == EOPNOTSUPP && !threads) {  // a threaded group has threads, not processes

@@ -21,11 +21,6 @@ using model::Action;
 using model::Outcome;
 using model::Verb;
 
-int stop(int code, const std::string& what) {
-  std::cerr << "cgtop: " << what << '\n';
-  return code;
-}
-
 model::Actor myself() {
   model::Actor actor;
   actor.uid = ::getuid();
@@ -208,7 +203,7 @@ std::string print_outcome(const Outcome& outcome, const Action& action) {
 
 int run_action(const Options& options) {
   Doer doer(options);
-  if (auto why = doer.open()) return stop(why->code, why->what);
+  if (auto why = doer.open()) return stop(*why);
   if (!options.verb) {
     Action action;
     action.verb = Verb::unlimit;
@@ -216,16 +211,17 @@ int run_action(const Options& options) {
     return finish(options, outcome, action);
   }
   auto action = action_of(options);
-  if (!action) return stop(action.error().code, action.error().what);
+  if (!action) return stop(action.error());
 
   if (action->verb == Verb::kill && !action->dry_run && !options.yes) {
     auto plan = *action;
     plan.dry_run = true;
     const auto would = doer.apply(plan);
     if (!would.ok()) return finish(options, would, plan);
-    if (::isatty(STDIN_FILENO) == 0) return stop(kUsage, "a kill cannot be undone: say --yes, or answer on a terminal");
+    if (::isatty(STDIN_FILENO) == 0)
+      return stop({kUsage, "a kill cannot be undone: say --yes, or answer on a terminal"});
     if (!confirmed("Kill " + base::printable(action->group.path) + ", " + would.text + "?"))
-      return stop(kRefused, "nothing was done");
+      return stop({kRefused, "nothing was done"});
   }
   return finish(options, doer.apply(*action), *action);
 }

@@ -39,11 +39,6 @@ bool write_all(std::string_view text, int& code) {
   return true;
 }
 
-int stop(const Stop& why) {
-  std::cerr << "cgtop: " << why.what << '\n';
-  return why.code;
-}
-
 // Formats for programs keep the bytes of others; a terminal must not get them.
 std::string for_terminal(const std::string& text) {
   std::string out;

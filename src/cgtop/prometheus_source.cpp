@@ -25,7 +25,7 @@ using nlohmann::json;
 using std::chrono::seconds;
 
 constexpr seconds kWindow{120};
-constexpr std::size_t kMaxGroups = 1U << 20U;
+constexpr std::size_t kMaxFleetGroups = 1U << 20U;
 
 std::string text_of(const json& object, std::string_view member) {
   const auto at = object.find(member);
@@ -220,7 +220,7 @@ class Fleet : public SampleSource {
       return groups[path];
     };
     for (const auto& series : all) {
-      if (groups.size() > kMaxGroups) break;
+      if (groups.size() > kMaxFleetGroups) break;
       if (auto found = field_of(series)) {
         add_group(found->path);
         describe(series["metric"], add_group(found->path));

@@ -42,11 +42,6 @@ Stop stop_of(const base::Error& error) {
   return {kUnexpected, base::printable(error.what)};
 }
 
-int stop(const Stop& why) {
-  std::cerr << "cgtop: " << why.what << '\n';
-  return why.code;
-}
-
 // "2026-11-24" off the front.
 bool take_date(std::string_view& text, std::tm& parts) {
   if (text.size() < 10 || text[4] != '-' || text[7] != '-') return false;

@@ -28,7 +28,7 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kFirstDelay{500};  // to the second sample, so that rates are there at once
+constexpr milliseconds kSecondSample{500};  // to the second sample, so that rates are there at once
 constexpr milliseconds kSlowTerminal{100};
 
 bool wants_color(const Options& options) {
@@ -117,11 +117,6 @@ class Program {
   }
 
  private:
-  static int stop(const Stop& why) {
-    std::cerr << "cgtop: " << why.what << '\n';
-    return why.code;
-  }
-
   void end(int code) {
     code_ = code;
     loop_.stop();
@@ -201,7 +196,7 @@ class Program {
         take_processes(std::move(processes));
         draw();
         const auto delay = ui_->scene().delay;
-        timer_.expires_after(first ? std::min(kFirstDelay, delay) : delay);
+        timer_.expires_after(first ? std::min(kSecondSample, delay) : delay);
         timer_.async_wait([this](const error_code& error) {
           if (!error) sample(false);
         });

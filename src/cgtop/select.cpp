@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "src/base/text.h"
 #include "src/cgtop/table.h"
 #include "src/model/delta.h"
 
@@ -24,10 +25,10 @@ std::vector<GroupIndex> groups_named(const model::Snapshot& snapshot, std::strin
   if (!path.starts_with('/')) path.insert(0, "/");
   auto found = all([&](auto p, auto, auto) { return p == path; });
   if (found.empty()) found = all([&](auto, auto called, auto) { return called == name; });
-  if (found.empty()) found = all([&](auto p, auto, auto) { return last_part(p) == name; });
+  if (found.empty()) found = all([&](auto p, auto, auto) { return base::last_part(p) == name; });
   if (found.empty()) {
     found = all([&](auto p, auto, auto) {
-      const auto last = last_part(p);
+      const auto last = base::last_part(p);
       return kind_of_path(last) != "group" && last.substr(0, last.rfind('.')) == name;
     });
   }
@@ -37,7 +38,8 @@ std::vector<GroupIndex> groups_named(const model::Snapshot& snapshot, std::strin
     });
   }
   if (found.empty() && name.size() >= 4) {
-    found = all([&](auto p, auto called, auto) { return called.starts_with(name) || last_part(p).starts_with(name); });
+    found = all(
+        [&](auto p, auto called, auto) { return called.starts_with(name) || base::last_part(p).starts_with(name); });
   }
   return found;
 }

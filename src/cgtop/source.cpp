@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/cgtop/source.h"
 
+#include <iostream>
+
 #include "src/base/text.h"
 #include "src/cgroup/host.h"
 #include "src/cgtop/live.h"
@@ -31,6 +33,11 @@ class Live : public SampleSource {
 };
 
 }  // namespace
+
+int stop(const Stop& why) {
+  std::cerr << "cgtop: " << why.what << '\n';
+  return why.code;
+}
 
 tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
                                                             std::shared_ptr<const model::Catalogue> catalogue) {

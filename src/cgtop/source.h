@@ -19,6 +19,8 @@ struct Stop {
   int code = kUnexpected;
   std::string what;
 };
+// Says it, and gives the code.
+int stop(const Stop& why);
 
 struct Taken {
   model::SnapshotPtr snapshot;

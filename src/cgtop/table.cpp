@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "src/base/text.h"
 #include "src/cgtop/format.h"
 
 namespace cgwarden::cgtop {
@@ -33,8 +34,6 @@ const model::Container* container_of(const model::Snapshot& snapshot, GroupIndex
   return snapshot.containers ? snapshot.containers->find(g.id, g.path) : nullptr;
 }
 
-std::string_view last_part(std::string_view path) { return path == "/" ? path : path.substr(path.rfind('/') + 1); }
-
 std::string_view name_of(const model::Snapshot& snapshot, GroupIndex group) {
   if (const auto* const c = container_of(snapshot, group); c != nullptr && model::is_workload(c->role)) {
     if (c->role == model::Role::pod && c->pod && !c->pod->empty()) return *c->pod;
@@ -42,7 +41,7 @@ std::string_view name_of(const model::Snapshot& snapshot, GroupIndex group) {
       if (*name && !(*name)->empty()) return **name;
     }
   }
-  return last_part(snapshot.roster->groups[group]->path);
+  return base::last_part(snapshot.roster->groups[group]->path);
 }
 
 std::string_view kind_of(const model::Snapshot& snapshot, GroupIndex group) {

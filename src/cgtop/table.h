@@ -53,7 +53,6 @@ const model::Container* container_of(const model::Snapshot& snapshot, model::Gro
 // What people call the group: the container's or pod's name, else the last part of its path.
 std::string_view name_of(const model::Snapshot& snapshot, model::GroupIndex group);
 std::string_view kind_of(const model::Snapshot& snapshot, model::GroupIndex group);
-std::string_view last_part(std::string_view path);
 std::string_view kind_of_path(std::string_view path);
 int depth_of(std::string_view path);
 

@@ -119,9 +119,9 @@ Layout layout_of(const Scene& scene, int total) {
 }
 
 std::string clock_text(base::Wall time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  const std::time_t at = std::chrono::system_clock::to_time_t(time);
   std::tm parts{};
-  ::localtime_r(&seconds, &parts);
+  ::localtime_r(&at, &parts);
   char buffer[16];
   (void)std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", parts.tm_hour % 100, parts.tm_min % 100,
                       parts.tm_sec % 100);
@@ -130,9 +130,9 @@ std::string clock_text(base::Wall time) {
 
 // "2026-11-24 ", or "11-24 "
 std::string day_text(base::Wall time, bool year) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  const std::time_t at = std::chrono::system_clock::to_time_t(time);
   std::tm parts{};
-  ::localtime_r(&seconds, &parts);
+  ::localtime_r(&at, &parts);
   std::array<char, 48> buffer{};
   const auto size = std::strftime(buffer.data(), buffer.size(), year ? "%Y-%m-%d " : "%m-%d ", &parts);
   return {buffer.data(), size};

@@ -21,11 +21,6 @@ constexpr milliseconds kRetry{10};
 constexpr int kThawEvery = 50;  // tries
 constexpr std::int64_t kReclaimStep = 64LL << 20U;
 
-int milliseconds_left(base::Monotonic deadline) {
-  const auto left = std::chrono::duration_cast<milliseconds>(deadline - base::monotonic_now()).count();
-  return static_cast<int>(std::clamp<long long>(left + 1, 0, 60'000));
-}
-
 bool is(const Place::Dir& dir, const char* file, std::string_view value) {
   const auto text = read_file(dir.fd.get(), file);
   return text && base::trim_end(*text) == value;
@@ -42,7 +37,7 @@ bool wait_for_event(const Place::Dir& dir, std::string_view key, std::int64_t wa
     if (flat_key({text.data(), static_cast<std::size_t>(n)}, key) == wanted) return true;
     if (base::monotonic_now() >= deadline) return false;
     pollfd wait{events.get(), POLLPRI, 0};
-    ::poll(&wait, 1, std::min(milliseconds_left(deadline), 1000));
+    ::poll(&wait, 1, std::min(base::milliseconds_left(deadline), 1000));
   }
 }
 

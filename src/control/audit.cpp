@@ -20,9 +20,9 @@ void two_digits(char* at, unsigned value) {
   at[1] = static_cast<char>('0' + value % 10);
 }
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-Json json_of(const model::Actor& actor) {
+OrderedJson json_of(const model::Actor& actor) {
   constexpr std::string_view via[] = {"command_line", "socket", "policy"};
   nlohmann::json out{
       {"via", via[static_cast<std::size_t>(actor.via)]}, {"uid", actor.uid}, {"gid", actor.gid}, {"pid", actor.pid}};
@@ -109,7 +109,7 @@ base::Result<void> Audit::append(const std::string& line) {
 
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,
                        const model::Outcome& outcome, std::string_view undo_of) {
-  Json out;
+  OrderedJson out;
   out["time"] = time_text(base::wall_now()).view();
   out["id"] = id;
   out["event"] = event;
@@ -117,7 +117,7 @@ std::string audit_line(std::string_view event, std::string_view id, const model:
   out["group"] = {{"path", base::to_utf8(action.group.path)}, {"id", action.group.id}};
   out["actor"] = json_of(action.actor);
   if (!action.settings.empty()) {
-    auto settings = Json::array();
+    auto settings = OrderedJson::array();
     for (const auto& setting : action.settings) settings.push_back(base::to_utf8(model::to_text(setting)));
     out["settings"] = std::move(settings);
   }
@@ -128,12 +128,12 @@ std::string audit_line(std::string_view event, std::string_view id, const model:
   if (!action.target.path.empty()) out["target"] = base::to_utf8(action.target.path);
   if (action.force) out["force"] = true;
   if (!action.reason.text.empty() || !action.reason.numbers.empty()) {
-    Json reason{{"text", base::to_utf8(action.reason.text)}};
+    OrderedJson reason{{"text", base::to_utf8(action.reason.text)}};
     for (const auto& [name, value] : action.reason.numbers) reason[base::to_utf8(name)] = base::to_utf8(value);
     out["reason"] = std::move(reason);
   }
   if (!outcome.route.empty()) out["route"] = outcome.route;
-  auto changes = Json::array();
+  auto changes = OrderedJson::array();
   for (const auto& change : outcome.changes) {
     changes.push_back({{"where", base::to_utf8(change.where)},
                        {"before", base::to_utf8(change.before)},

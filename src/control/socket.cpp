@@ -67,14 +67,6 @@ std::optional<Peer> peer_of(int socket, std::optional<gid_t> group) {
   return peer;
 }
 
-model::Outcome outcome_of(model::Outcome::Kind kind, std::string text, std::string guard = {}) {
-  model::Outcome out;
-  out.kind = kind;
-  out.text = std::move(text);
-  out.guard = std::move(guard);
-  return out;
-}
-
 }  // namespace
 
 struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
@@ -101,13 +93,13 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
       timer.cancel();
       if (error == asio::error::not_found) {
         close_after = true;
-        return answer(outcome_of(model::Outcome::Kind::usage, "a question is one line of at most 64 KiB"));
+        return answer(model::outcome_of(model::Outcome::Kind::usage, "a question is one line of at most 64 KiB"));
       }
       if (error || inner->stopped) return;
       const auto line = text.substr(0, size - 1);
       text.erase(0, size);
       auto request = parse_request(line);
-      if (!request) return answer(outcome_of(model::Outcome::Kind::usage, request.error().what));
+      if (!request) return answer(model::outcome_of(model::Outcome::Kind::usage, request.error().what));
       inner->handle(*request, peer,
                     [self = shared_from_this()](const model::Outcome& outcome) { self->answer(outcome); });
     }
@@ -185,8 +177,8 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
         const auto ledger = Ledger::open(options.state_directory, false);
         const auto entry = ledger && !request.undo.empty() ? ledger->find(request.undo) : std::nullopt;
         if (!entry || entry->uid != peer.who.uid) {
-          return done(outcome_of(model::Outcome::Kind::denied,
-                                 "not yours to undo; name the id of what you did yourself", "owner"));
+          return done(model::outcome_of(model::Outcome::Kind::denied,
+                                        "not yours to undo; name the id of what you did yourself", "owner"));
         }
       }
       return hands.undo(request.undo, actor, request.dry_run, done);
@@ -197,15 +189,17 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
       // What was looked at for the rights is what is acted on.
       const auto place = Place::open(host, *group);
       if (!place)
-        return done(outcome_of(place.error().code == EINVAL ? model::Outcome::Kind::usage : model::Outcome::Kind::gone,
-                               place.error().what));
+        return done(
+            model::outcome_of(place.error().code == EINVAL ? model::Outcome::Kind::usage : model::Outcome::Kind::gone,
+                              place.error().what));
       group->id = place->id();
       if (auto guarded = rights_of(rights, host, action.verb, *group)) {
-        return done(outcome_of(model::Outcome::Kind::denied, std::move(guarded->text), std::move(guarded->guard)));
+        return done(
+            model::outcome_of(model::Outcome::Kind::denied, std::move(guarded->text), std::move(guarded->guard)));
       }
     }
     if (!peer.admin && action.persist)
-      return done(outcome_of(model::Outcome::Kind::denied, "--persist is root's", "owner"));
+      return done(model::outcome_of(model::Outcome::Kind::denied, "--persist is root's", "owner"));
     action.actor = actor;
     hands.apply(std::move(action), done);
   }

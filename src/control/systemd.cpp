@@ -44,11 +44,6 @@ bool is_device_list(std::string_view property) {
 
 bool is_mask(std::string_view property) { return property.starts_with("Allowed"); }
 
-int milliseconds_left(base::Monotonic deadline) {
-  const auto left = std::chrono::duration_cast<milliseconds>(deadline - base::monotonic_now()).count();
-  return static_cast<int>(std::max<long long>(0, left + 1));
-}
-
 // Is somebody at the other end who answers? The library's own way to find out may take 90 seconds.
 base::Result<void> look_for_bus() {
   const char* const given = ::getenv("DBUS_SYSTEM_BUS_ADDRESS");
@@ -77,7 +72,7 @@ base::Result<void> look_for_bus() {
   if (::send(socket.get(), hello.data(), hello.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(hello.size()))
     return unreachable(ENOTCONN);
   pollfd wait{socket.get(), POLLIN, 0};
-  const int n = ::poll(&wait, 1, milliseconds_left(deadline));
+  const int n = ::poll(&wait, 1, base::milliseconds_left(deadline));
   return n == 1 ? base::Result<void>() : unreachable(ETIMEDOUT);
 }
 
@@ -181,7 +176,7 @@ struct Systemd::Bus {
         if (done || base::monotonic_now() >= deadline) break;
         const auto data = connection->getEventLoopPollData();
         pollfd ready{data.fd, data.events, 0};
-        const int n = ::poll(&ready, 1, std::min(milliseconds_left(deadline), 100));
+        const int n = ::poll(&ready, 1, std::min(base::milliseconds_left(deadline), 100));
         if (n < 0 && errno != EINTR) break;
       }
       if (!done) {

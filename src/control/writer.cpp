@@ -16,19 +16,12 @@ namespace {
 
 using model::Action;
 using model::Outcome;
+using model::outcome_of;
 using model::Verb;
 using Kind = model::Outcome::Kind;
 
 constexpr std::size_t kMostSettings = 64;
 constexpr std::size_t kMostPids = 4096;
-
-Outcome outcome_of(Kind kind, std::string text, std::string guard = {}) {
-  Outcome out;
-  out.kind = kind;
-  out.text = std::move(text);
-  out.guard = std::move(guard);
-  return out;
-}
 
 Outcome outcome_of(const Refusal& refusal) { return outcome_of(refusal.kind, refusal.text, refusal.guard); }
 

@@ -22,8 +22,6 @@ constexpr Watcher::Key kClaimsKey = 0;
 
 bool holds_others(Role role) { return role == Role::container || role == Role::machine; }
 
-std::string_view last_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 bool is_unit(std::string_view name) {
   return name.ends_with(".scope") || name.ends_with(".service") || name.ends_with(".slice");
 }
@@ -119,9 +117,9 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
     out.set(&Container::qos, std::string(place->qos));
     if (out.facts().role == Role::container) out.set_role(place->role);
   }
-  if (is_unit(last_of(path))) {
+  if (is_unit(base::last_part(path))) {
     out.from("path");
-    out.set(&Container::unit, base::to_utf8(last_of(path)));
+    out.set(&Container::unit, base::to_utf8(base::last_part(path)));
   }
   if (place && place->runtime == "systemd") {
     out.from("path");

@@ -28,6 +28,8 @@ namespace {
 constexpr std::size_t kDeepest = 256;
 constexpr std::size_t kMostLinked = 1UL << 20U;  // files with several names that are remembered
 constexpr std::size_t kMostLogs = 1000;
+constexpr std::size_t kEntriesAStep = 512;
+constexpr int kProjectQuota = 2;  // PRJQUOTA
 
 struct Mount {
   std::string_view number;
@@ -81,7 +83,6 @@ std::optional<Usage> quota_of(int directory) {
   fsxattr attributes{};
   if (::ioctl(directory, FS_IOC_FSGETXATTR, &attributes) != 0 || attributes.fsx_projid == 0) return std::nullopt;
   dqblk quota{};
-  constexpr int kProjectQuota = 2;  // PRJQUOTA
   if (::syscall(SYS_quotactl_fd, directory, QCMD(Q_GETQUOTA, kProjectQuota), attributes.fsx_projid, &quota) != 0) {
     return std::nullopt;
   }
@@ -176,7 +177,6 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
   std::vector<Dir> stack;
   stack.push_back(open_dir(base::Fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))));
   if (!stack.back()) return std::nullopt;
-  constexpr std::size_t kStep = 512;
   auto step_ends = std::chrono::steady_clock::now();
   while (!stack.empty()) {
     const auto* entry = ::readdir(stack.back().get());
@@ -186,8 +186,8 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
     }
     if (is_dots(entry->d_name)) continue;
     if (++sum.inodes > limits.most_entries || stop) return std::nullopt;
-    if (limits.entries_per_second > 0 && sum.inodes % kStep == 0) {
-      step_ends += std::chrono::microseconds(kStep * 1'000'000 / limits.entries_per_second);
+    if (limits.entries_per_second > 0 && sum.inodes % kEntriesAStep == 0) {
+      step_ends += std::chrono::microseconds(kEntriesAStep * 1'000'000 / limits.entries_per_second);
       step_ends = std::max(step_ends, std::chrono::steady_clock::now() - std::chrono::milliseconds(10));
       std::this_thread::sleep_until(step_ends);
     }

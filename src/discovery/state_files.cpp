@@ -20,7 +20,7 @@ namespace cgwarden::discovery {
 namespace {
 
 constexpr std::size_t kMostTold = 256;
-constexpr int kDeepest = 64;
+constexpr int kMostAbove = 64;
 
 int open_within(int at, const std::string& path, int flags, std::uint64_t resolve) {
   struct open_how how {};
@@ -42,11 +42,6 @@ std::string join(std::string_view directory, std::string_view name) {
 std::string parent_of(std::string_view path) {
   const auto slash = path.rfind('/');
   return std::string(path.substr(0, slash == std::string_view::npos ? 0 : slash));
-}
-
-std::string_view last_of(std::string_view path) {
-  const auto slash = path.rfind('/');
-  return path.substr(slash == std::string_view::npos ? 0 : slash + 1);
 }
 
 }  // namespace
@@ -93,7 +88,7 @@ void StateFiles::look(const std::string& root, std::string_view relative, bool w
   if (whole) {
     looks_.insert({root, std::string(relative), {}});
   } else {
-    looks_.insert({root, parent_of(relative), std::string(last_of(relative))});
+    looks_.insert({root, parent_of(relative), std::string(base::last_part(relative))});
   }
 }
 
@@ -179,7 +174,7 @@ Answer StateFiles::read_json(const std::string& root, const std::string& relativ
   if (const auto answer = read(root, relative, text); answer != Answer::found) return answer;
   const auto keep = [](int depth, Event event, const nlohmann::json& parsed) {
     if (event == Event::key) return parsed != "env" && parsed != "Env";
-    return depth < kDeepest;
+    return depth < kMostAbove;
   };
   out = nlohmann::json::parse(text, keep, false);
   if (!out.is_object() && !out.is_array()) return broken(root, relative, "is no JSON, or only half written");
@@ -241,7 +236,7 @@ bool StateFiles::alive(std::int64_t pid) const {
 base::Fd StateFiles::open_for_watch(Look& look) {
   auto dir = open_root(look.root);
   while (!dir && look.root.size() > 1) {
-    look = {parent_of(look.root), {}, std::string(last_of(look.root))};
+    look = {parent_of(look.root), {}, std::string(base::last_part(look.root))};
     if (look.root.empty()) look.root = "/";
     dir = open_root(look.root);
   }
@@ -249,7 +244,7 @@ base::Fd StateFiles::open_for_watch(Look& look) {
   for (;;) {
     auto fd = open_below(dir, look.directory, O_PATH | O_DIRECTORY);
     if (fd || look.directory.empty()) return fd;
-    look.name = last_of(look.directory);
+    look.name = base::last_part(look.directory);
     look.directory = parent_of(look.directory);
   }
 }

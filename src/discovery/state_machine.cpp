@@ -28,7 +28,7 @@ std::optional<std::string> between(std::string_view text, std::string_view befor
   if (from == std::string_view::npos) return std::nullopt;
   text.remove_prefix(from + before.size());
   const auto to = text.find(after);
-  if (to == std::string_view::npos || to > 1024) return std::nullopt;
+  if (to > 1024) return std::nullopt;  // npos as well
   const auto found = text.substr(0, to);
   if (found.find_first_of("<&") != std::string_view::npos) return std::nullopt;
   return std::string(found);

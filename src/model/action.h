@@ -174,6 +174,14 @@ struct Outcome {
   [[nodiscard]] bool ok() const { return kind == Kind::done; }
 };
 
+inline Outcome outcome_of(Outcome::Kind kind, std::string text, std::string guard = {}) {
+  Outcome out;
+  out.kind = kind;
+  out.text = std::move(text);
+  out.guard = std::move(guard);
+  return out;
+}
+
 constexpr std::string_view name(Outcome::Kind kind) {
   constexpr std::string_view names[] = {"done",        "failed",  "usage",  "gone",   "denied",
                                         "unreachable", "refused", "partly", "timeout"};

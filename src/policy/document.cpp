@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::size_t kMaxNodes = 20'000;
 constexpr std::size_t kMaxDepth = 16;
-constexpr std::size_t kMaxProblems = 100;
 
 Mark mark_of(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 

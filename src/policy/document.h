@@ -37,6 +37,7 @@ struct YamlNode {
 };
 
 inline constexpr std::size_t kMaxFileBytes = 256 * 1024;
+inline constexpr std::size_t kMaxProblems = 100;
 
 // The document, or nothing and one more problem. Of a key that is there twice the first is kept, and that is a problem
 // too. An empty document is a YamlNode of Kind::null.

@@ -26,7 +26,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kMaxFiles = 256;
 constexpr std::size_t kMaxRules = 1000;
-constexpr std::size_t kMaxProblems = 100;
 constexpr std::size_t kMaxConditions = 32;  // of one rule
 constexpr std::size_t kMaxPatternBytes = 256;
 constexpr std::size_t kMaxNameBytes = 64;

@@ -24,8 +24,6 @@ const model::Container* container_of(const Snapshot& now, GroupIndex group) {
   return now.containers ? now.containers->find(g.id, g.path) : nullptr;
 }
 
-std::string_view last_part(std::string_view path) { return path == "/" ? path : path.substr(path.rfind('/') + 1); }
-
 std::string_view kind_of_path(std::string_view path) {
   if (path == "/") return "root";
   const auto dot = path.rfind('.');
@@ -63,7 +61,7 @@ Texts units_of(const Snapshot& now, GroupIndex group) {
   if (auto told = fact_of(now, group, &model::Container::unit); !told.empty()) return told;
   const std::string_view path = now.roster->groups[group]->path;
   const auto kind = kind_of_path(path);
-  return kind == "root" || kind == "group" ? Texts{} : Texts{last_part(path)};
+  return kind == "root" || kind == "group" ? Texts{} : Texts{base::last_part(path)};
 }
 
 Texts slices_of(std::string_view path) {
@@ -237,7 +235,7 @@ std::string_view name_of(const Snapshot& now, GroupIndex group) {
       if (*name && !(*name)->empty()) return **name;
     }
   }
-  return last_part(now.roster->groups[group]->path);
+  return base::last_part(now.roster->groups[group]->path);
 }
 
 }  // namespace cgwarden::policy

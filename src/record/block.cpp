@@ -118,17 +118,6 @@ bool same(const model::Container& a, const model::Container& b) {
 }
 bool same(const model::ContainerPtr& a, const model::ContainerPtr& b) { return a == b || (a && b && same(*a, *b)); }
 
-std::int64_t ticks(base::Wall t) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
-}
-base::Wall wall(std::int64_t ns) {
-  return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
-}
-std::int64_t ticks(base::Monotonic t) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
-}
-base::Monotonic monotonic(std::int64_t ns) { return base::Monotonic(std::chrono::nanoseconds(ns)); }
-
 std::array<std::int64_t, 6> numbers_of(const model::CollectorStats& s) {
   const auto n = [](std::uint64_t x) { return static_cast<std::int64_t>(x); };
   return {s.duration.count(), n(s.errors_now), n(s.reads), n(s.bytes), n(s.errors), n(s.unknown_keys)};

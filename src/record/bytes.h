@@ -1,12 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Integers and texts as bytes: seven bits a byte, the smallest first; signed ones with the sign in the lowest bit.
+// Integers, times and texts as bytes: seven bits a byte, the smallest first; signed ones with the sign in the lowest
+// bit.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "src/base/clock.h"
+
 namespace cgwarden::record {
+
+// Times in nanoseconds, of their own clock's epoch.
+inline std::int64_t ticks(base::Wall t) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
+}
+inline base::Wall wall(std::int64_t ns) {
+  return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
+}
+inline std::int64_t ticks(base::Monotonic t) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
+}
+inline base::Monotonic monotonic(std::int64_t ns) { return base::Monotonic(std::chrono::nanoseconds(ns)); }
 
 class ByteWriter {
  public:

@@ -27,13 +27,6 @@ std::uint32_t take(std::string_view& rest, int bytes) {
   return n;
 }
 
-std::int64_t ticks(base::Wall t) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
-}
-base::Wall wall(std::int64_t ns) {
-  return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
-}
-
 }  // namespace
 
 std::uint32_t crc32(std::string_view bytes) {
