@@ -9,6 +9,7 @@
 #include "collectors/collection.h"
 #include "src/base/text.h"
 #include "src/cgtop/batch.h"
+#include "src/cgtop/dialog.h"
 #include "src/cgtop/source.h"
 #include "src/control/protocol.h"
 #include "src/control/socket.h"
@@ -63,7 +64,6 @@ tl::expected<Action, Stop> action_of(const Options& o) {
   Action action;
   Finder finder(o);
   action.verb = *o.verb;
-  action.actor = myself();
   auto group = finder.find(o.group);
   if (!group) return tl::unexpected(group.error());
   action.group = std::move(*group);
@@ -101,64 +101,6 @@ tl::expected<Action, Stop> action_of(const Options& o) {
   return action;
 }
 
-class Doer {
- public:
-  explicit Doer(const Options& options) : options_(options) {}
-
-  std::optional<Stop> open() {
-    if (!options_.socket.empty() || ::geteuid() != 0) {
-      socket_ = options_.socket.empty() ? control::kSocket : options_.socket;
-      return std::nullopt;
-    }
-    control::Writer::Options writer;
-    writer.paths = options_.paths;
-    if (!options_.state_directory.empty()) writer.state_directory = options_.state_directory;
-    if (!options_.audit_file.empty()) writer.audit_file = options_.audit_file;
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (!error) {
-      writer.restore_command = {self.string(),          "undo",         "--lease-ended",   "--state-dir",
-                                writer.state_directory, "--audit-file", writer.audit_file, "--"};
-    }
-    auto opened = control::Writer::open(std::move(writer));
-    if (!opened) return Stop{kNotFound, base::printable(opened.error().what)};
-    writer_ = std::move(*opened);
-    return std::nullopt;
-  }
-
-  Outcome apply(const Action& action) {
-    if (writer_) return writer_->apply(action);
-    control::Request request;
-    request.action = action;
-    return ask(request, action.wait.value_or(control::kWait) + action.grace);
-  }
-  Outcome undo(const std::string& id, bool dry_run) {
-    if (!writer_) {
-      control::Request request;
-      request.what = control::Request::What::undo;
-      request.undo = id;
-      request.dry_run = dry_run;
-      return ask(request, control::kWait);
-    }
-    return writer_->undo(id, myself(), dry_run, options_.lease_ended);
-  }
-
- private:
-  Outcome ask(const control::Request& request, std::chrono::milliseconds time) {
-    // What it is about before, it finishes first.
-    auto answer = control::ask_enforcer(socket_, request, time + std::chrono::seconds(15));
-    if (answer) return std::move(*answer);
-    Outcome out;
-    out.kind = Outcome::Kind::unreachable;
-    out.text = answer.error().what;
-    return out;
-  }
-
-  const Options& options_;
-  std::unique_ptr<control::Writer> writer_;
-  std::string socket_;
-};
-
 int finish(const Options& o, const Outcome& outcome, const Action& action) {
   if (o.format == Format::json || o.format == Format::jsonl) {
     std::cout << control::to_json(outcome) << '\n';
@@ -179,6 +121,52 @@ bool confirmed(const std::string& question) {
 
 }  // namespace
 
+std::optional<Stop> Doer::open() {
+  if (!options_.socket.empty() || ::geteuid() != 0) {
+    socket_ = options_.socket.empty() ? control::kSocket : options_.socket;
+    return std::nullopt;
+  }
+  control::Writer::Options writer;
+  writer.paths = options_.paths;
+  if (!options_.state_directory.empty()) writer.state_directory = options_.state_directory;
+  if (!options_.audit_file.empty()) writer.audit_file = options_.audit_file;
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) {
+    writer.restore_command = {self.string(),          "undo",         "--lease-ended",   "--state-dir",
+                              writer.state_directory, "--audit-file", writer.audit_file, "--"};
+  }
+  auto opened = control::Writer::open(std::move(writer));
+  if (!opened) return Stop{kNotFound, base::printable(opened.error().what)};
+  writer_ = std::move(*opened);
+  return std::nullopt;
+}
+
+Outcome Doer::apply(Action action) {
+  action.actor = myself();
+  if (writer_) return writer_->apply(action);
+  control::Request request;
+  const auto time = action.wait.value_or(control::kWait) + action.grace;
+  request.action = std::move(action);
+  return ask(request, time);
+}
+
+Outcome Doer::undo(const std::string& id, bool dry_run) {
+  if (writer_) return writer_->undo(id, myself(), dry_run, options_.lease_ended);
+  control::Request request;
+  request.what = control::Request::What::undo;
+  request.undo = id;
+  request.dry_run = dry_run;
+  return ask(request, control::kWait);
+}
+
+Outcome Doer::ask(const control::Request& request, std::chrono::milliseconds time) {
+  // What it is about before, it finishes first.
+  auto answer = control::ask_enforcer(socket_, request, time + std::chrono::seconds(15));
+  if (answer) return std::move(*answer);
+  return model::outcome_of(Outcome::Kind::unreachable, answer.error().what);
+}
+
 std::string print_outcome(const Outcome& outcome, const Action& action) {
   std::string out;
   const auto line = [&](const std::string& text) { out += base::printable(text) + '\n'; };
@@ -191,11 +179,7 @@ std::string print_outcome(const Outcome& outcome, const Action& action) {
   } else {
     line(outcome.text.empty() || undone ? head : head + ": " + outcome.text);
   }
-  for (const auto& change : outcome.changes) {
-    auto text = "  " + change.where + ": " + (change.before.empty() ? "-" : change.before) + " -> " + change.asked;
-    if (!change.after.empty() && change.after != change.asked) text += " (the kernel has " + change.after + ")";
-    line(text);
-  }
+  for (const auto& change : outcome.changes) out += "  " + change_text(change) + '\n';
   if (outcome.ok() && undone && !outcome.text.empty()) line("  " + outcome.text);
   if (!outcome.undo.empty()) line("  undo: cgtop undo " + outcome.undo);
   return out;

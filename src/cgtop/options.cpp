@@ -34,6 +34,15 @@ CLI::Validator timespan(std::string name) {
           std::move(name)};
 }
 
+// Who does it, and where it is kept.
+void add_doer(CLI::App& app, Options& o, const std::string& group) {
+  auto* const socket = app.add_option(
+      "--socket", o.socket, "Ask the enforcer at this socket (default: /run/cgwarden-control/socket, unless root)");
+  if (!group.empty()) socket->group(group);
+  app.add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");
+  app.add_option("--audit-file", o.audit_file, "Where it is recorded")->group("");
+}
+
 // What acts. Each is a subcommand whose name is the verb's.
 void add_actions(CLI::App& app, Options& o) {
   const auto command = [&](const char* name, const char* help) {
@@ -43,10 +52,7 @@ void add_actions(CLI::App& app, Options& o) {
       o.verb = verb;
     });
     sub->add_flag("--dry-run", o.dry_run, "Check and show the plan, write nothing; exit code 6 if it would be refused");
-    sub->add_option("--socket", o.socket,
-                    "Ask the enforcer at this socket (default: /run/cgwarden-control/socket, unless root)");
-    sub->add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");
-    sub->add_option("--audit-file", o.audit_file, "Where it is recorded")->group("");
+    add_doer(*sub, o, "");
     sub->fallthrough();
     return sub;
   };
@@ -291,6 +297,8 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->group("Screen")
       ->check(CLI::IsMember({"core", "machine"}));
   app.add_flag("--ascii", o.ascii, "Nothing but ASCII")->group("Screen");
+  app.add_flag("--read-only", o.read_only, "No key freezes, kills or sets anything")->group("Screen");
+  add_doer(app, o, "Screen");
   app.add_option("--color", o.color, "auto, always or never; NO_COLOR is obeyed by auto")
       ->group("Screen")
       ->check(CLI::IsMember({"auto", "always", "never"}));

@@ -66,9 +66,9 @@ struct Options {
 
   bool ascii = false;
   std::string color = "auto";
-  bool mouse = false;
+  bool read_only = false;
 
-  // Of Action::act.
+  // Of Action::act; the last three of the screen, too.
   std::optional<model::Verb> verb;  // none: undo
   std::vector<std::string> settings;
   std::string target;

@@ -16,6 +16,7 @@
 
 #include "collectors/collection.h"
 #include "src/base/text.h"
+#include "src/cgtop/act.h"
 #include "src/cgtop/batch.h"
 #include "src/cgtop/recording.h"
 #include "src/cgtop/terminal.h"
@@ -87,6 +88,11 @@ class Program {
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
     ui_->scene().fleet = !options_.prometheus.empty();
+    if (options_.read_only) {
+      ui_->scene().why_no_acts = "this screen only looks, because of --read-only";
+    } else if (source_ && source_->name() != "cgroupfs") {
+      ui_->scene().why_no_acts = "only groups of this host are acted on: run cgtop there";
+    }
     ui_->scene().delay = options_.delay.value_or(recording            ? milliseconds(1000)
                                                  : ui_->scene().fleet ? milliseconds(15'000)
                                                                       : milliseconds(2000));
@@ -108,6 +114,7 @@ class Program {
     loop_.run();
     if (source_) source_->cancel();
     worker_.join();
+    acting_.join();
     terminal_.reset();
     if (writer_) {
       if (const auto flushed = writer_->flush(); !flushed) return stop({kUnexpected, flushed.error().what});
@@ -167,6 +174,7 @@ class Program {
         }
         if (wish == Ui::Wish::redraw) terminal_->resume();
         if (wish == Ui::Wish::record) toggle_recording();
+        if (wish == Ui::Wish::act) act();
         sample_now |= wish == Ui::Wish::sample;
       }
       if (sample_now) look_at_processes();
@@ -239,6 +247,26 @@ class Program {
     }
   }
 
+  // A freeze waits for the last task, and the kernel reclaims within a write: on a thread of its own, so that the
+  // screen goes on.
+  void act() {
+    asio::post(acting_, [this, ask = ui_->asked()] {
+      std::optional<Stop> why;
+      if (!doer_) {
+        Doer doer(options_);
+        why = doer.open();
+        if (!why) doer_.emplace(std::move(doer));
+      }
+      auto outcome = why        ? model::outcome_of(model::Outcome::Kind::failed, why->what)
+                     : ask.undo ? doer_->undo(ask.undo_id, ask.action.dry_run)
+                                : doer_->apply(ask.action);
+      asio::post(loop_, [this, ask, outcome = std::move(outcome)]() mutable {
+        ui_->answer(ask, std::move(outcome));
+        draw();
+      });
+    });
+  }
+
   // R: what is seen from now on goes into a file, too.
   void toggle_recording() {
     if (writer_) {
@@ -289,6 +317,8 @@ class Program {
   std::unique_ptr<SampleSource> source_;  // of the worker; null: a recording is shown
   asio::io_context loop_{1};
   asio::thread_pool worker_{1};
+  std::optional<Doer> doer_;  // of the thread that acts
+  asio::thread_pool acting_{1};
   std::optional<asio::signal_set> signals_;
   asio::posix::stream_descriptor keys_{loop_};
   asio::steady_timer timer_{loop_};

@@ -14,53 +14,22 @@ using model::GroupIndex;
 namespace {
 
 constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
-constexpr std::size_t kMaxPrompt = 512;
 constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
 
-// The screen only looks. What the key means elsewhere, with GROUP for the group.
-std::string_view command_of(char32_t k) {
-  switch (k) {
-    case 'f':
-      return "freeze GROUP --for 60s";
-    case 't':
-      return "thaw GROUP";
-    case 'L':
-      return "limit GROUP memory.max=512M --dry-run";
-    case 'r':
-      return "reclaim GROUP 256M";
-    case 'K':
-      return "signal GROUP --signal TERM";
-    case 'u':
-      return "undo";
-    default:
-      return "kill GROUP";
-  }
-}
-
-void append_utf8(std::string& out, char32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-  } else if (c < 0x800) {
-    out += static_cast<char>(0xC0 | c >> 6U);
-    out += static_cast<char>(0x80 | (c & 0x3FU));
-  } else if (c < 0x10000) {
-    out += static_cast<char>(0xE0 | c >> 12U);
-    out += static_cast<char>(0x80 | (c >> 6U & 0x3FU));
-    out += static_cast<char>(0x80 | (c & 0x3FU));
-  } else {
-    out += static_cast<char>(0xF0 | c >> 18U);
-    out += static_cast<char>(0x80 | (c >> 12U & 0x3FU));
-    out += static_cast<char>(0x80 | (c >> 6U & 0x3FU));
-    out += static_cast<char>(0x80 | (c & 0x3FU));
-  }
-}
-
-void remove_last_rune(std::string& text) {
-  while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80) text.pop_back();
-  if (!text.empty()) text.pop_back();
-}
-
-bool is_text(char32_t k) { return k >= 0x20 && k != key::kBackspace && k < 0x110000; }
+// What the limit editor offers, and what shows it now.
+struct Limit {
+  std::string_view key, now, effective;
+};
+constexpr Limit kLimits[] = {
+    {"memory.max", "memory_max", "effective_memory_max"},
+    {"memory.high", "memory_high", "effective_memory_high"},
+    {"memory.low", "memory_low", ""},
+    {"memory.swap.max", "memory_swap_max", "effective_memory_swap_max"},
+    {"cpu.max", "cpu_limit", "effective_cpu_max"},
+    {"cpu.weight", "cpu_weight", ""},
+    {"cpuset.cpus", "cpuset_cpus", ""},
+    {"pids.max", "pids_max", "effective_pids_max"},
+};
 
 std::string lower(std::string text) {
   for (auto& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -387,6 +356,78 @@ void Ui::open_menu(Scene::Menu menu) {
   find_in_menu();
 }
 
+Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
+  const auto why = scene_.replay ? "this is a recording" : scene_.why_no_acts;
+  if (!why.empty()) {
+    scene_.message = why;
+    return Wish::nothing;
+  }
+  model::GroupRef group;
+  std::string name;
+  std::vector<Input> settings;
+  if (verb) {
+    const auto& table = scene_.table;
+    auto at = under_cursor();
+    if (scene_.page == Page::group && table) {
+      at.reset();
+      for (GroupIndex g = 0; g < table->size(); ++g) {
+        if (table->group(g).id == scene_.group) at = g;
+      }
+    }
+    if (!at) {
+      scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
+      return Wish::nothing;
+    }
+    group = {table->group(*at).path, table->group(*at).id};
+    name = name_of(table->now(), *at);
+    const auto shown = [&](std::string_view name_of_column) {
+      const auto id = columns_.find(name_of_column);
+      if (!id) return std::string();
+      const auto& column = columns_[*id];
+      return column.form == Form::text ? base::printable(table->text(*id, *at))
+                                       : human(column, table->value(*id, *at), scene_.units);
+    };
+    for (const auto& limit : kLimits) {
+      settings.push_back(
+          {Input::What::setting, std::string(limit.key), {}, {}, shown(limit.now), shown(limit.effective)});
+    }
+  }
+  scene_.dialog.emplace(verb, std::move(group), std::move(name), std::move(settings));
+  ++dialogs_;
+  return scene_.dialog->asks_at_once() ? Wish::act : Wish::nothing;
+}
+
+Ui::Wish Ui::press_dialog(char32_t k) {
+  switch (scene_.dialog->press(k)) {
+    case Dialog::Wish::ask:
+      return Wish::act;
+    case Dialog::Wish::close:
+      if (scene_.dialog->step() == Dialog::Step::doing) scene_.message = "it goes on; what comes of it is said here";
+      scene_.dialog.reset();
+      break;
+    case Dialog::Wish::nothing:
+      break;
+  }
+  return Wish::nothing;
+}
+
+Ui::Ask Ui::asked() const {
+  const auto& dialog = *scene_.dialog;
+  return {dialogs_, !dialog.verb(), dialog.undo(), dialog.action()};
+}
+
+void Ui::answer(const Ask& ask, model::Outcome outcome) {
+  const bool here = scene_.dialog && ask.ticket == dialogs_;
+  if (!ask.action.dry_run && (!here || outcome.ok())) {
+    scene_.message = (ask.undo ? "undo" : std::string(model::name(ask.action.verb)) + ' ' + ask.action.group.path) +
+                     (outcome.ok() ? ": done" : ": not done") + (outcome.text.empty() ? "" : ", " + outcome.text) +
+                     (outcome.ok() && !outcome.undo.empty() ? "; u undoes it" : "");
+    if (here) scene_.dialog.reset();
+  } else if (here) {
+    scene_.dialog->answer(std::move(outcome));
+  }
+}
+
 void Ui::find_in_menu() {
   scene_.menu_items.clear();
   const auto wanted = lower(scene_.menu_find);
@@ -436,6 +477,7 @@ Ui::Wish Ui::press(char32_t k) {
   }
   scene_.message.clear();
   if (scene_.prompt != Scene::Prompt::none) return press_prompt(k);
+  if (scene_.dialog) return press_dialog(k);
   if (scene_.menu != Scene::Menu::none) return press_menu(k);
   if (scene_.page == Page::help) {
     if (k == key::kPageDown || k == ' ' || k == key::kRight || k == key::kDown) {
@@ -538,25 +580,29 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       return true;
     }
     case 'f':
+      wish = open_dialog(model::Verb::freeze);
+      return true;
     case 't':
+      wish = open_dialog(model::Verb::thaw);
+      return true;
     case 'x':
-    case 'L':
-    case 'r':
-    case 'K':
-    case 'u':
     case key::kF1 + 8:
-      if (scene_.replay) {
-        scene_.message = "this is a recording";
-      } else {
-        std::string command(command_of(k));
-        const auto group = under_cursor();
-        const auto path = scene_.page == Page::group ? scene_.group_path
-                          : group                    ? scene_.table->group(*group).path
-                                                     : std::string("GROUP");
-        if (const auto at = command.find("GROUP"); at != std::string::npos)
-          command.replace(at, 5, base::printable(path));
-        scene_.message = "the screen only looks; in a shell: cgtop " + command;
-      }
+      wish = open_dialog(model::Verb::kill);
+      return true;
+    case 'L':
+      wish = open_dialog(model::Verb::limit);
+      return true;
+    case 'r':
+      wish = open_dialog(model::Verb::reclaim);
+      return true;
+    case 'K':
+      wish = open_dialog(model::Verb::signal);
+      return true;
+    case 'M':
+      wish = open_dialog(model::Verb::move);
+      return true;
+    case 'u':
+      wish = open_dialog(std::nullopt);
       return true;
     default:
       return false;
@@ -785,13 +831,7 @@ Ui::Wish Ui::press_prompt(char32_t k) {
     scene_.prompt = Scene::Prompt::none;
     return Wish::nothing;
   }
-  if (k == key::kBackspace || k == key::ctrl('H') || k == key::kDelete) {
-    remove_last_rune(scene_.prompt_text);
-  } else if (k == key::ctrl('U') || k == key::ctrl('L')) {
-    scene_.prompt_text.clear();
-  } else if (is_text(k) && scene_.prompt_text.size() < kMaxPrompt) {
-    append_utf8(scene_.prompt_text, k);
-  }
+  (void)type(scene_.prompt_text, k);
   if (filter) {
     auto parsed = Filter::parse(scene_.prompt_text, columns_);
     scene_.prompt_error.clear();
@@ -844,14 +884,8 @@ Ui::Wish Ui::press_menu(char32_t k) {
         if (k == key::kEnter) scene_.menu = Scene::Menu::none;
       }
       break;
-    case key::kBackspace:
-    case key::ctrl('H'):
-      remove_last_rune(scene_.menu_find);
-      find_in_menu();
-      break;
     default:
-      if (is_text(k) && scene_.menu_find.size() < kMaxPrompt) {
-        append_utf8(scene_.menu_find, k);
+      if (type(scene_.menu_find, k)) {
         scene_.menu_cursor = 0;
         find_in_menu();
       }

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "src/cgtop/dialog.h"
 #include "src/cgtop/format.h"
 #include "src/cgtop/frame.h"
 #include "src/cgtop/grid.h"
@@ -91,12 +92,15 @@ struct Scene {
   std::vector<ColumnId> menu_items;
   std::size_t menu_cursor = 0;
 
+  std::optional<Dialog> dialog;
+  std::string why_no_acts;  // empty: keys may act
+
   std::unordered_map<std::uint64_t, Graph> graphs;
 };
 
 class Ui {
  public:
-  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record };
+  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record, act };
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
@@ -112,6 +116,15 @@ class Ui {
   // The group whose processes are on the screen, if any are.
   [[nodiscard]] std::optional<std::string> wants_processes() const;
   void feed_processes(Processes processes);
+  // What Wish::act is about, and its answer. Whoever pressed Escape meanwhile is told only how it ended, if it did.
+  struct Ask {
+    std::uint64_t ticket = 0;
+    bool undo = false;
+    std::string undo_id;
+    model::Action action;
+  };
+  [[nodiscard]] Ask asked() const;
+  void answer(const Ask& ask, model::Outcome outcome);
   void say(std::string message) { scene_.message = std::move(message); }
   [[nodiscard]] Scene& scene() { return scene_; }
 
@@ -132,12 +145,14 @@ class Ui {
   void find(bool forward);
   void open_group();
   void open_menu(Scene::Menu menu);
+  Wish open_dialog(std::optional<model::Verb> verb);
   void find_in_menu();
   [[nodiscard]] std::optional<model::GroupIndex> under_cursor() const;
   Wish press_list(char32_t key);
   Wish press_group(char32_t key);
   Wish press_prompt(char32_t key);
   Wish press_menu(char32_t key);
+  Wish press_dialog(char32_t key);
   bool press_common(char32_t key, Wish& wish);
 
   const Columns& columns_;
@@ -149,6 +164,7 @@ class Ui {
   std::uint64_t cursor_id_ = 0;  // the cursor stays on this group
   int page_rows_ = 10;
   std::string search_;
+  std::uint64_t dialogs_ = 0;  // opened so far: the ticket of what is asked
 };
 
 }  // namespace cgwarden::cgtop

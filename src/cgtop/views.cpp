@@ -426,24 +426,138 @@ void draw_message(const Scene& scene, Grid& grid, int row) {
   }
 }
 
-void draw_menu(const Scene& scene, Grid& grid) {
-  const int inside = std::min(100, grid.columns() - 4);
-  const int height = std::min(18, grid.rows() - 2);
-  if (inside < 20 || height < 5) return;
-  const int left = (grid.columns() - inside - 2) / 2;
-  const int top = (grid.rows() - height) / 2;
-  const auto bar = "+" + std::string(static_cast<std::size_t>(inside), '-') + "+";
-  for (int r = 0; r < height; ++r) {
-    grid.clear(top + r, left, left + inside + 2);
-    if (r == 0 || r == height - 1) {
-      grid.put(top + r, left, bar);
+// A frame in the middle, with nothing in it.
+struct Box {
+  int top, left, height;
+  int inside;  // cells between its sides
+};
+Box draw_box(Grid& grid, int most_inside, int most_rows, std::string_view title) {
+  Box box{};
+  box.inside = std::min(most_inside, grid.columns() - 4);
+  box.height = std::min(most_rows, grid.rows() - 2);
+  box.left = (grid.columns() - box.inside - 2) / 2;
+  box.top = (grid.rows() - box.height) / 2;
+  if (box.inside < 16 || box.height < 4) return box;
+  const auto bar = "+" + std::string(static_cast<std::size_t>(box.inside), '-') + "+";
+  for (int r = 0; r < box.height; ++r) {
+    grid.clear(box.top + r, box.left, box.left + box.inside + 2);
+    if (r == 0 || r == box.height - 1) {
+      grid.put(box.top + r, box.left, bar);
     } else {
-      grid.put(top + r, left, "|");
-      grid.put(top + r, left + inside + 1, "|");
+      grid.put(box.top + r, box.left, "|");
+      grid.put(box.top + r, box.left + box.inside + 1, "|");
     }
   }
+  grid.put(box.top, box.left + 3, ' ' + std::string(cut_end(title, box.inside - 6)) + ' ', kTitle);
+  return box;
+}
+
+// What a plan or an outcome says, a line each, cut to the box: what is written, by whom, and what else there is to
+// know.
+std::vector<std::pair<std::string, Style>> lines_of(const Scene& scene, const model::Outcome& outcome) {
+  std::vector<std::pair<std::string, Style>> out;
+  for (const auto& change : outcome.changes) out.emplace_back("  " + change_text(change), kPlain);
+  if (!outcome.text.empty()) {
+    auto text = outcome.text;
+    if (!outcome.guard.empty()) text += " [" + outcome.guard + "]";
+    out.emplace_back(base::printable(text), outcome.ok() ? kPlain : kBad);
+  }
+  if (outcome.ok() && !outcome.route.empty()) {
+    out.emplace_back(outcome.route == "systemd" ? "by systemd" : "in the files of the group", kDim);
+  }
+  if (scene.ascii) {
+    for (auto& [text, style] : out) text = ascii_only(text);
+  }
+  return out;
+}
+
+// "what is too long for one line" -> "what is too long" "  for one line"
+void wrap(std::vector<std::pair<std::string, Style>>& lines, int cells) {
+  for (std::size_t i = 0; i < lines.size() && lines.size() < 64; ++i) {
+    if (width(lines[i].first) <= cells) continue;
+    auto head = std::string(cut_end(lines[i].first, cells));
+    const auto space = head.find_last_of(' ');
+    if (space != std::string::npos && space > head.size() / 2) head.resize(space);
+    auto tail = lines[i].first.substr(head.size());
+    tail.erase(0, tail.find_first_not_of(' '));
+    const auto style = lines[i].second;
+    lines[i].first = std::move(head);
+    if (!tail.empty()) lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(i) + 1, {"  " + tail, style});
+  }
+}
+
+void draw_dialog(const Scene& scene, Grid& grid) {
+  const auto& dialog = *scene.dialog;
+  using Step = Dialog::Step;
+  const bool limits = dialog.verb() == model::Verb::limit;
+  const int most = limits ? 76 : 64;
+  const int inside = std::min(most, grid.columns() - 4);
+  std::vector<std::pair<std::string, Style>> below;
+  if (dialog.outcome()) {
+    below = lines_of(scene, *dialog.outcome());
+  } else if (dialog.step() == Step::planning) {
+    below = {{"looking at what that would do", kDim}};
+  }
+  if (!dialog.error().empty()) below.emplace_back(safe(scene, dialog.error()), kBad);
+  wrap(below, inside - 2);
+  const auto inputs = static_cast<int>(dialog.inputs().size());
+  const int heading = limits ? 1 : 0;
+  const auto box = draw_box(grid, most, 3 + heading + inputs + static_cast<int>(below.size()) + 1,
+                            scene.ascii ? ascii_only(dialog.title()) : dialog.title());
+  if (box.inside < 16 || box.height < 4) return;
+
+  const int at = box.left + 2;
+  int line = box.top + 1;
+  const int last = box.top + box.height - 2;  // of the keys
+  // Of a low screen the line that is typed in, and the end of what is said, are kept.
+  const int room = last - line;
+  const int told = std::min(static_cast<int>(below.size()), std::max(room - std::min(inputs, 1), 0));
+  const int asked = std::min(inputs, std::max(room - told - heading, 0));
+  const int first = std::clamp(static_cast<int>(dialog.at()) - asked + 1, 0, std::max(inputs - asked, 0));
+  const int value_at = at + (limits ? 38 : 16);
+  if (limits && asked > 0) {
+    grid.put(line, at, "limit", kBold);
+    grid.put(line, at + 16, "now", kBold);
+    grid.put(line, at + 27, "effective", kBold);
+    grid.put(line++, value_at, "new", kBold);
+  }
+  for (int i = first; i < first + asked; ++i, ++line) {
+    const auto& input = dialog.inputs()[static_cast<std::size_t>(i)];
+    grid.put(line, at, input.label);
+    if (limits) {
+      grid.put(line, at + 16, cut_end(scene.ascii ? ascii_only(input.now) : input.now, 10));
+      grid.put(line, at + 27, cut_end(scene.ascii ? ascii_only(input.effective) : input.effective, 10));
+    }
+    const int cells = std::max(box.left + box.inside - value_at - 1, 4);
+    const bool here = static_cast<std::size_t>(i) == dialog.at();
+    if (input.text.empty()) {
+      const int from = here ? value_at + 1 : value_at;
+      grid.put(line, from, cut_end(scene.ascii ? ascii_only(input.hint) : input.hint, cells - 1), kDim);
+      if (here) grid.put(line, value_at, " ", kReverse);
+    } else {
+      // The end of it is what one types.
+      const auto text = safe(scene, input.text);
+      std::string_view seen = text;
+      while (width(seen) >= cells && !seen.empty()) (void)take_rune(seen);
+      const int end = grid.put(line, value_at, seen, here ? kBold : kPlain);
+      if (here) grid.put(line, end, " ", kReverse);
+    }
+  }
+  for (std::size_t i = below.size() - static_cast<std::size_t>(told); i < below.size() && line < last; ++i, ++line) {
+    grid.put(line, at, cut_end(below[i].first, box.inside - 2), below[i].second);
+  }
+  const std::string_view keys = dialog.step() == Step::planned  ? "Enter do it  Esc leave it"
+                                : dialog.step() == Step::asking ? "Enter show the plan  Tab next  Esc leave it"
+                                : dialog.step() == Step::failed ? "Esc close"
+                                : dialog.step() == Step::doing  ? "at it; Esc closes this and it goes on"
+                                                                : "Esc leave it";
+  grid.put(last, at, cut_end(keys, box.inside - 2), kDim);
+}
+
+void draw_menu(const Scene& scene, Grid& grid) {
   const bool sort = scene.menu == Scene::Menu::sort;
-  grid.put(top, left + 3, sort ? " Sort by " : " Columns: " + scene.set_name + " ", kTitle);
+  const auto [top, left, height, inside] = draw_box(grid, 100, 18, sort ? "Sort by" : "Columns: " + scene.set_name);
+  if (inside < 20 || height < 5) return;
   const int at = grid.put(top + 1, left + 2, "find: ", kBold);
   const int end = grid.put(top + 1, at, cut_end(safe(scene, scene.menu_find), inside - 10));
   grid.put(top + 1, end, " ", kReverse);
@@ -518,6 +632,9 @@ void draw_list(const Scene& scene, Grid& grid) {
              {"/", "filter"},
              {"s", "sort"},
              {"C", "columns"},
+             {"f", "freeze"},
+             {"L", "limits"},
+             {"x", "kill"},
              {"?", "help"},
              {"q", "quit"},
              {"T", "tree"},
@@ -899,6 +1016,9 @@ void draw_group(const Scene& scene, Grid& grid) {
              {"Up Down", "scroll"},
              {"< >", "time"},
              {"p", "pause"},
+             {"f", "freeze"},
+             {"L", "limits"},
+             {"x", "kill"},
              {"y", "path"},
              {"?", "help"},
              {"q", "quit"}});
@@ -916,6 +1036,8 @@ constexpr const char* kHelp[] = {
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
     " SEE   e events   y show the path   ? help   q or ^C quit   ^Z suspend\n"
+    " ACT   f freeze  t thaw  x kill  K signal  L limits  r reclaim  M move\n"
+    "       u undo; each shows first what it would do\n"
     "\n"
     " FILTER  web name=nginx.service kind=slice cpu>50 mem%>80 psi.mem>10 not idle\n"
     "         side by side: all of them; or, not, (...); 512M 1.5G 90s 50%\n"
@@ -995,6 +1117,7 @@ void draw(const Scene& scene, Grid& grid) {
       draw_help(scene, grid);
       break;
   }
+  if (scene.dialog) draw_dialog(scene, grid);
 }
 
 }  // namespace cgwarden::cgtop

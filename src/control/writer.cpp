@@ -634,6 +634,10 @@ Outcome Writer::undo(const std::string& id, const model::Actor& actor, bool dry_
       break;
   }
   out.dry_run = dry_run;
+  if (dry_run) {
+    out.undo = entry->id;
+    if (out.ok()) add(out.text, "takes back: " + std::string(name(entry->verb)) + ' ' + base::printable(entry->path));
+  }
   out.duration = std::chrono::duration_cast<std::chrono::microseconds>(base::monotonic_now() - begun_);
   return out;
 }
@@ -822,8 +826,8 @@ Outcome Writer::kill_group(const Action& action, const Place& place) {
   out.route = unit_ ? "systemd" : "cgroupfs";
   const auto members = place.members();
   out.processes = static_cast<std::int64_t>(members.pids.size() + members.foreign);
-  out.text = std::to_string(out.processes) + " processes in " + std::to_string(members.groups) +
-             (members.groups == 1 ? " group" : " groups");
+  out.text = std::to_string(out.processes) + (out.processes == 1 ? " process in " : " processes in ") +
+             std::to_string(members.groups) + (members.groups == 1 ? " group" : " groups");
   if (action.dry_run) return out;
   auto session = begin(action, &place, out);
   if (!session) return not_begun(session.error());

@@ -55,6 +55,7 @@ class Writer {
 
   model::Outcome apply(const model::Action& action);
   // Brings back what was set before the action with this id; empty: the latest. Not if somebody has changed it since.
+  // A dry run says in Outcome::undo which it would be.
   model::Outcome undo(const std::string& id, const model::Actor& actor, bool dry_run, bool lease_ended = false);
 
   // What happened to leases since the last call. For the enforcer, every second.

@@ -164,7 +164,7 @@ struct Outcome {
   std::string guard;  // refused: which: "root", "init", "self", "kubepods", "below-use", ...
   std::string text;   // one line: what happened, why, and the way out
   std::vector<Change> changes;
-  std::string undo;   // id for undo; empty: nothing to undo
+  std::string undo;   // id for undo; empty: nothing to undo. Of a dry run of undo: what would be undone
   std::string route;  // "cgroupfs", "systemd"
   std::chrono::microseconds duration{0};
   std::int64_t processes = 0;  // killed, signalled or moved

@@ -81,6 +81,49 @@ class Group:
                     time.sleep(0.1)
 
 
+class ActedOn:
+    """A group with one process, in every hierarchy that can freeze."""
+
+    def __init__(self):
+        self.name = f"{NAME}-acted-on"
+        self.folders = []
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.split() for line in file]
+        self.process = subprocess.Popen(["sleep", "300"])
+        for fields in lines:
+            kind, options = fields[fields.index("-") + 1], fields[-1].split(",")
+            if kind != "cgroup2" and not (kind == "cgroup" and "freezer" in options):
+                continue
+            folder = f"{fields[4]}/{self.name}"
+            try:
+                os.mkdir(folder)
+            except OSError:
+                continue
+            self.folders.append(folder)
+            with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as file:
+                file.write(str(self.process.pid))
+
+    def is_frozen(self):
+        for folder in self.folders:
+            for name, line in (("freezer.state", "FROZEN"), ("cgroup.events", "frozen 1")):
+                if os.path.exists(f"{folder}/{name}"):
+                    with open(f"{folder}/{name}", encoding="ascii") as file:
+                        if line in file.read().splitlines():
+                            return True
+        return False
+
+    def remove(self):
+        for folder in self.folders:  # what is frozen on v1 does not die
+            for name, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                if os.path.exists(f"{folder}/{name}"):
+                    with open(f"{folder}/{name}", "w", encoding="ascii") as file:
+                        file.write(text)
+        self.process.kill()
+        self.process.wait()
+        for folder in self.folders:
+            os.rmdir(folder)
+
+
 class Tmux:
     """A shell in a terminal of our own."""
 
@@ -191,6 +234,51 @@ class InTmux(unittest.TestCase):
                 tmux.until(fills_it)
         tmux.keys("q")
         tmux.until("ready$")
+
+    def test_freezes_undoes_and_kills_after_asking(self):
+        group = ActedOn()
+        self.addCleanup(group.remove)
+        state = tempfile.mkdtemp(prefix="cgwarden-test-")
+        self.addCleanup(shutil.rmtree, state)
+        tmux = self.start(arguments=f"--state-dir {state} --audit-file {state}/audit {group.name}")
+        tmux.until(re.compile(rf"(?m)^> +{group.name}"))
+
+        tmux.keys("f")
+        tmux.until(re.compile(r"thaw after +60s(.*\n)+.* -> (1|FROZEN)(.*\n)+.*Enter do it"))
+        self.assertFalse(group.is_frozen(), "only the plan was asked for")
+        tmux.keys("Enter")
+        tmux.until(f"freeze /{group.name}: done, for 60 s; u undoes it")
+        self.assertTrue(group.is_frozen())
+        tmux.keys("u")
+        tmux.until(f"takes back: freeze /{group.name}")
+        self.assertTrue(group.is_frozen())
+        tmux.keys("Enter")
+        tmux.until("undo: done")
+        self.assertFalse(group.is_frozen())
+
+        tmux.keys("x")
+        tmux.until("1 process in 1 group")
+        tmux.keys("Enter")
+        tmux.until(f"type the name: {group.name}")
+        tmux.keys("Escape")
+        tmux.until("type the name", gone=True)
+        self.assertIsNone(group.process.poll())
+        tmux.keys("x")
+        tmux.until("1 process in 1 group")
+        tmux.type(group.name)
+        tmux.keys("Enter")
+        tmux.until(f"kill /{group.name}: done, 1 process killed")
+        self.assertEqual(group.process.wait(WAIT), -signal.SIGKILL)
+        with open(f"{state}/audit", encoding="utf-8") as file:
+            events = [json.loads(line) for line in file]
+        self.assertEqual([(e["event"], e["action"]) for e in events],
+                         [(when, verb) for verb in ("freeze", "thaw", "kill") for when in ("begin", "end")])
+
+    def test_acts_on_nothing_when_it_is_to_look_only(self):
+        tmux = self.start(arguments=f"--read-only {NAME}")
+        tmux.until("plain-a")
+        tmux.keys("x")
+        tmux.until("this screen only looks, because of --read-only")
 
     def test_gives_the_terminal_back_as_it_was(self):
         for how, status in (("q", 0), ("C-c", 130), ("TERM", 143), ("HUP", 0), ("SEGV", 139)):

@@ -419,11 +419,212 @@ TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
   EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
 }
 
-TEST_F(Screen, ActsOnNothingAndSaysWhatDoes) {
-  press("/nginx\n");
-  press("G");
+// ---- acting: a dry run is asked for, then what it planned ----
+
+model::Outcome freeze_plan(std::int64_t processes) {
+  auto plan = model::outcome_of(model::Outcome::Kind::done, "for 60 s");
+  plan.changes.push_back({"cgroup.freeze", "0", "1", ""});
+  plan.route = "systemd";
+  plan.processes = processes;
+  plan.dry_run = true;
+  return plan;
+}
+
+class Acting : public Screen {
+ protected:
+  void SetUp() override {
+    Screen::SetUp();
+    press("/name=nginx.service\n");
+    press("G");
+  }
+  Ui::Wish key(char32_t k) { return ui->press(k); }
+};
+
+TEST_F(Acting, ShowsThePlanOfAFreezeAndHasItDoneAfterEnter) {
+  ASSERT_EQ(key('f'), Ui::Wish::act);
+  const auto plan = ui->asked();
+  EXPECT_TRUE(plan.action.dry_run);
+  EXPECT_EQ(plan.action.verb, model::Verb::freeze);
+  EXPECT_EQ(plan.action.group.path, "/system.slice/nginx.service");
+  EXPECT_NE(plan.action.group.id, 0U) << "of this life of the group, not of whatever comes to stand there";
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing) << "the plan is not known yet";
+  ui->answer(plan, freeze_plan(18));
+  expect_golden("freeze-80x24", show(24, 80));
+  expect_golden("freeze-40x8", show(8, 40));
+
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  const auto act = ui->asked();
+  EXPECT_FALSE(act.action.dry_run);
+  EXPECT_THAT(show(24, 80), HasSubstr("at it"));
+  auto done = model::outcome_of(model::Outcome::Kind::done, "for 60 s");
+  done.undo = "a1";
+  ui->answer(act, done);
+  EXPECT_THAT(show(24, 120), HasSubstr("freeze /system.slice/nginx.service: done, for 60 s; u undoes it"));
+  EXPECT_THAT(show(24, 120), Not(HasSubstr("+-- Freeze")));
+}
+
+TEST_F(Acting, PlansAgainWhenSomethingElseIsTyped) {
+  ASSERT_EQ(key('f'), Ui::Wish::act);
+  ui->answer(ui->asked(), freeze_plan(18));
+  press(
+      "\x15"
+      "5m");
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_TRUE(ui->asked().action.dry_run);
+  EXPECT_EQ(ui->asked().action.lease, std::chrono::minutes(5));
+  ui->answer(ui->asked(), freeze_plan(18));
   press("x");
-  EXPECT_THAT(show(24, 160), HasSubstr("only looks; in a shell: cgtop kill /"));
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("5mx"));
+}
+
+TEST_F(Acting, KillsOnlyWhenTheNameIsTyped) {
+  ASSERT_EQ(key('x'), Ui::Wish::act);
+  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  press("nginx");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("type the name: nginx.service"));
+  press(".service");
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(ui->asked().action.verb, model::Verb::kill);
+  EXPECT_FALSE(ui->asked().action.dry_run);
+}
+
+TEST_F(Acting, FreezesManyProcessesOnlyWhenTheNameIsTyped) {
+  ASSERT_EQ(key('f'), Ui::Wish::act);
+  ui->answer(ui->asked(), freeze_plan(51));
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  press("nginx.service");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::act);
+}
+
+TEST_F(Acting, EditsLimitsBesideWhatTheyAre) {
+  ASSERT_EQ(key('L'), Ui::Wish::nothing);
+  expect_golden("limit-120x30", show(30, 120));
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("nothing to set"));
+  press("1.5G");
+  for (int i = 0; i < 4; ++i) key(key::kDown);
+  press("250%");
+  for (int i = 0; i < 4; ++i) key(key::kTab);
+  press("io.max.wbps@vda=50M pids.max=100");
+  key(key::kDown);
+  press("1h");
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  const auto asked = ui->asked().action;
+  EXPECT_EQ(asked.lease, std::chrono::hours(1));
+  std::vector<std::string> texts;
+  for (const auto& setting : asked.settings) texts.push_back(model::to_text(setting));
+  EXPECT_THAT(texts, testing::ElementsAre("memory.max=1610612736", HasSubstr("cpu.max="), "io.max.wbps@vda=52428800",
+                                          "pids.max=100"));
+}
+
+TEST_F(Acting, SaysWhatIsWrongWithWhatIsTypedAndLetsItBeMended) {
+  ASSERT_EQ(key('L'), Ui::Wish::nothing);
+  press("lots");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("lots"));
+  press(
+      "\x15"
+      "1M");
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::refused, "402 MiB are in use", "below-use"));
+  EXPECT_THAT(show(24, 80), HasSubstr("402 MiB are in use [below-use]"));
+  press(
+      "\x15"
+      "1G");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::act);
+}
+
+TEST_F(Acting, AsksForSignalsProcessesAndSizes) {
+  ASSERT_EQ(key('K'), Ui::Wish::nothing);
+  press(
+      "\x15"
+      "nonsense");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("no signal 'nonsense'"));
+  press(
+      "\x15"
+      "HUP");
+  key(key::kDown);
+  press("12 x");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("'x' is no process id"));
+  press(
+      "\x7f"
+      "13");
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(ui->asked().action.signal, 1);
+  EXPECT_THAT(ui->asked().action.pids, testing::ElementsAre(12, 13));
+  key(key::kEscape);
+
+  ASSERT_EQ(key('r'), Ui::Wish::nothing);
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(ui->asked().action.bytes, 256 << 20);
+  key(key::kEscape);
+
+  ASSERT_EQ(key('M'), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("which processes?"));
+  press("12");
+  key(key::kDown);
+  press("shop");
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("begins with /"));
+  press("\x15/shop");
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(ui->asked().action.target.path, "/shop");
+}
+
+TEST_F(Acting, UndoesWhatThePlanOfTheUndoNamed) {
+  ASSERT_EQ(key('u'), Ui::Wish::act);
+  EXPECT_TRUE(ui->asked().undo);
+  EXPECT_EQ(ui->asked().undo_id, "");
+  auto plan = model::outcome_of(model::Outcome::Kind::done, "takes back: limit /shop");
+  plan.undo = "a7";
+  ui->answer(ui->asked(), plan);
+  EXPECT_THAT(show(24, 80), HasSubstr("takes back: limit /shop"));
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(ui->asked().undo_id, "a7") << "somebody may have done something else meanwhile";
+}
+
+TEST_F(Acting, KeepsAnswersApartFromTheDialogsThatWereLeft) {
+  ASSERT_EQ(key('x'), Ui::Wish::act);
+  const auto left = ui->asked();
+  key(key::kEscape);
+  ASSERT_EQ(key('f'), Ui::Wish::act);
+  ui->answer(left, model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
+  EXPECT_THAT(show(24, 80), Not(HasSubstr("18 processes")));
+  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing) << "the plan of the kill is none of the freeze";
+  ui->answer(ui->asked(), freeze_plan(1));
+  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  const auto going_on = ui->asked();
+  key(key::kEscape);
+  EXPECT_THAT(show(24, 80), HasSubstr("it goes on"));
+  ui->answer(going_on, model::outcome_of(model::Outcome::Kind::timeout, "2 tasks did not stop"));
+  EXPECT_THAT(show(24, 120), HasSubstr("freeze /system.slice/nginx.service: not done, 2 tasks did not stop"));
+}
+
+TEST_F(Acting, DoesNothingWhereItMayOnlyLook) {
+  ui->scene().why_no_acts = "this screen only looks, because of --read-only";
+  for (const char32_t k : {U'f', U't', U'x', U'L', U'r', U'K', U'M', U'u'}) {
+    EXPECT_EQ(key(k), Ui::Wish::nothing);
+    EXPECT_FALSE(ui->scene().dialog);
+    EXPECT_THAT(show(24, 80), HasSubstr("--read-only"));
+  }
+}
+
+TEST_F(Acting, KeepsHostileNamesFromTheTerminal) {
+  key(key::kEscape);
+  press("/evil\n");
+  press("G");
+  for (const char32_t k : {U'f', U'L', U'K'}) {
+    (void)key(k);
+    ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::refused, kHostile));
+    for (const unsigned char c : show(24, 80)) ASSERT_TRUE(c == '\n' || (c >= 0x20 && c != 0x7F && c != 0xFF));
+    key(key::kEscape);
+  }
 }
 
 TEST_F(Screen, HoldsNoCharacterThatATerminalObeys) {
