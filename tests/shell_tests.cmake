@@ -28,8 +28,9 @@ cgwarden_script_test(unit_file.is_understood_by_systemd LABEL lint TIMEOUT 60
 
 cgwarden_script_test(metrics_doc.is_what_the_agent_prints LABEL golden TIMEOUT 60
                      COMMAND ${layers} metrics-doc $<TARGET_FILE:cgwarden>)
-cgwarden_script_test(dashboards.use_metrics_that_exist LABEL golden TIMEOUT 60
+cgwarden_script_test(dashboards_and_alerts.use_metrics_that_exist LABEL golden TIMEOUT 60
                      COMMAND ${layers} dashboards $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(alerts.fire_when_they_should LABEL golden TIMEOUT 60 COMMAND ${layers} alerts)
 cgwarden_script_test(readme.names_all_collectors_and_flags LABEL golden TIMEOUT 60
                      COMMAND ${layers} readme $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(metrics.have_names_that_promtool_likes LABEL golden TIMEOUT 60

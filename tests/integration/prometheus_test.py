@@ -284,7 +284,8 @@ class Prometheus:
         self.address = f"127.0.0.1:{free_port()}"
         config = os.path.join(folder, "prometheus.yml")
         with open(config, "w", encoding="utf-8") as file:
-            json.dump({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            json.dump({"global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+                       "rule_files": [os.path.join(ROOT, "alerts/cgwarden.yaml")],
                        "scrape_configs": [{"job_name": "cgwarden",
                                            "static_configs": [{"targets": [f"127.0.0.1:{agent_port}"]}]}]}, file)
         subprocess.run(["promtool", "check", "config", config], check=True, stdout=subprocess.DEVNULL)
@@ -363,6 +364,15 @@ def promtool_is_content(report, text):
     for line in complaints[:20]:
         print("     promtool:", line)
     report.check(lint.returncode == 0 and not complaints, f"promtool check metrics: {len(complaints)} complaints")
+
+
+def look_at_alerts(report, prometheus, group):
+    rules = [rule for g in json.loads(get(f"http://{prometheus.address}/api/v1/rules"))["data"]["groups"] for rule in g["rules"]]
+    report.check(len(rules) > 10, f"alerts: {len(rules)} rules are evaluated")
+    for rule in rules:
+        report.check(rule["health"] == "ok", f"alert {rule['name']}: {rule['health']} {rule.get('lastError', '')}")
+    throttled = prometheus.ask(f'ALERTS{{alertname="CgroupCpuThrottled", cgroup="{group.path}"}}')
+    report.same("the alert for a group that is throttled", [labels["alertstate"] for labels, _ in throttled], ["pending"])
 
 
 def ask_dashboard(report, prometheus, group, instance, seconds):
@@ -498,6 +508,7 @@ def run(agent, folder, group, cleanup):
     worker.tell("burn 0.5")
     time.sleep(3 * PATIENCE)
     ask_dashboard(report, prometheus, group, instance, time.monotonic() - started)
+    look_at_alerts(report, prometheus, group)
 
     # a group that is gone has no series any more but what is remembered of its end
     last = group.cpu_seconds()

@@ -7,8 +7,9 @@
   licences              every file of ours says under which licence it is
   names                 nothing names a developer's own machine
   metrics-doc AGENT     docs/metrics.md is what the agent prints of itself; with --update it is made so
-  dashboards AGENT      every metric of dashboards/*.json exists
+  dashboards AGENT      every metric of dashboards/*.json and alerts/*.yaml exists
   readme AGENT          README.md names every collector and every flag
+  alerts                promtool has nothing to say about the alert rules, and they fire in the cases of tests/alerts
   metric-names AGENT    promtool has nothing to say about any name of the catalogue, whatever this host shows of it
 """
 
@@ -231,6 +232,12 @@ def expressions(dashboard):
     yield from walk({k: v for k, v in dashboard.items() if k != "title"}, dashboard.get("title", "?"))
 
 
+def alert_expressions(text):
+    """Every PromQL expression of a file of alert rules, which is YAML with `expr: ...` or `expr: >-`: (alert, text)."""
+    for match in re.finditer(r"- alert: (\w+)\n(\s+)expr:(?: >-)?((?:.*\n)(?:\2 +.*\n)*)", text):
+        yield match.group(1), match.group(3)
+
+
 PROMQL_WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool",
                 "inf", "nan"}
 
@@ -258,11 +265,16 @@ def known_metrics(catalogue, exposition):
     return known
 
 
+def enforcer_metrics(source):
+    """Its families by their names in the source: they reach the exporter as a file, which a test has none of."""
+    return set(re.findall(r'"(cgwarden_(?:policy|textfile)_\w+)"', source))
+
+
 def check_dashboards(dashboards, known):
-    """dashboards: {path: parsed JSON}"""
+    """dashboards: {path: parsed JSON, or the text of alert rules}"""
     faults = []
     for path, dashboard in dashboards.items():
-        found = list(expressions(dashboard))
+        found = list(alert_expressions(dashboard) if isinstance(dashboard, str) else expressions(dashboard))
         if not found:
             faults.append(f"{path}: has no expression at all")
         for where, expr in found:
@@ -280,6 +292,23 @@ def check_metric_names(catalogue):
     lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     complaints = (lint.stdout + lint.stderr).strip().splitlines()
     return complaints or ([f"promtool ended with {lint.returncode}"] if lint.returncode else [])
+
+
+def need_promtool():
+    if not shutil.which("promtool"):
+        print("SKIP: no promtool here; scripts/install-deps test brings it")
+        sys.exit(77)
+
+
+def check_alerts():
+    faults = []
+    for command in (["check", "rules", "alerts/cgwarden.yaml"], ["test", "rules", "tests/alerts/alerts_test.yaml"]):
+        done = subprocess.run(["promtool", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            faults += (done.stdout + done.stderr).strip().splitlines()
+    tested = set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", read("tests/alerts/alerts_test.yaml")))
+    rules = {name for name, _ in alert_expressions(read("alerts/cgwarden.yaml"))}
+    return faults + [f"tests/alerts/alerts_test.yaml: {name} is never seen to fire" for name in sorted(rules - tested)]
 
 
 # A family of flags, of which README.md names one for all.
@@ -300,6 +329,9 @@ def run(rule, arguments):
     if rule in ("includes", "licences", "names"):
         files = {path: read(path) for path in project_files()}
         return {"includes": check_includes, "licences": check_licences, "names": check_names}[rule](files)
+    if rule == "alerts":
+        need_promtool()
+        return check_alerts()
     if not arguments:
         raise SystemExit(f"{rule} needs the agent's path")
     agent = os.path.abspath(arguments[0])
@@ -307,9 +339,7 @@ def run(rule, arguments):
         return check_readme(read("README.md"), json.loads(agent_says(agent, "--print-catalogue=json")),
                             agent_says(agent, "--help"))
     if rule == "metric-names":
-        if not shutil.which("promtool"):
-            print("SKIP: no promtool here; scripts/install-deps test brings it")
-            sys.exit(77)
+        need_promtool()
         return check_metric_names(json.loads(agent_says(agent, "--print-catalogue=json")))
     exposition = scrape(agent)
     if rule == "metrics-doc":
@@ -323,9 +353,13 @@ def run(rule, arguments):
     if rule == "dashboards":
         catalogue = json.loads(agent_says(agent, "--print-catalogue=json"))
         boards = {p: json.loads(read(p)) for p in project_files() if re.match(r"dashboards/[^/]+\.json$", p)}
-        if not boards:
-            return ["dashboards/ is empty"]
-        return check_dashboards(boards, known_metrics(catalogue, exposition))
+        rules = {p: read(p) for p in project_files() if re.match(r"alerts/[^/]+\.yaml$", p)}
+        if not boards or not rules:
+            return ["dashboards/ or alerts/ is empty"]
+        known = known_metrics(catalogue, exposition)
+        for path in ("src/agent/enforcer_metrics.cpp", "exporter/textfile.cpp"):
+            known |= enforcer_metrics(read(path))
+        return check_dashboards(boards | rules, known)
     raise SystemExit(f"there is no rule '{rule}'; see --help")
 
 
@@ -361,6 +395,8 @@ def self_test():
     known = known_metrics([{"metric": "cgroup_a_total"}], "# TYPE cgwarden_h histogram\n")
     def board(expr):
         return check_dashboards({"d.json": {"title": "d", "panels": [{"title": "p", "targets": [{"expr": expr}]}]}}, known)
+    def alert(lines):
+        return check_dashboards({"a.yaml": f"      - alert: A\n        {lines}\n        for: 5m\n"}, known)
     cases += [
         ("a metric that exists", board('sum by (cgroup) (rate(cgroup_a_total{instance=~"$i", cgroup="b_c"}[$__rate_interval]))'), 0),
         ("a metric that does not", board("rate(cgroup_b_total[5m])"), 1),
@@ -370,6 +406,10 @@ def self_test():
         ("a collector and a flag that are named", check_readme("`cpu` `--a.b X`", [{"collector": "cpu"}], " --a.b TEXT"), 0),
         ("a collector that is not", check_readme("cpu", [{"collector": "cpu"}], ""), 1),
         ("a flag that is not", check_readme("`cpu` --a.bc", [{"collector": "cpu"}], " --a.b TEXT"), 1),
+        ("an alert on a metric that exists", alert("expr: >-\n          rate(cgroup_a_total[5m]) > 0\n          and up == 1"), 0),
+        ("an alert on one that does not", alert("expr: cgroup_b_total > 0"), 1),
+        ("an alert that ends with one that does not", alert("expr: >-\n          cgroup_a_total\n          > cgroup_b_total"), 1),
+        ("an alert without an expression", alert("for: 10m"), 1),
         ("a dashboard without expressions", check_dashboards({"d.json": {"panels": []}}, known), 1),
     ]
     faults = [f"self-test: {name}: {found}" for name, found, wanted in cases if (len(found) > 0) != (wanted > 0)]
