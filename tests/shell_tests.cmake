@@ -2,13 +2,14 @@
 # Tests that are scripts. Included by tests/CMakeLists.txt.
 # Labels: lint (reads sources only), golden, integration (this machine),
 # threads (repeated under ThreadSanitizer), guest (a virtual machine), tidy (minutes).
+# MACHINE: it works on this machine's groups, or needs most of it: one such test at a time.
 # Exit status 77: cannot run here; the reason is on the line that starts with "SKIP:".
 function(cgwarden_script_test name)
-  cmake_parse_arguments(ARG "SERIAL" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
+  cmake_parse_arguments(ARG "MACHINE" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
   add_test(NAME ${name} COMMAND ${ARG_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} SKIP_RETURN_CODE 77)
-  if(ARG_SERIAL)
-    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+  if(ARG_MACHINE)
+    set_tests_properties(${name} PROPERTIES RESOURCE_LOCK machine)
   endif()
 endfunction()
 
@@ -22,7 +23,8 @@ cgwarden_script_test(files.name_no_developers_machine LABEL lint TIMEOUT 60 COMM
 cgwarden_script_test(rules.notice_what_breaks_them LABEL lint TIMEOUT 60 COMMAND ${layers} --self-test)
 cgwarden_script_test(shell_scripts.pass_shellcheck LABEL lint TIMEOUT 120 COMMAND ${lint}/shellcheck.sh)
 cgwarden_script_test(sources.are_formatted LABEL lint TIMEOUT 120 COMMAND ${lint}/clang_format.sh)
-cgwarden_script_test(sources.pass_clang_tidy LABEL tidy TIMEOUT 900 SERIAL COMMAND ${lint}/clang_tidy.sh)
+cgwarden_script_test(sources.pass_clang_tidy LABEL tidy TIMEOUT 3600 COMMAND ${lint}/clang_tidy.sh --jobs 1)
+set_tests_properties(sources.pass_clang_tidy PROPERTIES COST 1000) # the longest first: it runs beside all others
 cgwarden_script_test(unit_file.is_understood_by_systemd LABEL lint TIMEOUT 60
                      COMMAND ${lint}/systemd_unit.sh ${PROJECT_BINARY_DIR} $<TARGET_FILE:cgwarden>)
 
@@ -44,33 +46,31 @@ foreach(host hybrid hybrid-systemd v1 v2)
                        COMMAND ${PROJECT_SOURCE_DIR}/tests/golden/golden_test.py $<TARGET_FILE:cgwarden> ${host})
 endforeach()
 
-cgwarden_script_test(agent.stands_many_clients_and_reloads LABEL threads TIMEOUT 120
+cgwarden_script_test(agent.stands_many_clients_and_reloads LABEL threads TIMEOUT 120 MACHINE
                      COMMAND ${integration}/load_test.py $<TARGET_FILE:cgwarden>)
-set_tests_properties(agent.stands_many_clients_and_reloads PROPERTIES RESOURCE_LOCK cgroups)
-cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 SERIAL
+cgwarden_script_test(prometheus.agrees_with_what_a_group_did LABEL integration TIMEOUT 300 MACHINE
                      COMMAND ${integration}/prometheus_test.py $<TARGET_FILE:cgwarden>)
-cgwarden_script_test(interface_files.of_this_kernel_are_exported_or_excused LABEL integration TIMEOUT 120 SERIAL
+cgwarden_script_test(interface_files.of_this_kernel_are_exported_or_excused LABEL integration TIMEOUT 120 MACHINE
                      COMMAND ${integration}/interface_files_test.py $<TARGET_FILE:cgwarden>)
-cgwarden_script_test(enforcer.limits_hogs_and_leaves_nothing_behind LABEL integration TIMEOUT 300 SERIAL
+cgwarden_script_test(enforcer.limits_hogs_and_leaves_nothing_behind LABEL integration TIMEOUT 300 MACHINE
                      COMMAND ${integration}/enforce_test.py $<TARGET_FILE:cgwarden>)
-cgwarden_script_test(agent.stays_as_small_while_containers_come_and_go LABEL integration TIMEOUT 600 SERIAL
+cgwarden_script_test(agent.stays_as_small_while_containers_come_and_go LABEL integration TIMEOUT 600 MACHINE
                      COMMAND ${integration}/churn_test.py $<TARGET_FILE:cgwarden> 1200)
-cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 SERIAL
+cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 MACHINE
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
-cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 SERIAL
+cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 MACHINE
                      COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(cgtop.shows_other_hosts LABEL integration TIMEOUT 300
                      COMMAND ${integration}/cgtop_sources_test.py $<TARGET_FILE:cgtop> $<TARGET_FILE:cgwarden>)
-cgwarden_script_test(cgtop.acts_as_it_says LABEL integration TIMEOUT 120
+cgwarden_script_test(cgtop.acts_as_it_says LABEL integration TIMEOUT 120 MACHINE
                      COMMAND ${integration}/control_test.py $<TARGET_FILE:cgtop>)
-set_tests_properties(cgtop.acts_as_it_says PROPERTIES RESOURCE_LOCK cgroups)
-cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 SERIAL
+cgwarden_script_test(systemd.runs_the_service LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/systemd_service_test.sh ${PROJECT_BINARY_DIR})
-cgwarden_script_test(systemd.has_its_units_limited_frozen_and_killed LABEL guest TIMEOUT 900 SERIAL
+cgwarden_script_test(systemd.has_its_units_limited_frozen_and_killed LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/systemd_control_test.sh ${PROJECT_BINARY_DIR})
-cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900 SERIAL
+cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/prometheus_v2_test.sh ${PROJECT_BINARY_DIR})
-cgwarden_script_test(interface_files.of_a_pure_v2_host_are_exported_or_excused LABEL guest TIMEOUT 900 SERIAL
+cgwarden_script_test(interface_files.of_a_pure_v2_host_are_exported_or_excused LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/interface_files_v2_test.sh ${PROJECT_BINARY_DIR})
-cgwarden_script_test(kernel.shows_on_pure_v2_what_it_does_here LABEL guest TIMEOUT 900 SERIAL
+cgwarden_script_test(kernel.shows_on_pure_v2_what_it_does_here LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/kernel_v2_test.sh ${PROJECT_BINARY_DIR})

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # clang-tidy over the program's own files. See .clang-tidy for what it looks for.
 #
-#   clang_tidy.sh [--changed [BASE]]
+#   clang_tidy.sh [--jobs N] [--changed [BASE]]
+#     --jobs      how many at a time (default: one a CPU)
 #     --changed   only the rooms in which a file differs from BASE (default: main)
 #     --help
 #
@@ -13,7 +14,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-base=''
+base='' jobs=$(nproc)
+if [ "${1:-}" = --jobs ]; then
+  case ${2:-} in ''|*[!0-9]*) echo "clang_tidy.sh: --jobs needs a number; see --help" >&2; exit 2 ;; esac
+  jobs=$2
+  shift 2
+fi
 case ${1:-} in
   '') ;;
   --changed) base=${2:-main} ;;
@@ -52,5 +58,5 @@ check() {
 }
 export -f check
 # shellcheck disable=SC2016  # expanded by the shell that xargs starts
-printf '%s\0' "${units[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -c 'check "$1"' _ || exit 1
+printf '%s\0' "${units[@]}" | xargs -0 -n 1 -P "$jobs" bash -c 'check "$1"' _ || exit 1
 echo "clang-tidy: ${#units[@]} rooms and programs, nothing found"
