@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/agent/enforcer_metrics.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
 
 #include "exporter/metric_families.h"
 #include "src/base/clock.h"
-#include "src/base/fd.h"
+#include "src/base/file.h"
 
 namespace cgwarden::agent {
 namespace {
@@ -159,25 +155,7 @@ void EnforcerMetrics::tended(const std::vector<control::Writer::Tended>& tended,
 base::Result<void> EnforcerMetrics::write(const std::string& path) const {
   std::string text;
   exporter::append_families(registry_.Collect(), exporter::Format::text, text);
-  const auto slash = path.rfind('/');
-  const auto beside = path.substr(0, slash + 1) + '.' + path.substr(slash + 1) + ".new";
-  ::unlink(beside.c_str());
-  base::Fd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!fd) return base::fail_errno("cannot make " + beside);
-  ::fchmod(fd.get(), 0644);  // whatever the umask: the exporter is another user
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    const auto n = ::write(fd.get(), rest.data(), rest.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      auto failed = base::fail_errno("cannot write " + beside);
-      ::unlink(beside.c_str());
-      return failed;
-    }
-    rest.remove_prefix(static_cast<std::size_t>(n));
-  }
-  if (::rename(beside.c_str(), path.c_str()) != 0) return base::fail_errno("cannot rename to " + path);
-  return {};
+  return base::replace_file(path, text, 0644);  // the exporter is another user
 }
 
 }  // namespace cgwarden::agent

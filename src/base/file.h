@@ -5,6 +5,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,8 +13,10 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "src/base/fd.h"
+#include "src/base/result.h"
 
 namespace cgwarden::base {
 
@@ -36,6 +39,29 @@ inline std::optional<std::string> read_file(int dir, const std::string& path, st
   const Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return std::nullopt;
   return read_to_end(fd.get(), limit);
+}
+
+// Another file in the place of `path`, whole or not at all: written beside it, then renamed. Its directory must be
+// there.
+inline Result<void> replace_file(const std::string& path, std::string_view text, mode_t mode) {
+  const auto name = path.rfind('/') + 1;
+  const auto beside = path.substr(0, name) + '.' + path.substr(name) + ".new";
+  ::unlink(beside.c_str());
+  const Fd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) return fail_errno("cannot make " + beside);
+  ::fchmod(fd.get(), mode);  // whatever the umask
+  while (!text.empty()) {
+    const auto n = ::write(fd.get(), text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      auto failed = fail_errno("cannot write " + beside);
+      ::unlink(beside.c_str());
+      return failed;
+    }
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::rename(beside.c_str(), path.c_str()) != 0) return fail_errno("cannot rename to " + path);
+  return {};
 }
 
 inline std::optional<std::string> read_file(const std::string& path) { return read_file(AT_FDCWD, path); }

@@ -52,7 +52,6 @@ tl::expected<PrintOptions, Stop> print_options(const Options& o, const Columns& 
   p.format = o.format.value_or(Format::table);
   p.header = o.header;
   p.units = o.units;
-  if (!o.fields.empty() && !o.set.empty()) return tl::unexpected(Stop{kUsage, "--fields and --set exclude each other"});
   const bool programs = p.format == Format::json || p.format == Format::jsonl || p.format == Format::prom;
   if (o.fields == "all" || (o.fields.empty() && o.set.empty() && programs)) {
     for (ColumnId id = 0; id < columns.size(); ++id) p.columns.push_back(id);
@@ -61,15 +60,9 @@ tl::expected<PrintOptions, Stop> print_options(const Options& o, const Columns& 
   }
   std::string_view names = o.fields;
   if (!o.set.empty()) {
-    const auto* const set = std::ranges::find_if(kColumnSets, [&](const ColumnSet& s) {
-      return std::ranges::equal(
-          s.name, o.set, {}, [](char c) { return std::tolower(static_cast<unsigned char>(c)); },
-          [](char c) { return std::tolower(static_cast<unsigned char>(c)); });
-    });
-    if (set == std::end(kColumnSets)) {
-      return tl::unexpected(Stop{kUsage, "no set of fields is called '" + base::printable(o.set) + "' (see --help)"});
-    }
-    names = set->columns;
+    const auto set = set_of(o);
+    if (!set) return tl::unexpected(set.error());
+    names = kColumnSets[*set].columns;
     p.only_present = true;
   } else if (names.empty()) {
     names = "cpu,memory,memory_limit,swap,read,write,tasks,throttled,psi_cpu,psi_memory,psi_io,oom_kills,state";
@@ -283,6 +276,15 @@ int doctor(const Options& options) {
 }
 
 }  // namespace
+
+tl::expected<std::size_t, Stop> set_of(const Options& o) {
+  if (!o.fields.empty()) return tl::unexpected(Stop{kUsage, "--fields and --set exclude each other"});
+  const auto set = find_set(o.set);
+  if (!set) {
+    return tl::unexpected(Stop{kUsage, "no set of fields is called '" + base::printable(o.set) + "' (see --help)"});
+  }
+  return *set;
+}
 
 tl::expected<View, Stop> view_of(const Options& o, const Columns& columns, bool tree_by_default) {
   View view;

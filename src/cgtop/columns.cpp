@@ -2,6 +2,7 @@
 #include "src/cgtop/columns.h"
 
 #include <algorithm>
+#include <cctype>
 #include <tuple>
 #include <utility>
 
@@ -225,6 +226,14 @@ base::Result<std::vector<ColumnId>> Columns::want_list(std::string_view comma_se
   }
   if (out.empty()) return base::fail("no field is named (cgtop fields lists them)");
   return out;
+}
+
+std::optional<std::size_t> find_set(std::string_view name) {
+  const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
+  const auto* const set = std::ranges::find_if(
+      kColumnSets, [&](const ColumnSet& s) { return std::ranges::equal(s.name, name, {}, lower, lower); });
+  if (set == std::end(kColumnSets)) return std::nullopt;
+  return static_cast<std::size_t>(set - std::begin(kColumnSets));
 }
 
 }  // namespace cgwarden::cgtop

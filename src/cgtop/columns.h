@@ -119,5 +119,7 @@ inline constexpr ColumnSet kColumnSets[] = {
      "pids_events_max,state"},
 };
 inline constexpr std::size_t kColumnSetCount = std::size(kColumnSets);
+// By its name, in any case.
+std::optional<std::size_t> find_set(std::string_view name);
 
 }  // namespace cgwarden::cgtop

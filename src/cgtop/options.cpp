@@ -4,8 +4,11 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "src/base/file.h"
 #include "src/base/text.h"
 #include "src/cgtop/columns.h"
+#include "src/cgtop/config.h"
+#include "src/cgtop/screen.h"
 #include "src/model/action.h"
 
 namespace cgwarden::cgtop {
@@ -24,6 +27,7 @@ constexpr const char* kFooter =
     "  6  refused by a guard, nothing changed   8  out of time; a freeze was thawed again\n"
     "  7  partly done, as shown\n";
 
+constexpr std::size_t kLargestConfig = 64U << 10U;
 constexpr const char* kMs = "a time such as 2, 500ms or 1m30s";
 
 CLI::Validator timespan(std::string name) {
@@ -177,6 +181,39 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   return static_cast<std::uint64_t>(n);
 }
 
+namespace {
+
+// What was kept, where the command line says nothing. Throws what a wrong option throws.
+void add_config(CLI::App& app, const Options& o, bool must_be_there) {
+  const auto path = must_be_there ? o.config : config_path();
+  const auto text = path.empty() ? std::nullopt : base::read_file(AT_FDCWD, path, kLargestConfig);
+  if (!text) {
+    if (must_be_there) throw CLI::FileError("--config: cannot read " + path);
+    return;
+  }
+  const auto lines = parse_config(*text);
+  if (!lines) throw CLI::ConfigError(path + ':' + lines.error().what, CLI::ExitCodes::ConfigError);
+  const auto given = [&](const std::string& key) { return app.get_option("--" + key)->count() > 0; };
+  // Each pair says one thing in two words.
+  const bool columns = given("set") || given("fields");
+  const bool tree = given("tree") || given("flat");
+  for (const auto& line : *lines) {
+    auto* const option = app.get_option("--" + line.key);
+    if (option->count() > 0 || ((line.key == "set" || line.key == "fields") && columns) ||
+        (line.key == "flat" && tree)) {
+      continue;
+    }
+    try {
+      option->add_result(line.value);
+      option->run_callback();
+    } catch (const CLI::ParseError& error) {
+      throw CLI::ConfigError(path + ':' + std::to_string(line.line) + ": " + error.what(), CLI::ExitCodes::ConfigError);
+    }
+  }
+}
+
+}  // namespace
+
 Parsed parse_command_line(int argc, const char* const* argv) {
   Parsed parsed;
   auto& o = parsed.options;
@@ -298,6 +335,9 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->check(CLI::IsMember({"core", "machine"}));
   app.add_flag("--ascii", o.ascii, "Nothing but ASCII")->group("Screen");
   app.add_flag("--read-only", o.read_only, "No key freezes, kills or sets anything")->group("Screen");
+  auto* const config =
+      app.add_option("--config", o.config, "What W on the screen wrote (default: ~/.config/cgtop/cgtop.conf)")
+          ->group("Screen");
   add_doer(app, o, "Screen");
   app.add_option("--color", o.color, "auto, always or never; NO_COLOR is obeyed by auto")
       ->group("Screen")
@@ -319,8 +359,12 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   bool version = false;
   app.add_flag("-V,--version", version, "Print the version and exit");
 
+  const auto is_batch = [&] {
+    return batch || o.action != Action::screen || once || o.iterations || !format.empty() || json;
+  };
   try {
     app.parse(argc, argv);
+    if (!version && !is_batch() && can_show_screen()) add_config(app, o, config->count() > 0);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     parsed.exit_code = kDone;
@@ -333,7 +377,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
     return parsed;
   }
   if (version) o.action = Action::version;
-  o.batch = batch || o.action != Action::screen || once || o.iterations || !format.empty() || json;
+  o.batch = is_batch();
   if (once) o.iterations = 1;
   if (!delay.empty()) o.delay = parse_duration(delay);
   if (!for_time.empty()) o.for_time = *parse_duration(for_time);

@@ -67,6 +67,7 @@ struct Options {
   bool ascii = false;
   std::string color = "auto";
   bool read_only = false;
+  std::string config;  // what the screen keeps; empty: the user's own
 
   // Of Action::act; the last three of the screen, too.
   std::optional<model::Verb> verb;  // none: undo

@@ -12,12 +12,15 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include "collectors/collection.h"
+#include "src/base/file.h"
 #include "src/base/text.h"
 #include "src/cgtop/act.h"
 #include "src/cgtop/batch.h"
+#include "src/cgtop/config.h"
 #include "src/cgtop/recording.h"
 #include "src/cgtop/terminal.h"
 #include "src/cgtop/ui.h"
@@ -46,6 +49,17 @@ class Program {
   int run() {
     auto view = view_of(options_, columns_, true);
     if (!view) return stop(view.error());
+    std::optional<std::size_t> set;
+    std::vector<ColumnId> columns;
+    if (!options_.set.empty()) {
+      const auto named = set_of(options_);
+      if (!named) return stop(named.error());
+      set = *named;
+    } else if (!options_.fields.empty()) {
+      auto named = columns_.want_list(options_.fields);
+      if (!named) return stop({kUsage, named.error().what});
+      columns = std::move(*named);
+    }
     std::unique_ptr<Recording> recording;
     std::size_t first = 0;
     // A mistake is told before the screen opens.
@@ -84,6 +98,8 @@ class Program {
     if (!terminal) return stop({kUnexpected, terminal.error().what + "; cgtop --batch needs none"});
     terminal_ = std::move(*terminal);
     ui_.emplace(columns_, std::move(*view), options_.filter);
+    if (set) ui_->choose_set(*set);
+    if (!columns.empty()) ui_->choose_columns(std::move(columns));
     ui_->scene().ascii = options_.ascii || !Terminal::is_utf8();
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
@@ -175,6 +191,7 @@ class Program {
         if (wish == Ui::Wish::redraw) terminal_->resume();
         if (wish == Ui::Wish::record) toggle_recording();
         if (wish == Ui::Wish::act) act();
+        if (wish == Ui::Wish::save) save();
         sample_now |= wish == Ui::Wish::sample;
       }
       if (sample_now) look_at_processes();
@@ -265,6 +282,19 @@ class Program {
         draw();
       });
     });
+  }
+
+  // W: the columns, the order and the units are as they are now the next time.
+  void save() {
+    const auto path = options_.config.empty() ? config_path() : options_.config;
+    if (path.empty()) {
+      ui_->say("no place to write to: neither XDG_CONFIG_HOME nor HOME is there");
+      return;
+    }
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    const auto done = base::replace_file(path, config_text(ui_->scene()), 0644);
+    ui_->say(done ? "kept for the next time: " + path : done.error().what);
   }
 
   // R: what is seen from now on goes into a file, too.

@@ -277,6 +277,12 @@ void Ui::choose_set(std::size_t set) {
   scene_.shown = columns_.want_list(kColumnSets[set].columns).value_or(std::vector<ColumnId>{});
 }
 
+void Ui::choose_columns(std::vector<ColumnId> columns) {
+  scene_.set = kColumnSetCount;
+  scene_.set_name = "Chosen";
+  scene_.shown = std::move(columns);
+}
+
 void Ui::sort_by(ColumnId column) {
   scene_.view.sort = column;
   scene_.view.descending = descends_by_default(columns_[column]);
@@ -554,6 +560,9 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       scene_.message = "time line: " + human_duration(static_cast<double>(scene_.span.count()) * 60);
       return true;
     }
+    case 'W':
+      wish = Wish::save;
+      return true;
     case 'R':
       if (scene_.replay) {
         scene_.message = "this is a recording";
@@ -874,13 +883,13 @@ Ui::Wish Ui::press_menu(char32_t k) {
         scene_.menu = Scene::Menu::none;
       } else if (any) {
         const auto id = scene_.menu_items[scene_.menu_cursor];
-        if (const auto at = std::ranges::find(scene_.shown, id); at != scene_.shown.end()) {
-          scene_.shown.erase(at);
+        auto columns = scene_.shown;
+        if (const auto at = std::ranges::find(columns, id); at != columns.end()) {
+          columns.erase(at);
         } else {
-          scene_.shown.insert(scene_.shown.begin(), id);
+          columns.insert(columns.begin(), id);
         }
-        scene_.set = kColumnSetCount;
-        scene_.set_name = "Chosen";
+        choose_columns(std::move(columns));
         if (k == key::kEnter) scene_.menu = Scene::Menu::none;
       }
       break;

@@ -100,7 +100,7 @@ struct Scene {
 
 class Ui {
  public:
-  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record, act };
+  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record, act, save };
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
@@ -125,6 +125,8 @@ class Ui {
   };
   [[nodiscard]] Ask asked() const;
   void answer(const Ask& ask, model::Outcome outcome);
+  void choose_set(std::size_t set);
+  void choose_columns(std::vector<ColumnId> columns);
   void say(std::string message) { scene_.message = std::move(message); }
   [[nodiscard]] Scene& scene() { return scene_; }
 
@@ -136,7 +138,6 @@ class Ui {
   void make_time_line(int columns);
   void redo_graphs();
   void rearrange();
-  void choose_set(std::size_t set);
   void sort_by(ColumnId column);
   void remember_cpu(const Table& table);
   void move(std::ptrdiff_t rows);

@@ -1035,6 +1035,7 @@ constexpr const char* kHelp[] = {
     "       ^F search   n ^N next, previous\n"
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
+    " KEEP  W columns, order, units and pace for the next time\n"
     " SEE   e events   y show the path   ? help   q or ^C quit   ^Z suspend\n"
     " ACT   f freeze  t thaw  x kill  K signal  L limits  r reclaim  M move\n"
     "       u undo; each shows first what it would do\n"

@@ -130,7 +130,7 @@ class Tmux:
     def __init__(self, width, height, **env):
         self.socket = f"{NAME}-{time.monotonic_ns()}"
         variables = {"PATH": os.environ["PATH"], "HOME": "/", "LC_ALL": "C.UTF-8", "PS1": "ready$ ", "TERM": "screen",
-                     **env}
+                     "HISTFILE": "/dev/null", **env}
         self.call("new-session", "-d", "-x", str(width), "-y", str(height), "env -i " + " ".join(
             f"{k}='{v}'" for k, v in variables.items()) + " bash --norc --noprofile -i")
         self.call("set-option", "-g", "window-size", "manual")
@@ -273,6 +273,33 @@ class InTmux(unittest.TestCase):
             events = [json.loads(line) for line in file]
         self.assertEqual([(e["event"], e["action"]) for e in events],
                          [(when, verb) for verb in ("freeze", "thaw", "kill") for when in ("begin", "end")])
+
+    def test_keeps_what_it_is_told_to_keep(self):
+        home = tempfile.mkdtemp(prefix="cgwarden-test-")
+        self.addCleanup(shutil.rmtree, home)
+        tmux = self.start(arguments=NAME, HOME=home)
+        tmux.until("plain-a")
+        tmux.keys("3", "m", "S", "W")
+        tmux.until(f"kept for the next time: {home}/.config/cgtop/cgtop.conf")
+        tmux.keys("q")
+        tmux.until("ready$")
+        tmux.type(f"{CGTOP} {NAME}\n")
+        tmux.until("[3 Memory]")
+        tmux.until("MEM^")
+        tmux.keys("q")
+        tmux.until("ready$")
+        tmux.type(f"{CGTOP} --set cpu -s name:desc {NAME}\n")
+        tmux.until("[2 CPU]")
+        tmux.until("GROUPv")
+        tmux.keys("q")
+        tmux.until("ready$")
+        tmux.type(f"clear; {CGTOP} {NAME} | head -1; echo done=$?\n")
+        self.assertIn("CPU%", tmux.until("done=0"), "what is printed does not depend on it")
+        with open(f"{home}/.config/cgtop/cgtop.conf", "a", encoding="utf-8") as file:
+            file.write("colour = red\n")
+        tmux.type(f"clear; {CGTOP} {NAME}; echo status=$?\n")
+        tmux.until(".conf:9: there is no key 'colour'")
+        tmux.until("status=2")
 
     def test_acts_on_nothing_when_it_is_to_look_only(self):
         tmux = self.start(arguments=f"--read-only {NAME}")

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
@@ -20,6 +21,29 @@ TEST(ASmallFile, IsReadWholeOrUpToTheLimit) {
   EXPECT_EQ(read_file(folder.path() + "/f"), text);
   const Fd dir(::open(folder.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   EXPECT_EQ(read_file(dir.get(), "f", 20'000), text.substr(0, 20'000));
+}
+
+TEST(ASmallFile, IsReplacedWholeOrNotAtAll) {
+  const testing_files::TempDir folder;
+  const auto path = folder.path() + "/f";
+  std::ofstream(path) << "before";
+  const Fd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Somebody may have put a link where it is written beside: what that points at stays as it is.
+  std::ofstream(folder.path() + "/other") << "other";
+  ASSERT_EQ(::symlink("other", (folder.path() + "/.f.new").c_str()), 0);
+  const auto mask = ::umask(077);
+  EXPECT_TRUE(replace_file(path, "after", 0644));
+  ::umask(mask);
+  EXPECT_EQ(read_file(path), "after");
+  EXPECT_EQ(read_to_end(reader.get()), "before") << "who reads it sees one or the other";
+  EXPECT_EQ(read_file(folder.path() + "/other"), "other");
+  struct stat st {};
+  ASSERT_EQ(::stat(path.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777U, 0644U);
+
+  const auto done = replace_file(folder.path() + "/none/f", "x", 0644);
+  ASSERT_FALSE(done);
+  EXPECT_NE(done.error().what.find("/none/.f.new"), std::string::npos) << done.error().what;
 }
 
 TEST(ASmallFile, ThatIsMissingOrADirectoryIsNothingAndErrnoSaysWhy) {

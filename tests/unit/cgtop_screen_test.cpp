@@ -10,8 +10,10 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
+#include "src/cgtop/config.h"
 #include "src/cgtop/recording.h"
 #include "src/cgtop/ui.h"
 #include "src/cgtop/views.h"
@@ -417,6 +419,38 @@ TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
   press("G\n");
   ui->feed(SnapshotMaker(20).group(1, "/").make(), host());
   EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
+}
+
+// ---- what is kept for the next time ----
+
+TEST_F(Screen, IsKeptInTheWordsOfTheCommandLine) {
+  press("3SU%To");
+  EXPECT_EQ(ui->press('W'), Ui::Wish::save);
+  const auto lines = parse_config(config_text(ui->scene()));
+  ASSERT_TRUE(lines) << lines.error().what;
+  std::map<std::string, std::string> kept;
+  for (const auto& line : *lines) kept[line.key] = line.value;
+  EXPECT_THAT(kept, testing::UnorderedElementsAre(testing::Pair("set", "Memory"), testing::Pair("sort", "cpu:asc"),
+                                                  testing::Pair("units", "si"), testing::Pair("cpu", "machine"),
+                                                  testing::Pair("delay", "2000ms"), testing::Pair("active", "true"),
+                                                  testing::Pair("flat", "true")));
+
+  press("C swapmax ");
+  ui->press(key::kEscape);
+  EXPECT_THAT(config_text(ui->scene()), HasSubstr("\nfields = "));
+  EXPECT_THAT(config_text(ui->scene()), Not(HasSubstr("\nset = ")));
+}
+
+TEST(Config, SaysWhatIsWrongAndWhere) {
+  const auto wrong = [](std::string_view text) {
+    const auto lines = parse_config(text);
+    return lines ? std::string() : lines.error().what;
+  };
+  EXPECT_EQ(wrong("# a comment\n\n  sort = cpu  \nunits=si"), "");
+  EXPECT_THAT(wrong("sort = cpu\ncolour = red\n"), testing::StartsWith("2: there is no key 'colour'; there are: set "));
+  EXPECT_THAT(wrong("sort"), HasSubstr("1: 'sort' is no KEY = VALUE"));
+  EXPECT_THAT(wrong("sort = cpu\n\nsort = mem"), HasSubstr("3: 'sort' is there twice"));
+  EXPECT_THAT(wrong("so\x1brt = cpu"), Not(HasSubstr("\x1b")));
 }
 
 // ---- acting: a dry run is asked for, then what it planned ----
