@@ -194,7 +194,10 @@ class Program {
         if (wish == Ui::Wish::save) save();
         sample_now |= wish == Ui::Wish::sample;
       }
-      if (sample_now) look_at_processes();
+      if (sample_now) {
+        look_at_processes();
+        look_at_audit();
+      }
       draw();
       wait_for_keys();
     });
@@ -219,6 +222,7 @@ class Program {
           ui_->say(taken.error().what);
         }
         take_processes(std::move(processes));
+        look_at_audit();
         draw();
         const auto delay = ui_->scene().delay;
         timer_.expires_after(first ? std::min(kSecondSample, delay) : delay);
@@ -236,6 +240,21 @@ class Program {
       ui_->step();
       draw();
       play();
+    });
+  }
+
+  // What the audit says of the group whose events are shown: of this host only.
+  void look_at_audit() {
+    const auto group = ui_->wants_audit();
+    if (!group || !source_ || source_->name() != "cgroupfs") return;
+    asio::post(worker_, [this, group] {
+      auto found =
+          control::read_audit(options_.audit_file.empty() ? control::kAuditFile : options_.audit_file, *group, 100);
+      if (!found && found.error().code == ENOENT) found = std::vector<control::AuditEvent>();
+      asio::post(loop_, [this, found = std::move(found)]() mutable {
+        ui_->feed_audit(std::move(found));
+        draw();
+      });
     });
   }
 

@@ -353,6 +353,7 @@ void Ui::open_group() {
   scene_.group_path = scene_.table->group(*group).path;
   scene_.scroll = 0;
   scene_.processes.reset();
+  scene_.audit.reset();
 }
 
 void Ui::open_menu(Scene::Menu menu) {
@@ -447,8 +448,8 @@ void Ui::find_in_menu() {
   scene_.menu_cursor = std::min(scene_.menu_cursor, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
 }
 
-std::optional<std::string> Ui::wants_processes() const {
-  if (scene_.page != Page::group || scene_.tab != Tab::processes) return std::nullopt;
+std::optional<std::string> Ui::wants(Tab tab) const {
+  if (scene_.page != Page::group || scene_.tab != tab) return std::nullopt;
   return scene_.group_path;
 }
 
@@ -769,7 +770,7 @@ Ui::Wish Ui::press_group(char32_t k) {
   const auto to_tab = [&](std::size_t t) {
     scene_.tab = static_cast<Tab>(t % kTabCount);
     scene_.scroll = 0;
-    return scene_.tab == Tab::processes ? Wish::sample : Wish::nothing;
+    return scene_.tab == Tab::processes || scene_.tab == Tab::events ? Wish::sample : Wish::nothing;
   };
   if (k >= '1' && k < '1' + static_cast<char32_t>(kTabCount)) return to_tab(k - '1');
   const auto page = static_cast<std::size_t>(std::max(1, page_rows_ - 2));

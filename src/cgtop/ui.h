@@ -18,6 +18,7 @@
 #include "src/cgtop/host.h"
 #include "src/cgtop/keys.h"
 #include "src/cgtop/recording.h"
+#include "src/control/audit.h"
 
 namespace cgwarden::cgtop {
 
@@ -77,6 +78,8 @@ struct Scene {
   Tab tab = Tab::summary;
   std::size_t scroll = 0;
   std::optional<Processes> processes;
+  // What cgwarden did to the group, or why that is not known; on its page of events.
+  std::optional<base::Result<std::vector<control::AuditEvent>>> audit;
   std::size_t help_page = 0;
 
   enum class Prompt : std::uint8_t { none, filter, search, jump };
@@ -113,9 +116,11 @@ class Ui {
   Wish press(char32_t key);
   void draw(Grid& grid);
 
-  // The group whose processes are on the screen, if any are.
-  [[nodiscard]] std::optional<std::string> wants_processes() const;
+  // The group whose processes, or whose audit, are on the screen, if any are.
+  [[nodiscard]] std::optional<std::string> wants_processes() const { return wants(Tab::processes); }
+  [[nodiscard]] std::optional<std::string> wants_audit() const { return wants(Tab::events); }
   void feed_processes(Processes processes);
+  void feed_audit(base::Result<std::vector<control::AuditEvent>> audit) { scene_.audit = std::move(audit); }
   // What Wish::act is about, and its answer. Whoever pressed Escape meanwhile is told only how it ended, if it did.
   struct Ask {
     std::uint64_t ticket = 0;
@@ -131,6 +136,7 @@ class Ui {
   [[nodiscard]] Scene& scene() { return scene_; }
 
  private:
+  [[nodiscard]] std::optional<std::string> wants(Tab tab) const;
   void show(std::size_t back);
   void show_time(base::Wall at);
   void show_event(bool forward);

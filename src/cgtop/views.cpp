@@ -949,6 +949,28 @@ class GroupPage {
     fields({"memory_events", "memory_swap_events", "memory_failcnt", "memory_memsw_failcnt", "pids_events",
             "hugetlb_events", "misc_events", "cpu_throttled_periods", "cpu_burst_periods", "oom_kills"},
            {});
+    if (!scene_.audit) return;
+    say("");
+    if (!*scene_.audit) {
+      say("What cgwarden did to it is not known: " + scene_.audit->error().what);
+      return;
+    }
+    const auto& all = **scene_.audit;
+    out_.push_back({{all.empty() ? "Of late cgwarden did nothing to it." : "WHAT CGWARDEN DID", kBold, 1}});
+    for (const auto& event : all) {
+      auto what = event.event == "end" ? event.action : event.event;
+      if (event.event == "dry_run") what = "would " + event.action;
+      if (!event.result.empty()) what += " " + event.result;
+      const bool bad = !event.result.empty() && event.result != "done";
+      const auto time = event.time.size() > 19 ? event.time.substr(0, 10) + ' ' + event.time.substr(11, 8) : event.time;
+      std::string text = event.who + (event.who.empty() || event.text.empty() ? "" : ": ") + event.text;
+      out_.push_back({{safe(scene_, time), kDim, 1}, {safe(scene_, what), bad ? kBad : kPlain, 22}});
+      if (columns_ >= 80) {
+        out_.back().push_back({safe(scene_, text), kPlain, 42});
+      } else {
+        out_.push_back({{safe(scene_, text), kPlain, 4}});
+      }
+    }
   }
 
   const Scene& scene_;

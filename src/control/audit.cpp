@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::control {
@@ -105,6 +106,56 @@ base::Result<void> Audit::append(const std::string& line) {
   const int failed = code != 0 ? code : errno;
   if (regular) (void)::ftruncate(file_.get(), st.st_size);  // no half line
   return tl::unexpected(base::Error::from_errno(failed, "cannot write the audit " + base::printable(path_)));
+}
+
+std::vector<AuditEvent> audit_events(std::string_view text, std::string_view group, std::size_t most) {
+  std::vector<AuditEvent> out;
+  while (!text.empty() && out.size() < most) {
+    if (text.back() == '\n') text.remove_suffix(1);
+    const auto before = text.rfind('\n');
+    const auto line = text.substr(before == std::string_view::npos ? 0 : before + 1);
+    text.remove_suffix(line.size());
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object()) continue;
+    const auto of = [&](const nlohmann::json& object, const char* member) {
+      const auto found = object.find(member);
+      return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    const auto object = [&](const char* member) {
+      const auto found = json.find(member);
+      return found != json.end() && found->is_object() ? *found : nlohmann::json::object();
+    };
+    if (of(object("group"), "path") != group) continue;
+    AuditEvent event{of(json, "time"), of(json, "event"), of(json, "action"), {}, of(json, "result"), of(json, "text")};
+    if (event.event.empty() || event.event == "begin") continue;
+    const auto actor = object("actor");
+    auto rule = of(json, "rule");
+    if (rule.empty()) rule = of(actor, "rule");
+    if (!rule.empty()) {
+      event.who = "rule " + rule;
+    } else if (const auto uid = actor.find("uid"); uid != actor.end() && uid->is_number_integer()) {
+      event.who = "uid " + uid->dump();
+    }
+    const auto why = of(object("reason"), "text");
+    if (!why.empty()) event.text += (event.text.empty() ? "" : ": ") + why;
+    out.push_back(std::move(event));
+  }
+  return out;
+}
+
+base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view group, std::size_t most) {
+  constexpr off_t kTail = 256 << 10U;
+  const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return base::fail_errno("cannot read " + base::printable(path));
+  const auto size = ::lseek(fd.get(), 0, SEEK_END);
+  const auto from = std::max<off_t>(0, size - kTail);
+  if (size < 0 || ::lseek(fd.get(), from, SEEK_SET) < 0)
+    return base::fail_errno("cannot read " + base::printable(path));
+  const auto text = base::read_to_end(fd.get(), static_cast<std::size_t>(kTail));
+  if (!text) return base::fail_errno("cannot read " + base::printable(path));
+  std::string_view rest = *text;
+  if (from > 0) (void)base::take_line(rest);  // half of one
+  return audit_events(rest, base::to_utf8(group), most);
 }
 
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,

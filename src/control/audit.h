@@ -12,6 +12,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/base/clock.h"
 #include "src/base/fd.h"
@@ -43,6 +44,21 @@ class Audit {
   base::Fd file_;
   bool journal_ = false;
 };
+
+// One record as people want it. All texts are as hostile as the file.
+struct AuditEvent {
+  std::string time;    // "2026-11-24T08:00:06.123Z"
+  std::string event;   // "end", "fire", "thaw", ...
+  std::string action;  // "limit"; empty: none
+  std::string who;     // "rule calm", "uid 1000"
+  std::string result;  // "done", "refused"; empty: none
+  std::string text;    // what came of it, or why
+};
+// Those of this group in what is at the end of a record, the newest first, at most `most`. A line that is none is left
+// out; a "begin" is left out as well, its "end" says it all.
+std::vector<AuditEvent> audit_events(std::string_view text, std::string_view group, std::size_t most);
+// The same from the last 256 KiB of a file. Error: it cannot be read.
+base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view group, std::size_t most);
 
 // One record, without the newline.
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "src/control/audit.h"
 #include "src/control/ledger.h"
 #include "src/control/place.h"
 #include "src/control/protocol.h"
@@ -36,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto back = model::parse_setting(model::to_text(*setting));
     must(back && *back == *setting);
   }
+  for (const auto& event : control::audit_events(text, "/a", 8)) must(!event.event.empty());
   (void)model::parse_size(text);
   (void)model::parse_timespan(text);
   for (const auto& membership : control::parse_memberships(text)) must(membership.path.find('\n') == std::string::npos);

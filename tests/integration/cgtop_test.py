@@ -255,6 +255,10 @@ class InTmux(unittest.TestCase):
         tmux.keys("Enter")
         tmux.until("undo: done")
         self.assertFalse(group.is_frozen())
+        tmux.keys("Enter", "7")
+        tmux.until(re.compile(r"WHAT CGWARDEN DID\n.* thaw done +uid 0.*\n.* freeze done +uid 0: for 60 s"))
+        tmux.keys("Escape")
+        tmux.until("Enter open")
 
         tmux.keys("x")
         tmux.until("1 process in 1 group")

@@ -453,6 +453,23 @@ TEST(Config, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(wrong("so\x1brt = cpu"), Not(HasSubstr("\x1b")));
 }
 
+TEST_F(Screen, ShowsWhatWasDoneToAGroupAmongItsEvents) {
+  press("/name=nginx.service\n");
+  press("G\n7");
+  EXPECT_EQ(ui->wants_audit(), "/system.slice/nginx.service");
+  EXPECT_EQ(ui->wants_processes(), std::nullopt);
+  ui->feed_audit(std::vector<control::AuditEvent>{
+      {"2026-11-24T08:00:06.123Z", "end", "limit", "rule calm", "refused",
+       "402 MiB are in use: memory_current is 402MiB"},
+      {"2026-11-24T07:59:58.001Z", "fire", "", "rule calm", "", "memory_current is 402MiB, above 300MiB for 30s"},
+      {"2026-11-24T07:10:00.000Z", "end", "freeze", "uid 0", "done", kHostile}});
+  expect_golden("audit-120x30", show(30, 120));
+  ui->feed_audit(std::vector<control::AuditEvent>());
+  EXPECT_THAT(show(30, 120), HasSubstr("cgwarden did nothing to it"));
+  ui->feed_audit(tl::unexpected(base::Error{EACCES, "cannot read /var/log/cgwarden/audit.jsonl: Permission denied"}));
+  EXPECT_THAT(show(30, 120), HasSubstr("not known: cannot read"));
+}
+
 // ---- acting: a dry run is asked for, then what it planned ----
 
 model::Outcome freeze_plan(std::int64_t processes) {

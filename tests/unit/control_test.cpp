@@ -23,6 +23,56 @@ using testing::HasSubstr;
 
 constexpr Verb kTouching[] = {Verb::limit, Verb::freeze, Verb::kill, Verb::signal, Verb::reclaim, Verb::move};
 
+TEST(TheAudit, TellsTheNewestOfAGroupFirst) {
+  model::Action action;
+  action.verb = Verb::limit;
+  action.group = {"/shop", 7};
+  action.actor.uid = 1000;
+  action.reason.text = "it was too much";
+  auto outcome = model::outcome_of(model::Outcome::Kind::refused, "402 MiB are in use", "below-use");
+  auto text = audit_line("begin", "a1", action, outcome) + '\n' + audit_line("end", "a1", action, outcome) + '\n';
+  action.group.path = "/shop/other";
+  text += audit_line("end", "a2", action, outcome) + "\nno json at all\n[1]\n{}\n{\"group\":\"/shop\"}\n";
+  text += R"({"time":"t","event":"fire","rule":"calm","group":{"path":"/shop"},"reason":{"text":"87MiB"}})";
+
+  const auto found = audit_events(text, "/shop", 10);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].event, "fire");
+  EXPECT_EQ(found[0].who, "rule calm");
+  EXPECT_EQ(found[0].result, "");
+  EXPECT_EQ(found[0].text, "87MiB");
+  EXPECT_EQ(found[1].event, "end");
+  EXPECT_EQ(found[1].action, "limit");
+  EXPECT_EQ(found[1].who, "uid 1000");
+  EXPECT_EQ(found[1].result, "refused");
+  EXPECT_EQ(found[1].text, "402 MiB are in use: it was too much");
+  EXPECT_EQ(audit_events(text, "/shop", 1).size(), 1U);
+  EXPECT_TRUE(audit_events(text, "/", 10).empty());
+}
+
+TEST(TheAudit, IsReadFromItsEndAndSaysWhyItCannotBe) {
+  const testing_files::TempDir folder;
+  const auto path = folder.path() + "/audit";
+  model::Action action;
+  action.group.path = "/shop\xff";  // as it is in the file: UTF-8
+  {
+    std::ofstream file(path);
+    for (int i = 0; i < 3000; ++i) {
+      file << audit_line("end", std::to_string(i), action,
+                         model::outcome_of(model::Outcome::Kind::done, std::to_string(i)))
+           << '\n';
+    }
+  }
+  ASSERT_GT(std::filesystem::file_size(path), 512U << 10U);
+  const auto found = read_audit(path, "/shop\xff", 100'000);
+  ASSERT_TRUE(found) << found.error().what;
+  EXPECT_EQ(found->front().text, "2999");
+  EXPECT_GT(found->size(), 500U);
+  EXPECT_LT(found->size(), 3000U);
+  EXPECT_EQ(found->back().text, std::to_string(3000 - found->size())) << "no half line, and none left out";
+  EXPECT_EQ(read_audit(folder.path() + "/none", "/", 1).error().code, ENOENT);
+}
+
 TEST(AGuard, ProtectsWhatLivesInAGroupOrBelowItInAnyRandomTree) {
   std::mt19937 random(7);
   const auto number = [&](int most) { return std::uniform_int_distribution<int>(0, most)(random); };
