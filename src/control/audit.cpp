@@ -153,9 +153,7 @@ base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::s
     return base::fail_errno("cannot read " + base::printable(path));
   const auto text = base::read_to_end(fd.get(), static_cast<std::size_t>(kTail));
   if (!text) return base::fail_errno("cannot read " + base::printable(path));
-  std::string_view rest = *text;
-  if (from > 0) (void)base::take_line(rest);  // half of one
-  return audit_events(rest, base::to_utf8(group), most);
+  return audit_events(*text, base::to_utf8(group), most);  // half a line is none
 }
 
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,
