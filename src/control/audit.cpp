@@ -16,6 +16,8 @@
 namespace cgwarden::control {
 namespace {
 
+constexpr off_t kAuditTail = 256 << 10U;
+
 void two_digits(char* at, unsigned value) {
   at[0] = static_cast<char>('0' + value / 10 % 10);
   at[1] = static_cast<char>('0' + value % 10);
@@ -144,14 +146,13 @@ std::vector<AuditEvent> audit_events(std::string_view text, std::string_view gro
 }
 
 base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view group, std::size_t most) {
-  constexpr off_t kTail = 256 << 10U;
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return base::fail_errno("cannot read " + base::printable(path));
   const auto size = ::lseek(fd.get(), 0, SEEK_END);
-  const auto from = std::max<off_t>(0, size - kTail);
+  const auto from = std::max<off_t>(0, size - kAuditTail);
   if (size < 0 || ::lseek(fd.get(), from, SEEK_SET) < 0)
     return base::fail_errno("cannot read " + base::printable(path));
-  const auto text = base::read_to_end(fd.get(), static_cast<std::size_t>(kTail));
+  const auto text = base::read_to_end(fd.get(), static_cast<std::size_t>(kAuditTail));
   if (!text) return base::fail_errno("cannot read " + base::printable(path));
   return audit_events(*text, base::to_utf8(group), most);  // half a line is none
 }
