@@ -374,25 +374,26 @@ Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
   std::vector<Input> settings;
   if (verb) {
     const auto& table = scene_.table;
-    auto at = under_cursor();
+    auto at = model::kNoGroup;
     if (scene_.page == Page::group && table) {
-      at.reset();
       for (GroupIndex g = 0; g < table->size(); ++g) {
         if (table->group(g).id == scene_.group) at = g;
       }
+    } else {
+      at = under_cursor().value_or(model::kNoGroup);
     }
-    if (!at) {
+    if (at == model::kNoGroup) {
       scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
       return Wish::nothing;
     }
-    group = {table->group(*at).path, table->group(*at).id};
-    name = name_of(table->now(), *at);
+    group = {table->group(at).path, table->group(at).id};
+    name = name_of(table->now(), at);
     const auto shown = [&](std::string_view name_of_column) {
       const auto id = columns_.find(name_of_column);
       if (!id) return std::string();
       const auto& column = columns_[*id];
-      return column.form == Form::text ? base::printable(table->text(*id, *at))
-                                       : human(column, table->value(*id, *at), scene_.units);
+      return column.form == Form::text ? base::printable(table->text(*id, at))
+                                       : human(column, table->value(*id, at), scene_.units);
     };
     for (const auto& limit : kLimits) {
       settings.push_back(
