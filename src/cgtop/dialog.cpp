@@ -115,6 +115,13 @@ std::string Dialog::title() const {
 std::string Dialog::fill(model::Action& action) const {
   for (const auto& input : inputs_) {
     std::string wrong;
+    const auto take = [&wrong](const auto& parsed, auto& into) {
+      if (parsed) {
+        into = *parsed;
+      } else {
+        wrong = parsed.error().what;
+      }
+    };
     std::string_view rest = input.text;
     switch (input.what) {
       case What::setting:
@@ -125,19 +132,10 @@ std::string Dialog::fill(model::Action& action) const {
           wrong = add_setting(action, model::parse_setting(word));
         break;
       case What::lease:
-        if (rest.empty()) break;
-        if (const auto time = model::parse_timespan(rest)) {
-          action.lease = *time;
-        } else {
-          wrong = time.error().what;
-        }
+        if (!rest.empty()) take(model::parse_timespan(rest), action.lease);
         break;
       case What::bytes:
-        if (const auto size = model::parse_size(rest)) {
-          action.bytes = *size;
-        } else {
-          wrong = size.error().what;
-        }
+        take(model::parse_size(rest), action.bytes);
         break;
       case What::signal:
         if (const auto signal = model::signal_of(rest)) {

@@ -69,6 +69,12 @@ int depth_of(std::string_view path) { return path == "/" ? 0 : static_cast<int>(
 Table::Table(const Columns& columns, model::SnapshotPtr before, model::SnapshotPtr now)
     : columns_(&columns), now_(std::move(now)), delta_(std::move(before), now_) {}
 
+GroupIndex Table::find(std::uint64_t id) const {
+  const auto& groups = now_->roster->groups;
+  const auto found = std::ranges::find_if(groups, [&](const auto& g) { return g->id == id; });
+  return found == groups.end() ? model::kNoGroup : static_cast<GroupIndex>(found - groups.begin());
+}
+
 Value Table::field(Id id, GroupIndex group) const { return id ? now_->value(*id, group) : Value::absent(); }
 
 bool Table::grew(Id id, GroupIndex group) const { return id && delta_.difference(*id, group).value_or(0) > 0; }

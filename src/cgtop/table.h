@@ -22,6 +22,8 @@ class Table {
   [[nodiscard]] const model::Delta& delta() const { return delta_; }
   [[nodiscard]] std::size_t size() const { return now_->group_count(); }
   [[nodiscard]] const model::Group& group(model::GroupIndex g) const { return *now_->roster->groups[g]; }
+  // The group with this kernel id, or kNoGroup.
+  [[nodiscard]] model::GroupIndex find(std::uint64_t id) const;
   [[nodiscard]] model::GroupIndex parent(model::GroupIndex g) const { return now_->roster->parents[g]; }
 
   // In the fixed point of the column; absent for texts.

@@ -374,14 +374,8 @@ Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
   std::vector<Input> settings;
   if (verb) {
     const auto& table = scene_.table;
-    auto at = model::kNoGroup;
-    if (scene_.page == Page::group && table) {
-      for (GroupIndex g = 0; g < table->size(); ++g) {
-        if (table->group(g).id == scene_.group) at = g;
-      }
-    } else {
-      at = under_cursor().value_or(model::kNoGroup);
-    }
+    const auto at =
+        scene_.page == Page::group && table ? table->find(scene_.group) : under_cursor().value_or(model::kNoGroup);
     if (at == model::kNoGroup) {
       scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
       return Wish::nothing;

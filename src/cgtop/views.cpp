@@ -984,12 +984,7 @@ void draw_group(const Scene& scene, Grid& grid) {
   const int height = grid.rows();
   draw_title(scene, grid);
   const auto path = safe(scene, scene.group_path);
-  GroupIndex group = model::kNoGroup;
-  if (scene.table) {
-    for (GroupIndex g = 0; g < scene.table->size(); ++g) {
-      if (scene.table->group(g).id == scene.group) group = g;
-    }
-  }
+  const auto group = scene.table ? scene.table->find(scene.group) : model::kNoGroup;
   int line = 1;
   std::string facts;
   if (group != model::kNoGroup) {
