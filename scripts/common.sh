@@ -17,9 +17,9 @@ usage() { # the head comment of a script is its manual
   exit 0
 }
 
-jobs() { # compilers to run at a time: one per CPU, if each can have 1.5 GB
+jobs() { # compilers to run at a time: CMAKE_BUILD_PARALLEL_LEVEL, or one per CPU, if each can have 1.5 GB
   local cpus gigabytes
-  cpus=$(nproc)
+  cpus=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
   gigabytes=$(awk '/^MemAvailable:/ { print int($2 / 1572864) }' /proc/meminfo)
   [ "$gigabytes" -ge 1 ] || gigabytes=1
   echo $((cpus < gigabytes ? cpus : gigabytes))

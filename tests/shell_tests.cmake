@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests that are scripts. Included by tests/CMakeLists.txt.
 # Labels: lint (reads sources only), golden, integration (this machine),
-# threads (repeated under ThreadSanitizer), guest (a virtual machine), tidy (minutes).
+# threads (repeated under ThreadSanitizer), guest (a virtual machine), tidy and release (minutes of compiling).
 # MACHINE: it works on this machine's groups, or needs most of it: one such test at a time.
 # Exit status 77: cannot run here; the reason is on the line that starts with "SKIP:".
 function(cgwarden_script_test name)
@@ -25,6 +25,9 @@ cgwarden_script_test(shell_scripts.pass_shellcheck LABEL lint TIMEOUT 120 COMMAN
 cgwarden_script_test(sources.are_formatted LABEL lint TIMEOUT 120 COMMAND ${lint}/clang_format.sh)
 cgwarden_script_test(sources.pass_clang_tidy LABEL tidy TIMEOUT 3600 COMMAND ${lint}/clang_tidy.sh --jobs 1)
 set_tests_properties(sources.pass_clang_tidy PROPERTIES COST 1000) # the longest first: it runs beside all others
+cgwarden_script_test(release.builds_runs_and_serves LABEL release TIMEOUT 3600
+                     COMMAND ${PROJECT_SOURCE_DIR}/tests/integration/run_test.sh)
+set_tests_properties(release.builds_runs_and_serves PROPERTIES COST 900)
 cgwarden_script_test(unit_file.is_understood_by_systemd LABEL lint TIMEOUT 60
                      COMMAND ${lint}/systemd_unit.sh ${PROJECT_BINARY_DIR} $<TARGET_FILE:cgwarden>)
 
