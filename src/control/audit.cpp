@@ -106,8 +106,9 @@ base::Result<void> Audit::append(const std::string& line) {
     return {};
   }
   const int failed = code != 0 ? code : errno;
-  if (regular) (void)::ftruncate(file_.get(), st.st_size);  // no half line
-  return tl::unexpected(base::Error::from_errno(failed, "cannot write the audit " + base::printable(path_)));
+  const bool whole = !regular || ::ftruncate(file_.get(), st.st_size) == 0;  // no half line
+  return tl::unexpected(base::Error::from_errno(
+      failed, (whole ? "cannot write the audit " : "half a line is in the audit ") + base::printable(path_)));
 }
 
 std::vector<AuditEvent> audit_events(std::string_view text, std::string_view group, std::size_t most) {
