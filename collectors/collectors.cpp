@@ -26,6 +26,7 @@ std::span<const Collector> all() {
       {freezer()},
       {net()},
       {devices()},
+      {device_rules()},
       {local()},
       effective(),
       namespaces(),

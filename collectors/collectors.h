@@ -81,6 +81,7 @@ model::CollectorInfo dmem();
 model::CollectorInfo freezer();
 model::CollectorInfo net();
 model::CollectorInfo devices();
+model::CollectorInfo device_rules();
 model::CollectorInfo local();
 Collector effective();
 Collector namespaces();

@@ -259,8 +259,8 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
                                      [&](const PlannedFile& f) { return f.name == name && f.hierarchy == hierarchy; });
     if (file == plan->files.end()) {
       if (!wanted) return;
-      plan->files.push_back(
-          {std::move(name), hierarchy, std::move(label), {}, collector, source.shape == Shape::lines});
+      const bool of_any_length = source.shape == Shape::lines || source.shape == Shape::each_line;
+      plan->files.push_back({std::move(name), hierarchy, std::move(label), {}, collector, of_any_length});
       file = plan->files.end() - 1;
     }
     if (wanted && !catalogue_->field(id).steady()) file->steady = false;

@@ -316,6 +316,11 @@ void parse(Shape shape, std::string_view text, KeyTable& keys, RowSink& sink) {
         sink.value(key->field, Value::of(std::ranges::count(text, '\n')));
       }
       break;
+    case Shape::each_line:
+      if (const Key* key = look_up(keys, "", sink)) {
+        while (!text.empty()) sink.text(key->field, base::trim_end(take_line(text)));
+      }
+      break;
     case Shape::spaced:
       parse_spaced(text, keys, sink);
       break;

@@ -71,6 +71,7 @@ enum class Shape : std::uint8_t {
   single,          // 4096 | max                         key unused
   text,            // any text, one line                 key unused; for Kind::info
   lines,           // count of lines                     key unused
+  each_line,       // c 1:3 rwm\nb *:* m                 key unused; for Kind::info, a series for each
   spaced,          // 50000 100000                       key = position "0", "1", ...
   flat_keyed,      // anon 4096\nfile 0                  key = first word; a '*' in it stands for the label, for words
                    // that are no key themselves: "nr_subsys_*", or "*" next to "default"

@@ -80,7 +80,7 @@ AREAS = [
     ("network", ("network", "tcp"), 13),
     ("performance counters", ("perf_event",), 2),
     ("rdma, misc, dmem", ("rdma", "misc", "dmem"), 0),
-    ("freezer, net_cls, net_prio, devices, BPF", ("freezer", "net", "devices", "bpf"), 0),
+    ("freezer, net_cls, net_prio, devices, BPF", ("freezer", "net", "devices", "device_rules", "bpf"), 0),
     ("the group itself, .local files", ("cgroup", "local"), 0),
     ("effective limits, namespaces, ended groups", ("effective", "namespaces", "ended"), 0),
 ]

@@ -191,6 +191,13 @@ TEST(Lines, AreCounted) {
   EXPECT_THAT(p(Shape::lines, ""), ElementsAre(Pair("", of(0))));
 }
 
+TEST(EachLine, IsASeries) {
+  Parser p({""});
+  EXPECT_THAT(p(Shape::each_line, "c 1:3 rwm\nb *:* m\n"),
+              UnorderedElementsAre(Pair("=c 1:3 rwm", of(1)), Pair("=b *:* m", of(1))));
+  EXPECT_THAT(p(Shape::each_line, ""), ElementsAre());
+}
+
 TEST(EveryShape, SurvivesGarbage) {
   const std::string nul("a\0b 1\n\0\0", 8);
   const std::string garbage[] = {"",
