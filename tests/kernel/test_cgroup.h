@@ -28,10 +28,13 @@
 
 namespace cgwarden::testing_kernel {
 
-inline const cgroup::HostHierarchies& host() {
-  static const auto found = cgroup::find_hierarchies({});
+inline cgroup::HostHierarchies& known_host() {
+  static auto found = cgroup::find_hierarchies({});
   return *found;
 }
+inline const cgroup::HostHierarchies& host() { return known_host(); }
+// After something was mounted.
+inline void look_at_host_again() { known_host() = *cgroup::find_hierarchies({}); }
 
 inline std::string read(const std::string& path) {
   std::ifstream file(path);

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Controllers that most hosts have bound to nothing: mounted in a mount namespace of the test's own, set and provoked
+// there, and compared with what the kernel's files say.
+#include <gmock/gmock.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+
+#include <map>
+
+#include "tests/kernel/collected.h"
+#include "tests/temp_dir.h"
+
+namespace cgwarden {
+namespace {
+
+using model::Value;
+using testing::ElementsAre;
+using testing_kernel::read;
+using testing_kernel::write;
+
+constexpr std::size_t kHugePage = 2 << 20;
+
+class UnboundControllers : public testing_kernel::CollectedTest {
+ protected:
+  void SetUp() override {
+    if (const auto why = testing_kernel::why_not(); !why.empty()) GTEST_SKIP() << why;
+    ASSERT_EQ(::unshare(CLONE_NEWNS), 0) << std::strerror(errno);
+    ASSERT_EQ(::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << std::strerror(errno);
+    for (const std::string controller : {"net_cls", "net_prio", "perf_event", "hugetlb"}) {
+      const auto at = folder_.path() + "/" + controller;
+      ASSERT_EQ(::mkdir(at.c_str(), 0755), 0);
+      if (::mount("cgroup", at.c_str(), "cgroup", 0, controller.c_str()) == 0) mounts_.push_back(at);
+    }
+    testing_kernel::look_at_host_again();
+    CollectedTest::SetUp();
+  }
+  void TearDown() override {
+    CollectedTest::TearDown();
+    collection.reset();  // its descriptors hold the mounts
+    for (const auto& at : mounts_) {
+      // The kernel lets go of a removed group a moment later; unmounted before that, the hierarchy stays for ever.
+      for (int tries = 0; tries < 500 && groups_of(at.substr(at.rfind('/') + 1)) > 1; ++tries) ::usleep(10'000);
+      EXPECT_EQ(::umount2(at.c_str(), 0), 0) << at << ": " << std::strerror(errno);
+    }
+    testing_kernel::look_at_host_again();
+  }
+
+  [[nodiscard]] std::map<std::string, std::int64_t> labelled(const std::string& field, const std::string& group) const {
+    std::map<std::string, std::int64_t> out;
+    for (const auto& one : series(field, group)) out[one.labels.front()] = one.value;
+    return out;
+  }
+
+ private:
+  // As the kernel counts them, dying ones too.
+  static int groups_of(const std::string& controller) {
+    std::istringstream table(read("/proc/cgroups"));
+    std::string line;
+    while (std::getline(table, line)) {
+      std::istringstream row(line);
+      std::string name;
+      int hierarchy = 0;
+      int groups = 0;
+      if (row >> name >> hierarchy >> groups && name == controller) return groups;
+    }
+    return 0;
+  }
+
+  testing_files::TempDir folder_;
+  std::vector<std::string> mounts_;
+};
+
+TEST_F(UnboundControllers, ANetClsGroupHasTheClassThatWasWritten) {
+  const auto directory = dir("net_cls");
+  if (directory.empty()) GTEST_SKIP() << "no net_cls controller on this kernel";
+  make("/net");
+  open({"net"});
+  collect();
+  EXPECT_EQ(value("net_cls_classid", "/net"), Value::of(0));
+  ASSERT_TRUE(write(dir("net_cls", "/net") + "/net_cls.classid", "0x100001"));
+  make("/net/below");
+  collect();
+  EXPECT_EQ(value("net_cls_classid", "/net"), Value::of(0x100001));
+  for (const auto* group : {"/net", "/net/below"}) {  // a child begins with its parent's
+    EXPECT_EQ(std::to_string(value("net_cls_classid", group).fixed()) + "\n",
+              read(dir("net_cls", group) + "/net_cls.classid"));
+  }
+}
+
+TEST_F(UnboundControllers, ANetPrioGroupHasThePrioritiesOfItsMap) {
+  if (dir("net_prio").empty()) GTEST_SKIP() << "no net_prio controller on this kernel";
+  make("/net");
+  open({"net"});
+  collect();
+  EXPECT_EQ(labelled("net_prio_ifprio", "/net")["lo"], 0);
+  ASSERT_TRUE(write(dir("net_prio", "/net") + "/net_prio.ifpriomap", "lo 5"));
+  collect();
+  std::map<std::string, std::int64_t> kernel;
+  std::istringstream map(read(dir("net_prio", "/net") + "/net_prio.ifpriomap"));
+  std::string interface;
+  for (std::int64_t priority = 0; map >> interface >> priority;) kernel[interface] = priority;
+  EXPECT_EQ(kernel["lo"], 5);
+  EXPECT_EQ(labelled("net_prio_ifprio", "/net"), kernel);
+  EXPECT_EQ(std::to_string(value("net_prio_prioidx", "/net").fixed()) + "\n",
+            read(dir("net_prio", "/net") + "/net_prio.prioidx"));
+}
+
+TEST_F(UnboundControllers, AGroupOfPerfEventAloneHasItsProcesses) {
+  const auto above = dir("perf_event");
+  if (above.empty() || above == dir("v2")) GTEST_SKIP() << "perf_event has no hierarchy of its own on this kernel";
+  ASSERT_EQ(::mkdir((above + "/counted").c_str(), 0755), 0) << std::strerror(errno);
+  spawn("", [&] { write(above + "/counted/cgroup.procs", std::to_string(::getpid())); });
+  open({"processes"});
+  collect();
+  ASSERT_NE(index_of(path("/counted")), model::kNoGroup);
+  EXPECT_EQ(value("own_processes", "/counted"), Value::of(1));
+}
+
+class HugePages : public UnboundControllers {
+ protected:
+  static constexpr auto kPages = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+
+  void SetUp() override {
+    UnboundControllers::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    if (dir("hugetlb").empty()) GTEST_SKIP() << "no hugetlb controller on this kernel";
+    before_ = read(kPages);
+    if (before_.empty()) GTEST_SKIP() << "no huge pages of 2 MB on this kernel";
+    const auto wanted = std::to_string(std::stoul(before_) + 4);
+    write(kPages, wanted);
+    if (read(kPages) != wanted + "\n") GTEST_SKIP() << "the memory of this machine is in too small pieces";
+    // Beside v1, a runtime may have switched v2's on.
+    if (dir("hugetlb") == dir("v2")) write(dir("v2") + "/cgroup.subtree_control", "+hugetlb");
+    make("/huge");
+    on_v1_ = ::access(file("limit_in_bytes").c_str(), F_OK) == 0;
+  }
+  void TearDown() override {
+    UnboundControllers::TearDown();
+    if (!before_.empty()) write(kPages, before_);
+  }
+
+  [[nodiscard]] std::string file(const std::string& name) const {
+    return dir("hugetlb", "/huge") + "/hugetlb.2MB." + name;
+  }
+  [[nodiscard]] std::string kernel(const std::string& v1, const std::string& v2) const {
+    return read(file(on_v1_ ? v1 : v2));
+  }
+  [[nodiscard]] std::string ours(const std::string& field) const {
+    return std::to_string(labelled(field, "/huge")["2MB"]) + "\n";
+  }
+  // A process of the group with that many pages, or one that wanted them.
+  void use(std::size_t pages) {
+    spawn("/huge", [pages] {
+      auto* at = static_cast<char*>(::mmap(nullptr, pages * kHugePage, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0));
+      if (at == MAP_FAILED) return;
+      if (::fork() != 0) {  // what is beyond the limit is answered with SIGBUS
+        ::wait(nullptr);
+        at[0] = 1;
+        return;
+      }
+      for (std::size_t i = 0; i < pages; ++i) at[i * kHugePage] = 1;
+      ::_exit(0);
+    });
+  }
+
+  bool on_v1_ = false;
+
+ private:
+  std::string before_;
+};
+
+TEST_F(HugePages, InUseLimitedAndRefusedAreWhatTheKernelCounts) {
+  open({"hugetlb", "hugetlb_numa"});
+  collect();
+  EXPECT_EQ(ours("hugetlb_current"), "0\n");
+  ASSERT_TRUE(write(file(on_v1_ ? "limit_in_bytes" : "max"), std::to_string(2 * kHugePage)));
+  use(3);  // the third is refused, and one stays in use
+  collect();
+  EXPECT_EQ(ours("hugetlb_current"), std::to_string(kHugePage) + "\n");
+  EXPECT_EQ(ours("hugetlb_current"), kernel("usage_in_bytes", "current"));
+  EXPECT_EQ(ours("hugetlb_max"), kernel("limit_in_bytes", "max"));
+  if (on_v1_) {
+    EXPECT_EQ(ours("hugetlb_peak"), std::to_string(2 * kHugePage) + "\n");
+    EXPECT_EQ(ours("hugetlb_peak"), kernel("max_usage_in_bytes", ""));
+    EXPECT_NE(ours("hugetlb_failcnt"), "0\n");
+    EXPECT_EQ(ours("hugetlb_failcnt"), kernel("failcnt", ""));
+  } else {
+    EXPECT_NE(ours("hugetlb_events_max"), "0\n");
+    EXPECT_EQ("max " + ours("hugetlb_events_max"), kernel("", "events"));
+  }
+  if (::access(file("numa_stat").c_str(), F_OK) == 0) {
+    std::int64_t sum = 0;
+    for (const auto& node : series("hugetlb_numa_current", "/huge")) sum += node.value;
+    EXPECT_EQ(sum, std::int64_t{kHugePage});
+  }
+}
+
+TEST_F(HugePages, ReservedAreCountedBeforeTheyAreUsed) {
+  if (::access(file(on_v1_ ? "rsvd.limit_in_bytes" : "rsvd.max").c_str(), F_OK) != 0) {
+    GTEST_SKIP() << "this kernel does not limit reservations";
+  }
+  open({"hugetlb"});
+  ASSERT_TRUE(write(file(on_v1_ ? "rsvd.limit_in_bytes" : "rsvd.max"), std::to_string(3 * kHugePage)));
+  spawn("/huge", [] {
+    for (const std::size_t pages : {2, 4}) {  // four are more than may be
+      [[maybe_unused]] const auto* at =
+          ::mmap(nullptr, pages * kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    }
+  });
+  collect();
+  EXPECT_EQ(ours("hugetlb_current"), "0\n");
+  EXPECT_EQ(ours("hugetlb_rsvd_current"), std::to_string(2 * kHugePage) + "\n");
+  EXPECT_EQ(ours("hugetlb_rsvd_current"), kernel("rsvd.usage_in_bytes", "rsvd.current"));
+  EXPECT_EQ(ours("hugetlb_rsvd_max"), kernel("rsvd.limit_in_bytes", "rsvd.max"));
+  if (on_v1_) {
+    EXPECT_EQ(ours("hugetlb_rsvd_failcnt"), kernel("rsvd.failcnt", ""));
+    EXPECT_NE(ours("hugetlb_rsvd_failcnt"), "0\n");
+  }
+}
+
+}  // namespace
+}  // namespace cgwarden
