@@ -3,9 +3,10 @@
 //
 // OOM kills on v2 are not lost: memory.events counts those of descendants, dead ones too. On v1 a group counts only its
 // own, so those of a group that ended are added to its ancestors here: cgroup-v1/memory.txt, section 10. What happened
-// between the last reading and the end is in no group's counter any more; the host's own count (vmstat) has it, and is
-// shown on the topmost group. The v1 notification by eventfd is no count of kills: the kernel also gives it to every
-// descendant of the group whose limit was hit, and another one for the removal.
+// between the last reading and the end is in no group's counter any more: the kernel's log tells it, where it may be
+// read, and the host's own count (vmstat), which is shown on the topmost group. The v1 notification by eventfd is no
+// count of kills: the kernel also gives it to every descendant of the group whose limit was hit, and another one for
+// the removal.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "collectors/series.h"
 #include "src/base/clock.h"
 #include "src/base/text.h"
+#include "src/cgroup/kernel_log.h"
 
 namespace cgwarden::collectors {
 namespace {
@@ -49,7 +51,7 @@ constexpr model::Field kEndedRows[] = {
     {.name = "ended_memory_peak", .kind = gauge, .unit = bytes, .derived = kLast,
      .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Most memory the ended group had used when last read."},
     {.name = "ended_oom_kills", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id", .since = "5.4",
-     .help = "OOM kills in the ended group when last read."},
+     .help = "OOM kills in the ended group when last read, and those that the kernel has logged since."},
     {.name = "ended_pids_events_max", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id",
      .since = "5.4", .help = "Times a fork was refused by the limit of the ended group when last read."},
     {.name = "ended_descendants_oom_kill", .kind = counter, .derived = "v1: last readings of ended descendants",
@@ -69,7 +71,11 @@ class Ended : public OddReader {
         notice_(context.notice),
         vmstat_(::open((context.paths.procfs + "/vmstat").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)),
         kills_are_local_(
-            std::ranges::any_of(context.host.all, [](const auto& h) { return h.version == 1 && h.has("memory"); })) {
+            std::ranges::any_of(context.host.all, [](const auto& h) { return h.version == 1 && h.has("memory"); })),
+        log_(context.paths) {
+    for (const auto& h : context.host.all) {
+      if (h.has("memory") && h.root != "/") log_root_ = h.root;
+    }
     const auto id = [&](std::string_view field) { return context.catalogue.find(field).value(); };
     time_ = id("ended_time");
     lifetime_ = id("ended_lifetime");
@@ -83,7 +89,9 @@ class Ended : public OddReader {
 
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
     const auto deaths = tree_.take_deaths();
-    if (!deaths.empty()) bury(deaths, *snapshot.roster);
+    const bool heard = hear_kills();
+    if (!deaths.empty()) bury(deaths);
+    if (heard || !deaths.empty()) settle(*snapshot.roster);
     remember(snapshot);
     forget_old();
     show(snapshot);
@@ -93,6 +101,7 @@ class Ended : public OddReader {
 
  private:
   static constexpr std::size_t kOomKills = 3;  // of kept_
+  static constexpr std::size_t kMostLogged = 4096;
 
   struct Kept {
     std::string_view field;
@@ -117,7 +126,41 @@ class Ended : public OddReader {
     return a.path == b.path && (a.id == b.id || a.birth == b.birth);
   }
 
-  void bury(const std::vector<cgroup::Tree::Death>& deaths, const model::Roster& living) {
+  // Before what was read this time is remembered: `last_` is older than all that is heard now.
+  bool hear_kills() {
+    constexpr int most = 10'000;  // records in one go
+    bool heard = false;
+    for (int i = 0; i < most; ++i) {
+      const auto record = log_.next();
+      if (!record) break;
+      auto path = cgroup::group_of_oom_kill(*record);
+      if (!path || !path->starts_with(log_root_)) continue;
+      path->erase(0, log_root_.size());
+      if (path->empty()) *path = "/";
+      heard = true;
+      count_kill(*path);
+      while (!kills_are_local_ && path->size() > 1) {
+        path->erase(std::max<std::size_t>(1, path->rfind('/')));
+        count_kill(*path);
+      }
+    }
+    return heard;
+  }
+
+  void count_kill(const std::string& path) {
+    if (logged_.size() >= kMostLogged && !logged_.contains(path)) return;
+    const auto [at, is_new] = logged_.try_emplace(path);
+    if (is_new && roster_) {
+      const auto group = std::ranges::find(roster_->groups, path, [](const auto& g) { return g->path; });
+      if (group != roster_->groups.end()) {
+        const auto& read = last_[static_cast<std::size_t>(group - roster_->groups.begin())][kOomKills];
+        if (read.is_number()) at->second = read.fixed();
+      }
+    }
+    ++at->second;
+  }
+
+  void bury(const std::vector<cgroup::Tree::Death>& deaths) {
     std::unordered_map<std::string_view, std::size_t> by_path;
     if (roster_) {
       by_path.reserve(roster_->groups.size());
@@ -132,8 +175,12 @@ class Ended : public OddReader {
       const auto at = by_path.find(death.group->path);
       if (at != by_path.end() && same_life(*roster_->groups[at->second], *death.group)) {
         stone.values = last_[at->second];
-        add_to_ancestors(death.group->path, stone.values[kOomKills]);
       }
+      auto& kills = stone.values[kOomKills];
+      if (const auto logged = logged_.extract(death.group->path); !logged.empty()) {
+        kills = Value::of(kills.is_number() ? std::max(kills.fixed(), logged.mapped()) : logged.mapped());
+      }
+      add_to_ancestors(death.group->path, kills);
       if (!tombstones_.empty() && tombstones_.size() >= options_.max_ended) {
         tombstones_.pop_front();
         if (!std::exchange(told_bound_, true)) {
@@ -147,10 +194,19 @@ class Ended : public OddReader {
     for (const auto& death : deaths) {
       if (death.group) killed_below_.erase(death.group->path);
     }
-    if (killed_below_.empty()) return;
+  }
+
+  // Of paths that no living group has: kills in groups that came and went unseen are counted above them.
+  void settle(const model::Roster& living) {
+    if (logged_.empty() && killed_below_.empty()) return;
     std::unordered_set<std::string_view> paths;
     for (const auto& group : living.groups) paths.insert(group->path);
-    std::erase_if(killed_below_, [&](const auto& entry) { return !paths.contains(entry.first); });
+    const auto gone = [&](const auto& entry) { return !paths.contains(entry.first); };
+    for (const auto& entry : logged_) {
+      if (gone(entry)) add_to_ancestors(entry.first, Value::of(entry.second));
+    }
+    std::erase_if(logged_, gone);
+    std::erase_if(killed_below_, gone);
   }
 
   void add_to_ancestors(std::string path, Value kills) {
@@ -241,6 +297,7 @@ class Ended : public OddReader {
   std::function<void(std::string)> notice_;
   base::Fd vmstat_;
   bool kills_are_local_;
+  cgroup::KernelLog log_;
   std::array<Kept, 5> kept_{{{"cpu_usage", "ended_cpu_usage"},
                              {"memory_current", "ended_memory_current"},
                              {"memory_peak", "ended_memory_peak"},
@@ -253,6 +310,8 @@ class Ended : public OddReader {
   std::deque<Tombstone> tombstones_;
   std::vector<const Tombstone*> sorted_;
   std::unordered_map<std::string, std::int64_t> killed_below_;  // by path of a living group
+  std::string log_root_;  // of the memory hierarchy, in the paths that the kernel logs; empty for "/"
+  std::unordered_map<std::string, std::int64_t> logged_;  // kills by path: read before the first in the log, and since
   std::array<char, 32768> text_{};
   bool told_bound_ = false;
 };

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "src/cgroup/kernel_log.h"
 #include "tests/kernel/collected.h"
 
 namespace cgwarden {
@@ -181,6 +182,47 @@ TEST_F(EndedGroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextRead
   collect();
   EXPECT_GE(snapshot->value(catalogue->find("host_oom_kill").value(), 0).fixed(), before.fixed() + 1);
   EXPECT_EQ(errors("ended"), 0U);
+}
+
+TEST_F(EndedGroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernelsLog) {
+  if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
+  cgroup::KernelLog log({});
+  if (!log.can_be_read()) GTEST_SKIP() << "/dev/kmsg cannot be read";
+  const auto logged = [&] {
+    int kills = 0;
+    while (const auto record = log.next()) {
+      if (const auto group = cgroup::group_of_oom_kill(*record)) kills += group->starts_with(path("/p/")) ? 1 : 0;
+    }
+    return kills;
+  };
+  for (int tries = 0;; ++tries) {
+    ASSERT_LT(tries, 10) << "the kernel logs too little";
+    make("/p");
+    make("/p/read");
+    open();
+    run_out_of_memory("/p/read");
+    collect();
+    ASSERT_EQ(value("memory_events_oom_kill", "/p/read"), Value::of(1));
+    run_out_of_memory("/p/read");
+    make("/p/never");
+    collection->take_events();
+    run_out_of_memory("/p/never");
+    make("/p/unseen");
+    run_out_of_memory("/p/unseen");
+    for (const auto* group : {"/p/read", "/p/never", "/p/unseen"}) remove(group);
+    make("/p/unseen");
+    collect();
+    if (logged() == 4) break;
+    remove("/p");
+    std::this_thread::sleep_for(std::chrono::seconds(6));  // it logs ten kills in five seconds, and others have some
+  }
+  EXPECT_EQ(ended("ended_oom_kills", "/p/read"), 2);
+  EXPECT_EQ(ended("ended_oom_kills", "/p/never"), 1);
+  remove("/p/unseen");
+  collect();
+  if (host().v2() == nullptr || !host().v2()->has("memory")) {
+    EXPECT_EQ(value("ended_descendants_oom_kill", "/p"), Value::of(4));
+  }
 }
 
 }  // namespace
