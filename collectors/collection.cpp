@@ -93,7 +93,11 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
   }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const auto group = static_cast<model::GroupIndex>(i);
-    if (!reader_.read(tree_, *nodes[i], group, *snapshot) || odd_.empty()) continue;
+    if (!reader_.read(tree_, *nodes[i], group, *snapshot)) {
+      vanished_.push_back(group);
+      continue;
+    }
+    if (odd_.empty()) continue;
     mark = base::monotonic_now();
     for (auto& odd : odd_) {
       odd.reader->read(tree_, *nodes[i], group, *snapshot, odd.stats);
@@ -108,6 +112,12 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
     snapshot->collectors[odd.id] = odd.stats;
   }
   processes_.end_round();
+  for (const auto group : vanished_) {  // what was derived from its ancestors is not shown alone
+    for (auto& column : snapshot->columns) {
+      if (group < column.dense.size()) column.dense[group] = model::Value::absent();
+    }
+  }
+  vanished_.clear();
   snapshot->taken = base::monotonic_now();
   snapshot->taken_wall = base::wall_now();
 

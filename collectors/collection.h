@@ -71,6 +71,7 @@ class Collection {
   cgroup::Reader reader_;
   cgroup::ProcessTable processes_;
   std::vector<Odd> odd_;
+  std::vector<model::GroupIndex> vanished_;  // while this snapshot was read
   std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
 };
 
