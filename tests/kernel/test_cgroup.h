@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -75,7 +76,9 @@ class CgroupTest : public ::testing::Test {
     }
     if (top_.empty()) return;
     for (const auto& h : host().all) remove_tree(h.mount_point + top_);
-    EXPECT_EQ(::write(guard_.get(), "x", 1), 1);
+    EXPECT_EQ(::send(guard_.get(), "x", 1, MSG_NOSIGNAL), 1);
+    char c = 0;
+    EXPECT_EQ(::read(guard_.get(), &c, 1), 0);  // it has ended, and does not take the next test's groups for ours
   }
 
   // Directory of `group` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
@@ -116,8 +119,14 @@ class CgroupTest : public ::testing::Test {
     const pid_t pid = ::fork();
     if (pid == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (const auto& h : host().all)
-        write(h.mount_point + top_ + group + "/cgroup.procs", std::to_string(::getpid()));
+      bool joined = false;
+      for (const auto& h : host().all) {
+        const auto directory = h.mount_point + top_ + group;
+        if (::access(directory.c_str(), F_OK) != 0) continue;
+        joined = write(directory + "/cgroup.procs", std::to_string(::getpid()));
+        if (!joined) break;
+      }
+      if (!joined) ::_exit(1);  // what it does is not to be done to the machine's own groups
       body();
       [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
       while (true) ::pause();
@@ -142,11 +151,10 @@ class CgroupTest : public ::testing::Test {
   void start_guard() {
     const base::Fd us(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
     ASSERT_TRUE(us) << "pidfd_open: " << std::strerror(errno);
-    int done[2];
-    ASSERT_EQ(::pipe2(done, O_CLOEXEC), 0);
-    const base::Fd told(done[0]);
-    guard_.reset();
-    guard_ = base::Fd(done[1]);
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    base::Fd told(ends[0]);
+    guard_ = base::Fd(ends[1]);
     const pid_t between = ::fork();
     ASSERT_GE(between, 0);
     if (between != 0) {
@@ -155,9 +163,12 @@ class CgroupTest : public ::testing::Test {
     }
     if (::fork() != 0) ::_exit(0);
     ::setsid();
+    guard_.reset();
     for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // nobody is to wait for our end
-    pollfd ends[] = {{us.get(), POLLIN, 0}, {told.get(), POLLIN, 0}};
-    while (::poll(ends, 2, -1) < 0 && errno == EINTR) continue;
+    pollfd news[] = {{us.get(), POLLIN, 0}, {told.get(), POLLIN, 0}};
+    while (::poll(news, 2, -1) < 0 && errno == EINTR) continue;
+    char c = 0;
+    (void)::recv(told.get(), &c, 1, MSG_DONTWAIT);  // unread, it would make our end an error for who waits for it
     for (const auto& h : host().all) {
       end_all(h.mount_point + top_);
       remove_tree(h.mount_point + top_);
@@ -186,7 +197,7 @@ class CgroupTest : public ::testing::Test {
   }
 
   std::string top_;
-  base::Fd guard_;  // what is written to it ends the guard
+  base::Fd guard_;  // what is written to it ends the guard, and its end is read from it
   std::vector<pid_t> children_;
 };
 
