@@ -3,9 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,12 +19,24 @@ constexpr std::size_t kLargestFile = 16U << 20U;  // cgroup.procs of two million
 constexpr std::size_t kMostMembers = 1U << 20U;
 constexpr int kDeepest = 512;
 
-// Never out of the hierarchy, whatever the path says and whatever is mounted within.
-int open_below(int root, const std::string& path) {
-  open_how how{};
-  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-  return static_cast<int>(::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how));
+// Never out of the hierarchy, whatever the path says and whatever is mounted within. Part by part: openat2() does it at
+// once, but is not in 5.4, and systemd's RestrictSUIDSGID= takes it away.
+base::Fd open_below(int root, std::string_view path) {
+  base::Fd at(::openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat top {};
+  if (!at || ::fstat(at.get(), &top) != 0) return {};
+  while (!path.empty()) {
+    const std::string part(base::take_until(path, '/'));
+    base::Fd next(::openat(at.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat st {};
+    if (!next || ::fstat(next.get(), &st) != 0) return {};
+    if (part == ".." || st.st_dev != top.st_dev) {
+      errno = EXDEV;
+      return {};
+    }
+    at = std::move(next);
+  }
+  return at;
 }
 
 int open_root(const cgroup::Hierarchy& hierarchy) {
@@ -194,7 +204,7 @@ base::Result<Place> Place::open(const cgroup::HostHierarchies& host, const model
     const base::Fd root(open_root(hierarchy));
     if (!root) continue;
     Dir dir;
-    dir.fd = base::Fd(open_below(root.get(), *below));
+    dir.fd = open_below(root.get(), *below);
     struct stat st {};
     if (!dir.fd || ::fstat(dir.fd.get(), &st) != 0) {
       if (errno != ENOENT) failed = errno;
@@ -246,7 +256,7 @@ const Place::Dir* Place::of_controller(std::string_view controller) const {
 bool Place::still_there() const {
   return std::ranges::all_of(dirs_, [](const Dir& dir) {
     const base::Fd root(open_root(*dir.hierarchy));
-    const base::Fd now(root ? open_below(root.get(), dir.below) : -1);
+    const auto now = root ? open_below(root.get(), dir.below) : base::Fd();
     struct stat st {};
     return now && ::fstat(now.get(), &st) == 0 && st.st_ino == dir.inode;
   });
@@ -259,7 +269,7 @@ void Place::above(const Dir& dir, const std::function<bool(int, const std::strin
   while (root && !below.empty()) {
     const auto slash = below.rfind('/');
     below.resize(slash == std::string::npos ? 0 : slash);
-    const base::Fd parent(open_below(root.get(), below));
+    const auto parent = open_below(root.get(), below);
     const auto path = prefix + '/' + below;
     if (!parent || !visit(parent.get(), path)) return;
   }
