@@ -306,10 +306,13 @@ class Enforcer {
       if (error) return;
       hand_->tend([this](const Hand::Stock& stock) {
         for (const auto& one : stock.tended) {
+          using What = control::Writer::Tended::What;
           if (!one.entry.rule.empty() && one.entry.verb == model::Verb::limit) {
-            policy::lost(state_, one.entry.rule, {one.entry.path, one.entry.group});
+            const model::GroupRef group{one.entry.path, one.entry.group};
+            one.what == What::ended ? policy::ended(state_, one.entry.rule, group)
+                                    : policy::lost(state_, one.entry.rule, group);
           }
-          if (one.what == control::Writer::Tended::What::lost) {
+          if (one.what == What::lost) {
             log::warn("lease lost: " + one.outcome.text);
           }
         }

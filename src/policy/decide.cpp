@@ -686,6 +686,10 @@ void note(State& state, const model::Action& action, const model::Outcome& outco
   if (at != state.applied.end() && at->second.settings == action.settings) at->second.failed = true;
 }
 
+void ended(State& state, const std::string& rule, const model::GroupRef& group) {
+  state.applied.erase({model::group_key(group.id, group.path), rule, false});
+}
+
 void lost(State& state, const std::string& rule, const model::GroupRef& group) {
   const auto at = state.applied.find({model::group_key(group.id, group.path), rule, false});
   if (at != state.applied.end()) at->second.failed = true;
@@ -702,7 +706,8 @@ bool adopt(State& state, const Policy& policy, const std::string& name, const mo
   instance.conditions.resize(rule->conditions.size());
   for (auto& condition : instance.conditions) condition.met = true;
   // Which steps were taken nobody remembers: those without delay.
-  Applied applied{{}, group, now, rule->lease, false};
+  // How much of the lease is left nobody knows: it is renewed at once.
+  Applied applied{{}, group, now - rule->lease, rule->lease, false};
   for (const auto& step : rule->steps) {
     if (step.after > Duration{}) break;
     ++instance.steps_taken;

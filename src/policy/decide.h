@@ -136,7 +136,10 @@ Decision decide(const Policy& policy, const model::SnapshotPtr& previous, const 
 
 // How an action of decide() ended, so that what was refused is not tried at every round.
 void note(State& state, const model::Action& action, const model::Outcome& outcome);
-// The rule's limits of this group stand no more, and not because of decide(): the lease was over, somebody undid them.
+// The rule's limits of this group stand no more, and not because of decide(). The lease was over: they are set again if
+// the rule is active still.
+void ended(State& state, const std::string& rule, const model::GroupRef& group);
+// Somebody else changed them: they are his from then on.
 void lost(State& state, const std::string& rule, const model::GroupRef& group);
 // The rule's limits of this group stand, from before this program began: the rule is taken to be active. False: the
 // policy has no such rule, or it is a dry run now.

@@ -5,7 +5,8 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/../lab/v2" && pwd)
 
 skip() { echo "SKIP: $*"; exit 77; }
 
-# prepare_guest BUILD_DIR: skips where there can be no guest; makes $tmp, and the installed program in $tmp/stage
+# prepare_guest BUILD_DIR: skips where there can be no guest; makes $tmp, with checks.sh, and the installed program in
+# $tmp/stage
 prepare_guest() {
   local system
   [ "$(id -u)" = 0 ] || skip "sharing a folder with the guest needs root"
@@ -16,6 +17,7 @@ prepare_guest() {
   tmp=$(mktemp -d -p "${TMPDIR:-/var/tmp}" --suffix=.cgwarden-test) || exit 1
   trap 'rm -rf "$tmp"' EXIT
   mkdir "$tmp/stage"
+  cp "$lab/../../integration/checks.sh" "$tmp/"
   DESTDIR=$tmp/stage cmake --install "$1" --prefix /usr --strip > "$tmp/install.log" 2>&1 ||
     { cat "$tmp/install.log"; exit 1; }
   # all of python3: the lab's image has its smallest part only. All tests ask for the same, so that it is built once.

@@ -11,35 +11,12 @@ set -uo pipefail
 
 # ---- in the guest ------------------------------------------------------------------------------------------------
 if [ "${1:-}" = --in-guest ]; then
-  stage=$2 faults=0
+  stage=$2
+  . "$(dirname "$0")/checks.sh"
   PATH=$stage/usr/bin:$PATH
-  check() { # TEXT COMMAND...: the command's success is wanted
-    local text=$1 output
-    shift
-    if output=$("$@" 2>&1); then echo "ok   $text"; else
-      echo "FAIL $text${output:+: $output}"
-      faults=$((faults + 1))
-    fi
-  }
-  same() { if [ "$2" = "$3" ]; then echo "ok   $1: $2"; else echo "FAIL $1: '$2', wanted '$3'"; faults=$((faults + 1)); fi; }
-  refused() { # TEXT CODE GUARD COMMAND...
-    local text=$1 code=$2 guard=$3 output status
-    shift 3
-    output=$("$@" 2>&1)
-    status=$?
-    if [ $status -eq "$code" ] && [[ $output == *"$guard"* ]]; then echo "ok   $text: $output"; else
-      echo "FAIL $text: exit code $status, wanted $code and '$guard': $output"
-      faults=$((faults + 1))
-    fi
-  }
   property() { systemctl show -P "$1" "$2"; }
   file() { cat "/sys/fs/cgroup$1"; }
   frozen() { [ "$(awk '/^frozen/ { print $2 }' "/sys/fs/cgroup$1/cgroup.events")" = "$2" ]; }
-  until_true() { # SECONDS COMMAND...
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.2; done
-  }
   service() { systemd-run --quiet --unit="$1" "${@:2}" sleep 10000; }
   shop=/system.slice/cgwarden-test-shop.service
 

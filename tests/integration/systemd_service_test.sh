@@ -10,24 +10,11 @@ set -uo pipefail
 
 # ---- in the guest ------------------------------------------------------------------------------------------------
 if [ "${1:-}" = --in-guest ]; then
-  stage=$2 faults=0
-  check() { # TEXT COMMAND...: the command's success is wanted
-    local text=$1 output
-    shift
-    if output=$("$@" 2>&1); then echo "ok   $text"; else
-      echo "FAIL $text${output:+: $output}"
-      faults=$((faults + 1))
-    fi
-  }
-  same() { if [ "$2" = "$3" ]; then echo "ok   $1: $2"; else echo "FAIL $1: '$2', wanted '$3'"; faults=$((faults + 1)); fi; }
+  stage=$2
+  . "$(dirname "$0")/checks.sh"
   property() { systemctl show -P "$1" cgwarden; }
   scrape() { curl -sS --max-time 20 http://127.0.0.1:10753/metrics; }
   serves() { scrape > /tmp/served && grep -q '^cgroup_' /tmp/served; }
-  until_true() { # SECONDS COMMAND...
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.2; done
-  }
 
   cp -r "$stage"/. /
   systemctl daemon-reload

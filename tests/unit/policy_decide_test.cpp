@@ -293,11 +293,21 @@ TEST(PolicyDecide, WhatStoodBeforeTheProgramBeganIsTakenOver) {
   ASSERT_TRUE(adopt(p.state(), *policy, "r", {"/a/b", 7}, now));
   EXPECT_FALSE(adopt(p.state(), *policy, "other", {"/a/b", 7}, now));
   EXPECT_THAT(p.at(0, {2 * kMiB}), IsEmpty());
+  EXPECT_EQ(p.decision().renewals.size(), 1U) << "its lease may be nearly over";
   EXPECT_THAT(p.at(10, {0}), ElementsAre("clear r", "unlimit r memory.max=5242880"));
   Player q(policy);
   ASSERT_TRUE(adopt(q.state(), *policy, "r", {"/a/b", 7}, now));
   lost(q.state(), "r", {"/a/b", 7});
   EXPECT_THAT(q.at(0, {0}), ElementsAre("clear r")) << "somebody else has the limit now";
+}
+
+TEST(PolicyDecide, ALimitWhoseLeaseWasOverIsSetAgainWhileTheRuleIsActive) {
+  Player p(policy_of(limit_rule("always", ", lease: 40s")));
+  EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
+  ended(p.state(), "r", p.decision().actions[0].group);
+  EXPECT_THAT(p.at(10, {}), Contains("limit r memory.max=5242880"));
+  lost(p.state(), "r", p.decision().actions[0].group);
+  EXPECT_THAT(p.at(20, {}), IsEmpty()) << "somebody else has the limit now";
 }
 
 TEST(PolicyDecide, WhatTheWriterRefusedIsNotTriedAgain) {

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The enforcer as a service of a real systemd, installed by `cmake --install`: what it may, a policy that limits a unit
+# and lets go of it, a user who acts on what is his through its socket, and a freeze that ends when it is killed. In a
+# virtual machine with pure cgroup v2.
+#
+#   systemd_enforce_test.sh BUILD_DIR
+#
+# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
+# shellcheck disable=SC2317  # functions are called by their names
+set -uo pipefail
+
+# ---- in the guest ------------------------------------------------------------------------------------------------
+if [ "${1:-}" = --in-guest ]; then
+  stage=$2
+  . "$(dirname "$0")/checks.sh"
+  property() { systemctl show -P "$1" "${2:-cgwarden-enforce}"; }
+  file() { cat "/sys/fs/cgroup$1"; }
+  as_tester() { runuser -u tester -- "$@"; }
+  audit=/var/log/cgwarden/audit.jsonl
+  textfile=/var/lib/cgwarden-enforce/cgwarden-enforce.prom
+  hog=/system.slice/cgwarden-test-hog.service
+  his=/sys/fs/cgroup/cgwarden-test-his
+
+  cp -r "$stage"/. /
+  systemctl daemon-reload
+  check "systemd understands the unit" systemd-analyze verify cgwarden-enforce.service
+  check "the policy that is shipped is right" cgwarden policy check /etc/cgwarden/policy.yaml
+  sed -i 's/boot_grace: 5m/boot_grace: 0s/' /etc/cgwarden/policy.yaml
+  mkdir -p /etc/cgwarden/policy.d
+  cat > /etc/cgwarden/policy.d/test.yaml << 'YAML'
+version: 1
+rules:
+  - name: hog
+    match: { unit: cgwarden-test-hog.service }
+    when: { field: cpu_usage, rate_above: 30%, for: 3s, clear_below: 1%, clear_for: 3s }
+    do:
+      - limit: { cpu.max: 20% }
+    lease: 15s
+    cooldown: 1s
+    dry_run: false
+YAML
+  check "the unit starts" systemctl start cgwarden-enforce
+  same "state" "$(property ActiveState)/$(property SubState)/$(property Type)" active/running/notify
+  pid=$(property MainPID)
+  same "its rights" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000001280026
+  check "it has no network" test "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)"
+  systemd-analyze security --no-pager cgwarden-enforce | tail -n 1
+
+  # by policy
+  # shellcheck disable=SC2016  # the hog's shell expands nothing either
+  systemd-run --quiet --unit=cgwarden-test-hog sh -c 'while :; do :; done'
+  limited() { [ "$(file "$hog/cpu.max")" = '20000 100000' ]; }
+  free() { [ "$(file "$hog/cpu.max")" = 'max 100000' ]; }
+  check "a hog is limited" until_true 90 limited
+  same "systemd knows of it" "$(property CPUQuotaPerSecUSec cgwarden-test-hog)" 200ms
+  check "the audit says why" grep -q '"rule":"hog"' "$audit"
+  check "and the journal" grep -q '"rule":"hog"' <(journalctl -t cgwarden-audit --no-pager -o cat)
+  fired() { grep -q '^cgwarden_policy_rule_fired_total{rule="hog"} 1' "$textfile"; }
+  check "the metrics are in a file" until_true 30 fired
+  cgwarden --log.level error --web.listen-address 127.0.0.1:10753 --collector.textfile.directory "${textfile%/*}" &
+  exporter=$!
+  shown() { curl -sS http://127.0.0.1:10753/metrics 2>&1 | grep -q '^cgwarden_policy_rule_fired_total{rule="hog"} 1'; }
+  check "that the exporter shows" until_true 30 shown
+  kill "$exporter"
+  kill -KILL "$(property MainPID)"
+  check "the limit outlives its death" limited
+  restarts() { [ "$(property ActiveState)" = active ] && [ "$(property NRestarts)" = "$1" ]; }
+  check "systemd starts it again" until_true 30 restarts 1
+  sleep 20      # longer than the lease
+  check "and it goes on with the limit" limited
+  check "a stop" systemctl stop cgwarden-enforce
+  check "takes it back, too" free
+  check "a start" systemctl start cgwarden-enforce
+  check "and once more" until_true 90 limited
+  pkill -STOP -f 'while :; do :; done'
+  check "a hog that rests is let go" until_true 90 free
+  same "systemd knows of that" "$(property CPUQuotaPerSecUSec cgwarden-test-hog)" infinity
+  printf 'version: 1\nrules: [{ name: broken, mtach: {} }]\n' > /etc/cgwarden/policy.d/zz.yaml
+  systemctl reload cgwarden-enforce
+  told() { journalctl -u cgwarden-enforce --no-pager -o cat | grep -q "mtach"; }
+  check "a broken drop-in is told" until_true 30 told
+  same "and it goes on" "$(property ActiveState)" active
+  rm /etc/cgwarden/policy.d/zz.yaml
+
+  # by its socket
+  mkdir "$his" "$his/in"
+  chown -R tester "$his"
+  echo +pids > "$his/cgroup.subtree_control"
+  check "an owner limits what is his" as_tester cgtop limit /cgwarden-test-his/in pids.max=7
+  same "the kernel says so" "$(cat "$his/in/pids.max")" 7
+  check "an owner freezes what is his" as_tester cgtop freeze /cgwarden-test-his/in --for 30s
+  same "the kernel says so" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 1
+  check "and thaws it" as_tester cgtop thaw /cgwarden-test-his/in
+  same "the kernel says so" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 0
+  check "the audit says who" grep -q '"uid":1000' "$audit"
+  refused "but not what is another's" 4 "" as_tester cgtop freeze "$hog"
+  same "the kernel says so" "$(awk '/^frozen/ { print $2 }' "/sys/fs/cgroup$hog/cgroup.events")" 0
+  runuser -u tester -- sleep 10000 &
+  sleeper=$!
+  until_true 10 grep -q sleep "/proc/$sleeper/comm"
+  for p in $(pgrep -u tester sleep); do echo "$p" > "$his/in/cgroup.procs"; done
+  check "an owner ends what is his" as_tester cgtop kill /cgwarden-test-his/in --yes
+  empty() { grep -q 'populated 0' "$his/cgroup.events"; }
+  check "and it ends" until_true 30 empty
+
+  # killed while it holds a freeze
+  check "a freeze by its hand" as_tester cgtop freeze /cgwarden-test-his/in --for 5m
+  kill -KILL "$(property MainPID)"
+  thawed() { grep -q 'frozen 0' "$his/in/cgroup.events"; }
+  check "ends when it is killed" until_true 20 thawed
+  check "and systemd starts it again" until_true 30 restarts 1
+
+  check "the unit stops" systemctl stop cgwarden-enforce
+  same "after the stop" "$(property ActiveState)/$(property Result)" inactive/success
+  systemctl kill --signal=KILL cgwarden-test-hog
+  rmdir "$his/in" "$his"
+  if [ "$faults" -gt 0 ]; then
+    echo "the service's journal ends with:"
+    journalctl -u cgwarden-enforce --no-pager -o cat | tail -n 30
+    tail -n 20 "$audit"
+  fi
+  exit $((faults > 0))
+fi
+
+# ---- on this machine ---------------------------------------------------------------------------------------------
+[ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
+. "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
+prepare_guest "$1"
+cp "$0" "$tmp/test.sh"
+in_guest --share "$tmp:ro" -- bash "$tmp/test.sh" --in-guest "$tmp/stage"
