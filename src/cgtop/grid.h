@@ -38,6 +38,24 @@ struct GridCell {
   friend bool operator==(const GridCell&, const GridCell&) = default;
 };
 
+// A piece of the screen that the mouse can click on.
+struct Spot {
+  enum class What : std::uint8_t {
+    group,    // by its id
+    fold,     // the sign before a group's name
+    heading,  // of a ColumnId
+    set,
+    tab,
+    item,  // of a menu, by its place
+    key,   // as good as this one
+  };
+  What what = What::group;
+  std::uint64_t which = 0;
+  int row = 0;
+  int from = 0;
+  int to = 0;
+};
+
 class Grid {
  public:
   Grid(int rows, int columns);
@@ -54,6 +72,13 @@ class Grid {
   void restyle(int row, int from, int to, Style style);
   void clear(int row, int from, int to, Style style = {});
 
+  // What is marked later lies above.
+  void mark(int row, int from, int to, Spot::What what, std::uint64_t which) {
+    spots_.push_back({what, which, row, from, to});
+  }
+  void forget_spots() { spots_.clear(); }
+  [[nodiscard]] const std::vector<Spot>& spots() const { return spots_; }
+
   // Lines without the spaces at their ends.
   [[nodiscard]] std::string text() const;
 
@@ -64,6 +89,7 @@ class Grid {
   int rows_;
   int columns_;
   std::vector<GridCell> cells_;
+  std::vector<Spot> spots_;
 };
 
 }  // namespace cgwarden::cgtop

@@ -334,6 +334,8 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->group("Screen")
       ->check(CLI::IsMember({"core", "machine"}));
   app.add_flag("--ascii", o.ascii, "Nothing but ASCII")->group("Screen");
+  app.add_flag("--mouse,!--no-mouse", o.mouse, "Clicks and the wheel; without, the terminal selects text with them")
+      ->group("Screen");
   app.add_flag("--read-only", o.read_only, "No key freezes, kills or sets anything")->group("Screen");
   auto* const config =
       app.add_option("--config", o.config, "What W on the screen wrote (default: ~/.config/cgtop/cgtop.conf)")

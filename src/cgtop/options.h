@@ -65,6 +65,7 @@ struct Options {
   std::chrono::milliseconds for_time{0};
 
   bool ascii = false;
+  bool mouse = true;
   std::string color = "auto";
   bool read_only = false;
   std::string config;  // what the screen keeps; empty: the user's own

@@ -94,7 +94,7 @@ class Program {
       view->top = some->roster->groups[**group]->id;
     }
 
-    auto terminal = Terminal::open({wants_color(options_)});
+    auto terminal = Terminal::open({wants_color(options_), options_.mouse});
     if (!terminal) return stop({kUnexpected, terminal.error().what + "; cgtop --batch needs none"});
     terminal_ = std::move(*terminal);
     ui_.emplace(columns_, std::move(*view), options_.filter);
@@ -103,6 +103,7 @@ class Program {
     ui_->scene().ascii = options_.ascii || !Terminal::is_utf8();
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
+    ui_->scene().mouse = options_.mouse;
     ui_->scene().fleet = !options_.prometheus.empty();
     if (options_.read_only) {
       ui_->scene().why_no_acts = "this screen only looks, because of --read-only";
@@ -181,9 +182,9 @@ class Program {
         return;
       }
       bool sample_now = false;
-      for (const auto key : keys) {
-        if (key == key::ctrl('Z')) continue;
-        const auto wish = ui_->press(key);
+      for (const auto& pressed : keys) {
+        if (const auto* const k = std::get_if<char32_t>(&pressed); k != nullptr && *k == key::ctrl('Z')) continue;
+        const auto wish = std::visit([this](const auto& what) { return ui_->press(what); }, pressed);
         if (wish == Ui::Wish::quit) {
           end(kDone);
           return;

@@ -19,7 +19,7 @@
 #include <cstdlib>
 #include <map>
 
-#include "src/cgtop/keys.h"
+#include "src/base/clock.h"
 
 namespace cgwarden::cgtop {
 namespace {
@@ -32,6 +32,9 @@ struct Rescue {
   std::size_t size = 0;
 };
 Rescue rescue;  // NOLINT: a handler can reach nothing else
+
+constexpr std::chrono::milliseconds kDoubleClick{400};
+constexpr std::size_t kRescueOfTerminfo = 200;  // the rest is for the mouse
 
 constexpr int kDeadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 
@@ -121,6 +124,8 @@ struct Terminal::Inner {
   FILE* out = nullptr;
   bool own_in = false;
   bool color = false;
+  std::pair<int, int> clicked{-1, -1};  // cell of the click before
+  base::Monotonic clicked_at{};
   std::map<std::pair<Color, Color>, short> pairs;
 
   ~Inner() {
@@ -141,6 +146,27 @@ struct Terminal::Inner {
     return out_attributes;
   }
 };
+
+// What curses has of the mouse; nothing for what the screen does not know.
+std::optional<Pointed> Terminal::read_mouse() {
+  MEVENT event{};
+  if (::getmouse(&event) != OK) return std::nullopt;
+  Pointed pointed{Pointed::What::click, event.y, event.x, false};
+  if ((event.bstate & BUTTON4_PRESSED) != 0) {
+    pointed.what = Pointed::What::wheel_up;
+  } else if ((event.bstate & BUTTON5_PRESSED) != 0) {
+    pointed.what = Pointed::What::wheel_down;
+  } else if ((event.bstate & BUTTON1_PRESSED) != 0) {
+    const auto now = base::monotonic_now();
+    const std::pair cell{event.y, event.x};
+    pointed.again = cell == inner_->clicked && now - inner_->clicked_at < kDoubleClick;
+    inner_->clicked = cell;
+    inner_->clicked_at = now;
+  } else {
+    return std::nullopt;
+  }
+  return pointed;
+}
 
 bool Terminal::is_utf8() { return std::string_view(::nl_langinfo(CODESET)) == "UTF-8"; }
 
@@ -168,10 +194,8 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
     (void)std::snprintf(copy, sizeof copy, "%s", name);
     const char* const text = ::tigetstr(copy);
     if (text == nullptr || reinterpret_cast<std::intptr_t>(text) == -1) continue;
-    for (const char* c = text; *c != '\0' && rescue.size < rescue.text.size(); ++c) rescue.text[rescue.size++] = *c;
+    for (const char* c = text; *c != '\0' && rescue.size < kRescueOfTerminfo; ++c) rescue.text[rescue.size++] = *c;
   }
-  for (const int signal : kDeadly) (void)std::signal(signal, save_terminal_and_die);
-
   ::cbreak();
   ::noecho();
   ::nonl();
@@ -180,6 +204,18 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
   ::set_escdelay(25);
   ::curs_set(0);
   ::leaveok(stdscr, TRUE);
+  if (options.mouse) {
+    // Each press at once: curses would wait for what may become a double click.
+    ::mouseinterval(0);
+    ::mousemask(BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED, nullptr);
+    // endwin() does it otherwise.
+    if (::has_mouse()) {
+      constexpr std::string_view mouse_off = "\x1b[?1000l\x1b[?1006l";
+      std::copy(mouse_off.begin(), mouse_off.end(), rescue.text.begin() + static_cast<std::ptrdiff_t>(rescue.size));
+      rescue.size += mouse_off.size();
+    }
+  }
+  for (const int signal : kDeadly) (void)std::signal(signal, save_terminal_and_die);
   if (options.color && ::has_colors()) {
     ::start_color();
     ::use_default_colors();
@@ -228,18 +264,20 @@ bool Terminal::show(const Grid& grid) {
   return true;
 }
 
-std::vector<char32_t> Terminal::read_keys() {
-  std::vector<char32_t> keys;
+std::vector<Pressed> Terminal::read_keys() {
+  std::vector<Pressed> keys;
   for (int i = 0; i < 256; ++i) {  // a paste must not keep the screen from being drawn
     wint_t code = 0;
     const int kind = ::wget_wch(stdscr, &code);
     if (kind == ERR) break;
-    if (kind == KEY_CODE_YES) {
-      if (const auto key = key_of(static_cast<int>(code)); key != key::kNone) keys.push_back(key);
+    if (kind == KEY_CODE_YES && code == KEY_MOUSE) {
+      if (const auto pointed = read_mouse()) keys.emplace_back(*pointed);
+    } else if (kind == KEY_CODE_YES) {
+      if (const auto key = key_of(static_cast<int>(code)); key != key::kNone) keys.emplace_back(key);
     } else if (code == '\r') {
-      keys.push_back(key::kEnter);
+      keys.emplace_back(key::kEnter);
     } else {
-      keys.push_back(static_cast<char32_t>(code));
+      keys.emplace_back(static_cast<char32_t>(code));
     }
   }
   return keys;

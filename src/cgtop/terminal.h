@@ -4,11 +4,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "src/base/result.h"
 #include "src/cgtop/grid.h"
+#include "src/cgtop/keys.h"
 
 namespace cgwarden::cgtop {
 
@@ -16,6 +18,7 @@ class Terminal {
  public:
   struct Options {
     bool color = true;
+    bool mouse = true;  // false: it is left to the terminal, which selects text with it
   };
   // Error: TERM names no terminal that can place a cursor, or there is none at all.
   static base::Result<std::unique_ptr<Terminal>> open(const Options& options);
@@ -32,8 +35,8 @@ class Terminal {
   void resize();
   // False: the terminal takes no more now (slow line, ^S); nothing was written, try later.
   bool show(const Grid& grid);
-  // All keys that wait, as in key::.
-  std::vector<char32_t> read_keys();
+  // All keys that wait, as in key::, and what the mouse did between them.
+  std::vector<Pressed> read_keys();
   // The other end is gone.
   [[nodiscard]] bool hung_up() const;
   [[nodiscard]] int input() const;
@@ -44,6 +47,7 @@ class Terminal {
 
  private:
   struct Inner;
+  std::optional<Pointed> read_mouse();
   explicit Terminal(std::unique_ptr<Inner> inner);
   std::unique_ptr<Inner> inner_;
 };

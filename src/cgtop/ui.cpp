@@ -14,6 +14,7 @@ using model::GroupIndex;
 namespace {
 
 constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
+constexpr int kWheelRows = 3;
 constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
 
 // What the limit editor offers, and what shows it now.
@@ -297,6 +298,17 @@ void Ui::move(std::ptrdiff_t by) {
   cursor_id_ = scene_.table->group(*under_cursor()).id;
 }
 
+// The cursor goes along only where it would leave the screen.
+void Ui::scroll_list(std::ptrdiff_t by) {
+  const auto page = static_cast<std::ptrdiff_t>(page_rows_);
+  const auto rows = static_cast<std::ptrdiff_t>(scene_.frame.rows.size());
+  const auto offset = std::clamp<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(scene_.offset) + by, 0,
+                                                 std::max<std::ptrdiff_t>(rows - page, 0));
+  scene_.offset = static_cast<std::size_t>(offset);
+  const auto cursor = static_cast<std::ptrdiff_t>(scene_.cursor);
+  move(std::clamp(cursor, offset, offset + page - 1) - cursor);
+}
+
 void Ui::fold(bool all_below, std::optional<bool> to) {
   const auto group = under_cursor();
   if (!group || !scene_.view.tree) return;
@@ -466,7 +478,9 @@ void Ui::draw(Grid& grid) {
   if (scene_.cursor >= scene_.offset + rows) scene_.offset = scene_.cursor - rows + 1;
   const auto all = scene_.frame.rows.size();
   scene_.offset = all > rows ? std::min(scene_.offset, all - rows) : 0;
-  cgtop::draw(scene_, grid);
+  last_scroll_ = cgtop::draw(scene_, grid);
+  if (scene_.page == Page::group) scene_.scroll = std::min(scene_.scroll, last_scroll_);
+  spots_ = grid.spots();
 }
 
 Ui::Wish Ui::press(char32_t k) {
@@ -483,9 +497,9 @@ Ui::Wish Ui::press(char32_t k) {
   if (scene_.menu != Scene::Menu::none) return press_menu(k);
   if (scene_.page == Page::help) {
     if (k == key::kPageDown || k == ' ' || k == key::kRight || k == key::kDown) {
-      scene_.help_page = 1;
+      scene_.help_page = std::min(scene_.help_page + 1, kHelpPages - 1);
     } else if (k == key::kPageUp || k == key::kLeft || k == key::kUp) {
-      scene_.help_page = 0;
+      scene_.help_page -= scene_.help_page > 0 ? 1 : 0;
     } else {
       scene_.page = Page::list;
     }
@@ -494,6 +508,81 @@ Ui::Wish Ui::press(char32_t k) {
   Wish wish = Wish::nothing;
   if (press_common(k, wish)) return wish;
   return scene_.page == Page::group ? press_group(k) : press_list(k);
+}
+
+Ui::Wish Ui::press(const Pointed& pointed) {
+  // What is typed, and what acts, is left to keys: a slip of the hand must not do it.
+  if (scene_.prompt != Scene::Prompt::none || scene_.dialog) return Wish::nothing;
+  if (pointed.what != Pointed::What::click) return turn_wheel(pointed.what == Pointed::What::wheel_down);
+  // The second half of a double click is of the group of the first, also when the rows moved or its page is there.
+  const auto before = pointed.again ? clicked_ : Clicked::nothing;
+  clicked_ = Clicked::nothing;
+  if (before == Clicked::opened) {
+    clicked_ = before;
+    return Wish::nothing;
+  }
+  if (before == Clicked::selected && scene_.page == Page::list) {
+    clicked_ = Clicked::opened;
+    return press(key::kEnter);
+  }
+  const auto on = std::find_if(spots_.rbegin(), spots_.rend(), [&](const Spot& s) {
+    return s.row == pointed.row && pointed.column >= s.from && pointed.column < s.to;
+  });
+  if (on != spots_.rend()) {
+    scene_.message.clear();
+    return click_on(*on);
+  }
+  scene_.menu = Scene::Menu::none;  // beside it
+  return Wish::nothing;
+}
+
+Ui::Wish Ui::turn_wheel(bool down) {
+  if (scene_.menu != Scene::Menu::none) {
+    for (int i = 0; i < kWheelRows; ++i) press_menu(down ? key::kDown : key::kUp);
+  } else if (scene_.page == Page::help) {
+    press(down ? key::kPageDown : key::kPageUp);
+  } else if (scene_.page == Page::group) {
+    for (int i = 0; i < kWheelRows; ++i) press_group(down ? key::kDown : key::kUp);
+  } else {
+    scroll_list(down ? kWheelRows : -kWheelRows);
+  }
+  return Wish::nothing;
+}
+
+Ui::Wish Ui::click_on(const Spot& spot) {
+  const auto select = [&] {
+    cursor_id_ = spot.which;
+    rearrange();
+  };
+  switch (spot.what) {
+    case Spot::What::group:
+      if (spot.which == cursor_id_) {
+        clicked_ = Clicked::opened;
+        return press(key::kEnter);
+      }
+      clicked_ = Clicked::selected;
+      select();
+      break;
+    case Spot::What::fold:
+      select();
+      fold(false, std::nullopt);
+      break;
+    case Spot::What::heading:
+      if (spot.which == scene_.view.sort) return press(U'S');
+      sort_by(static_cast<ColumnId>(spot.which));
+      break;
+    case Spot::What::set:
+    case Spot::What::tab:
+      return press(U'1' + static_cast<char32_t>(spot.which));
+    case Spot::What::item:
+      if (spot.which == scene_.menu_cursor) return press_menu(U' ');
+      scene_.menu_cursor =
+          std::min<std::size_t>(spot.which, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
+      break;
+    case Spot::What::key:
+      return press(static_cast<char32_t>(spot.which));
+  }
+  return Wish::nothing;
 }
 
 bool Ui::press_common(char32_t k, Wish& wish) {

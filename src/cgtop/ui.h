@@ -62,6 +62,7 @@ struct Scene {
   Units units = Units::iec;
   CpuScale cpu = CpuScale::core;
   bool ascii = false;
+  bool mouse = true;  // kept for the next time; the terminal has it
   bool paused = false;
   std::size_t back = 0;  // samples behind the newest
   bool replay = false;
@@ -114,6 +115,7 @@ class Ui {
   // The next sample of a recording, unless it is paused.
   void step();
   Wish press(char32_t key);
+  Wish press(const Pointed& pointed);
   void draw(Grid& grid);
 
   // The group whose processes, or whose audit, are on the screen, if any are.
@@ -147,6 +149,9 @@ class Ui {
   void sort_by(ColumnId column);
   void remember_cpu(const Table& table);
   void move(std::ptrdiff_t rows);
+  void scroll_list(std::ptrdiff_t rows);
+  Wish turn_wheel(bool down);
+  Wish click_on(const Spot& spot);
   void fold(bool all_below, std::optional<bool> to);
   void fold_everything(bool folded);
   void find(bool forward);
@@ -170,6 +175,10 @@ class Ui {
   std::size_t graphs_at_ = 0;    // sample that the graphs end with
   std::uint64_t cursor_id_ = 0;  // the cursor stays on this group
   int page_rows_ = 10;
+  std::size_t last_scroll_ = 0;  // of the group's page that was drawn last
+  std::vector<Spot> spots_;      // of what was drawn last
+  enum class Clicked : std::uint8_t { nothing, selected, opened };
+  Clicked clicked_ = Clicked::nothing;  // what the click before did
   std::string search_;
   std::uint64_t dialogs_ = 0;  // opened so far: the ticket of what is asked
 };

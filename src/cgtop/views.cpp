@@ -301,7 +301,9 @@ void draw_sets(const Scene& scene, Grid& grid, int row) {
     auto name = std::to_string(s + 1);
     name += wide ? " " + std::string(kColumnSets[s].name) : std::string(kColumnSets[s].shorter);
     const bool here = s == scene.set;
+    const int from = at;
     at = grid.put(row, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain);
+    grid.mark(row, from, at, Spot::What::set, s);
     at += wide ? 2 : 1;
   }
   if (scene.set == kColumnSetCount) at = grid.put(row, at, "[chosen]", kTitle) + 1;
@@ -327,6 +329,7 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
     name += "  (by " + (*scene.columns)[scene.view.sort].name + (scene.view.descending ? " v)" : " ^)");
   }
   grid.put(row, 2, cut_middle(name, layout.name, "~"), heading);
+  grid.mark(row, 2, 2 + layout.name, Spot::What::heading, name_id);
   int at = 2 + layout.name;
   for (const auto& [id, cells] : layout.columns) {
     const auto& c = (*scene.columns)[id];
@@ -338,6 +341,7 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
     } else {
       grid.put_right(row, at + cells, text, heading);
     }
+    grid.mark(row, at + 1, at + cells, Spot::What::heading, id);
     at += cells;
     if (layout.graph && c.name == "cpu") {
       grid.put(row, at + 2, "graph", heading);
@@ -360,6 +364,11 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
   }
   name = indent + cut_middle(name, layout.name - static_cast<int>(indent.size()), mark(scene));
   grid.put(line, 0, here ? ">" : " ", kBold);
+  grid.mark(line, 0, grid.columns(), Spot::What::group, group.id);
+  if (row.parent && scene.view.tree) {
+    const int sign = static_cast<int>(indent.size());
+    grid.mark(line, sign, sign + 2, Spot::What::fold, group.id);
+  }
   grid.put(line, 2, name, row.dimmed ? kDim : kPlain);
   int at = 2 + layout.name;
   for (const auto& [id, cells] : layout.columns) {
@@ -384,12 +393,28 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
   if (here) grid.restyle(line, 0, grid.columns(), {.bold = true, .underline = true});
 }
 
+// The key that the key line calls so; none where it names several.
+char32_t key_called(std::string_view name) {
+  if (name.size() == 1) return static_cast<unsigned char>(name[0]);
+  for (const auto& [word, key] : {std::pair<std::string_view, char32_t>{"Enter", key::kEnter},
+                                  {"Esc", key::kEscape},
+                                  {"Tab", key::kTab},
+                                  {"Space", ' '},
+                                  {"PgDn", key::kPageDown}}) {
+    if (word == name) return key;
+  }
+  return key::kNone;
+}
+
 void draw_keys(Grid& grid, int row, std::initializer_list<std::pair<std::string_view, std::string_view>> keys) {
   int at = 1;
   for (const auto& [key, what] : keys) {
     if (at + width(key) + 1 + width(what) > grid.columns()) return;
+    const int from = at;
     at = grid.put(row, at, key, kBold);
-    at = grid.put(row, at + 1, what) + 2;
+    at = grid.put(row, at + 1, what);
+    if (const auto called = key_called(key); called != key::kNone) grid.mark(row, from, at, Spot::What::key, called);
+    at += 2;
   }
 }
 
@@ -438,6 +463,7 @@ Box draw_box(Grid& grid, int most_inside, int most_rows, std::string_view title)
   box.left = (grid.columns() - box.inside - 2) / 2;
   box.top = (grid.rows() - box.height) / 2;
   if (box.inside < 16 || box.height < 4) return box;
+  grid.forget_spots();  // of what it covers, and of what is around it
   const auto bar = "+" + std::string(static_cast<std::size_t>(box.inside), '-') + "+";
   for (int r = 0; r < box.height; ++r) {
     grid.clear(box.top + r, box.left, box.left + box.inside + 2);
@@ -575,6 +601,7 @@ void draw_menu(const Scene& scene, Grid& grid) {
     line += c.help;
     const int row = top + 2 + r;
     grid.put(row, left + 2, cut_end(line, inside - 2));
+    grid.mark(row, left + 1, left + inside + 1, Spot::What::item, i);
     if (i == scene.menu_cursor) grid.restyle(row, left + 1, left + inside + 1, kReverse);
   }
   grid.put(top + height - 2, left + 2,
@@ -980,8 +1007,9 @@ class GroupPage {
   std::vector<Line> out_;
 };
 
-void draw_group(const Scene& scene, Grid& grid) {
+std::size_t draw_group(const Scene& scene, Grid& grid) {
   const int height = grid.rows();
+  std::size_t most = 0;
   draw_title(scene, grid);
   const auto path = safe(scene, scene.group_path);
   const auto group = scene.table ? scene.table->find(scene.group) : model::kNoGroup;
@@ -1004,7 +1032,10 @@ void draw_group(const Scene& scene, Grid& grid) {
       name += kShortTabNames[t].substr(0, grid.columns() >= 60 ? std::string_view::npos : 2);
     }
     const bool here = t == static_cast<std::size_t>(scene.tab);
-    at = grid.put(line, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain) + (wide ? 2 : 1);
+    const int from = at;
+    at = grid.put(line, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain);
+    grid.mark(line, from, at, Spot::What::tab, t);
+    at += wide ? 2 : 1;
   }
   line += height >= kTall ? 2 : 1;
   if (group == model::kNoGroup) {
@@ -1012,8 +1043,7 @@ void draw_group(const Scene& scene, Grid& grid) {
   } else {
     const auto lines = GroupPage(scene, group, grid.columns()).lines();
     const int rows = std::max(1, height - 2 - line);
-    const auto most =
-        lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
+    most = lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
     const auto first = std::min(scene.scroll, most);
     for (int r = 0; r < rows && first + static_cast<std::size_t>(r) < lines.size(); ++r) {
       int column = 1;
@@ -1039,9 +1069,10 @@ void draw_group(const Scene& scene, Grid& grid) {
              {"y", "path"},
              {"?", "help"},
              {"q", "quit"}});
+  return most;
 }
 
-constexpr const char* kHelp[] = {
+constexpr std::array<const char*, kHelpPages> kHelp = {
     " MOVE  arrows or hjkl  PgUp PgDn ^U ^D  Home End g G   Enter open   Esc back\n"
     " FOLD  Space fold or unfold   Right Left   + all  - none  * everything below\n"
     " LOOK  1..9 Tab column set    C choose columns   s sort   S other way round\n"
@@ -1054,15 +1085,17 @@ constexpr const char* kHelp[] = {
     "       R record what is seen   z length of the time line\n"
     " KEEP  W columns, order, units and pace for the next time\n"
     " SEE   e events   y show the path   ? help   q or ^C quit   ^Z suspend\n"
+    " MOUSE click on a row goes to it, on that again opens it, on a heading sorts by\n"
+    "       it; also sets, tabs, signs, menus, the words below; the wheel scrolls\n"
     " ACT   f freeze  t thaw  x kill  K signal  L limits  r reclaim  M move\n"
-    "       u undo; each shows first what it would do\n"
-    "\n"
+    "       u undo; each shows first what it would do\n",
     " FILTER  web name=nginx.service kind=slice cpu>50 mem%>80 psi.mem>10 not idle\n"
     "         side by side: all of them; or, not, (...); 512M 1.5G 90s 50%\n"
     "         max is unlimited, none is not known\n"
     " STATE   Z frozen F freezing T throttled H over memory.high M at memory.max\n"
     "         O killed for memory  + new\n"
-    " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n",
+    " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n"
+    "         NO_COLOR and --color never: none\n",
     " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"
     "          MEM    with page cache; WS is without inactive page cache\n"
     "          LIMIT  the tightest of the group and of all above it\n"
@@ -1077,9 +1110,9 @@ constexpr const char* kHelp[] = {
 };
 
 void draw_help(const Scene& scene, Grid& grid) {
-  const auto page = std::min<std::size_t>(scene.help_page, std::size(kHelp) - 1);
+  const auto page = std::min(scene.help_page, kHelpPages - 1);
   grid.put(0, 1, "cgtop " CGWARDEN_VERSION, kTitle);
-  grid.put_right(0, grid.columns() - 1, "page " + std::to_string(page + 1) + " of 2");
+  grid.put_right(0, grid.columns() - 1, "page " + std::to_string(page + 1) + " of " + std::to_string(kHelpPages));
   std::string_view rest = kHelp[page];
   for (int line = 2; !rest.empty() && line < grid.rows() - 1; ++line) {
     const auto text = base::take_line(rest);
@@ -1094,7 +1127,7 @@ void draw_help(const Scene& scene, Grid& grid) {
       reads += c.reads;
       errors += c.errors_now;
     }
-    if (page == 1 && grid.rows() > 17) {
+    if (page == kHelpPages - 1 && grid.rows() > 17) {
       const auto ms = std::chrono::duration<double, std::milli>(now.taken - now.begun).count();
       grid.put(14, 1, "COST", kBold);
       grid.put(14, 10,
@@ -1119,23 +1152,25 @@ std::string graph_text(const Graph& graph, int cells, bool ascii) {
   return out;
 }
 
-void draw(const Scene& scene, Grid& grid) {
+std::size_t draw(const Scene& scene, Grid& grid) {
   if (grid.rows() < 3 || grid.columns() < 20) {
     grid.put(0, 0, "too small");
-    return;
+    return 0;
   }
+  std::size_t last_scroll = 0;
   switch (scene.page) {
     case Page::list:
       draw_list(scene, grid);
       break;
     case Page::group:
-      draw_group(scene, grid);
+      last_scroll = draw_group(scene, grid);
       break;
     case Page::help:
       draw_help(scene, grid);
       break;
   }
   if (scene.dialog) draw_dialog(scene, grid);
+  return last_scroll;
 }
 
 }  // namespace cgwarden::cgtop

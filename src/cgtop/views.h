@@ -7,9 +7,12 @@
 
 namespace cgwarden::cgtop {
 
+inline constexpr std::size_t kHelpPages = 3;
+
 // Rows of the list that fit a grid of this height.
 int list_rows(const Scene& scene, int height);
-void draw(const Scene& scene, Grid& grid);
+// Gives the first line of the last screenful of a group's page.
+std::size_t draw(const Scene& scene, Grid& grid);
 
 // " .:-=+*#%@" or blocks; `cells` newest values of a graph, scaled to its largest.
 std::string graph_text(const Graph& graph, int cells, bool ascii);

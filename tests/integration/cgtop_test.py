@@ -146,6 +146,22 @@ class Tmux:
     def type(self, text):
         self.call("send-keys", "-l", text)
 
+    def has_mouse(self):
+        return self.call("display-message", "-p", "#{mouse_any_flag}").strip() == "1"
+
+    def mouse(self, text, button=0):
+        """A button where `text` begins, as the terminal says it to a program that asked; 64 and 65 are the wheel."""
+        assert self.has_mouse()
+        lines = self.screen().split("\n")
+        row = next(i for i, line in enumerate(lines) if text in line)
+        column = lines[row].index(text)
+        if self.call("display-message", "-p", "#{mouse_sgr_flag}").strip() == "1":
+            what = f"\x1b[<{button};{column + 1};{row + 1}M" + (f"\x1b[<0;{column + 1};{row + 1}m" if button == 0 else "")
+        else:
+            where = chr(33 + column) + chr(33 + row)
+            what = f"\x1b[M{chr(32 + button)}{where}" + (f"\x1b[M#{where}" if button == 0 else "")
+        self.call("send-keys", "-H", *[f"{b:02x}" for b in what.encode("latin-1")])
+
     def screen(self, *options):
         return self.call("capture-pane", "-p", *options)
 
@@ -207,6 +223,8 @@ class InTmux(unittest.TestCase):
         tmux.keys("T")
         tmux.until(f"/{NAME}/plain-a")
         tmux.keys("?")
+        tmux.until("MOVE")
+        tmux.keys("NPage")
         tmux.until("FILTER")
         tmux.keys("Escape")
         tmux.keys("p")
@@ -218,6 +236,52 @@ class InTmux(unittest.TestCase):
         tmux.type("memory_peak")
         tmux.keys("Enter")
         tmux.until("(by memory_peak v)")
+
+    def test_obeys_the_mouse(self):
+        for term in ("screen", "xterm-256color"):  # two ways of saying where it is
+            with self.subTest(term=term):
+                tmux = self.start(arguments=f"--tree {NAME}", TERM=term)
+                tmux.until("plain-b")
+                tmux.mouse("plain-b")
+                tmux.until(re.compile(r"(?m)^> +plain-b "))
+                tmux.mouse("plain-a")
+                tmux.until(re.compile(r"(?m)^> +plain-a "))
+                tmux.mouse("plain-a")
+                tmux.until("[1 Summary]")
+                tmux.mouse("4 IO devices")
+                tmux.until("[4 IO devices]")
+                tmux.keys("Escape")
+                tmux.until("[1 Overview]")
+                tmux.mouse("%LIM")
+                tmux.until("%LIMv")
+                tmux.mouse("%LIMv")
+                tmux.until("%LIM^")
+                tmux.mouse("3 Memory")
+                tmux.until("[3 Memory]")
+                tmux.mouse("GROUP", button=65)
+                tmux.until(re.compile(r"  GROUP.*\n(?!.*" + NAME + ")"))  # the first row left the screen
+                tmux.mouse("GROUP", button=64)
+                tmux.until(re.compile(r"  GROUP.*\n.*- " + NAME))
+                tmux.keys("q")
+                tmux.until("ready$")
+                self.assertFalse(tmux.has_mouse())
+
+    def test_leaves_the_mouse_to_the_terminal_when_asked(self):
+        home = tempfile.mkdtemp(prefix="cgwarden-test-")
+        self.addCleanup(shutil.rmtree, home)
+        tmux = self.start(arguments=f"--no-mouse {NAME}", HOME=home)
+        tmux.until("plain-a")
+        self.assertFalse(tmux.has_mouse())
+        tmux.keys("W")
+        tmux.until("kept for the next time")
+        tmux.keys("q")
+        tmux.until("ready$")
+        for arguments, mouse in (("", False), ("--mouse", True)):
+            tmux.type(f"clear; {CGTOP} -d 200ms {arguments} {NAME}\n")
+            tmux.until("plain-a")
+            self.assertEqual(tmux.has_mouse(), mouse, "the command line goes before what was kept")
+            tmux.keys("q")
+            tmux.until(re.compile(r"ready\$\s*\Z"))
 
     def test_follows_the_size_of_the_terminal(self):
         tmux = self.start(arguments=NAME)
@@ -302,7 +366,7 @@ class InTmux(unittest.TestCase):
         with open(f"{home}/.config/cgtop/cgtop.conf", "a", encoding="utf-8") as file:
             file.write("colour = red\n")
         tmux.type(f"clear; {CGTOP} {NAME}; echo status=$?\n")
-        tmux.until(".conf:9: there is no key 'colour'")
+        tmux.until(".conf:10: there is no key 'colour'")
         tmux.until("status=2")
 
     def test_acts_on_nothing_when_it_is_to_look_only(self):
@@ -320,6 +384,7 @@ class InTmux(unittest.TestCase):
                 tmux.until(re.compile(r"(?m)^before"))
                 tmux.type(f"{CGTOP} -d 200ms {NAME}\n")
                 tmux.until("plain-a")
+                self.assertTrue(tmux.has_mouse())
                 if how in ("q", "C-c"):
                     tmux.keys(how)
                 else:
@@ -335,6 +400,7 @@ class InTmux(unittest.TestCase):
                 tmux.type(f"test $(stty -g) = $(cat /tmp/{NAME}) && echo sa''me\n")
                 tmux.until("same")
                 self.assertEqual(tmux.call("display-message", "-p", "#{cursor_flag} #{alternate_on}").split(), ["1", "0"])
+                self.assertFalse(tmux.has_mouse())
                 os.unlink(f"/tmp/{NAME}")
 
     def test_can_be_suspended(self):
@@ -342,8 +408,10 @@ class InTmux(unittest.TestCase):
         tmux.until("plain-a")
         tmux.keys("C-z")
         tmux.until("Stopped")
+        self.assertFalse(tmux.has_mouse())
         tmux.type("fg\n")
         tmux.until("plain-a")
+        self.assertTrue(tmux.has_mouse())
         tmux.keys("2")
         tmux.until("[2 CPU]")
 

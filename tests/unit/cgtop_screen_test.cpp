@@ -117,6 +117,25 @@ class Screen : public testing::Test {
     wanted << in.rdbuf();
     EXPECT_EQ(text, wanted.str()) << path << "; CGWARDEN_UPDATE_GOLDEN=1 accepts it";
   }
+  // The cell in which `what` begins on a screen of 30 lines and 120 columns.
+  std::optional<Pointed> place_of(std::string_view what) {
+    const auto text = show(30, 120);
+    const auto at = text.find(what);
+    if (at == std::string::npos) return std::nullopt;
+    const auto line = at == 0 ? 0 : text.rfind('\n', at - 1) + 1;
+    Pointed place;
+    place.row = static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+    place.column = width(std::string_view(text).substr(line, at - line));
+    return place;
+  }
+  Ui::Wish click(std::string_view what, bool again = false) {
+    auto place = place_of(what);
+    EXPECT_TRUE(place) << what << " is not on the screen";
+    if (!place) return Ui::Wish::nothing;
+    place->again = again;
+    return ui->press(*place);
+  }
+  void wheel(Pointed::What what) { ui->press(Pointed{what, 10, 10, false}); }
   std::string line_of_cursor() {
     const auto text = show(30, 120);
     const auto at = text.find("\n>");
@@ -339,6 +358,11 @@ TEST_F(Screen, ShowsHelpAndMenus) {
   expect_golden("help-80x24", show(24, 80));
   ui->press(key::kPageDown);
   expect_golden("help-2-80x24", show(24, 80));
+  ui->press(key::kPageDown);
+  ui->press(key::kPageDown);
+  expect_golden("help-3-80x24", show(24, 80));
+  ui->press(key::kPageUp);
+  EXPECT_THAT(show(24, 80), HasSubstr("page 2 of 3"));
   ui->press(key::kEscape);
   press("sanon");
   expect_golden("sort-menu-80x24", show(24, 80));
@@ -421,6 +445,102 @@ TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
   EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
 }
 
+// ---- the mouse ----
+
+TEST_F(Screen, OpensTheGroupThatIsClickedTwice) {
+  EXPECT_EQ(click("nginx.service"), Ui::Wish::nothing);
+  EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
+  EXPECT_EQ(click("nginx.service"), Ui::Wish::sample) << "however long after";
+  EXPECT_THAT(show(30, 120), HasSubstr("/system.slice/nginx.service"));
+  EXPECT_EQ(click("3 Memory"), Ui::Wish::nothing);
+  EXPECT_THAT(show(30, 120), HasSubstr("[3 Memory]"));
+  EXPECT_EQ(click("2 Processes"), Ui::Wish::sample);
+  click("Esc back");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
+}
+
+TEST_F(Screen, OpensTheGroupOfADoubleClickAlsoWhenItMovedMeanwhile) {
+  auto place = place_of("postgresql.service").value();
+  ui->press(place);
+  press("S");
+  ASSERT_NE(place_of("postgresql.service")->row, place.row);
+  place.again = true;
+  ui->press(place);
+  EXPECT_EQ(ui->scene().group_path, "/system.slice/postgresql.service");
+}
+
+TEST_F(Screen, DoesNotTakeTheSecondHalfOfADoubleClickForOneOnThePageItOpened) {
+  show(13, 120);  // so low that the first row is where the tabs will be
+  Pointed place{Pointed::What::click, 2, 10, false};
+  ui->press(place);
+  ASSERT_EQ(ui->scene().page, Page::group) << "the cursor stood there";
+  show(13, 120);
+  place.column = 17;
+  place.again = true;
+  ui->press(place);
+  EXPECT_EQ(ui->scene().tab, Tab::summary);
+  place.again = false;
+  ui->press(place);
+  EXPECT_EQ(ui->scene().tab, Tab::processes);
+}
+
+TEST_F(Screen, SortsByTheHeadingThatIsClicked) {
+  click("%LIM");
+  EXPECT_THAT(show(30, 120), HasSubstr("%LIMv"));
+  click("%LIMv");
+  EXPECT_THAT(show(30, 120), HasSubstr("%LIM^"));
+  click("GROUP");
+  EXPECT_THAT(show(30, 120), HasSubstr("GROUP^"));
+  click("graph");
+  EXPECT_THAT(show(30, 120), HasSubstr("GROUP^")) << "it is no column";
+}
+
+TEST_F(Screen, ChoosesTheSetOfColumnsThatIsClicked) {
+  click("4 IO");
+  EXPECT_THAT(show(30, 120), HasSubstr("[4 IO]"));
+}
+
+TEST_F(Screen, FoldsTheGroupWhoseSignIsClicked) {
+  click("- system.slice");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("+ system.slice"));
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("nginx")));
+  click("+ system.slice");
+  EXPECT_THAT(show(30, 120), HasSubstr("nginx"));
+}
+
+TEST_F(Screen, ScrollsByTheWheelAndTakesTheCursorAlongWhereItMust) {
+  press("T");
+  show(10, 120);  // six rows of ten
+  wheel(Pointed::What::wheel_down);
+  show(10, 120);
+  EXPECT_EQ(ui->scene().offset, 3U);
+  EXPECT_EQ(ui->scene().cursor, 3U);
+  for (int i = 0; i < 3; ++i) wheel(Pointed::What::wheel_down);
+  show(10, 120);
+  EXPECT_EQ(ui->scene().offset, 4U) << "the last screenful stays";
+  press("G");
+  wheel(Pointed::What::wheel_up);
+  show(10, 120);
+  EXPECT_EQ(ui->scene().offset, 1U);
+  EXPECT_EQ(ui->scene().cursor, 6U);
+  ui->press(key::kEnter);
+  for (int i = 0; i < 50; ++i) wheel(Pointed::What::wheel_down);
+  const auto end = show(10, 120);
+  wheel(Pointed::What::wheel_up);
+  EXPECT_NE(show(10, 120), end) << "nothing was scrolled beyond the end";
+}
+
+TEST_F(Screen, ChoosesFromMenusByTheMouse) {
+  press("s");
+  click("[ ] memory_limit");
+  EXPECT_THAT(show(30, 120), HasSubstr("Sort by"));
+  click("[ ] memory_limit", true);
+  EXPECT_THAT(show(30, 120), HasSubstr("LIMITv"));
+  press("C");
+  click("Esc close");
+  EXPECT_EQ(ui->scene().menu, Scene::Menu::none) << "what is no line of it closes it";
+}
+
 // ---- what is kept for the next time ----
 
 TEST_F(Screen, IsKeptInTheWordsOfTheCommandLine) {
@@ -433,7 +553,7 @@ TEST_F(Screen, IsKeptInTheWordsOfTheCommandLine) {
   EXPECT_THAT(kept, testing::UnorderedElementsAre(testing::Pair("set", "Memory"), testing::Pair("sort", "cpu:asc"),
                                                   testing::Pair("units", "si"), testing::Pair("cpu", "machine"),
                                                   testing::Pair("delay", "2000ms"), testing::Pair("active", "true"),
-                                                  testing::Pair("flat", "true")));
+                                                  testing::Pair("flat", "true"), testing::Pair("mouse", "true")));
 
   press("C swapmax ");
   ui->press(key::kEscape);
@@ -628,6 +748,14 @@ TEST_F(Acting, AsksForSignalsProcessesAndSizes) {
   EXPECT_EQ(ui->asked().action.target.path, "/shop");
 }
 
+TEST_F(Acting, IsLeftToKeysOnceItIsAsked) {
+  ASSERT_EQ(click("x kill"), Ui::Wish::act) << "only the plan is asked for";
+  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
+  EXPECT_EQ(click("Enter do it"), Ui::Wish::nothing);
+  EXPECT_EQ(click("system.slice"), Ui::Wish::nothing);
+  EXPECT_TRUE(ui->scene().dialog);
+}
+
 TEST_F(Acting, UndoesWhatThePlanOfTheUndoNamed) {
   ASSERT_EQ(key('u'), Ui::Wish::act);
   EXPECT_TRUE(ui->asked().undo);
@@ -709,6 +837,9 @@ TEST_F(Screen, BearsAnyKeysAtAnySize) {
     const auto n = random(8);
     if (n == 0) {
       ui->press(key::kUp + random(10));
+    } else if (n == 2) {
+      const auto what = std::array{Pointed::What::click, Pointed::What::wheel_up, Pointed::What::wheel_down}[random(3)];
+      ui->press(Pointed{what, static_cast<int>(random(36)) - 1, static_cast<int>(random(142)) - 1, random(2) == 0});
     } else if (n == 1 && i % 10 == 0) {
       ui->feed(db07(4 + i), host());
     } else if (const auto k = kKeys[random(static_cast<std::uint32_t>(kKeys.size()))]; k != 'q') {
