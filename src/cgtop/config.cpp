@@ -69,6 +69,7 @@ std::string config_text(const Scene& scene) {
   line("delay", std::to_string(scene.delay.count()) + "ms");
   line("active", scene.view.only_active ? "true" : "false");
   line("flat", scene.view.tree ? "false" : "true");
+  line("theme", scene.theme->name);
   line("mouse", scene.mouse ? "true" : "false");
   return out;
 }

@@ -15,8 +15,8 @@ namespace cgwarden::cgtop {
 
 struct Scene;
 
-inline constexpr std::array<std::string_view, 9> kConfigKeys = {"set",   "fields", "sort", "units", "cpu",
-                                                                "delay", "active", "flat", "mouse"};
+inline constexpr std::array<std::string_view, 10> kConfigKeys = {"set",   "fields", "sort", "units", "cpu",
+                                                                 "delay", "active", "flat", "theme", "mouse"};
 
 // $XDG_CONFIG_HOME/cgtop/cgtop.conf, or below ~/.config; empty: there is no home.
 std::string config_path();

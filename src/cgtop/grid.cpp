@@ -38,7 +38,6 @@ void Grid::restyle(int row, int from, int to, Style style) {
     s.reverse |= style.reverse;
     s.underline |= style.underline;
     if (style.fg != Color::normal) s.fg = style.fg;
-    if (style.bg != Color::normal) s.bg = style.bg;
   }
 }
 

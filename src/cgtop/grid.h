@@ -2,6 +2,7 @@
 // A screen as cells. Views draw on it, tests read it as text, the terminal shows it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,12 +10,12 @@
 
 namespace cgwarden::cgtop {
 
-// The terminal's own colours, so that dark and light backgrounds both work.
-enum class Color : std::uint8_t { normal, red, green, yellow, blue, magenta, cyan };
+// What a text is, which a theme gives a colour to.
+enum class Color : std::uint8_t { normal, bad, good, warn, title };
+inline constexpr std::size_t kColors = 5;
 
 struct Style {
   Color fg = Color::normal;
-  Color bg = Color::normal;
   bool bold = false;
   bool dim = false;
   bool reverse = false;
@@ -26,11 +27,11 @@ inline constexpr Style kPlain{};
 inline constexpr Style kBold{.bold = true};
 inline constexpr Style kDim{.dim = true};
 inline constexpr Style kReverse{.reverse = true};
-inline constexpr Style kTitle{.fg = Color::cyan, .bold = true};
-inline constexpr Style kWarn{.fg = Color::yellow};
-inline constexpr Style kBad{.fg = Color::red};
-inline constexpr Style kWorst{.fg = Color::red, .bold = true};
-inline constexpr Style kGraph{.fg = Color::green};
+inline constexpr Style kTitle{.fg = Color::title, .bold = true};
+inline constexpr Style kWarn{.fg = Color::warn};
+inline constexpr Style kBad{.fg = Color::bad};
+inline constexpr Style kWorst{.fg = Color::bad, .bold = true};
+inline constexpr Style kGraph{.fg = Color::good};
 
 struct GridCell {
   std::string text = " ";  // one character and what combines with it; empty: right half of a wide one

@@ -9,6 +9,7 @@
 #include "src/cgtop/columns.h"
 #include "src/cgtop/config.h"
 #include "src/cgtop/screen.h"
+#include "src/cgtop/theme.h"
 #include "src/model/action.h"
 
 namespace cgwarden::cgtop {
@@ -334,6 +335,11 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->group("Screen")
       ->check(CLI::IsMember({"core", "machine"}));
   app.add_flag("--ascii", o.ascii, "Nothing but ASCII")->group("Screen");
+  std::vector<std::string> themes;
+  for (const auto& theme : kThemes) themes.emplace_back(theme.name);
+  app.add_option("--theme", o.theme, "Colours; high-contrast is for all eyes, mono has none; NO_COLOR goes before it")
+      ->group("Screen")
+      ->check(CLI::IsMember(themes));
   app.add_flag("--mouse,!--no-mouse", o.mouse, "Clicks and the wheel; without, the terminal selects text with them")
       ->group("Screen");
   app.add_flag("--read-only", o.read_only, "No key freezes, kills or sets anything")->group("Screen");

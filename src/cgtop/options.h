@@ -66,6 +66,7 @@ struct Options {
 
   bool ascii = false;
   bool mouse = true;
+  std::string theme = "default";
   std::string color = "auto";
   bool read_only = false;
   std::string config;  // what the screen keeps; empty: the user's own

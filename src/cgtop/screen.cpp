@@ -103,6 +103,8 @@ class Program {
     ui_->scene().ascii = options_.ascii || !Terminal::is_utf8();
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
+    ui_->scene().theme = find_theme(options_.theme);
+    terminal_->set_theme(*ui_->scene().theme);
     ui_->scene().mouse = options_.mouse;
     ui_->scene().fleet = !options_.prometheus.empty();
     if (options_.read_only) {

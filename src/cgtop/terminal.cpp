@@ -47,26 +47,6 @@ void save_terminal_and_die(int signal) {
   (void)::raise(signal);
 }
 
-short color_of(Color color) {
-  switch (color) {
-    case Color::red:
-      return COLOR_RED;
-    case Color::green:
-      return COLOR_GREEN;
-    case Color::yellow:
-      return COLOR_YELLOW;
-    case Color::blue:
-      return COLOR_BLUE;
-    case Color::magenta:
-      return COLOR_MAGENTA;
-    case Color::cyan:
-      return COLOR_CYAN;
-    case Color::normal:
-      break;
-  }
-  return -1;
-}
-
 // One character and what combines with it, as far as curses takes them.
 void to_wide(std::string_view utf8, wchar_t (&out)[CCHARW_MAX + 1]) {
   std::size_t n = 0;
@@ -126,22 +106,24 @@ struct Terminal::Inner {
   bool color = false;
   std::pair<int, int> clicked{-1, -1};  // cell of the click before
   base::Monotonic clicked_at{};
-  std::map<std::pair<Color, Color>, short> pairs;
+  const Theme* theme = kThemes.data();
+  std::map<std::pair<short, short>, short> pairs;  // of foreground and background; no more than themes have
 
   ~Inner() {
     if (own_in && in != nullptr) (void)std::fclose(in);
   }
 
   attr_t attributes(const Style& style, short& pair) {
+    const auto painted = paint(*theme, style, color ? COLORS : 0);
     attr_t out_attributes = A_NORMAL;
-    if (style.bold) out_attributes |= A_BOLD;
-    if (style.dim) out_attributes |= A_DIM;
-    if (style.reverse) out_attributes |= A_REVERSE;
-    if (style.underline) out_attributes |= A_UNDERLINE;
+    if (painted.bold) out_attributes |= A_BOLD;
+    if (painted.dim) out_attributes |= A_DIM;
+    if (painted.reverse) out_attributes |= A_REVERSE;
+    if (painted.underline) out_attributes |= A_UNDERLINE;
     pair = 0;
-    if (!color || (style.fg == Color::normal && style.bg == Color::normal)) return out_attributes;
-    const auto [at, made] = pairs.try_emplace({style.fg, style.bg}, static_cast<short>(pairs.size() + 1));
-    if (made) ::init_pair(at->second, color_of(style.fg), color_of(style.bg));
+    if (painted.fg < 0 && painted.bg < 0) return out_attributes;
+    const auto [at, made] = pairs.try_emplace({painted.fg, painted.bg}, static_cast<short>(pairs.size() + 1));
+    if (made) ::init_pair(at->second, painted.fg, painted.bg);
     pair = at->second;
     return out_attributes;
   }
@@ -289,6 +271,15 @@ bool Terminal::hung_up() const {
   if ((in.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) return true;
   int waiting = 0;
   return (in.revents & POLLIN) != 0 && ::ioctl(input(), FIONREAD, &waiting) == 0 && waiting == 0;
+}
+
+void Terminal::set_theme(const Theme& theme) {
+  inner_->theme = &theme;
+  // What is erased gets the paper of the theme.
+  short pair = 0;
+  const auto attributes = inner_->attributes({}, pair);
+  cchar_t blank{};
+  if (::setcchar(&blank, L" ", attributes, pair, nullptr) == OK) ::wbkgrndset(stdscr, &blank);
 }
 
 void Terminal::suspend() { ::endwin(); }

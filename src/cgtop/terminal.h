@@ -11,6 +11,7 @@
 #include "src/base/result.h"
 #include "src/cgtop/grid.h"
 #include "src/cgtop/keys.h"
+#include "src/cgtop/theme.h"
 
 namespace cgwarden::cgtop {
 
@@ -31,6 +32,7 @@ class Terminal {
 
   [[nodiscard]] int rows() const;
   [[nodiscard]] int columns() const;
+  void set_theme(const Theme& theme);
   // Takes in the terminal's new size.
   void resize();
   // False: the terminal takes no more now (slow line, ^S); nothing was written, try later.

@@ -18,6 +18,7 @@
 #include "src/cgtop/host.h"
 #include "src/cgtop/keys.h"
 #include "src/cgtop/recording.h"
+#include "src/cgtop/theme.h"
 #include "src/control/audit.h"
 
 namespace cgwarden::cgtop {
@@ -62,6 +63,7 @@ struct Scene {
   Units units = Units::iec;
   CpuScale cpu = CpuScale::core;
   bool ascii = false;
+  const Theme* theme = kThemes.data();
   bool mouse = true;  // kept for the next time; the terminal has it
   bool paused = false;
   std::size_t back = 0;  // samples behind the newest

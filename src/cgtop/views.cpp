@@ -1095,7 +1095,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " STATE   Z frozen F freezing T throttled H over memory.high M at memory.max\n"
     "         O killed for memory  + new\n"
     " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n"
-    "         NO_COLOR and --color never: none\n",
+    "         others: --theme; none: NO_COLOR or --color never\n",
     " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"
     "          MEM    with page cache; WS is without inactive page cache\n"
     "          LIMIT  the tightest of the group and of all above it\n"

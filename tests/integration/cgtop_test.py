@@ -366,7 +366,7 @@ class InTmux(unittest.TestCase):
         with open(f"{home}/.config/cgtop/cgtop.conf", "a", encoding="utf-8") as file:
             file.write("colour = red\n")
         tmux.type(f"clear; {CGTOP} {NAME}; echo status=$?\n")
-        tmux.until(".conf:10: there is no key 'colour'")
+        tmux.until(".conf:11: there is no key 'colour'")
         tmux.until("status=2")
 
     def test_acts_on_nothing_when_it_is_to_look_only(self):
@@ -427,11 +427,25 @@ class InTmux(unittest.TestCase):
         tmux.until("plain-a")
         self.assertRegex(tmux.screen("-e"), colour)
         tmux.close()
-        for arguments, env in (("", {"NO_COLOR": "1"}), ("-C", {})):
+        for arguments, env in (("", {"NO_COLOR": "1"}), ("-C", {}), ("--theme mono", {}),
+                               ("--theme high-contrast", {"NO_COLOR": "1", "TERM": "xterm-256color"})):
             tmux = self.start(arguments=f"{arguments} {NAME}", **env)
             tmux.until("plain-a")
             self.assertNotRegex(tmux.screen("-e"), colour)
             tmux.close()
+
+    def test_paints_in_the_theme_that_is_asked_for(self):
+        for theme, title, paper in (("light", "38;5;25", ""), ("high-contrast", "38;5;231", "48;5;16")):
+            tmux = self.start(arguments=f"--theme {theme} {NAME}", TERM="xterm-256color")
+            tmux.until("plain-a")
+            screen = tmux.screen("-e")
+            self.assertRegex(screen, rf"\x1b\[[0-9;]*{title}[;m][^\n]*cgtop")
+            if paper:
+                self.assertIn(paper, screen.split("\n")[-2], "also where nothing stands")
+            tmux.close()
+        tmux = self.start(arguments=f"--theme nonsense {NAME}; echo status=$?")
+        screen = tmux.until("status=2")
+        self.assertIn("--theme: nonsense not in {default,dark,light,high-contrast,mono}", screen)
 
     def test_prints_tables_on_a_terminal_that_can_only_print(self):
         tmux = self.start(arguments=NAME, TERM="dumb")

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -15,6 +16,7 @@
 
 #include "src/cgtop/config.h"
 #include "src/cgtop/recording.h"
+#include "src/cgtop/theme.h"
 #include "src/cgtop/ui.h"
 #include "src/cgtop/views.h"
 #include "tests/unit/cgtop_snapshots.h"
@@ -553,7 +555,8 @@ TEST_F(Screen, IsKeptInTheWordsOfTheCommandLine) {
   EXPECT_THAT(kept, testing::UnorderedElementsAre(testing::Pair("set", "Memory"), testing::Pair("sort", "cpu:asc"),
                                                   testing::Pair("units", "si"), testing::Pair("cpu", "machine"),
                                                   testing::Pair("delay", "2000ms"), testing::Pair("active", "true"),
-                                                  testing::Pair("flat", "true"), testing::Pair("mouse", "true")));
+                                                  testing::Pair("flat", "true"), testing::Pair("theme", "default"),
+                                                  testing::Pair("mouse", "true")));
 
   press("C swapmax ");
   ui->press(key::kEscape);
@@ -883,6 +886,68 @@ TEST_F(Screen, StaysFluidWithTenThousandGroups) {
   ui->feed(big(22), host());
   EXPECT_LT(static_cast<double>(keys) / CLOCKS_PER_SEC, 1.0) << "twenty keys, also in a debug build";
   EXPECT_THAT(show(30, 120), HasSubstr("10000 of 10000"));
+}
+
+// ---- themes ----
+
+// Relative luminance of one of the colours that are the same on every terminal of 256, as the WCAG has it.
+double luminance(short color) {
+  const auto linear = [](int c) {
+    const double part = c / 255.0;
+    return part <= 0.03928 ? part / 12.92 : std::pow((part + 0.055) / 1.055, 2.4);
+  };
+  const auto level = [](int c) { return c == 0 ? 0 : 55 + 40 * c; };
+  int r = 8 + 10 * (color - 232);
+  int g = r;
+  int b = r;
+  if (color < 232) {
+    r = level((color - 16) / 36);
+    g = level((color - 16) / 6 % 6);
+    b = level((color - 16) % 6);
+  }
+  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+}
+
+double contrast(double a, double b) { return (std::max(a, b) + 0.05) / (std::min(a, b) + 0.05); }
+
+TEST(Themes, CanBeReadOnTheBackgroundTheyAreFor) {
+  const auto least = [](std::string_view name, double paper) {
+    double worst = 21;
+    for (const auto& role : find_theme(name)->roles) {
+      if (role.many >= 16) worst = std::min(worst, contrast(luminance(role.many), paper));
+    }
+    return worst;
+  };
+  EXPECT_GE(least("dark", luminance(16)), 4.5);
+  EXPECT_GE(least("light", luminance(231)), 4.5);
+  const auto& high = *find_theme("high-contrast");
+  ASSERT_GE(high.many_paper, 16) << "it brings its background along";
+  EXPECT_GE(least("high-contrast", luminance(high.many_paper)), 7.0);
+  for (const auto& role : high.roles) EXPECT_GE(role.many, 16);
+}
+
+TEST(Themes, TellWhatIsBadByMoreThanAColour) {
+  for (const auto* const name : {"high-contrast", "mono"}) {
+    const auto looks = [&](Style style) {
+      const auto p = paint(*find_theme(name), style, 0);
+      return std::array{p.bold, p.reverse, p.underline};
+    };
+    EXPECT_NE(looks(kBad), looks(kPlain)) << name;
+    EXPECT_TRUE(std::string_view(name) == "mono" || looks(kWarn) != looks(kBad)) << name;
+  }
+}
+
+TEST(Themes, HaveNoColourWhereTheTerminalHasNone) {
+  for (const auto& theme : kThemes) {
+    for (const auto& style : {kPlain, kTitle, kWarn, kBad, kGraph}) {
+      EXPECT_EQ(paint(theme, style, 0).fg, -1);
+      EXPECT_EQ(paint(theme, style, 0).bg, -1);
+      for (const int colors : {8, 16, 88}) EXPECT_LT(paint(theme, style, colors).fg, 8) << theme.name;
+      EXPECT_LT(paint(theme, style, 8).bg, 8) << theme.name;
+      EXPECT_TRUE(theme.name != "mono" || paint(theme, style, 256).fg == -1);
+    }
+  }
+  EXPECT_EQ(find_theme("nonsense"), nullptr);
 }
 
 TEST(Grid, PlacesWideCharactersAndCutsAtItsEdges) {
