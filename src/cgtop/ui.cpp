@@ -455,6 +455,23 @@ void Ui::find_in_menu() {
   scene_.menu_cursor = std::min(scene_.menu_cursor, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
 }
 
+// On a narrow screen columns leave from the end, so their order also says which are wanted most.
+void Ui::move_column(bool later) {
+  if (scene_.menu_items.empty()) return;
+  const auto id = scene_.menu_items[scene_.menu_cursor];
+  auto columns = scene_.shown;
+  const auto at = std::ranges::find(columns, id);
+  if (at == columns.end()) {
+    scene_.message = "Space puts it on the screen first";
+    return;
+  }
+  if (later ? std::next(at) == columns.end() : at == columns.begin()) return;
+  std::iter_swap(at, later ? std::next(at) : std::prev(at));
+  choose_columns(std::move(columns));
+  find_in_menu();
+  scene_.menu_cursor = static_cast<std::size_t>(std::ranges::find(scene_.menu_items, id) - scene_.menu_items.begin());
+}
+
 std::optional<std::string> Ui::wants(Tab tab) const {
   if (scene_.page != Page::group || scene_.tab != tab) return std::nullopt;
   return scene_.group_path;
@@ -954,6 +971,10 @@ Ui::Wish Ui::press_menu(char32_t k) {
       break;
     case key::kDown:
       scene_.menu_cursor = std::min(scene_.menu_cursor + 1, last);
+      break;
+    case key::kLeft:
+    case key::kRight:
+      if (scene_.menu == Scene::Menu::columns) move_column(k == key::kRight);
       break;
     case key::kPageUp:
       scene_.menu_cursor -= std::min<std::size_t>(scene_.menu_cursor, 8);

@@ -161,6 +161,7 @@ class Ui {
   void open_menu(Scene::Menu menu);
   Wish open_dialog(std::optional<model::Verb> verb);
   void find_in_menu();
+  void move_column(bool later);
   [[nodiscard]] std::optional<model::GroupIndex> under_cursor() const;
   Wish press_list(char32_t key);
   Wish press_group(char32_t key);

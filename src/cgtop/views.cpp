@@ -606,7 +606,7 @@ void draw_menu(const Scene& scene, Grid& grid) {
   }
   grid.put(top + height - 2, left + 2,
            cut_end(sort ? "type to find  Enter sort by it  Esc close"
-                        : "type to find  Space on, off  Enter and close  Esc close",
+                        : "type to find  Space on, off  Left Right move it  Enter and close  Esc close",
                    inside - 2),
            kDim);
 }
@@ -1075,7 +1075,7 @@ std::size_t draw_group(const Scene& scene, Grid& grid) {
 constexpr std::array<const char*, kHelpPages> kHelp = {
     " MOVE  arrows or hjkl  PgUp PgDn ^U ^D  Home End g G   Enter open   Esc back\n"
     " FOLD  Space fold or unfold   Right Left   + all  - none  * everything below\n"
-    " LOOK  1..9 Tab column set    C choose columns   s sort   S other way round\n"
+    " LOOK  1..9 Tab column set    C columns, their order   s sort   S reverse\n"
     "       c m i sort by CPU, memory, IO   T tree or flat   N names or paths\n"
     "       o only what is active   U units   % CPU of a core or of the machine\n"
     "       d time between samples\n"

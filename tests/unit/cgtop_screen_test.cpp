@@ -373,6 +373,30 @@ TEST_F(Screen, ShowsHelpAndMenus) {
   expect_golden("columns-120x30", show(30, 120));
 }
 
+TEST_F(Screen, MovesAColumnToWhereItIsWanted) {
+  const auto headings = [&] {
+    const auto text = show(30, 120);
+    const auto line = text.find("\n  GROUP");
+    return std::pair(text.find(" MEM ", line), text.find(" %LIM ", line));
+  };
+  ASSERT_LT(headings().first, headings().second);
+  press("Cmemory_of_limit");
+  ui->press(key::kLeft);
+  EXPECT_EQ(ui->scene().menu_items[ui->scene().menu_cursor], *columns().find("memory_of_limit")) << "the cursor stays";
+  ui->press(key::kLeft);
+  ui->press(key::kLeft);  // it is the first already
+  ui->press(key::kEscape);
+  EXPECT_GT(headings().first, headings().second);
+  EXPECT_THAT(config_text(ui->scene()), HasSubstr("\nfields = memory_of_limit,cpu,memory,psi_memory,"));
+  press("Cmemory_of_limit");
+  ui->press(key::kRight);
+  ui->press(key::kEscape);
+  EXPECT_THAT(config_text(ui->scene()), HasSubstr("\nfields = cpu,memory_of_limit,memory,psi_memory,"));
+  press("Cmemory_peak");
+  ui->press(key::kLeft);
+  EXPECT_THAT(config_text(ui->scene()), HasSubstr("\nfields = cpu,memory_of_limit,memory,psi_memory,")) << "not shown";
+}
+
 TEST_F(Screen, KeepsTheCursorOnItsGroup) {
   press("/nginx\n");
   press("G");
