@@ -107,6 +107,7 @@ class Program {
     terminal_->set_theme(*ui_->scene().theme);
     ui_->scene().mouse = options_.mouse;
     ui_->scene().fleet = !options_.prometheus.empty();
+    if (source_) ui_->scene().source = source_->name();
     if (options_.read_only) {
       ui_->scene().why_no_acts = "this screen only looks, because of --read-only";
     } else if (source_ && source_->name() != "cgroupfs") {
@@ -195,6 +196,7 @@ class Program {
         if (wish == Ui::Wish::record) toggle_recording();
         if (wish == Ui::Wish::act) act();
         if (wish == Ui::Wish::save) save();
+        if (wish == Ui::Wish::copy) terminal_->copy(ui_->to_copy());
         sample_now |= wish == Ui::Wish::sample;
       }
       if (sample_now) {

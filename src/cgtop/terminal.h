@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/result.h"
@@ -39,6 +40,8 @@ class Terminal {
   bool show(const Grid& grid);
   // All keys that wait, as in key::, and what the mouse did between them.
   std::vector<Pressed> read_keys();
+  // Into the terminal's clipboard, of a terminal that has one and lets programs use it (OSC 52).
+  void copy(std::string_view text);
   // The other end is gone.
   [[nodiscard]] bool hung_up() const;
   [[nodiscard]] int input() const;

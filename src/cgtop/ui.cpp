@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "src/base/text.h"
+#include "src/cgtop/print.h"
 #include "src/cgtop/views.h"
 
 namespace cgwarden::cgtop {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
 constexpr int kWheelRows = 3;
+constexpr std::size_t kMostCopied = 48U << 10U;  // terminals take some 74,000 bytes of base64
 constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
 
 // What the limit editor offers, and what shows it now.
@@ -272,6 +274,38 @@ std::optional<GroupIndex> Ui::under_cursor() const {
   return scene_.frame.rows[scene_.cursor].group;
 }
 
+std::optional<GroupIndex> Ui::group_here() const {
+  if (scene_.page != Page::group) return under_cursor();
+  const auto group = scene_.table ? scene_.table->find(scene_.group) : model::kNoGroup;
+  return group == model::kNoGroup ? std::nullopt : std::optional(group);
+}
+
+// The path as a shell takes it, or all that is known as JSON.
+Ui::Wish Ui::copy_group(bool as_json) {
+  const auto group = group_here();
+  if (!group) {
+    scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
+    return Wish::nothing;
+  }
+  const auto& path = scene_.table->group(*group).path;
+  if (as_json) {
+    PrintOptions options;
+    options.format = Format::json;
+    for (ColumnId id = 0; id < columns_.size(); ++id) options.columns.push_back(id);
+    options.only_present = true;
+    options.source = scene_.replay ? std::string_view("replay") : std::string_view(scene_.source);
+    to_copy_ = Printer(columns_, std::move(options)).print(*scene_.table, {Row{*group}}, scene_.host);
+  } else {
+    to_copy_ = shell_text(path);
+  }
+  if (to_copy_.size() > kMostCopied) {
+    scene_.message = "too long for a clipboard; cgtop show GROUP -j prints it";
+    return Wish::nothing;
+  }
+  scene_.message = (as_json ? "copied as JSON: " : "copied: ") + base::printable(path);
+  return Wish::copy;
+}
+
 void Ui::choose_set(std::size_t set) {
   scene_.set = set;
   scene_.set_name = kColumnSets[set].name;
@@ -386,8 +420,7 @@ Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
   std::vector<Input> settings;
   if (verb) {
     const auto& table = scene_.table;
-    const auto at =
-        scene_.page == Page::group && table ? table->find(scene_.group) : under_cursor().value_or(model::kNoGroup);
+    const auto at = group_here().value_or(model::kNoGroup);
     if (at == model::kNoGroup) {
       scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
       return Wish::nothing;
@@ -672,6 +705,10 @@ bool Ui::press_common(char32_t k, Wish& wish) {
         wish = Wish::record;
       }
       return true;
+    case 'y':
+    case 'Y':
+      wish = copy_group(k == 'Y');
+      return true;
     case 'U':
       scene_.units = scene_.units == Units::iec ? Units::si : scene_.units == Units::si ? Units::raw : Units::iec;
       scene_.message = scene_.units == Units::iec  ? "units: K is 1024"
@@ -850,9 +887,6 @@ Ui::Wish Ui::press_list(char32_t k) {
     case key::ctrl('N'):
       find(false);
       break;
-    case 'y':
-      if (const auto group = under_cursor()) scene_.message = base::printable(scene_.table->group(*group).path);
-      break;
     case key::kEscape:
       if (!scene_.filter_text.empty()) {
         scene_.filter_text.clear();
@@ -905,9 +939,6 @@ Ui::Wish Ui::press_group(char32_t k) {
     case key::kHome:
     case 'g':
       scene_.scroll = 0;
-      break;
-    case 'y':
-      scene_.message = base::printable(scene_.group_path);
       break;
     default:
       break;

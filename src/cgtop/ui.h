@@ -68,7 +68,8 @@ struct Scene {
   bool paused = false;
   std::size_t back = 0;  // samples behind the newest
   bool replay = false;
-  bool fleet = false;  // of several hosts: each is a group at the top
+  std::string source = "cgroupfs";  // as outputs for programs call it
+  bool fleet = false;               // of several hosts: each is a group at the top
   bool recording = false;
   std::optional<std::chrono::seconds> lost;  // for so long the source gave no answer
   base::Wall oldest, newest;                 // of what is known
@@ -106,7 +107,7 @@ struct Scene {
 
 class Ui {
  public:
-  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record, act, save };
+  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record, act, save, copy };
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
@@ -133,6 +134,8 @@ class Ui {
     model::Action action;
   };
   [[nodiscard]] Ask asked() const;
+  // What Wish::copy is about: printable, and no more than a clipboard takes.
+  [[nodiscard]] const std::string& to_copy() const { return to_copy_; }
   void answer(const Ask& ask, model::Outcome outcome);
   void choose_set(std::size_t set);
   void choose_columns(std::vector<ColumnId> columns);
@@ -163,6 +166,9 @@ class Ui {
   void find_in_menu();
   void move_column(bool later);
   [[nodiscard]] std::optional<model::GroupIndex> under_cursor() const;
+  // Of the page that is open, or under the cursor.
+  [[nodiscard]] std::optional<model::GroupIndex> group_here() const;
+  Wish copy_group(bool as_json);
   Wish press_list(char32_t key);
   Wish press_group(char32_t key);
   Wish press_prompt(char32_t key);
@@ -183,6 +189,7 @@ class Ui {
   enum class Clicked : std::uint8_t { nothing, selected, opened };
   Clicked clicked_ = Clicked::nothing;  // what the click before did
   std::string search_;
+  std::string to_copy_;
   std::uint64_t dialogs_ = 0;  // opened so far: the ticket of what is asked
 };
 

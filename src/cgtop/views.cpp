@@ -1084,7 +1084,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
     " KEEP  W columns, order, units and pace for the next time\n"
-    " SEE   e events   y show the path   ? help   q or ^C quit   ^Z suspend\n"
+    " SEE   e events   y copy the path   Y copy all as JSON   ? help   q ^C quit\n"
     " MOUSE click on a row goes to it, on that again opens it, on a heading sorts by\n"
     "       it; also sets, tabs, signs, menus, the words below; the wheel scrolls\n"
     " ACT   f freeze  t thaw  x kill  K signal  L limits  r reclaim  M move\n"

@@ -266,6 +266,19 @@ class InTmux(unittest.TestCase):
                 tmux.until("ready$")
                 self.assertFalse(tmux.has_mouse())
 
+    def test_copies_into_the_clipboard_of_the_terminal(self):
+        tmux = self.start(arguments=f"--tree {NAME}")
+        tmux.call("set-option", "-g", "set-clipboard", "on")
+        tmux.until("plain-b")
+        tmux.mouse("plain-b")
+        tmux.until(re.compile(r"(?m)^> +plain-b "))
+        tmux.keys("y")
+        tmux.until(f"copied: /{NAME}/plain-b")
+        self.assertEqual(tmux.call("show-buffer"), f"/{NAME}/plain-b")
+        tmux.keys("Y")
+        tmux.until("copied as JSON")
+        self.assertEqual(json.loads(tmux.call("show-buffer"))["groups"][0]["name"], "plain-b")
+
     def test_leaves_the_mouse_to_the_terminal_when_asked(self):
         home = tempfile.mkdtemp(prefix="cgwarden-test-")
         self.addCleanup(shutil.rmtree, home)

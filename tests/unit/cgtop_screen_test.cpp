@@ -12,10 +12,12 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "src/cgtop/config.h"
 #include "src/cgtop/recording.h"
+#include "src/cgtop/sheet.h"
 #include "src/cgtop/theme.h"
 #include "src/cgtop/ui.h"
 #include "src/cgtop/views.h"
@@ -469,6 +471,35 @@ TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
   press("G\n");
   ui->feed(SnapshotMaker(20).group(1, "/").make(), host());
   EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
+}
+
+// ---- the clipboard ----
+
+TEST_F(Screen, CopiesThePathAsAShellTakesIt) {
+  click("nginx.service");
+  EXPECT_EQ(ui->press('y'), Ui::Wish::copy);
+  EXPECT_EQ(ui->to_copy(), "/system.slice/nginx.service");
+  EXPECT_THAT(show(24, 80), HasSubstr("copied: /system.slice/nginx.service"));
+  press("/evil\n");
+  press("G\n");
+  EXPECT_EQ(ui->press('y'), Ui::Wish::copy);
+  EXPECT_EQ(ui->to_copy(), R"('/system.slice/evil\x1b[2J\x07\xff\xe2\x80\xae\xc2\x9b.service')");
+  ui->feed(SnapshotMaker(20).group(1, "/").make(), host());
+  EXPECT_EQ(ui->press('y'), Ui::Wish::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("this group is gone"));
+}
+
+TEST_F(Screen, CopiesAllOfAGroupAsJson) {
+  press("/evil\n");
+  press("G");
+  EXPECT_EQ(ui->press('Y'), Ui::Wish::copy);
+  for (const char c : ui->to_copy()) ASSERT_TRUE(c == '\n' || (c >= 0x20 && c < 0x7F));
+  const auto json = nlohmann::json::parse(ui->to_copy());
+  EXPECT_EQ(json["source"], "cgroupfs");
+  ASSERT_EQ(json["groups"].size(), 1U);
+  EXPECT_EQ(json["groups"][0]["depth"], 2);
+  EXPECT_EQ(json["groups"][0]["memory_current"], 10 << 20);
+  EXPECT_EQ(json["groups"][0]["path_base64"], base64(kHostile));
 }
 
 // ---- the mouse ----
