@@ -695,6 +695,11 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       scene_.message = "time line: " + human_duration(static_cast<double>(scene_.span.count()) * 60);
       return true;
     }
+    case 'w':
+      scene_.wrap = !scene_.wrap;
+      scene_.message =
+          scene_.wrap ? "long lines of a group's page go on below" : "long lines of a group's page are cut";
+      return true;
     case 'W':
       wish = Wish::save;
       return true;
@@ -888,6 +893,7 @@ Ui::Wish Ui::press_list(char32_t k) {
       find(false);
       break;
     case key::kEscape:
+    case key::kBackspace:
       if (!scene_.filter_text.empty()) {
         scene_.filter_text.clear();
         scene_.view.filter = Filter();
@@ -931,14 +937,20 @@ Ui::Wish Ui::press_group(char32_t k) {
       scene_.scroll -= scene_.scroll > 0 ? 1 : 0;
       break;
     case key::kPageDown:
+    case key::ctrl('D'):
       scene_.scroll += page;
       break;
     case key::kPageUp:
+    case key::ctrl('U'):
       scene_.scroll -= std::min(scene_.scroll, page);
       break;
     case key::kHome:
     case 'g':
       scene_.scroll = 0;
+      break;
+    case key::kEnd:
+    case 'G':
+      scene_.scroll = last_scroll_;
       break;
     default:
       break;

@@ -81,6 +81,7 @@ struct Scene {
   std::string group_path;
   Tab tab = Tab::summary;
   std::size_t scroll = 0;
+  bool wrap = false;  // long lines of a group's page go on below, instead of being cut
   std::optional<Processes> processes;
   // What cgwarden did to the group, or why that is not known; on its page of events.
   std::optional<base::Result<std::vector<control::AuditEvent>>> audit;

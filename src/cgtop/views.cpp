@@ -23,6 +23,7 @@ constexpr int kTall = 14;   // from this height on there are meters and the line
 constexpr int kWide = 100;  // from this width on there is a graph beside the CPU
 constexpr int kSmallestName = 16;
 constexpr int kGraphCells = 8;
+constexpr std::size_t kMostLines = 100'000;  // of a group's page
 
 std::string number(const char* format, double value) {
   char buffer[48];
@@ -800,8 +801,8 @@ class GroupPage {
       if (wide) start += right(swap, 8) + right(threads, 5);
       start += ' ' + state + ' ';
       if (wide) start += right(age, 9) + "  ";
-      const int room = std::max(0, columns_ - width(start));
-      out_.push_back({{start + std::string(cut_end(command, room)), style, 0}});
+      const int at = width(start);
+      out_.push_back({{std::move(start), style, 0}, {command, style, at}});
     };
     row("PID", "USER", "CPU%", "MEM", "SWAP", "THR", "S", "AGE", "COMMAND", {.bold = true, .reverse = true});
     for (const auto& p : all.all) {
@@ -1007,6 +1008,29 @@ class GroupPage {
   std::vector<Line> out_;
 };
 
+// The last piece of a line goes on below itself where it does not fit.
+std::vector<Line> wrapped(std::vector<Line> lines, int columns) {
+  std::vector<Line> out;
+  for (auto& line : lines) {
+    out.push_back(std::move(line));
+    int at = 0;
+    for (const auto& span : out.back()) at = std::max(at, span.at >= 0 ? span.at : at) + width(span.text);
+    if (out.back().empty()) continue;
+    const auto style = out.back().back().style;
+    at -= width(out.back().back().text);
+    auto text = out.back().back().text;
+    while (at + width(text) > columns && out.size() < kMostLines) {
+      const auto head = std::string(at < columns ? cut_end(text, columns - at) : std::string_view());
+      if (head.empty() && at <= columns / 2) break;  // a wide character in a narrow place
+      out.back().back().text = head;
+      text.erase(0, head.size());
+      at = std::min(at, columns / 2);
+      out.push_back({{text, style, at}});
+    }
+  }
+  return out;
+}
+
 std::size_t draw_group(const Scene& scene, Grid& grid) {
   const int height = grid.rows();
   std::size_t most = 0;
@@ -1041,7 +1065,8 @@ std::size_t draw_group(const Scene& scene, Grid& grid) {
   if (group == model::kNoGroup) {
     grid.put(line, 1, "This group is gone. Esc goes back to the list.", kWarn);
   } else {
-    const auto lines = GroupPage(scene, group, grid.columns()).lines();
+    auto lines = GroupPage(scene, group, grid.columns()).lines();
+    if (scene.wrap) lines = wrapped(std::move(lines), grid.columns());
     const int rows = std::max(1, height - 2 - line);
     most = lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
     const auto first = std::min(scene.scroll, most);
@@ -1084,7 +1109,8 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
     " KEEP  W columns, order, units and pace for the next time\n"
-    " SEE   e events   y copy the path   Y copy all as JSON   ? help   q ^C quit\n"
+    " SEE   e events   y copy the path   Y copy all as JSON   w wrap lines\n"
+    "       ? help   q or ^C quit   ^Z suspend\n"
     " MOUSE click on a row goes to it, on that again opens it, on a heading sorts by\n"
     "       it; also sets, tabs, signs, menus, the words below; the wheel scrolls\n"
     " ACT   f freeze  t thaw  x kill  K signal  L limits  r reclaim  M move\n"

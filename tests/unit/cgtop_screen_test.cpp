@@ -214,6 +214,15 @@ TEST_F(Screen, ShowsAGroupWithAllItsTabs) {
   ui->feed_processes(processes);
   expect_golden("group-processes-120x30", show(30, 120));
   expect_golden("group-processes-40x8", show(8, 40));
+  processes.all[1].command = "java " + std::string(100, 'x') + " \xe6\x97\xa5\xe6\x97\xa5 -the-end";
+  ui->feed_processes(processes);
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("-the-end")));
+  press("w");
+  expect_golden("group-processes-wrapped-120x30", show(30, 120));
+  EXPECT_THAT(show(8, 40), Not(HasSubstr("-the-end")));
+  press("G");
+  EXPECT_THAT(show(8, 40), testing::AllOf(HasSubstr("checkp"), HasSubstr("ointer"), HasSubstr("line 15 of 17")));
+  press("w");
   ui->press(key::kEscape);
   EXPECT_THAT(show(24, 80), HasSubstr("GROUP"));
 }
