@@ -29,6 +29,8 @@ struct Row {
   bool parent = false;      // has children that could be shown
   bool folded = false;
   bool dimmed = false;  // only here because something below it is
+  std::optional<std::uint32_t> gone =
+      std::nullopt;  // of a group that is no more: its place among those kept; `group` is none then
 };
 
 struct Frame {

@@ -2,6 +2,8 @@
 #include "src/cgtop/ui.h"
 
 #include <algorithm>
+#include <functional>
+#include <unordered_set>
 #include <utility>
 
 #include "src/base/text.h"
@@ -16,6 +18,8 @@ namespace {
 
 constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
 constexpr int kWheelRows = 3;
+constexpr std::size_t kMostGone = 100;  // kept on the list for a while, of those that ended last
+constexpr std::chrono::seconds kGoneFor{60};
 constexpr std::size_t kMostCopied = 48U << 10U;  // terminals take some 74,000 bytes of base64
 constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
 
@@ -105,7 +109,9 @@ void Ui::show(std::size_t back) {
   if (const auto why = history_->why_gap(at); !why.empty()) {
     scene_.message = why + " between the sample before and this one";
   }
+  const auto shown_before = scene_.table;
   scene_.table = std::make_shared<const Table>(columns_, before, taken->snapshot);
+  keep_gone(shown_before.get());
   scene_.host = taken->host;
   if (scene_.replay && at != graphs_at_) {
     if (at == graphs_at_ + 1) {
@@ -254,23 +260,79 @@ void Ui::remember_cpu(const Table& table) {
   scene_.graphs = std::move(next);
 }
 
+std::uint64_t Ui::id_of(const Row& row) const {
+  return row.gone ? scene_.gone[*row.gone].id : scene_.table->group(row.group).id;
+}
+
+// What was on the list before and is no more stays there for a while: who looks away for a moment misses nothing.
+void Ui::keep_gone(const Table* before) {
+  auto& gone = scene_.gone;
+  const auto& now = scene_.table->now();
+  if (before == nullptr || now.taken < before->now().taken || now.taken - before->now().taken > kGoneFor) {
+    gone.clear();  // of another time
+    return;
+  }
+  std::erase_if(gone, [&](const Gone& g) { return now.taken - g.since >= kGoneFor; });
+  if (now.roster == before->now().roster) return;
+  std::unordered_set<std::uint64_t> ids;
+  ids.reserve(now.group_count());
+  for (const auto& group : now.roster->groups) ids.insert(group->id);
+  std::erase_if(gone, [&](const Gone& g) { return ids.contains(g.id); });
+  for (const auto& row : scene_.frame.rows) {
+    if (row.gone || row.dimmed) continue;
+    const auto& group = before->group(row.group);
+    if (ids.contains(group.id)) continue;
+    const auto parent = before->parent(row.group);
+    gone.push_back({group.id, parent == model::kNoGroup ? 0 : before->group(parent).id, group.path,
+                    std::string(name_of(before->now(), row.group)), now.taken});
+  }
+  if (gone.size() > kMostGone) {
+    std::ranges::stable_sort(gone, std::ranges::greater(), &Gone::since);
+    gone.resize(kMostGone);
+  }
+  std::ranges::stable_sort(gone, {}, &Gone::path);
+}
+
+// Each after what is left below its parent, in a list at the end.
+void Ui::add_gone() {
+  if (!scene_.show_gone) return;
+  auto& rows = scene_.frame.rows;
+  for (std::uint32_t i = 0; i < scene_.gone.size(); ++i) {
+    Row row{model::kNoGroup, 0, false, false, true, i};
+    auto place = rows.end();
+    if (scene_.view.tree && scene_.gone[i].parent != 0) {
+      const auto parent = std::ranges::find_if(rows, [&](const Row& r) { return id_of(r) == scene_.gone[i].parent; });
+      if (parent == rows.end() || parent->folded) continue;
+      row.depth = static_cast<std::uint16_t>(std::min(parent->depth + 1, 0xFFFF));
+      place = std::find_if(parent + 1, rows.end(), [&](const Row& r) { return r.depth < row.depth; });
+    }
+    rows.insert(place, row);
+  }
+}
+
+void Ui::filter_by(Filter filter) {
+  scene_.view.filter = std::move(filter);
+  scene_.gone.clear();  // nobody knows whether they would pass
+  rearrange();
+}
+
 // The cursor stays on its group; when that is gone, on its row.
 void Ui::rearrange() {
   if (!scene_.table) return;
   scene_.frame = arrange(*scene_.table, scene_.view);
+  add_gone();
   const auto& rows = scene_.frame.rows;
-  const auto found =
-      std::ranges::find_if(rows, [&](const Row& row) { return scene_.table->group(row.group).id == cursor_id_; });
+  const auto found = std::ranges::find_if(rows, [&](const Row& row) { return id_of(row) == cursor_id_; });
   if (found != rows.end()) {
     scene_.cursor = static_cast<std::size_t>(found - rows.begin());
   } else {
     scene_.cursor = rows.empty() ? 0 : std::min(scene_.cursor, rows.size() - 1);
-    if (const auto group = under_cursor()) cursor_id_ = scene_.table->group(*group).id;
+    if (scene_.cursor < rows.size()) cursor_id_ = id_of(rows[scene_.cursor]);
   }
 }
 
 std::optional<GroupIndex> Ui::under_cursor() const {
-  if (scene_.cursor >= scene_.frame.rows.size()) return std::nullopt;
+  if (scene_.cursor >= scene_.frame.rows.size() || scene_.frame.rows[scene_.cursor].gone) return std::nullopt;
   return scene_.frame.rows[scene_.cursor].group;
 }
 
@@ -280,11 +342,16 @@ std::optional<GroupIndex> Ui::group_here() const {
   return group == model::kNoGroup ? std::nullopt : std::optional(group);
 }
 
+std::string Ui::why_no_group() const {
+  return scene_.page == Page::group || scene_.cursor < scene_.frame.rows.size() ? "this group is gone"
+                                                                                : "there is no group here";
+}
+
 // The path as a shell takes it, or all that is known as JSON.
 Ui::Wish Ui::copy_group(bool as_json) {
   const auto group = group_here();
   if (!group) {
-    scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
+    scene_.message = why_no_group();
     return Wish::nothing;
   }
   const auto& path = scene_.table->group(*group).path;
@@ -329,7 +396,7 @@ void Ui::move(std::ptrdiff_t by) {
   if (rows == 0) return;
   scene_.cursor = static_cast<std::size_t>(
       std::clamp<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(scene_.cursor) + by, 0, rows - 1));
-  cursor_id_ = scene_.table->group(*under_cursor()).id;
+  cursor_id_ = id_of(scene_.frame.rows[scene_.cursor]);
 }
 
 // The cursor goes along only where it would leave the screen.
@@ -382,10 +449,12 @@ void Ui::find(bool forward) {
   const auto wanted = lower(search_);
   for (std::size_t step = 1; step <= rows.size(); ++step) {
     const auto at = (scene_.cursor + (forward ? step : rows.size() - step)) % rows.size();
-    const auto name = std::string(name_of(scene_.table->now(), rows[at].group));
-    if (lower(scene_.table->group(rows[at].group).path + '\n' + name).find(wanted) == std::string::npos) continue;
+    const auto text = rows[at].gone ? scene_.gone[*rows[at].gone].path
+                                    : scene_.table->group(rows[at].group).path + '\n' +
+                                          std::string(name_of(scene_.table->now(), rows[at].group));
+    if (lower(text).find(wanted) == std::string::npos) continue;
     scene_.cursor = at;
-    cursor_id_ = scene_.table->group(rows[at].group).id;
+    cursor_id_ = id_of(rows[at]);
     return;
   }
   scene_.message = "not found: " + base::printable(search_);
@@ -393,7 +462,10 @@ void Ui::find(bool forward) {
 
 void Ui::open_group() {
   const auto group = under_cursor();
-  if (!group) return;
+  if (!group) {
+    scene_.message = why_no_group();
+    return;
+  }
   scene_.page = Page::group;
   scene_.group = scene_.table->group(*group).id;
   scene_.group_path = scene_.table->group(*group).path;
@@ -422,7 +494,7 @@ Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
     const auto& table = scene_.table;
     const auto at = group_here().value_or(model::kNoGroup);
     if (at == model::kNoGroup) {
-      scene_.message = scene_.page == Page::group ? "this group is gone" : "there is no group here";
+      scene_.message = why_no_group();
       return Wish::nothing;
     }
     group = {table->group(at).path, table->group(at).id};
@@ -536,9 +608,8 @@ void Ui::draw(Grid& grid) {
 Ui::Wish Ui::press(char32_t k) {
   if (k == key::ctrl('C')) return Wish::quit;
   if (k == key::ctrl('L') && scene_.prompt == Scene::Prompt::none) {
-    scene_.view.filter = Filter();
     scene_.filter_text.clear();
-    rearrange();
+    filter_by({});
     return Wish::redraw;
   }
   scene_.message.clear();
@@ -865,6 +936,11 @@ Ui::Wish Ui::press_list(char32_t k) {
       scene_.view.only_active = !scene_.view.only_active;
       rearrange();
       break;
+    case 'a':
+      scene_.show_gone = !scene_.show_gone;
+      scene_.message = scene_.show_gone ? "groups that ended stay for a minute" : "groups that ended go at once";
+      rearrange();
+      break;
     case 'e':
       choose_set(8);
       break;
@@ -896,8 +972,7 @@ Ui::Wish Ui::press_list(char32_t k) {
     case key::kBackspace:
       if (!scene_.filter_text.empty()) {
         scene_.filter_text.clear();
-        scene_.view.filter = Filter();
-        rearrange();
+        filter_by({});
       }
       break;
     default:
@@ -964,8 +1039,7 @@ Ui::Wish Ui::press_prompt(char32_t k) {
   if (k == key::kEscape) {
     if (filter) {
       auto old = Filter::parse(scene_.filter_text, columns_);
-      if (old) scene_.view.filter = std::move(*old);
-      rearrange();
+      if (old) filter_by(std::move(*old));
     }
     scene_.prompt = Scene::Prompt::none;
     return Wish::nothing;
@@ -990,8 +1064,7 @@ Ui::Wish Ui::press_prompt(char32_t k) {
     auto parsed = Filter::parse(scene_.prompt_text, columns_);
     scene_.prompt_error.clear();
     if (parsed) {
-      scene_.view.filter = std::move(*parsed);
-      rearrange();
+      filter_by(std::move(*parsed));
     } else {
       const auto text = explain(scene_.prompt_text, parsed.error());
       scene_.prompt_error = text.substr(text.find('\n') + 1);

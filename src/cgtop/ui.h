@@ -45,6 +45,14 @@ struct TimeLine {
   std::string event;                // what happened there
 };
 
+// A group that was on the list and is no more.
+struct Gone {
+  std::uint64_t id = 0;
+  std::uint64_t parent = 0;  // 0: it was the topmost
+  std::string path, name;
+  base::Monotonic since{};  // of the first sample without it
+};
+
 // What a view needs to know. Data only.
 struct Scene {
   const Columns* columns = nullptr;
@@ -57,6 +65,8 @@ struct Scene {
   std::size_t set = 0;  // kColumnSetCount: chosen by hand
 
   Page page = Page::list;
+  std::vector<Gone> gone;  // in order of paths
+  bool show_gone = true;
   std::size_t cursor = 0;  // row
   std::size_t offset = 0;  // first row on the screen
   bool paths = false;      // whole paths instead of names
@@ -152,6 +162,10 @@ class Ui {
   void make_time_line(int columns);
   void redo_graphs();
   void rearrange();
+  void keep_gone(const Table* before);
+  void add_gone();
+  void filter_by(Filter filter);
+  [[nodiscard]] std::uint64_t id_of(const Row& row) const;
   void sort_by(ColumnId column);
   void remember_cpu(const Table& table);
   void move(std::ptrdiff_t rows);
@@ -169,6 +183,7 @@ class Ui {
   [[nodiscard]] std::optional<model::GroupIndex> under_cursor() const;
   // Of the page that is open, or under the cursor.
   [[nodiscard]] std::optional<model::GroupIndex> group_here() const;
+  [[nodiscard]] std::string why_no_group() const;
   Wish copy_group(bool as_json);
   Wish press_list(char32_t key);
   Wish press_group(char32_t key);

@@ -353,9 +353,14 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
 
 void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool here, const Layout& layout) {
   const auto& table = *scene.table;
-  const auto& group = table.group(row.group);
   const bool whole = scene.paths || !scene.view.tree;
-  auto name = safe(scene, whole ? std::string_view(group.path) : name_of(table.now(), row.group));
+  const auto* const gone = row.gone ? &scene.gone[*row.gone] : nullptr;
+  const auto id_of_group = gone != nullptr ? gone->id : table.group(row.group).id;
+  const std::string_view called = gone == nullptr
+                                      ? whole ? table.group(row.group).path : name_of(table.now(), row.group)
+                                  : whole ? gone->path
+                                          : gone->name;
+  auto name = safe(scene, called);
   std::string indent;
   if (scene.view.tree) {
     // Deep groups keep a third of the column for their name.
@@ -365,16 +370,23 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
   }
   name = indent + cut_middle(name, layout.name - static_cast<int>(indent.size()), mark(scene));
   grid.put(line, 0, here ? ">" : " ", kBold);
-  grid.mark(line, 0, grid.columns(), Spot::What::group, group.id);
+  grid.mark(line, 0, grid.columns(), Spot::What::group, id_of_group);
   if (row.parent && scene.view.tree) {
     const int sign = static_cast<int>(indent.size());
-    grid.mark(line, sign, sign + 2, Spot::What::fold, group.id);
+    grid.mark(line, sign, sign + 2, Spot::What::fold, id_of_group);
   }
   grid.put(line, 2, name, row.dimmed ? kDim : kPlain);
   int at = 2 + layout.name;
   for (const auto& [id, cells] : layout.columns) {
     const auto& c = (*scene.columns)[id];
-    if (!row.dimmed) {
+    if (gone != nullptr) {
+      const std::string_view nothing = c.source == Source::state ? "gone" : "-";
+      if (c.form == Form::text) {
+        grid.put(line, at + 2, nothing, kDim);
+      } else {
+        grid.put_right(line, at + cells, nothing, kDim);
+      }
+    } else if (!row.dimmed) {
       const auto text = shown(scene, id, row.group);
       if (c.form == Form::text) {
         const bool state = c.source == Source::state;
@@ -385,7 +397,7 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
     }
     at += cells;
     if (layout.graph && c.name == "cpu") {
-      if (const auto graph = scene.graphs.find(group.id); graph != scene.graphs.end() && !row.dimmed) {
+      if (const auto graph = scene.graphs.find(id_of_group); graph != scene.graphs.end() && !row.dimmed) {
         grid.put(line, at + 2, graph_text(graph->second, kGraphCells, scene.ascii), kGraph);
       }
       at += kGraphCells + 2;
@@ -1102,8 +1114,8 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " FOLD  Space fold or unfold   Right Left   + all  - none  * everything below\n"
     " LOOK  1..9 Tab column set    C columns, their order   s sort   S reverse\n"
     "       c m i sort by CPU, memory, IO   T tree or flat   N names or paths\n"
-    "       o only what is active   U units   % CPU of a core or of the machine\n"
-    "       d time between samples\n"
+    "       a what ended in the last minute   o only what is active   U units\n"
+    "       % CPU of a core or of the machine   d time between samples\n"
     " FIND  / filter as you type   & by the sorted field   ^L or Esc no filter\n"
     "       ^F search   n ^N next, previous\n"
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
@@ -1119,7 +1131,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     "         side by side: all of them; or, not, (...); 512M 1.5G 90s 50%\n"
     "         max is unlimited, none is not known\n"
     " STATE   Z frozen F freezing T throttled H over memory.high M at memory.max\n"
-    "         O killed for memory  + new\n"
+    "         O killed for memory  + new  gone ended in the last minute\n"
     " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n"
     "         others: --theme; none: NO_COLOR or --color never\n",
     " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"

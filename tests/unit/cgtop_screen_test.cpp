@@ -39,13 +39,15 @@ const Columns& columns() {
 }
 
 // A machine of 16 CPUs with units and two containers; `round` counts samples of 2 s.
-model::SnapshotPtr db07(int round) {
+model::SnapshotPtr db07(int round, std::string_view without = {}) {
   SnapshotMaker m(2.0 * round);
   std::uint64_t id = 0;
   const auto group = [&](const std::string& path, double cores, std::int64_t mib, std::int64_t limit_mib, int tasks) {
     constexpr std::int64_t kMiB = 1 << 20;
+    ++id;
+    if (path == without) return;
     const auto ns = static_cast<std::int64_t>(cores * 2e9 * round);
-    m.group(++id, path).set("cpu_usage", ns).set("cpu_user", ns / 4 * 3).set("cpu_system", ns / 4);
+    m.group(id, path).set("cpu_usage", ns).set("cpu_user", ns / 4 * 3).set("cpu_system", ns / 4);
     m.set("memory_current", mib * kMiB).set("memory_inactive_file", mib * kMiB / 8).set("pids_current", tasks);
     m.set("memory_anon", mib * kMiB / 2).set("memory_file", mib * kMiB / 4).set("memory_kernel", mib * kMiB / 16);
     m.set("memory_max", limit_mib > 0 ? Value::of(limit_mib * kMiB) : Value::unlimited());
@@ -482,6 +484,60 @@ TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
   EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
 }
 
+// ---- groups that ended ----
+
+constexpr const char* kNginx = "/system.slice/nginx.service";
+
+TEST_F(Screen, KeepsAGroupThatEndedOnTheListForAMinute) {
+  click("nginx.service");
+  ui->feed(db07(4, kNginx), host());
+  expect_golden("gone-80x24", show(24, 80));
+  EXPECT_THAT(line_of_cursor(), testing::AllOf(HasSubstr("nginx.service"), HasSubstr("gone")));
+  for (const char32_t k : {U'f', U'y', static_cast<char32_t>(key::kEnter)}) {
+    ui->press(k);
+    EXPECT_EQ(ui->scene().page, Page::list);
+    EXPECT_FALSE(ui->scene().dialog);
+    EXPECT_THAT(show(24, 80), HasSubstr("this group is gone"));
+  }
+  press("a");
+  EXPECT_THAT(show(24, 80), Not(HasSubstr("nginx")));
+  press("a");
+  EXPECT_THAT(show(24, 80), HasSubstr("nginx"));
+  ui->feed(db07(33, kNginx), host());
+  EXPECT_THAT(show(24, 80), HasSubstr("nginx")) << "58 s";
+  ui->feed(db07(34, kNginx), host());
+  EXPECT_THAT(show(24, 80), Not(HasSubstr("nginx")));
+}
+
+TEST_F(Screen, PutsAGroupThatEndedWhereItWasAndWithWhatWasBelowIt) {
+  auto left = SnapshotMaker(8).group(1, "/").group(2, "/init.scope");
+  ui->feed(left.make(), host());
+  EXPECT_THAT(show(30, 120), testing::ContainsRegex("\n      kubepods.slice .*\n        kubepods-burst.*\n"));
+  press("T");
+  const auto flat = show(30, 120);
+  EXPECT_LT(flat.find("/init.scope"), flat.find("/system.slice/postgresql.service"));
+  press("/slice\n");
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("postgresql"))) << "nobody knows what it would be now";
+}
+
+TEST_F(Screen, TakesAGroupThatCameBackForWhatItIs) {
+  ui->feed(db07(4, kNginx), host());
+  ui->feed(db07(5), host());
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("gone")));
+  ui->feed(db07(6, kNginx), host());
+  ui->feed(db07(90, kNginx), host());
+  EXPECT_THAT(show(30, 120), Not(HasSubstr("gone"))) << "another time";
+}
+
+TEST_F(Screen, KeepsNoMoreThanAHundredThatEnded) {
+  SnapshotMaker many(8);
+  many.group(1, "/");
+  for (std::uint64_t i = 0; i < 300; ++i) many.group(100 + i, "/g" + std::to_string(1000 + i));
+  ui->feed(many.make(), host());
+  ui->feed(SnapshotMaker(10).group(1, "/").make(), host());
+  EXPECT_EQ(ui->scene().frame.rows.size(), 101U);
+}
+
 // ---- the clipboard ----
 
 TEST_F(Screen, CopiesThePathAsAShellTakesIt) {
@@ -908,7 +964,7 @@ TEST_F(Screen, BearsAnyKeysAtAnySize) {
       const auto what = std::array{Pointed::What::click, Pointed::What::wheel_up, Pointed::What::wheel_down}[random(3)];
       ui->press(Pointed{what, static_cast<int>(random(36)) - 1, static_cast<int>(random(142)) - 1, random(2) == 0});
     } else if (n == 1 && i % 10 == 0) {
-      ui->feed(db07(4 + i), host());
+      ui->feed(db07(4 + i, random(2) == 0 ? kNginx : ""), host());
     } else if (const auto k = kKeys[random(static_cast<std::uint32_t>(kKeys.size()))]; k != 'q') {
       ui->press(static_cast<char32_t>(k));
     }
