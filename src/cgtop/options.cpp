@@ -282,8 +282,8 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->group("Output")
       ->check([](const std::string& text) {
         const auto d = parse_duration(text);
-        return d && d->count() >= 50 && d->count() <= 86'400'000 ? std::string()
-                                                                 : "must be between 50ms and 24h, " + std::string(kMs);
+        return d && *d >= kShortestDelay && *d <= kLongestDelay ? std::string()
+                                                                : "must be between 50ms and 24h, " + std::string(kMs);
       });
   std::string format;
   bool json = false;

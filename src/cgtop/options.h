@@ -101,6 +101,10 @@ struct Parsed {
 };
 Parsed parse_command_line(int argc, const char* const* argv);
 
+// Between samples.
+inline constexpr std::chrono::milliseconds kShortestDelay{50};
+inline constexpr std::chrono::milliseconds kLongestDelay{86'400'000};
+
 // "500ms", "2", "1m30s"; nothing if it is none.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 // "50M", "1.5G", "1000"; K M G T are 1024. Nothing if it is none.

@@ -104,7 +104,6 @@ class Program {
     ui_->scene().units = options_.units;
     ui_->scene().cpu = options_.cpu;
     ui_->scene().theme = find_theme(options_.theme);
-    terminal_->set_theme(*ui_->scene().theme);
     ui_->scene().mouse = options_.mouse;
     ui_->scene().fleet = !options_.prometheus.empty();
     if (source_) ui_->scene().source = source_->name();
@@ -355,6 +354,7 @@ class Program {
   }
 
   void draw() {
+    if (ui_->scene().theme != theme_) terminal_->set_theme(*(theme_ = ui_->scene().theme));
     Grid grid(terminal_->rows(), terminal_->columns());
     ui_->draw(grid);
     if (terminal_->show(grid)) return;
@@ -381,6 +381,7 @@ class Program {
   std::string record_path_;
   base::Monotonic answered_ = base::monotonic_now();
   std::unique_ptr<Terminal> terminal_;
+  const Theme* theme_ = kThemes.data();  // that the terminal has
   std::optional<Ui> ui_;
   int code_ = kDone;
 };

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "src/base/text.h"
+#include "src/cgtop/options.h"
 #include "src/cgtop/print.h"
+#include "src/cgtop/select.h"
 #include "src/cgtop/views.h"
 
 namespace cgwarden::cgtop {
@@ -466,9 +468,15 @@ void Ui::open_group() {
     scene_.message = why_no_group();
     return;
   }
+  open_page(*group);
+}
+
+void Ui::open_page(GroupIndex group) {
+  cursor_id_ = scene_.table->group(group).id;
+  rearrange();  // where the list is not folded above it
   scene_.page = Page::group;
-  scene_.group = scene_.table->group(*group).id;
-  scene_.group_path = scene_.table->group(*group).path;
+  scene_.group = scene_.table->group(group).id;
+  scene_.group_path = scene_.table->group(group).path;
   scene_.scroll = 0;
   scene_.processes.reset();
   scene_.audit.reset();
@@ -750,9 +758,10 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       show_event(k == '}');
       return true;
     case 'J':
-      scene_.prompt = Scene::Prompt::jump;
-      scene_.prompt_text.clear();
-      scene_.prompt_error.clear();
+      open_prompt(Scene::Prompt::jump, {});
+      return true;
+    case ':':
+      open_prompt(Scene::Prompt::command, {});
       return true;
     case 'E':
       scene_.paused = scene_.replay;
@@ -946,21 +955,15 @@ Ui::Wish Ui::press_list(char32_t k) {
       break;
     case '/':
     case key::kF1 + 3:
-      scene_.prompt = Scene::Prompt::filter;
-      scene_.prompt_text = scene_.filter_text;
-      scene_.prompt_error.clear();
+      open_prompt(Scene::Prompt::filter, scene_.filter_text);
       break;
     case '&':
-      scene_.prompt = Scene::Prompt::filter;
-      scene_.prompt_text =
-          scene_.filter_text + (scene_.filter_text.empty() ? "" : " ") + columns_[scene_.view.sort].name + ">";
-      scene_.prompt_error.clear();
+      open_prompt(Scene::Prompt::filter,
+                  scene_.filter_text + (scene_.filter_text.empty() ? "" : " ") + columns_[scene_.view.sort].name + ">");
       break;
     case key::kF1 + 2:
     case key::ctrl('F'):
-      scene_.prompt = Scene::Prompt::search;
-      scene_.prompt_text.clear();
-      scene_.prompt_error.clear();
+      open_prompt(Scene::Prompt::search, {});
       break;
     case 'n':
       find(true);
@@ -1034,8 +1037,125 @@ Ui::Wish Ui::press_group(char32_t k) {
   return Wish::nothing;
 }
 
+void Ui::open_prompt(Scene::Prompt prompt, std::string text) {
+  scene_.prompt = prompt;
+  scene_.prompt_text = std::move(text);
+  scene_.prompt_error.clear();
+  scene_.prompt_hint =
+      prompt == Scene::Prompt::command ? complete_command(scene_.prompt_text, columns_).ways : std::string();
+}
+
+// It stays until it is right.
+Ui::Wish Ui::enter_command() {
+  if (scene_.prompt_text.empty()) {
+    scene_.prompt = Scene::Prompt::none;
+    return Wish::nothing;
+  }
+  const auto command = parse_command(scene_.prompt_text);
+  if (command && command->what == Command::What::key) {
+    scene_.prompt = Scene::Prompt::none;
+    return press(command->key);
+  }
+  const auto wish = command ? obey(*command) : tl::unexpected(command.error());
+  if (!wish) {
+    scene_.prompt_error = wish.error().what;
+    return Wish::nothing;
+  }
+  scene_.prompt = Scene::Prompt::none;
+  return *wish;
+}
+
+base::Result<Ui::Wish> Ui::obey(const Command& command) {
+  using What = Command::What;
+  const auto none_called = [&](const char* what) {
+    return base::fail(std::string("there is no ") + what + " '" + base::printable(command.argument) + "'");
+  };
+  switch (command.what) {
+    case What::key:
+      break;
+    case What::sort: {
+      const std::string_view text = command.argument;
+      const auto name = text.substr(0, text.rfind(':'));
+      const auto direction = name.size() < text.size() ? text.substr(name.size() + 1) : std::string_view();
+      if (name.size() < text.size() && direction != "asc" && direction != "desc") {
+        return base::fail("after the colon stands asc or desc");
+      }
+      const auto column = columns_.want(name);
+      if (!column) return tl::unexpected(column.error());
+      sort_by(*column);
+      if (!direction.empty()) scene_.view.descending = direction == "desc";
+      rearrange();
+      break;
+    }
+    case What::set: {
+      const auto set = find_set(command.argument);
+      if (!set) return none_called("set of columns");
+      choose_set(*set);
+      break;
+    }
+    case What::fields: {
+      auto columns = columns_.want_list(command.argument);
+      if (!columns) return tl::unexpected(columns.error());
+      choose_columns(std::move(*columns));
+      break;
+    }
+    case What::filter: {
+      auto filter = Filter::parse(command.argument, columns_);
+      if (!filter) return base::fail(filter.error().what);
+      scene_.filter_text = command.argument;
+      filter_by(std::move(*filter));
+      break;
+    }
+    case What::units:
+      if (command.argument != "iec" && command.argument != "si" && command.argument != "raw") {
+        return none_called("unit");
+      }
+      scene_.units = command.argument == "si" ? Units::si : command.argument == "raw" ? Units::raw : Units::iec;
+      break;
+    case What::cpu:
+      if (command.argument != "core" && command.argument != "machine") return none_called("scale");
+      scene_.cpu = command.argument == "machine" ? CpuScale::machine : CpuScale::core;
+      break;
+    case What::delay: {
+      const auto delay = parse_duration(command.argument);
+      if (!delay || *delay < kShortestDelay || *delay > kLongestDelay) {
+        return base::fail("must be between 50ms and 24h, such as 2, 500ms or 1m30s");
+      }
+      scene_.delay = *delay;
+      return Wish::sample;
+    }
+    case What::theme: {
+      const auto* const theme = find_theme(command.argument);
+      if (theme == nullptr) return none_called("theme");
+      scene_.theme = theme;
+      break;
+    }
+    case What::group: {
+      const auto found = scene_.table ? groups_named(scene_.table->now(), command.argument) : std::vector<GroupIndex>();
+      if (found.empty()) return none_called("group");
+      if (found.size() > 1) {
+        return base::fail(std::to_string(found.size()) + " groups are called so, such as " +
+                          base::printable(scene_.table->group(found[0]).path) + " and " +
+                          base::printable(scene_.table->group(found[1]).path));
+      }
+      open_page(found[0]);
+      return Wish::sample;
+    }
+    case What::find:
+      scene_.page = Page::list;
+      search_ = command.argument;
+      find(true);
+      break;
+    case What::jump:
+      jump(command.argument);
+      break;
+  }
+  return Wish::nothing;
+}
+
 Ui::Wish Ui::press_prompt(char32_t k) {
   const bool filter = scene_.prompt == Scene::Prompt::filter;
+  const bool command = scene_.prompt == Scene::Prompt::command;
   if (k == key::kEscape) {
     if (filter) {
       auto old = Filter::parse(scene_.filter_text, columns_);
@@ -1045,6 +1165,7 @@ Ui::Wish Ui::press_prompt(char32_t k) {
     return Wish::nothing;
   }
   if (k == key::kEnter) {
+    if (command) return enter_command();
     if (filter) {
       if (!scene_.prompt_error.empty()) return Wish::nothing;  // it stays until it is right
       scene_.filter_text = scene_.prompt_text;
@@ -1059,7 +1180,15 @@ Ui::Wish Ui::press_prompt(char32_t k) {
     scene_.prompt = Scene::Prompt::none;
     return Wish::nothing;
   }
-  (void)type(scene_.prompt_text, k);
+  if (command && k == key::kTab) {
+    scene_.prompt_text = complete_command(scene_.prompt_text, columns_).text;
+  } else {
+    (void)type(scene_.prompt_text, k);
+  }
+  if (command) {
+    scene_.prompt_error.clear();
+    scene_.prompt_hint = complete_command(scene_.prompt_text, columns_).ways;
+  }
   if (filter) {
     auto parsed = Filter::parse(scene_.prompt_text, columns_);
     scene_.prompt_error.clear();

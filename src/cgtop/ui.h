@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "src/cgtop/command.h"
 #include "src/cgtop/dialog.h"
 #include "src/cgtop/format.h"
 #include "src/cgtop/frame.h"
@@ -97,10 +98,11 @@ struct Scene {
   std::optional<base::Result<std::vector<control::AuditEvent>>> audit;
   std::size_t help_page = 0;
 
-  enum class Prompt : std::uint8_t { none, filter, search, jump };
+  enum class Prompt : std::uint8_t { none, filter, search, jump, command };
   Prompt prompt = Prompt::none;
   std::string prompt_text;
   std::string prompt_error;
+  std::string prompt_hint;  // how it can go on
   std::string filter_text;
   std::string message;
 
@@ -176,6 +178,7 @@ class Ui {
   void fold_everything(bool folded);
   void find(bool forward);
   void open_group();
+  void open_page(model::GroupIndex group);
   void open_menu(Scene::Menu menu);
   Wish open_dialog(std::optional<model::Verb> verb);
   void find_in_menu();
@@ -188,6 +191,9 @@ class Ui {
   Wish press_list(char32_t key);
   Wish press_group(char32_t key);
   Wish press_prompt(char32_t key);
+  void open_prompt(Scene::Prompt prompt, std::string text);
+  Wish enter_command();
+  base::Result<Wish> obey(const Command& command);
   Wish press_menu(char32_t key);
   Wish press_dialog(char32_t key);
   bool press_common(char32_t key, Wish& wish);

@@ -437,7 +437,10 @@ void draw_message(const Scene& scene, Grid& grid, int row) {
   grid.clear(row, 0, grid.columns());
   if (scene.prompt != Scene::Prompt::none) {
     const bool filter = scene.prompt == Scene::Prompt::filter;
-    const std::string_view label = filter ? "filter: " : scene.prompt == Scene::Prompt::jump ? "jump to: " : "search: ";
+    const std::string_view label = filter                                   ? "filter: "
+                                   : scene.prompt == Scene::Prompt::jump    ? "jump to: "
+                                   : scene.prompt == Scene::Prompt::command ? ": "
+                                                                            : "search: ";
     int at = grid.put(row, 1, label, kBold);
     const int start = at;
     const auto text = safe(scene, scene.prompt_text);
@@ -455,6 +458,9 @@ void draw_message(const Scene& scene, Grid& grid, int row) {
       } else {
         grid.put(row - 1, 1, cut_end(error.substr(space), grid.columns() - 1), kBad);
       }
+    } else if (!scene.prompt_hint.empty() && row > 0) {
+      grid.clear(row - 1, 0, grid.columns());
+      grid.put(row - 1, start, cut_end(scene.prompt_hint, grid.columns() - start), kDim);
     }
   } else if (!scene.message.empty()) {
     grid.put(row, 1, cut_end(safe(scene, scene.message), grid.columns() - 1), kWarn);
@@ -1093,7 +1099,7 @@ std::size_t draw_group(const Scene& scene, Grid& grid) {
                      "line " + std::to_string(first + 1) + " of " + std::to_string(lines.size()), kDim);
     }
   }
-  if (!scene.message.empty()) draw_message(scene, grid, height - 2);
+  if (!scene.message.empty() || scene.prompt != Scene::Prompt::none) draw_message(scene, grid, height - 2);
   draw_keys(grid, height - 1,
             {{"Tab", "next"},
              {"Esc", "back"},
@@ -1121,6 +1127,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
     " KEEP  W columns, order, units and pace for the next time\n"
+    " SAY   : a command, such as sort memory or group nginx; Tab completes it\n"
     " SEE   e events   y copy the path   Y copy all as JSON   w wrap lines\n"
     "       ? help   q or ^C quit   ^Z suspend\n"
     " MOUSE click on a row goes to it, on that again opens it, on a heading sorts by\n"
@@ -1133,7 +1140,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " STATE   Z frozen F freezing T throttled H over memory.high M at memory.max\n"
     "         O killed for memory  + new  gone ended in the last minute\n"
     " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n"
-    "         others: --theme; none: NO_COLOR or --color never\n",
+    "         others: --theme or :theme; none: NO_COLOR or --color never\n",
     " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"
     "          MEM    with page cache; WS is without inactive page cache\n"
     "          LIMIT  the tightest of the group and of all above it\n"

@@ -455,6 +455,8 @@ class InTmux(unittest.TestCase):
             self.assertRegex(screen, rf"\x1b\[[0-9;]*{title}[;m][^\n]*cgtop")
             if paper:
                 self.assertIn(paper, screen.split("\n")[-2], "also where nothing stands")
+                tmux.type(":theme default\n")
+                tmux.until(lambda _, tmux=tmux, paper=paper: paper not in tmux.screen("-e"))
             tmux.close()
         tmux = self.start(arguments=f"--theme nonsense {NAME}; echo status=$?")
         screen = tmux.until("status=2")

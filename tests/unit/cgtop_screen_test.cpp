@@ -538,6 +538,81 @@ TEST_F(Screen, KeepsNoMoreThanAHundredThatEnded) {
   EXPECT_EQ(ui->scene().frame.rows.size(), 101U);
 }
 
+// ---- commands ----
+
+TEST_F(Screen, ObeysCommandsInTheWordsOfTheCommandLine) {
+  press(":sort memory:asc\n");
+  EXPECT_THAT(show(30, 120), HasSubstr("MEM^"));
+  press(":set io\n:units si\n:cpu machine\n:delay 5s\n:theme light\n:filter nginx\n");
+  const auto& scene = ui->scene();
+  EXPECT_EQ(
+      config_text(scene),
+      "# Written by cgtop (W). Options of the command line go before it.\nset = IO\nsort = memory:asc\nunits = si\n"
+      "cpu = machine\ndelay = 5000ms\nactive = false\nflat = false\ntheme = light\nmouse = true\n");
+  EXPECT_EQ(scene.filter_text, "nginx");
+  press(":filter\n:fields cpu,tasks\n:tree\n");
+  EXPECT_THAT(config_text(scene), HasSubstr("\nfields = cpu,tasks\n"));
+  EXPECT_FALSE(scene.view.tree);
+  EXPECT_EQ(scene.filter_text, "");
+  press(":find postgres\n");
+  EXPECT_THAT(line_of_cursor(), HasSubstr("postgresql"));
+  press(":group nginx");
+  EXPECT_EQ(ui->press(key::kEnter), Ui::Wish::sample);
+  EXPECT_EQ(scene.group_path, kNginx);
+  press(":freeze");
+  EXPECT_EQ(ui->press(key::kEnter), Ui::Wish::act);
+  EXPECT_TRUE(ui->asked().action.dry_run);
+  ui->press(key::kEscape);
+  press(":quit");
+  EXPECT_EQ(ui->press(key::kEnter), Ui::Wish::quit);
+}
+
+TEST_F(Screen, SaysWhatIsWrongWithACommandAndLetsItBeMended) {
+  for (const auto& [typed, said] : {std::pair{"dance", "there is no command 'dance'"},
+                                    {"sort memry", "did you mean 'memory'?"},
+                                    {"sort memory:up", "asc or desc"},
+                                    {"sort", "takes one more word"},
+                                    {"set x", "there is no set of columns 'x'"},
+                                    {"fields cpu,nonsense", "unknown field 'nonsense'"},
+                                    {"filter mem>x", "x"},
+                                    {"units x", "there is no unit 'x'"},
+                                    {"cpu x", "there is no scale 'x'"},
+                                    {"delay 1ms", "between 50ms and 24h"},
+                                    {"theme x", "there is no theme 'x'"},
+                                    {"group nowhere", "there is no group 'nowhere'"},
+                                    {"kill nginx", "stands alone"}}) {
+    press(std::string(":") + typed + "\n");
+    EXPECT_EQ(ui->scene().prompt, Scene::Prompt::command) << typed;
+    EXPECT_THAT(show(24, 80), testing::AllOf(HasSubstr(typed), HasSubstr(said)));
+    ui->press(key::kEscape);
+  }
+  press(":theme dak");
+  ui->press(key::kBackspace);
+  press("rk\n");
+  EXPECT_EQ(ui->scene().theme->name, "dark");
+}
+
+TEST_F(Screen, CompletesCommands) {
+  press(":th");
+  expect_golden("command-80x24", show(24, 80));
+  const auto completed = [](std::string_view text) { return complete_command(text, columns()).text; };
+  EXPECT_EQ(completed("th"), "th");
+  EXPECT_EQ(completed("the"), "theme ") << "one more word is to come";
+  EXPECT_EQ(completed("thaw"), "thaw");
+  EXPECT_EQ(completed("theme h"), "theme high-contrast");
+  EXPECT_EQ(completed("fields cpu,working_s"), "fields cpu,working_set");
+  EXPECT_EQ(completed("set Mem"), "set Memory");
+  EXPECT_EQ(completed("nonsense x"), "nonsense x");
+  EXPECT_EQ(completed(""), "");
+  EXPECT_LE(complete_command("sort ", columns()).ways.size(), 240U);
+  press("e");
+  ui->press(key::kTab);
+  press("l");
+  ui->press(key::kTab);
+  ui->press(key::kEnter);
+  EXPECT_EQ(ui->scene().theme->name, "light");
+}
+
 // ---- the clipboard ----
 
 TEST_F(Screen, CopiesThePathAsAShellTakesIt) {
