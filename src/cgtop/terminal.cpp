@@ -36,6 +36,8 @@ struct Rescue {
 Rescue rescue;  // NOLINT: a handler can reach nothing else
 
 constexpr std::chrono::milliseconds kDoubleClick{400};
+constexpr int kSlowCopy = 300;  // ms
+constexpr std::size_t kCopiedAtOnce = 256;
 constexpr std::size_t kRescueOfTerminfo = 200;  // the rest is for the mouse
 
 constexpr int kDeadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
@@ -274,7 +276,9 @@ void Terminal::copy(std::string_view text) {
   if (term == nullptr || std::string_view(term).starts_with("linux") || ::poll(&out, 1, 0) != 1) return;
   const auto sequence = "\x1b]52;c;" + base64(text) + '\a';
   for (std::string_view rest = sequence; !rest.empty();) {
-    const auto n = ::write(STDOUT_FILENO, rest.data(), rest.size());
+    // A terminal that stops to read must not stop the screen; what comes next ends what was begun.
+    if (::poll(&out, 1, kSlowCopy) != 1) return;
+    const auto n = ::write(STDOUT_FILENO, rest.data(), std::min(rest.size(), kCopiedAtOnce));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return;
     rest.remove_prefix(static_cast<std::size_t>(n));

@@ -302,7 +302,7 @@ void Ui::add_gone() {
   for (std::uint32_t i = 0; i < scene_.gone.size(); ++i) {
     Row row{model::kNoGroup, 0, false, false, true, i};
     auto place = rows.end();
-    if (scene_.view.tree && scene_.gone[i].parent != 0) {
+    if (scene_.view.tree && scene_.gone[i].parent != 0 && scene_.gone[i].id != scene_.view.top) {
       const auto parent = std::ranges::find_if(rows, [&](const Row& r) { return id_of(r) == scene_.gone[i].parent; });
       if (parent == rows.end() || parent->folded) continue;
       row.depth = static_cast<std::uint16_t>(std::min(parent->depth + 1, 0xFFFF));

@@ -1126,7 +1126,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     "       ^F search   n ^N next, previous\n"
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
-    " KEEP  W columns, order, units and pace for the next time\n"
+    " KEEP  W columns, order, units, pace, theme and mouse for the next time\n"
     " SAY   : a command, such as sort memory or group nginx; Tab completes it\n"
     " SEE   e events   y copy the path   Y copy all as JSON   w wrap lines\n"
     "       ? help   q or ^C quit   ^Z suspend\n"

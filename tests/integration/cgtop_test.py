@@ -448,13 +448,15 @@ class InTmux(unittest.TestCase):
             tmux.close()
 
     def test_paints_in_the_theme_that_is_asked_for(self):
-        for theme, title, paper in (("light", "38;5;25", ""), ("high-contrast", "38;5;231", "48;5;16")):
+        for theme, ink, paper in (("light", "38;5;25", ""), ("high-contrast", "38;5;231", "48;5;16")):
             tmux = self.start(arguments=f"--theme {theme} {NAME}", TERM="xterm-256color")
             tmux.until("plain-a")
             screen = tmux.screen("-e")
-            self.assertRegex(screen, rf"\x1b\[[0-9;]*{title}[;m][^\n]*cgtop")
+            self.assertRegex(screen, rf"\x1b\[[0-9;]*{ink}[;m][^\n]*cgtop")
             if paper:
-                self.assertIn(paper, screen.split("\n")[-2], "also where nothing stands")
+                title = screen.split("\n")[0]
+                self.assertIn(paper, title)
+                self.assertNotIn("\x1b[49m", title.split("LIVE")[0], "the paper is also where nothing stands")
                 tmux.type(":theme default\n")
                 tmux.until(lambda _, tmux=tmux, paper=paper: paper not in tmux.screen("-e"))
             tmux.close()

@@ -520,6 +520,14 @@ TEST_F(Screen, PutsAGroupThatEndedWhereItWasAndWithWhatWasBelowIt) {
   EXPECT_THAT(show(30, 120), Not(HasSubstr("postgresql"))) << "nobody knows what it would be now";
 }
 
+TEST_F(Screen, SaysThatTheOnlyGroupThatIsShownEnded) {
+  ui->scene().view.top = ui->scene().table->group(ui->scene().frame.rows[3].group).id;
+  ui->feed(db07(4), host());
+  ASSERT_THAT(line_of_cursor(), testing::AllOf(HasSubstr("nginx"), Not(HasSubstr("gone"))));
+  ui->feed(db07(5, kNginx), host());
+  EXPECT_THAT(line_of_cursor(), testing::AllOf(HasSubstr("nginx"), HasSubstr("gone")));
+}
+
 TEST_F(Screen, TakesAGroupThatCameBackForWhatItIs) {
   ui->feed(db07(4, kNginx), host());
   ui->feed(db07(5), host());
@@ -950,7 +958,9 @@ TEST_F(Acting, IsLeftToKeysOnceItIsAsked) {
   ASSERT_EQ(click("x kill"), Ui::Wish::act) << "only the plan is asked for";
   ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
   EXPECT_EQ(click("Enter do it"), Ui::Wish::nothing);
+  const auto cursor = ui->scene().cursor;
   EXPECT_EQ(click("system.slice"), Ui::Wish::nothing);
+  EXPECT_EQ(ui->scene().cursor, cursor);
   EXPECT_TRUE(ui->scene().dialog);
 }
 
