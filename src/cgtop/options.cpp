@@ -336,6 +336,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->check(CLI::IsMember({"core", "machine"}));
   app.add_flag("--ascii", o.ascii, "Nothing but ASCII")->group("Screen");
   std::vector<std::string> themes;
+  themes.reserve(kThemes.size());
   for (const auto& theme : kThemes) themes.emplace_back(theme.name);
   app.add_option("--theme", o.theme, "Colours; high-contrast is for all eyes, mono has none; NO_COLOR goes before it")
       ->group("Screen")

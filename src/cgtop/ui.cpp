@@ -1066,14 +1066,13 @@ Ui::Wish Ui::enter_command() {
 }
 
 base::Result<Ui::Wish> Ui::obey(const Command& command) {
-  using What = Command::What;
   const auto none_called = [&](const char* what) {
     return base::fail(std::string("there is no ") + what + " '" + base::printable(command.argument) + "'");
   };
   switch (command.what) {
-    case What::key:
+    case Command::What::key:
       break;
-    case What::sort: {
+    case Command::What::sort: {
       const std::string_view text = command.argument;
       const auto name = text.substr(0, text.rfind(':'));
       const auto direction = name.size() < text.size() ? text.substr(name.size() + 1) : std::string_view();
@@ -1087,36 +1086,36 @@ base::Result<Ui::Wish> Ui::obey(const Command& command) {
       rearrange();
       break;
     }
-    case What::set: {
+    case Command::What::set: {
       const auto set = find_set(command.argument);
       if (!set) return none_called("set of columns");
       choose_set(*set);
       break;
     }
-    case What::fields: {
+    case Command::What::fields: {
       auto columns = columns_.want_list(command.argument);
       if (!columns) return tl::unexpected(columns.error());
       choose_columns(std::move(*columns));
       break;
     }
-    case What::filter: {
+    case Command::What::filter: {
       auto filter = Filter::parse(command.argument, columns_);
       if (!filter) return base::fail(filter.error().what);
       scene_.filter_text = command.argument;
       filter_by(std::move(*filter));
       break;
     }
-    case What::units:
+    case Command::What::units:
       if (command.argument != "iec" && command.argument != "si" && command.argument != "raw") {
         return none_called("unit");
       }
       scene_.units = command.argument == "si" ? Units::si : command.argument == "raw" ? Units::raw : Units::iec;
       break;
-    case What::cpu:
+    case Command::What::cpu:
       if (command.argument != "core" && command.argument != "machine") return none_called("scale");
       scene_.cpu = command.argument == "machine" ? CpuScale::machine : CpuScale::core;
       break;
-    case What::delay: {
+    case Command::What::delay: {
       const auto delay = parse_duration(command.argument);
       if (!delay || *delay < kShortestDelay || *delay > kLongestDelay) {
         return base::fail("must be between 50ms and 24h, such as 2, 500ms or 1m30s");
@@ -1124,13 +1123,13 @@ base::Result<Ui::Wish> Ui::obey(const Command& command) {
       scene_.delay = *delay;
       return Wish::sample;
     }
-    case What::theme: {
+    case Command::What::theme: {
       const auto* const theme = find_theme(command.argument);
       if (theme == nullptr) return none_called("theme");
       scene_.theme = theme;
       break;
     }
-    case What::group: {
+    case Command::What::group: {
       const auto found = scene_.table ? groups_named(scene_.table->now(), command.argument) : std::vector<GroupIndex>();
       if (found.empty()) return none_called("group");
       if (found.size() > 1) {
@@ -1141,12 +1140,12 @@ base::Result<Ui::Wish> Ui::obey(const Command& command) {
       open_page(found[0]);
       return Wish::sample;
     }
-    case What::find:
+    case Command::What::find:
       scene_.page = Page::list;
       search_ = command.argument;
       find(true);
       break;
-    case What::jump:
+    case Command::What::jump:
       jump(command.argument);
       break;
   }
