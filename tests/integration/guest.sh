@@ -42,3 +42,11 @@ in_guest() {
   [ $status -ne 77 ] || echo "SKIP: $(tail -n 1 "$tmp/err")"
   exit $status
 }
+
+# this_in_guest BUILD_DIR: the script that calls it once more, in the guest, with --in-guest and the folder of the
+# installed program; the last command of a test
+this_in_guest() {
+  prepare_guest "$1"
+  cp "$0" "$tmp/test.sh"
+  in_guest --share "$tmp:ro" -- bash "$tmp/test.sh" --in-guest "$tmp/stage"
+}

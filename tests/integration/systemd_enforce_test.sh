@@ -126,6 +126,4 @@ fi
 # ---- on this machine ---------------------------------------------------------------------------------------------
 [ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
 . "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
-prepare_guest "$1"
-cp "$0" "$tmp/test.sh"
-in_guest --share "$tmp:ro" -- bash "$tmp/test.sh" --in-guest "$tmp/stage"
+this_in_guest "$1"
