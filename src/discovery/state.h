@@ -150,6 +150,26 @@ Answer read_lxd(StateContext& context, const std::string& id, Findings& out);
 Answer read_machine(StateContext& context, const std::string& id, Findings& out);
 Answer read_libvirt(StateContext& context, const std::string& id, Findings& out);
 
+// What one file's text says, for the readers and their fuzzer: pure. False: it is of another container or version.
+bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& out);
+bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out);
+void tell_runsc(const nlohmann::json& state, Findings& out);
+// Of the storage's list of containers; of one container's spec.
+bool index_podman(const nlohmann::json& list, PodmanIndex& index);
+void tell_podman_spec(const nlohmann::json& spec, Findings& out);
+void tell_lxd(std::string_view backup, Findings& out);
+void tell_lxc(std::string_view config, Findings& out);
+bool tell_libvirt(std::string_view xml, const std::string& id, Findings& out);
+// Machined's leaves its files behind, so whether the leader lives decides what it is worth.
+struct MachineState {
+  std::int64_t leader = 0;
+  std::string unit;
+  std::optional<base::Wall> started;
+};
+std::optional<MachineState> parse_machine(std::string_view text, const std::string& id);
+// The cgroup that the state of runC, crun or runsc or a bundle of containerd says it is of; empty: it says none.
+std::string claimed_cgroup(const nlohmann::json& state);
+
 // For those files.
 // 64 hexadecimal digits.
 bool is_engine_id(std::string_view id);

@@ -18,6 +18,29 @@ std::string state_of(const nlohmann::json& config) {
 
 }  // namespace
 
+bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& out) {
+  if (text_at(config, {"ID"}) != id) return false;
+  auto name = text_at(config, {"Name"}).value_or("");
+  if (name.starts_with('/')) name.erase(0, 1);
+  out.set(&Container::id, id);
+  out.set(&Container::name, name);
+  out.set(&Container::image, text_at(config, {"Config", "Image"}));
+  out.set(&Container::image_digest, text_at(config, {"Image"}));
+  const auto state = state_of(config);
+  out.set(&Container::state, state);
+  out.set(&Container::health, text_at(config, {"State", "Health", "Status"}));
+  if (const auto pid = number_at(config, {"State", "Pid"}); pid && *pid > 0) out.set(&Container::pid, pid);
+  out.set(&Container::created, time_at(config, {"Created"}));
+  out.set(&Container::started, time_at(config, {"State", "StartedAt"}));
+  if (state == "exited" || state == "dead" || state == "restarting") {
+    out.set(&Container::exit_code, number_at(config, {"State", "ExitCode"}));
+    out.set(&Container::finished, time_at(config, {"State", "FinishedAt"}));
+  }
+  out.set(&Container::restart_count, number_at(config, {"RestartCount"}));
+  out.labels(at(config, {"Config", "Labels"}));
+  return true;
+}
+
 Answer read_docker(StateContext& context, const std::string& id, Findings& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.docker) {
@@ -26,29 +49,11 @@ Answer read_docker(StateContext& context, const std::string& id, Findings& out) 
     const auto answer = context.files.read_json(root, file, config);
     if (answer == Answer::unusable) worst = answer;
     if (answer != Answer::found) continue;
-    if (text_at(config, {"ID"}) != id) {
+    out.from(root, file);
+    if (!tell_docker(config, id, out)) {
       worst = context.files.broken(root, file, "is of another container or another version");
       continue;
     }
-    out.from(root, file);
-    auto name = text_at(config, {"Name"}).value_or("");
-    if (name.starts_with('/')) name.erase(0, 1);
-    out.set(&Container::id, id);
-    out.set(&Container::name, name);
-    out.set(&Container::image, text_at(config, {"Config", "Image"}));
-    out.set(&Container::image_digest, text_at(config, {"Image"}));
-    const auto state = state_of(config);
-    out.set(&Container::state, state);
-    out.set(&Container::health, text_at(config, {"State", "Health", "Status"}));
-    if (const auto pid = number_at(config, {"State", "Pid"}); pid && *pid > 0) out.set(&Container::pid, pid);
-    out.set(&Container::created, time_at(config, {"Created"}));
-    out.set(&Container::started, time_at(config, {"State", "StartedAt"}));
-    if (state == "exited" || state == "dead" || state == "restarting") {
-      out.set(&Container::exit_code, number_at(config, {"State", "ExitCode"}));
-      out.set(&Container::finished, time_at(config, {"State", "FinishedAt"}));
-    }
-    out.set(&Container::restart_count, number_at(config, {"RestartCount"}));
-    out.labels(at(config, {"Config", "Labels"}));
     return Answer::found;
   }
   return worst;

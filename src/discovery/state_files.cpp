@@ -51,6 +51,17 @@ bool is_file_name(std::string_view text) {
          text.find('/') == std::string_view::npos && text.find('\0') == std::string_view::npos;
 }
 
+std::optional<nlohmann::json> parse_state(std::string_view text) {
+  using Event = nlohmann::json::parse_event_t;
+  const auto keep = [](int depth, Event event, const nlohmann::json& parsed) {
+    if (event == Event::key) return parsed != "env" && parsed != "Env";
+    return depth < kMostAbove;
+  };
+  auto out = nlohmann::json::parse(text, keep, false);
+  if (!out.is_object() && !out.is_array()) return std::nullopt;
+  return out;
+}
+
 StateFiles::StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> notice)
     : rootfs_(std::move(rootfs)), procfs_(std::move(procfs)), notice_(std::move(notice)) {}
 
@@ -169,15 +180,11 @@ Answer StateFiles::read(const std::string& root, const std::string& relative, st
 }
 
 Answer StateFiles::read_json(const std::string& root, const std::string& relative, nlohmann::json& out) {
-  using Event = nlohmann::json::parse_event_t;
   std::string text;
   if (const auto answer = read(root, relative, text); answer != Answer::found) return answer;
-  const auto keep = [](int depth, Event event, const nlohmann::json& parsed) {
-    if (event == Event::key) return parsed != "env" && parsed != "Env";
-    return depth < kMostAbove;
-  };
-  out = nlohmann::json::parse(text, keep, false);
-  if (!out.is_object() && !out.is_array()) return broken(root, relative, "is no JSON, or only half written");
+  auto parsed = parse_state(text);
+  if (!parsed) return broken(root, relative, "is no JSON, or only half written");
+  out = std::move(*parsed);
   return Answer::found;
 }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -51,7 +52,7 @@ class StateFiles {
 
   // The whole of root/relative. Tells refusals apart from absence.
   Answer read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit = kFileLimit);
-  // The same, parsed; values below a key "env" or "Env" are never kept.
+  // The same, parsed by parse_state().
   Answer read_json(const std::string& root, const std::string& relative, nlohmann::json& out);
   // Identity and age of a file, to know whether it is another one now; 0 when there is none.
   std::uint64_t version(const std::string& root, const std::string& relative);
@@ -83,6 +84,10 @@ class StateFiles {
   std::set<std::string> told_;  // root and reason
   Stats stats_;
 };
+
+// A state file's text as an object or a list; nothing when it is neither, or only half written. Values below a key
+// "env" or "Env" are never kept. Pure.
+std::optional<nlohmann::json> parse_state(std::string_view text);
 
 // May stand as one component of a path below a root.
 bool is_file_name(std::string_view text);

@@ -27,13 +27,15 @@ std::string scalar(std::string_view text) {
   return std::string(text);
 }
 
+}  // namespace
+
 // Of the instance's part of backup.yaml: its "config:" by lines, and its own keys.
-void read_backup(std::string_view text, Findings& out) {
+void tell_lxd(std::string_view backup, Findings& out) {
   bool instance = false;
   bool config = false;
   std::string os, release, description;
-  while (!text.empty()) {
-    auto line = base::take_line(text);
+  while (!backup.empty()) {
+    auto line = base::take_line(backup);
     const auto indent = line.find_first_not_of(' ');
     if (indent == std::string_view::npos) continue;
     auto rest = line.substr(indent);
@@ -62,7 +64,14 @@ void read_backup(std::string_view text, Findings& out) {
                                                                 : os + ' ' + release);
 }
 
-}  // namespace
+void tell_lxc(std::string_view config, Findings& out) {
+  while (!config.empty()) {
+    auto line = base::take_line(config);
+    const auto key = trim(base::take_until(line, '='));
+    // "lxc.environment" is never looked at.
+    if (key.starts_with("user.")) out.label(std::string(key), std::string(trim(line)));
+  }
+}
 
 Answer read_lxd(StateContext& context, const std::string& id, Findings& out) {
   auto worst = Answer::absent;
@@ -82,7 +91,7 @@ Answer read_lxd(StateContext& context, const std::string& id, Findings& out) {
       const auto project = id.find('_');
       out.set(&Container::name, project == std::string::npos ? id : id.substr(project + 1));
       if (project != std::string::npos) out.set(&Container::project, id.substr(0, project));
-      read_backup(text, out);
+      tell_lxd(text, out);
       return Answer::found;
     }
   }
@@ -107,12 +116,7 @@ Answer read_lxc(StateContext& context, const std::string& id, Findings& out) {
       out.from(root, file);
       out.set(&Container::id, name);
       out.set(&Container::name, name);
-      for (std::string_view rest = text; !rest.empty();) {
-        auto line = base::take_line(rest);
-        const auto key = trim(base::take_until(line, '='));
-        // "lxc.environment" is never looked at.
-        if (key.starts_with("user.")) out.label(std::string(key), std::string(trim(line)));
-      }
+      tell_lxc(text, out);
       return Answer::found;
     }
   }

@@ -12,6 +12,8 @@ namespace {
 
 using model::Container;
 
+constexpr std::int64_t kLatest = 7'258'118'400'000'000;  // year 2200, in microseconds: nanoseconds hold it
+
 // machined escapes the value as C does; what is shown has no need of more than the backslash.
 std::string unquoted(std::string_view value) {
   std::string out;
@@ -36,6 +38,35 @@ std::optional<std::string> between(std::string_view text, std::string_view befor
 
 }  // namespace
 
+std::optional<MachineState> parse_machine(std::string_view text, const std::string& id) {
+  std::unordered_map<std::string, std::string> values;
+  while (!text.empty()) {
+    auto line = base::take_line(text);
+    const std::string key(base::take_until(line, '='));
+    values.try_emplace(key, unquoted(line));
+  }
+  const auto leader = base::to_int<std::int64_t>(values["LEADER"]);
+  if (values["NAME"] != id || !leader) return std::nullopt;
+  MachineState out{*leader, values["SCOPE"], std::nullopt};
+  if (const auto since = base::to_int<std::int64_t>(values["REALTIME"]); since && *since > 0 && *since < kLatest) {
+    out.started = base::Wall(std::chrono::microseconds(*since));
+  }
+  return out;
+}
+
+bool tell_libvirt(std::string_view xml, const std::string& id, Findings& out) {
+  if (between(xml, "<name>", "</name>") != id) return false;
+  out.set(&Container::name, id);
+  out.set(&Container::id, between(xml, "<uuid>", "</uuid>"));
+  const auto status = between(xml, "<domstatus ", ">").value_or("");
+  auto state = between(status, "state='", "'").value_or("");
+  out.set(&Container::state, state == "shutoff" ? "exited" : state);
+  if (const auto pid = base::to_int<std::int64_t>(between(status, " pid='", "'").value_or("")); pid && *pid > 0) {
+    out.set(&Container::pid, pid);
+  }
+  return true;
+}
+
 Answer read_machine(StateContext& context, const std::string& id, Findings& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.machines) {
@@ -43,27 +74,19 @@ Answer read_machine(StateContext& context, const std::string& id, Findings& out)
     const auto answer = context.files.read(root, id, text, std::size_t{64} << 10U);
     if (answer == Answer::unusable) worst = answer;
     if (answer != Answer::found) continue;
-    std::unordered_map<std::string, std::string> values;
-    for (std::string_view rest = text; !rest.empty();) {
-      auto line = base::take_line(rest);
-      const std::string key(base::take_until(line, '='));
-      values.try_emplace(key, unquoted(line));
-    }
-    const auto leader = base::to_int<std::int64_t>(values["LEADER"]);
-    if (values["NAME"] != id || !leader) {
+    const auto state = parse_machine(text, id);
+    if (!state) {
       worst = context.files.broken(root, id, "is no state of a machine");
       continue;
     }
-    if (!context.files.alive(*leader)) continue;
+    if (!context.files.alive(state->leader)) continue;
     out.from(root, id);
     out.set(&Container::id, id);
     out.set(&Container::name, id);
-    out.set(&Container::pid, leader);
+    out.set(&Container::pid, state->leader);
     out.set(&Container::state, "running");
-    out.set(&Container::unit, values["SCOPE"]);
-    if (const auto since = base::to_int<std::int64_t>(values["REALTIME"]); since && *since > 0) {
-      out.set(&Container::started, base::Wall(std::chrono::microseconds(*since)));
-    }
+    out.set(&Container::unit, state->unit);
+    out.set(&Container::started, state->started);
     return Answer::found;
   }
   return worst;
@@ -78,18 +101,10 @@ Answer read_libvirt(StateContext& context, const std::string& id, Findings& out)
       const auto answer = context.files.read(root, file, text);
       if (answer == Answer::unusable) worst = answer;
       if (answer != Answer::found) continue;
-      if (between(text, "<name>", "</name>") != id) {
+      out.from(root, file);
+      if (!tell_libvirt(text, id, out)) {
         worst = context.files.broken(root, file, "is of another domain");
         continue;
-      }
-      out.from(root, file);
-      out.set(&Container::name, id);
-      out.set(&Container::id, between(text, "<uuid>", "</uuid>"));
-      const auto status = between(text, "<domstatus ", ">").value_or("");
-      auto state = between(status, "state='", "'").value_or("");
-      out.set(&Container::state, state == "shutoff" ? "exited" : state);
-      if (const auto pid = base::to_int<std::int64_t>(between(status, " pid='", "'").value_or("")); pid && *pid > 0) {
-        out.set(&Container::pid, pid);
       }
       return Answer::found;
     }

@@ -68,6 +68,45 @@ void read_sandbox(StateContext& context, const std::string& root, const std::str
 
 }  // namespace
 
+std::string claimed_cgroup(const nlohmann::json& json) {
+  // crun, runC, runsc, a bundle
+  if (const auto path = text_at(json, {"cgroup-path"})) return *path;
+  if (const auto path = text_at(json, {"config", "cgroups", "path"}); path && !path->empty()) return *path;
+  // runC with systemd's driver
+  const auto scope = text_at(json, {"config", "cgroups", "name"});
+  if (scope && !scope->empty()) {
+    return cgroup_of_spec(text_at(json, {"config", "cgroups", "parent"}).value_or("") + ':' +
+                          text_at(json, {"config", "cgroups", "scope_prefix"}).value_or("") + ':' + *scope);
+  }
+  for (const auto* keys : {"spec", ""}) {
+    const auto* spec = *keys == '\0' ? &json : at(json, {keys});
+    if (spec == nullptr) continue;
+    if (const auto path = text_at(*spec, {"linux", "cgroupsPath"})) return cgroup_of_spec(*path);
+  }
+  return {};
+}
+
+bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out) {
+  if (text_at(state, {"id"}) != id) return false;
+  set_id(id, out);
+  out.set(&Container::created, time_at(state, {"created"}));
+  const auto* labels = at(state, {"config", "labels"});
+  if (labels == nullptr || !labels->is_array()) return true;
+  for (const auto& one : *labels) {
+    if (!one.is_string()) continue;
+    std::string_view rest = one.get_ref<const std::string&>();
+    const auto name = base::take_until(rest, '=');
+    if (name != "bundle") out.label(std::string(name), std::string(rest));
+  }
+  return true;
+}
+
+void tell_runsc(const nlohmann::json& state, Findings& out) {
+  out.set(&Container::state, text_at(state, {"status"}));
+  out.set(&Container::created, time_at(state, {"createdAt"}));
+  out.labels(at(state, {"spec", "annotations"}));
+}
+
 Answer read_containerd(StateContext& context, const std::string& claimed, Findings& out) {
   // An id is unique within its namespace; of an engine's, any will do.
   const auto slash = claimed.find('/');
@@ -106,20 +145,9 @@ Answer read_runc(StateContext& context, const std::string& id, Findings& out) {
   std::string root, file;
   const auto answer = read_below(context, context.roots.runc, id + "/state.json", state, root, file);
   if (answer != Answer::found) return answer;
-  if (text_at(state, {"id"}) != id) return context.files.broken(root, file, "is of another container or version");
   out.from(root, file);
-  set_id(id, out);
+  if (!tell_runc(state, id, out)) return context.files.broken(root, file, "is of another container or version");
   set_pid(context, number_at(state, {"init_process_pid"}), out);
-  out.set(&Container::created, time_at(state, {"created"}));
-  const auto* labels = at(state, {"config", "labels"});
-  if (labels != nullptr && labels->is_array()) {
-    for (const auto& one : *labels) {
-      if (!one.is_string()) continue;
-      std::string_view rest = one.get_ref<const std::string&>();
-      const auto name = base::take_until(rest, '=');
-      if (name != "bundle") out.label(std::string(name), std::string(rest));
-    }
-  }
   return Answer::found;
 }
 
@@ -150,10 +178,8 @@ Answer read_runsc(StateContext& context, const std::string& id, Findings& out) {
   if (answer != Answer::found) return answer;
   out.from(root, file);
   set_id(id, out);
-  out.set(&Container::state, text_at(state, {"status"}));
+  tell_runsc(state, out);
   set_pid(context, number_at(state, {"sandbox", "pid"}), out);
-  out.set(&Container::created, time_at(state, {"createdAt"}));
-  out.labels(at(state, {"spec", "annotations"}));
   return Answer::found;
 }
 
@@ -166,24 +192,6 @@ struct Source {
   std::string file;
   std::string id;
 };
-
-std::string claimed_cgroup(const nlohmann::json& json) {
-  // crun, runC, runsc, a bundle
-  if (const auto path = text_at(json, {"cgroup-path"})) return *path;
-  if (const auto path = text_at(json, {"config", "cgroups", "path"}); path && !path->empty()) return *path;
-  // runC with systemd's driver
-  const auto scope = text_at(json, {"config", "cgroups", "name"});
-  if (scope && !scope->empty()) {
-    return cgroup_of_spec(text_at(json, {"config", "cgroups", "parent"}).value_or("") + ':' +
-                          text_at(json, {"config", "cgroups", "scope_prefix"}).value_or("") + ':' + *scope);
-  }
-  for (const auto* keys : {"spec", ""}) {
-    const auto* spec = *keys == '\0' ? &json : at(json, {keys});
-    if (spec == nullptr) continue;
-    if (const auto path = text_at(*spec, {"linux", "cgroupsPath"})) return cgroup_of_spec(*path);
-  }
-  return {};
-}
 
 std::vector<Source> sources(StateContext& context) {
   std::vector<Source> out;

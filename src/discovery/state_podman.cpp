@@ -27,24 +27,9 @@ const PodmanIndex& index_of(StateContext& context, const std::string& root, cons
   nlohmann::json all;
   answer = context.files.read_json(root, file, all);
   if (answer != Answer::found) return index;
-  if (!all.is_array()) {
+  if (!index_podman(all, index)) {
     answer = context.files.broken(root, file, "is no list of containers");
     return index;
-  }
-  for (const auto& one : all) {
-    const auto id = text_at(one, {"id"});
-    if (!id || index.by_id.size() >= kMostIndexed) continue;
-    PodmanIndex::Entry entry;
-    const auto* names = at(one, {"names"});
-    if (names != nullptr && names->is_array() && !names->empty() && names->front().is_string()) {
-      entry.name = names->front().get<std::string>();
-    }
-    entry.image_id = text_at(one, {"image"}).value_or("");
-    entry.created = text_at(one, {"created"}).value_or("");
-    // JSON in a text.
-    const auto metadata = nlohmann::json::parse(text_at(one, {"metadata"}).value_or(""), nullptr, false);
-    entry.image = text_at(metadata, {"image-name"}).value_or("");
-    index.by_id.emplace(*id, std::move(entry));
   }
   index.version = version;
   return index;
@@ -85,6 +70,39 @@ void read_spec(StateContext& context, const std::string& root, const std::string
   nlohmann::json spec;
   if (context.files.read_json(root, file, spec) != Answer::found) return;
   out.from(root, file);
+  tell_podman_spec(spec, out);
+}
+
+// Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
+bool is_infra(std::string_view name) {
+  constexpr std::size_t digits = 12;
+  return name.size() > digits && name.substr(digits) == "-infra" &&
+         name.find_first_not_of("0123456789abcdef") == digits;
+}
+
+}  // namespace
+
+bool index_podman(const nlohmann::json& list, PodmanIndex& index) {
+  if (!list.is_array()) return false;
+  for (const auto& one : list) {
+    const auto id = text_at(one, {"id"});
+    if (!id || index.by_id.size() >= kMostIndexed) continue;
+    PodmanIndex::Entry entry;
+    const auto* names = at(one, {"names"});
+    if (names != nullptr && names->is_array() && !names->empty() && names->front().is_string()) {
+      entry.name = names->front().get<std::string>();
+    }
+    entry.image_id = text_at(one, {"image"}).value_or("");
+    entry.created = text_at(one, {"created"}).value_or("");
+    // JSON in a text.
+    const auto metadata = nlohmann::json::parse(text_at(one, {"metadata"}).value_or(""), nullptr, false);
+    entry.image = text_at(metadata, {"image-name"}).value_or("");
+    index.by_id.emplace(*id, std::move(entry));
+  }
+  return true;
+}
+
+void tell_podman_spec(const nlohmann::json& spec, Findings& out) {
   const auto manager = text_at(spec, {"annotations", "io.container.manager"});
   const bool crio = manager == "cri-o" || text_at(spec, {"annotations", "io.kubernetes.cri-o.ContainerID"});
   if (crio) {
@@ -102,15 +120,6 @@ void read_spec(StateContext& context, const std::string& root, const std::string
   }
   out.labels(at(spec, {"annotations"}));
 }
-
-// Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
-bool is_infra(std::string_view name) {
-  constexpr std::size_t digits = 12;
-  return name.size() > digits && name.substr(digits) == "-infra" &&
-         name.find_first_not_of("0123456789abcdef") == digits;
-}
-
-}  // namespace
 
 Answer read_podman(StateContext& context, const std::string& id, Findings& out) {
   auto worst = Answer::absent;

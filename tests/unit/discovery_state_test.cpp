@@ -297,6 +297,15 @@ TEST_F(RuntimeState, OfMachinedCountsOnlyWhileTheLeaderLives) {
   EXPECT_EQ(at(path + "/supervisor").role, Role::helper);
 }
 
+TEST_F(RuntimeState, OfMachinedBeyondWhatAClockHoldsHasNoTime) {
+  write("/run/systemd/machines/web", "NAME=web\nLEADER=4711\nREALTIME=9223372036854775807\n");
+  write("/proc/4711/comm", "");
+  const std::string path = "/machine.slice/machine-web.scope";
+  see({path});
+  EXPECT_THAT(at(path).pid, Optional(4711));
+  EXPECT_EQ(at(path).started, std::nullopt);
+}
+
 TEST_F(RuntimeState, OfLibvirtIsOnlySearchedForTheName) {
   write("/run/libvirt/lxc/lab-lv1.xml",
         "<domstatus state='running' reason='booted' pid='12575'><init pid='12576'/><domain type='lxc' id='12575'>"

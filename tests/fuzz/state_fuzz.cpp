@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any bytes as each of the files that runtimes leave about their containers: facts are UTF-8, bounded, have a source,
+// hold only allowed labels and never anything of an environment.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/text.h"
+#include "src/discovery/state.h"
+
+namespace {
+
+using namespace cgwarden;
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+const std::string kSource = "a file";
+const discovery::LabelFilter kAllowed({"org.lab.*", "user.tier"});
+
+// `tell` gets what a reader does. What it found is as it has to be.
+template <class Tell>
+void expect_facts(Tell tell) {
+  discovery::Findings found(kAllowed);
+  found.from(kSource);
+  tell(found);
+  const auto c = found.take();
+  const auto has_source = [&](std::string_view fact) {
+    return std::ranges::count_if(c.origins, [&](const auto& one) { return one.fact == fact; }) == 1;
+  };
+  for (const auto& fact : model::kTextFacts) {
+    const auto& value = c.*fact.member;
+    must(has_source(fact.name) == value.has_value());
+    if (value) must(!value->empty() && value->size() <= discovery::Findings::kLongest && base::is_utf8(*value));
+  }
+  for (const auto& fact : model::kNumberFacts) must(has_source(fact.name) == (c.*fact.member).has_value());
+  for (const auto& fact : model::kTimeFacts) must(has_source(fact.name) == (c.*fact.member).has_value());
+  must(c.labels.size() <= discovery::Findings::kMostLabels && has_source("labels") == !c.labels.empty());
+  must(std::ranges::is_sorted(c.labels));
+  for (const auto& [name, value] : c.labels) {
+    must(kAllowed.allows(name) && base::is_utf8(name) && base::is_utf8(value));
+    must(std::max(name.size(), value.size()) <= discovery::Findings::kLongest);
+  }
+}
+
+bool without_environment(const nlohmann::json& json) {
+  if (json.is_object() && (json.contains("env") || json.contains("Env"))) return false;
+  return !json.is_structured() || std::ranges::all_of(json, without_environment);
+}
+
+void read_json(std::string_view text) {
+  const auto json = discovery::parse_state(text);
+  if (!json) return;
+  must(without_environment(*json));
+  const auto id = discovery::text_at(*json, {"id"}).value_or("");
+  const auto docker_id = discovery::text_at(*json, {"ID"}).value_or("");
+  expect_facts([&](auto& out) { discovery::tell_docker(*json, docker_id, out); });
+  expect_facts([&](auto& out) { discovery::tell_runc(*json, id, out); });
+  expect_facts([&](auto& out) { discovery::tell_runsc(*json, out); });
+  expect_facts([&](auto& out) { discovery::tell_podman_spec(*json, out); });
+  must(base::is_utf8(discovery::claimed_cgroup(*json)));
+  discovery::PodmanIndex index;
+  must(discovery::index_podman(*json, index) == json->is_array());
+  must(index.by_id.size() <= json->size());
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::vector<char> exact(data, data + size);
+  const std::string_view text(exact.data(), exact.size());
+  // Readers get nothing else (StateFiles::read).
+  if (!base::is_utf8(text)) return 0;
+
+  read_json(text);
+  expect_facts([&](auto& out) { discovery::tell_lxd(text, out); });
+  expect_facts([&](auto& out) { discovery::tell_lxc(text, out); });
+  expect_facts([&](auto& out) { discovery::tell_libvirt(text, "web", out); });
+  if (const auto machine = discovery::parse_machine(text, "web"))
+    must(!machine->started || *machine->started > base::Wall{});
+  if (const auto time = discovery::parse_time(text)) must(*time > base::Wall{} - std::chrono::hours(24));
+  discovery::unescape_unit(text);
+  discovery::cgroup_of_spec(text);
+  return 0;
+}
