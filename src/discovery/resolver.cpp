@@ -49,6 +49,14 @@ model::ContainerPtr keep_exit_code(const model::ContainerPtr& before, model::Con
   return out;
 }
 
+// They serve an engine, which knows more.
+bool is_low_level(std::string_view runtime) { return runtime == "runc" || runtime == "crun" || runtime == "runsc"; }
+
+// A daemon can be asked for it.
+bool is_askable(const std::optional<Place>& place) {
+  return place && place->role == Role::container && is_engine_id(place->id);
+}
+
 Watcher::Key key_of(const model::Group& group) {
   const auto key = model::group_key(group.id, group.path);
   return key == kClaimsKey ? 1 : key;
@@ -85,18 +93,23 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
     }
   } else if (place->role == Role::container || place->role == Role::machine) {
     const bool engine = is_engine_id(place->id);
+    const auto told = is_askable(place) ? told_.find(place->id) : told_.end();
     for (const auto& row : state_rows()) {
       if (!is_file_name(place->id)) break;
       const bool own = row.runtime == place->runtime;
-      if (!own &&
-          !(engine && row.engine_ids &&
-            (known || place->runtime.empty() || row.title == "runc" || row.title == "crun" || row.title == "runsc"))) {
+      if (!own && !(engine && row.engine_ids && (known || place->runtime.empty() || is_low_level(row.title)))) {
         continue;
       }
       if (known && complete(out.facts())) break;
       if (row.read(context_, place->id, out) != Answer::found) continue;
-      if (row.title != place->runtime && (own || (!known && place->runtime.empty())))
+      if (row.title != place->runtime && (own || (!known && place->runtime.empty())) &&
+          !(told != told_.end() && is_low_level(row.title))) {
         out.set(&Container::runtime, std::string(row.title));
+      }
+      known = true;
+    }
+    if (told != told_.end()) {
+      out.fill(*told->second);
       known = true;
     }
     if (!known && !place->certain) {
@@ -266,6 +279,7 @@ std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr
     });
   }
   drop_ended(now);
+  forget_told();
   publish();
   return table_;
 }
@@ -299,6 +313,72 @@ bool Resolver::refresh(base::Monotonic now) {
   other = drop_ended(now) || other;
   if (other) publish();
   return other;
+}
+
+std::vector<std::string> Resolver::wanted(std::string_view title) const {
+  std::unordered_set<std::string> out;
+  for (const auto& [_, entry] : entries_) {
+    if (!is_askable(entry.place)) continue;
+    const auto* c = entry.container.get();
+    std::string_view runtime = entry.place->runtime;
+    if (runtime.empty() && c != nullptr && c->runtime && !is_low_level(*c->runtime)) runtime = *c->runtime;
+    if (!runtime.empty() && runtime != title) continue;
+    // Docker's file has all that Docker knows; Podman's labels are in its database only.
+    const bool by_file = c != nullptr && std::ranges::any_of(c->origins, [](const auto& origin) {
+                           return origin.fact == "name" && origin.source.starts_with('/');
+                         });
+    if (title != "docker" || !by_file) out.insert(entry.place->id);
+  }
+  return {out.begin(), out.end()};
+}
+
+bool Resolver::look_up_told(const std::unordered_set<std::string>& ids, base::Monotonic now) {
+  bool other = false;
+  for (auto& [key, entry] : entries_) {
+    if (is_askable(entry.place) && ids.contains(entry.place->id)) other = look_up(key, entry, now) || other;
+  }
+  if (other) publish();
+  return other;
+}
+
+bool Resolver::tell(std::string_view title, const Daemon::Told& told, base::Monotonic now) {
+  std::unordered_set<std::string> changed;
+  for (const auto& [id, container] : told) {
+    const auto before = told_.find(id);
+    const bool mine = before != told_.end() && before->second->runtime == title;
+    if (container && (before == told_.end() || (mine && !same(*before->second, *container)))) {
+      told_[id] = container;
+      changed.insert(id);
+    }
+  }
+  return look_up_told(changed, now);
+}
+
+bool Resolver::doubt(std::string_view title, base::Monotonic now) {
+  std::unordered_set<std::string> changed;
+  for (auto& [id, container] : told_) {
+    if (container->runtime != title || !(container->state || container->health || container->restart_count)) continue;
+    auto sure = std::make_shared<Container>(*container);
+    sure->state.reset();
+    sure->health.reset();
+    sure->restart_count.reset();
+    container = std::move(sure);
+    changed.insert(id);
+  }
+  return look_up_told(changed, now);
+}
+
+// What was told of groups that are gone, also from the list of the ended.
+void Resolver::forget_told() {
+  if (told_.empty()) return;
+  std::unordered_set<std::string_view> there;
+  for (const auto& [_, entry] : entries_) {
+    if (entry.place) there.insert(entry.place->id);
+  }
+  for (const auto& [_, ended] : ended_) {
+    if (ended.entry.place) there.insert(ended.entry.place->id);
+  }
+  std::erase_if(told_, [&](const auto& one) { return !there.contains(one.first); });
 }
 
 bool Resolver::drop_ended(base::Monotonic now) {

@@ -15,11 +15,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "src/base/clock.h"
+#include "src/discovery/daemon.h"
 #include "src/discovery/state.h"
 #include "src/discovery/state_files.h"
 #include "src/discovery/watcher.h"
@@ -53,6 +55,14 @@ class Resolver {
   // What is known of the roster's groups.
   std::shared_ptr<const model::Containers> resolve(const std::shared_ptr<const model::Roster>& roster,
                                                    base::Monotonic now = base::monotonic_now());
+  // Ids of the groups of which a daemon of "docker" or "podman" may know more than the disk tells.
+  [[nodiscard]] std::vector<std::string> wanted(std::string_view title) const;
+  // What that daemon said, kept as long as the groups are there: the disk comes first, this fills what it leaves open.
+  // True: table() is another one.
+  bool tell(std::string_view title, const Daemon::Told& told, base::Monotonic now = base::monotonic_now());
+  // It answers no longer: what may have changed since (state, health, restarts) is not known by it any more.
+  bool doubt(std::string_view title, base::Monotonic now = base::monotonic_now());
+
   // Readable when state on disk changed; -1: there is no inotify.
   [[nodiscard]] int event_fd() const { return watcher_.event_fd(); }
   // Looks again where the kernel says something changed, and where the time has come. True: table() is another one.
@@ -88,6 +98,8 @@ class Resolver {
   void look_up_ended(Key key, Ended& ended);
   bool refresh_claims(base::Monotonic now);
   bool drop_ended(base::Monotonic now);
+  bool look_up_told(const std::unordered_set<std::string>& ids, base::Monotonic now);
+  void forget_told();
   void plan(Entry& entry, bool again, base::Monotonic now);
   void publish();
 
@@ -96,6 +108,7 @@ class Resolver {
   StateFiles files_;
   StateContext context_;
   Claims claims_;
+  std::unordered_map<std::string, model::ContainerPtr> told_;  // by id; never null
   Watcher watcher_;
   std::unordered_map<Key, Entry> entries_;
   std::unordered_map<Key, Ended> ended_;

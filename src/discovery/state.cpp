@@ -161,6 +161,32 @@ void Findings::labels(const nlohmann::json* object) {
   }
 }
 
+void Findings::fill(const Container& told) {
+  const auto from_source_of = [&](std::string_view fact) {
+    source_.clear();
+    for (const auto& origin : told.origins) {
+      if (origin.fact == fact) source_ = origin.source;
+    }
+  };
+  const auto fill_all = [&](const auto& facts) {
+    for (const auto& fact : facts) {
+      from_source_of(fact.name);
+      set(fact.member, told.*fact.member);
+    }
+  };
+  fill_all(model::kTextFacts);
+  fill_all(model::kNumberFacts);
+  fill_all(model::kTimeFacts);
+  if (told.role == model::Role::sandbox) set_role(told.role);
+  from_source_of("labels");
+  const auto before = facts_.labels.size();
+  for (const auto& [name, value] : told.labels) label(name, value);
+  if (before == 0 || facts_.labels.size() == before) return;
+  for (auto& origin : facts_.origins) {
+    if (origin.fact == "labels") origin.source += " and " + source_;
+  }
+}
+
 Container Findings::take() {
   std::ranges::sort(facts_.labels);
   return std::exchange(facts_, {});

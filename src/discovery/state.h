@@ -73,6 +73,9 @@ class Findings {
   void label(const std::string& name, const std::string& value);
   void labels(const nlohmann::json* object);
 
+  // What another told, where nothing is known yet. Of its labels those that are new.
+  void fill(const model::Container& told);
+
   [[nodiscard]] const model::Container& facts() const { return facts_; }
   model::Container take();
 
@@ -152,11 +155,16 @@ Answer read_libvirt(StateContext& context, const std::string& id, Findings& out)
 
 // What one file's text says, for the readers and their fuzzer: pure. False: it is of another container or version.
 bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& out);
+// A daemon's answer to the question for one container: Docker's API, which Podman speaks too. Its pid is not taken: of
+// processes the kernel and the state on disk tell.
+bool tell_inspected(const nlohmann::json& answer, const std::string& id, Findings& out);
 bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out);
 void tell_runsc(const nlohmann::json& state, Findings& out);
 // Of the storage's list of containers; of one container's spec.
 bool index_podman(const nlohmann::json& list, PodmanIndex& index);
 void tell_podman_spec(const nlohmann::json& spec, Findings& out);
+// Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
+bool is_podman_infra(std::string_view name);
 void tell_lxd(std::string_view backup, Findings& out);
 void tell_lxc(std::string_view config, Findings& out);
 bool tell_libvirt(std::string_view xml, const std::string& id, Findings& out);

@@ -73,14 +73,13 @@ void read_spec(StateContext& context, const std::string& root, const std::string
   tell_podman_spec(spec, out);
 }
 
-// Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
-bool is_infra(std::string_view name) {
+}  // namespace
+
+bool is_podman_infra(std::string_view name) {
   constexpr std::size_t digits = 12;
   return name.size() > digits && name.substr(digits) == "-infra" &&
          name.find_first_not_of("0123456789abcdef") == digits;
 }
-
-}  // namespace
 
 bool index_podman(const nlohmann::json& list, PodmanIndex& index) {
   if (!list.is_array()) return false;
@@ -134,7 +133,7 @@ Answer read_podman(StateContext& context, const std::string& id, Findings& out) 
       read_spec(context, root, driver, id, out);
       out.from(root, file);
       out.set(&Container::id, id);
-      if (is_infra(entry->second.name)) out.set_role(model::Role::sandbox);
+      if (is_podman_infra(entry->second.name)) out.set_role(model::Role::sandbox);
       if (out.facts().role == model::Role::container || out.facts().runtime != "cri-o") {
         out.set(&Container::name, entry->second.name);
       }

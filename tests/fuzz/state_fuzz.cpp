@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as each of the files that runtimes leave about their containers: facts are UTF-8, bounded, have a source,
-// hold only allowed labels and never anything of an environment.
+// Any bytes as each of the files that runtimes leave about their containers, and as a daemon's answer: facts are UTF-8,
+// bounded, have a source, hold only allowed labels and never anything of an environment.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/base/text.h"
+#include "src/discovery/daemon.h"
 #include "src/discovery/state.h"
 
 namespace {
@@ -59,6 +60,11 @@ void read_json(std::string_view text) {
   const auto id = discovery::text_at(*json, {"id"}).value_or("");
   const auto docker_id = discovery::text_at(*json, {"ID"}).value_or("");
   expect_facts([&](auto& out) { discovery::tell_docker(*json, docker_id, out); });
+  const auto daemon_id = discovery::text_at(*json, {"Id"}).value_or("");
+  expect_facts([&](auto& out) { discovery::tell_inspected(*json, daemon_id, out); });
+  expect_facts([&](auto& out) {
+    if (const auto told = discovery::parse_inspected(text, daemon_id, "podman", kSource, kAllowed)) out.fill(*told);
+  });
   expect_facts([&](auto& out) { discovery::tell_runc(*json, id, out); });
   expect_facts([&](auto& out) { discovery::tell_runsc(*json, out); });
   expect_facts([&](auto& out) { discovery::tell_podman_spec(*json, out); });

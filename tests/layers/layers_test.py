@@ -52,7 +52,7 @@ LIBRARIES = {
     "sdbus-c++/": ["src/control"],
     "zstd": ["src/record"],
     "yaml-cpp/": ["src/policy", "exporter"],
-    "boost/beast": ["exporter", "src/cgtop"],
+    "boost/beast": ["exporter", "src/cgtop", "src/discovery"],
     "prometheus/": ["exporter", "src/agent"],
     "nlohmann/": ["src/model", "src/control", "exporter", "src/agent", "src/discovery", "src/cgtop"],
 }

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemons of Docker and Podman, played by a thread that behaves as badly as one can.
+#include <gmock/gmock.h>
+
+#include "src/discovery/daemon.h"
+#include "tests/unit/discovery_fixture.h"
+#include "tests/unit/fake_daemon.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Optional;
+using testing::Pair;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+using Clock = std::chrono::steady_clock;
+
+const std::string kA = engine_id('a');
+const std::string kB = engine_id('b');
+const std::string kSandboxed = engine_id('c');
+
+std::string id_of(const std::string& target) { return target.substr(12, 64); }
+
+std::string origin_of(const model::Container& c, std::string_view fact) {
+  for (const auto& origin : c.origins) {
+    if (origin.fact == fact) return origin.source;
+  }
+  return {};
+}
+
+class ADaemon : public testing::Test {
+ protected:
+  Daemon::Round ask(const std::vector<std::string>& ids, FakeDaemon::Answer answer) {
+    FakeDaemon fake(options_.socket, std::move(answer));
+    fake_ = &fake;
+    const auto begin = Clock::now();
+    auto round = Daemon(options_).ask(ids);
+    took_ = Clock::now() - begin;
+    targets_ = fake.targets();
+    return round;
+  }
+  // How often that went wrong; all other counts are zero.
+  std::uint64_t only(const Daemon::Round& round, Daemon::Failure failure) {
+    const auto count = round.failures[static_cast<std::size_t>(failure)];
+    std::uint64_t all = 0;
+    for (const auto one : round.failures) all += one;
+    EXPECT_EQ(all, count) << round.problem;
+    return count;
+  }
+
+  const testing_files::TempDir temporary_;
+  Daemon::Options options_{.title = "podman",
+                           .socket = temporary_.path() + "/daemon.sock",
+                           .labels = {"org.lab.*"},
+                           .answer_within = 200ms,
+                           .round_within = 2000ms};
+  FakeDaemon* fake_ = nullptr;
+  Clock::duration took_{};
+  std::vector<std::string> targets_;
+};
+
+TEST_F(ADaemon, TellsWhatItKnowsOfEachContainerOverOneConnection) {
+  int connection = -1;
+  const auto round = ask({kA, kB}, [&](int fd, const std::string& target) {
+    EXPECT_TRUE(connection == -1 || connection == fd);
+    connection = fd;
+    return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(id_of(target), "web", R"({"org.lab.tier":"x"})")));
+  });
+  EXPECT_THAT(targets_, ElementsAre("/containers/" + kA + "/json", "/containers/" + kB + "/json"));
+  ASSERT_THAT(round.told, SizeIs(2));
+  EXPECT_EQ(round.told[1].first, kB);
+  const auto& c = *round.told[0].second;
+  EXPECT_THAT(c.runtime, Optional(std::string("podman")));
+  EXPECT_THAT(c.id, Optional(kA));
+  EXPECT_THAT(c.name, Optional(std::string("web")));
+  EXPECT_THAT(c.image, Optional(std::string("lab/box:1")));
+  EXPECT_THAT(c.image_digest, Optional(std::string("sha256:52fb")));
+  EXPECT_THAT(c.state, Optional(std::string("running")));
+  EXPECT_THAT(c.health, Optional(std::string("healthy")));
+  EXPECT_THAT(c.restart_count, Optional(3));
+  EXPECT_TRUE(c.created && c.started);
+  EXPECT_EQ(c.pid, std::nullopt) << "a daemon may not say which process is whose";
+  EXPECT_EQ(origin_of(c, "labels"), "unix:" + options_.socket);
+}
+
+TEST_F(ADaemon, TellsOnlyAllowedLabelsWhateverTheyHoldAndNoEnvironment) {
+  options_.labels = {"*"};
+  const auto labels = R"({"a\"b\n":"\"quoted\"\nline\t\\","Env":"SECRET=2","env":"SECRET=3","big":")" +
+                      std::string(5000, 'x') + R"(","n":1})";
+  const auto answer = [&](int fd, const std::string&) {
+    return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(kA, "web", labels)));
+  };
+  EXPECT_THAT(ask({kA}, answer).told.at(0).second->labels, ElementsAre(Pair("a\"b\n", "\"quoted\"\nline\t\\")));
+  options_.labels = {"other"};
+  EXPECT_THAT(ask({kA}, answer).told.at(0).second->labels, IsEmpty());
+}
+
+TEST_F(ADaemon, ThatHangsCostsOneDeadlineAndNotOneForEachContainer) {
+  const auto round = ask({kA, kB}, [&](int fd, const std::string&) { return fake_->hang(fd); });
+  EXPECT_EQ(only(round, Daemon::Failure::timeout), 1);
+  EXPECT_EQ(round.asked, 1);
+  EXPECT_THAT(round.told, IsEmpty());
+  EXPECT_GE(took_, 200ms);
+  EXPECT_LT(took_, 1500ms);
+}
+
+TEST_F(ADaemon, ThatSendsHalfAnAnswerAndNoMoreCostsOneDeadline) {
+  const auto whole = FakeDaemon::http(200, inspected(kA, "web"));
+  for (const std::size_t half : {std::size_t{20}, whole.size() - 5}) {
+    const auto hung = ask({kA}, [&](int fd, const std::string&) {
+      return FakeDaemon::send(fd, whole.substr(0, half)) && fake_->hang(fd);
+    });
+    EXPECT_EQ(only(hung, Daemon::Failure::timeout), 1);
+    const auto closed = ask({kA}, [&](int fd, const std::string&) {
+      FakeDaemon::send(fd, whole.substr(0, half));
+      return false;
+    });
+    EXPECT_EQ(only(closed, Daemon::Failure::unreachable), 1);
+    EXPECT_THAT(closed.told, IsEmpty());
+  }
+}
+
+TEST_F(ADaemon, ThatDripsItsAnswerHasNoMoreTimeThanOneThatHangs) {
+  const auto round = ask({kA}, [&](int fd, const std::string&) {
+    for (const char c : FakeDaemon::http(200, inspected(kA, "web"))) {
+      if (!FakeDaemon::send(fd, std::string(1, c))) return false;
+      std::this_thread::sleep_for(5ms);
+    }
+    return true;
+  });
+  EXPECT_EQ(only(round, Daemon::Failure::timeout), 1);
+  EXPECT_LT(took_, 1500ms);
+}
+
+TEST_F(ADaemon, ThatSendsAGigabyteIsNotReadToItsEnd) {
+  options_.answer_within = 2000ms;
+  const auto announced = ask({kA, kB}, [&](int fd, const std::string&) {
+    return FakeDaemon::send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n") && fake_->hang(fd);
+  });
+  EXPECT_EQ(only(announced, Daemon::Failure::too_big), 2);
+  std::size_t sent = 0;
+  const auto unannounced = ask({kA}, [&](int fd, const std::string&) {
+    const auto piece = "10000\r\n" + std::string(65536, 'x') + "\r\n";
+    if (!FakeDaemon::send(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")) return false;
+    while (sent < std::size_t{1} << 30U && FakeDaemon::send(fd, piece)) sent += piece.size();
+    return false;
+  });
+  EXPECT_EQ(only(unannounced, Daemon::Failure::too_big), 1);
+  EXPECT_LT(sent, std::size_t{4} << 20U);
+}
+
+TEST_F(ADaemon, ThatSaysWhatIsNoAnswerIsCountedAndLeftAlone) {
+  const auto noise =
+      ask({kA, kB}, [](int fd, const std::string&) { return FakeDaemon::send(fd, "\x01\x02 no HTTP\r\n\r\n"); });
+  EXPECT_EQ(only(noise, Daemon::Failure::broken), 1);
+  EXPECT_EQ(noise.asked, 1);
+  const auto header = ask({kA}, [](int fd, const std::string&) {
+    return FakeDaemon::send(fd, "HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'x') + "\r\n\r\n");
+  });
+  EXPECT_EQ(only(header, Daemon::Failure::broken), 1);
+}
+
+TEST_F(ADaemon, WhoseAnswerOnOneContainerIsBrokenTellsOfTheNext) {
+  for (const std::string& broken :
+       std::vector<std::string>{"", "[]", inspected(kB, "web").substr(0, 100), inspected(kB, "web"),
+                                inspected(kA, "web\xFF"), inspected(kA, "web", "{\"org.lab.a\":\"\xC3\x28\"}")}) {
+    const auto round = ask({kA, kB}, [&](int fd, const std::string& target) {
+      return FakeDaemon::send(fd, FakeDaemon::http(200, id_of(target) == kA ? broken : inspected(kB, "shop")));
+    });
+    EXPECT_EQ(only(round, Daemon::Failure::broken), 1) << broken;
+    ASSERT_THAT(round.told, SizeIs(1));
+    EXPECT_THAT(round.told[0].second->name, Optional(std::string("shop")));
+  }
+}
+
+TEST_F(ADaemon, MayNotKnowAContainerAndThatIsAnAnswer) {
+  const auto round = ask({kA}, [](int fd, const std::string&) {
+    return FakeDaemon::send(fd, FakeDaemon::http(404, R"({"message":"No such container"})"));
+  });
+  EXPECT_THAT(round.told, ElementsAre(Pair(kA, nullptr)));
+  EXPECT_EQ(round.problem, "");
+}
+
+TEST_F(ADaemon, ThatAnswersWithAnotherStatusTellsNothing) {
+  for (const int status : {204, 302, 400, 500}) {
+    const auto round = ask({kA}, [&](int fd, const std::string&) {
+      return FakeDaemon::send(fd, FakeDaemon::http(status, status == 204 ? "" : inspected(kA, "web")));
+    });
+    EXPECT_EQ(only(round, Daemon::Failure::status), 1) << status;
+    EXPECT_THAT(round.told, IsEmpty());
+  }
+}
+
+TEST_F(ADaemon, ThatIsAwayCostsNothing) {
+  const auto begin = Clock::now();
+  const auto round = Daemon(options_).ask({kA, kB});
+  EXPECT_EQ(only(round, Daemon::Failure::unreachable), 1);
+  EXPECT_EQ(round.asked, 1);
+  EXPECT_LT(Clock::now() - begin, 150ms);
+}
+
+TEST_F(ADaemon, IsAskedForNoMoreThanSoManyAndForIdsOfEnginesOnly) {
+  options_.most_asked = 3;
+  const auto round = ask({"../../images", "web", kA, kB}, [](int fd, const std::string& target) {
+    return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(id_of(target), "web")));
+  });
+  EXPECT_EQ(round.asked, 3);
+  EXPECT_THAT(targets_, ElementsAre("/containers/" + kA + "/json"));
+}
+
+TEST_F(ADaemon, IsLeftAtOnceWhenTheAgentEnds) {
+  options_.answer_within = options_.round_within = 60s;
+  FakeDaemon fake(options_.socket, [&](int fd, const std::string&) { return fake_->hang(fd); });
+  fake_ = &fake;
+  Daemon daemon(options_);
+  std::thread ends([&] {
+    while (fake.targets().empty()) std::this_thread::sleep_for(1ms);
+    daemon.cancel();
+  });
+  EXPECT_THAT(daemon.ask({kA, kB}).told, IsEmpty());
+  ends.join();
+  EXPECT_THAT(daemon.ask({kA}).told, IsEmpty());
+}
+
+class Told : public DiscoveryTest {
+ protected:
+  model::ContainerPtr says(const std::string& title, const std::string& id, const std::string& name,
+                           const std::string& labels = R"({"org.lab.tier":"web"})") {
+    return parse_inspected(inspected(id, name, labels), id, title, "unix:/run/it.sock", LabelFilter({"org.lab.*"}));
+  }
+  void podman(const std::string& id, const std::string& name) {
+    write("/var/lib/containers/storage/overlay-containers/containers.json",
+          R"([{"id":")" + id + R"(","names":[")" + name + R"("],"image":"52fb","metadata":"{}"}])");
+    write("/var/lib/containers/storage/overlay-containers/" + id + "/userdata/config.json",
+          R"({"annotations":{"org.lab.annotation":"disk","io.container.manager":"libpod"}})");
+  }
+  const std::string podman_ = "/libpod_parent/libpod-" + kA;
+  const std::string docker_ = "/docker/" + kB;
+};
+
+TEST_F(Told, ByADaemonFillsWhatTheDiskLeavesOpen) {
+  options_.labels = {"org.lab.*"};
+  podman(kA, "web");
+  see({podman_});
+  EXPECT_THAT(resolver().wanted("podman"), ElementsAre(kA));
+  EXPECT_THAT(resolver().wanted("docker"), IsEmpty());
+  const auto before = resolver().table()->generation;
+  EXPECT_TRUE(resolver().tell("podman", {{kA, says("podman", kA, "another")}}, now_));
+  EXPECT_GT(resolver().table()->generation, before);
+  const auto c = at(podman_);
+  EXPECT_THAT(c.name, Optional(std::string("web"))) << "the disk comes first";
+  EXPECT_THAT(origin_of(c, "name"), HasSubstr("containers.json"));
+  EXPECT_THAT(c.labels, ElementsAre(Pair("org.lab.annotation", "disk"), Pair("org.lab.tier", "web")));
+  EXPECT_THAT(origin_of(c, "labels"), HasSubstr("config.json and unix:/run/it.sock"));
+  EXPECT_THAT(c.health, Optional(std::string("healthy")));
+  EXPECT_EQ(origin_of(c, "health"), "unix:/run/it.sock");
+  EXPECT_FALSE(resolver().tell("podman", {{kA, says("podman", kA, "another")}}, now_)) << "it is nothing new";
+  // A later look at the disk does not forget it.
+  podman(kA, "renamed");
+  resolver().refresh(now_);
+  EXPECT_THAT(at(podman_).name, Optional(std::string("renamed")));
+  EXPECT_THAT(at(podman_).labels, SizeIs(2));
+}
+
+TEST_F(Told, ByDockerIsOnlyAskedForWhereNoFileNamesTheContainer) {
+  see({docker_});
+  EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kB));
+  EXPECT_TRUE(resolver().tell("docker", {{kB, says("docker", kB, "shop")}}, now_));
+  EXPECT_THAT(at(docker_).name, Optional(std::string("shop")));
+  EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kB)) << "its health may change";
+  write("/var/lib/docker/containers/" + kB + "/config.v2.json",
+        R"({"ID":")" + kB + R"(","Name":"/web","Config":{},"State":{}})");
+  resolver().refresh(now_ + 1s);
+  EXPECT_THAT(at(docker_).name, Optional(std::string("web")));
+  EXPECT_THAT(resolver().wanted("docker"), IsEmpty());
+}
+
+TEST_F(Told, ByADaemonANamelessPathHasItsRuntime) {
+  const std::string path = "/somewhere/" + kA;
+  see({path});
+  EXPECT_FALSE(knows(path));
+  EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kA));
+  EXPECT_THAT(resolver().wanted("podman"), ElementsAre(kA));
+  resolver().tell("podman", {{kA, nullptr}}, now_);
+  resolver().tell("docker", {{kA, says("docker", kA, "shop")}}, now_);
+  EXPECT_THAT(at(path).runtime, Optional(std::string("docker")));
+  EXPECT_THAT(at(path).name, Optional(std::string("shop")));
+  EXPECT_THAT(resolver().wanted("podman"), IsEmpty());
+  // The runtime below knows the pid and is not who the container is of.
+  write("/run/runc/" + kA + "/state.json", R"({"id":")" + kA + R"(","init_process_pid":7})");
+  write("/proc/7/comm", "");
+  resolver().refresh(now_ + 1s);
+  EXPECT_THAT(at(path).pid, Optional(7));
+  EXPECT_THAT(at(path).runtime, Optional(std::string("docker")));
+}
+
+TEST_F(Told, ByPodmanThePauseContainerOfAPodIsToldFromTheOthers) {
+  see({podman_});
+  resolver().tell("podman", {{kA, says("podman", kA, "a6dd3b264c35-infra")}}, now_);
+  EXPECT_EQ(at(podman_).role, model::Role::sandbox);
+}
+
+TEST_F(Told, ByADaemonThatAnswersNoLongerIsKeptWhereItCannotHaveChanged) {
+  podman(kA, "web");
+  options_.labels = {"org.lab.*"};
+  see({podman_});
+  resolver().tell("podman", {{kA, says("podman", kA, "web")}}, now_);
+  EXPECT_FALSE(resolver().doubt("docker", now_));
+  EXPECT_TRUE(resolver().doubt("podman", now_));
+  EXPECT_EQ(at(podman_).health, std::nullopt);
+  EXPECT_EQ(at(podman_).restart_count, std::nullopt);
+  EXPECT_THAT(at(podman_).labels, SizeIs(2));
+  EXPECT_FALSE(resolver().doubt("podman", now_));
+  EXPECT_TRUE(resolver().tell("podman", {{kA, says("podman", kA, "web")}}, now_));
+  EXPECT_THAT(at(podman_).health, Optional(std::string("healthy")));
+}
+
+TEST_F(Told, ByADaemonOfAContainerThatHasEndedIsShownWithIt) {
+  see({docker_});
+  resolver().tell("docker", {{kB, says("docker", kB, "shop")}}, now_);
+  const auto table = see({"/"});
+  ASSERT_THAT(table->ended, SizeIs(1));
+  EXPECT_THAT(table->ended[0].container->name, Optional(std::string("shop")));
+  EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
+  EXPECT_THAT(resolver().wanted("docker"), IsEmpty());
+}
+
+TEST_F(Told, BelongsToContainersAndNotToTheirHelpersAndUnits) {
+  see({"/machine.slice/libpod-conmon-" + kA + ".scope", "/system.slice/ssh.service",
+       "/kubepods/burstable/pod11/" + kSandboxed, "/system.slice/docker-" + kB + ".scope"});
+  EXPECT_THAT(resolver().wanted("docker"), UnorderedElementsAre(kB, kSandboxed));
+  EXPECT_THAT(resolver().wanted("podman"), ElementsAre(kSandboxed));
+}
+
+}  // namespace
+}  // namespace cgwarden::discovery
