@@ -179,7 +179,9 @@ class Service {
 void discover(const Options& options, model::Snapshot& snapshot) {
   if (!options.discovery) return;
   discovery::Resolver resolver(discovery_options(options), [](const std::string& line) { log::warn(line); });
-  snapshot.containers = resolver.resolve(snapshot.roster);
+  resolver.resolve(snapshot.roster);
+  ask_daemons(options, resolver);
+  snapshot.containers = resolver.table();
 }
 
 int print_once(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {

@@ -72,7 +72,24 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
     wait_for_events();
   }
   if (options.sizes_seconds > 0) sizes_ = std::make_unique<ContainerSizes>(loop, options, metrics);
+  start_askers(loop, options, metrics);
   after();
+}
+
+void Discovery::start_askers(asio::io_context& loop, const Options& options, prometheus::Registry& metrics) {
+  for (const auto& one : daemon_options(options)) {
+    DaemonAsker::Hooks hooks;
+    hooks.wanted = [this, title = one.title] { return resolver_.wanted(title); };
+    hooks.told = [this, title = one.title](const discovery::Daemon::Told& told) {
+      resolver_.tell(title, told);
+      after();
+    };
+    hooks.doubt = [this, title = one.title] {
+      resolver_.doubt(title);
+      after();
+    };
+    askers_.push_back(std::make_unique<DaemonAsker>(loop, one, metrics, std::move(hooks), DaemonAsker::Pace{}));
+  }
 }
 
 void Discovery::complete(model::Snapshot& snapshot) {
@@ -128,7 +145,9 @@ void Discovery::after() {
   raise_to(problems_.Add({{"reason", "too_big"}}), stats.files.too_big);
   raise_to(problems_.Add({{"reason", "broken"}}), stats.files.broken);
   const auto generation = resolver_.table()->generation;
-  if (std::exchange(generation_, generation) != generation) changed_();
+  if (std::exchange(generation_, generation) == generation) return;
+  changed_();
+  for (const auto& asker : askers_) asker->look();
 }
 
 }  // namespace cgwarden::agent

@@ -14,7 +14,9 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "src/agent/daemons.h"
 #include "src/agent/options.h"
 #include "src/agent/sizes.h"
 #include "src/base/clock.h"
@@ -35,6 +37,7 @@ class Discovery {
   [[nodiscard]] std::shared_ptr<const model::Containers> table() const { return resolver_.table(); }
 
  private:
+  void start_askers(boost::asio::io_context& loop, const Options& options, prometheus::Registry& metrics);
   void wait_for_events();
   void wait_for_time();
   void refresh();
@@ -43,6 +46,7 @@ class Discovery {
   discovery::Resolver resolver_;
   std::unique_ptr<ContainerSizes> sizes_;  // null: not asked for
   std::function<void()> changed_;
+  std::vector<std::unique_ptr<DaemonAsker>> askers_;
   boost::asio::posix::stream_descriptor events_;
   boost::asio::steady_timer timer_;
   std::uint64_t generation_ = 0;

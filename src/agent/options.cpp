@@ -5,6 +5,8 @@
 #include <cmath>
 #include <iostream>
 
+#include "src/discovery/daemon.h"
+
 namespace cgwarden::agent {
 namespace {
 
@@ -119,6 +121,23 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
       ->group("Discovery")
       ->capture_default_str()
       ->check(CLI::Range(0U, 604'800U));
+  const auto is_socket = [](const std::string& path) {
+    return path.empty() || discovery::is_socket_path(path)
+               ? std::string()
+               : "must be the path of a socket: beginning with /, at most 107 "
+                 "bytes";
+  };
+  app.add_option("--docker.socket", o.docker_socket,
+                 "Ask Docker's daemon here about containers that its state on disk does not name, off the scrape path. "
+                 "Who may ask it may do everything on this host")
+      ->group("Discovery")
+      ->check(is_socket);
+  app.add_option(
+         "--podman.socket", o.podman_socket,
+         "Ask `podman system service` here for labels and health, which are on no disk, off the scrape path. Who "
+         "may ask it may do everything its user may")
+      ->group("Discovery")
+      ->check(is_socket);
   for (const auto& row : discovery::root_rows()) {
     app.add_option("--discovery." + std::string(row.name), o.discovery_roots.*row.roots,
                    std::string(row.help) + " (path of the host, repeatable)")

@@ -9,6 +9,7 @@
 
 #include "collectors/collection.h"
 #include "src/agent/agent.h"
+#include "src/agent/daemons.h"
 #include "src/agent/discovery.h"
 #include "src/agent/log.h"
 #include "src/base/text.h"
@@ -58,7 +59,10 @@ class Samples {
   }
   std::shared_ptr<model::Snapshot> take() {
     auto snapshot = collection_->collect();
-    if (resolver_) snapshot->containers = resolver_->resolve(snapshot->roster);
+    if (!resolver_) return snapshot;
+    resolver_->resolve(snapshot->roster);
+    ask_daemons(options_, *resolver_);
+    snapshot->containers = resolver_->table();
     return snapshot;
   }
 

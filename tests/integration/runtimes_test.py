@@ -6,8 +6,8 @@
 
 The agent runs first and knows nothing. Each of tests/lab/runtimes/ then starts its containers; the agent must name every one
 within a second of its runtime's saying that it is there, with the image, labels, pod, limits and CPU time that the runtime's
-commands tell, where the state on disk has them (see each script). `cgwarden containers --json` must agree. In the end the
-containers are ended and must still be shown, as such, with the exit code where the runtime keeps it.
+commands tell, where the state on disk or the daemon's socket has them (see each script). `cgwarden containers --json` must
+agree, also where the daemon is all that it may ask. In the end the containers are ended and must still be shown, as such, with the exit code where the runtime keeps it.
 
 Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where no runtime can run.
 """
@@ -66,8 +66,9 @@ class Agent:
                 out.append((name, dict(LABEL.findall(labels)), float(value)))
         return out
 
-    def containers(self):
-        done = subprocess.run([self.path, *self.flags, "containers", "--json"], capture_output=True, text=True, check=True)
+    def containers(self, flags=None):
+        done = subprocess.run([self.path, *(self.flags if flags is None else flags), "containers", "--json"],
+                              capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
     def stop(self):
@@ -112,6 +113,10 @@ def compare(agent, runtime, fact, directory, checks, printed):
             row[key] = checks.same(f"{what}: {key}", info.get(key), fact[key])
     tier = fact.get("labels", {}).get("org.cgwarden.tier")
     if tier is not None:
+        deadline = time.monotonic() + PATIENCE  # a daemon is asked a moment after its container was seen
+        while info.get("label_org_cgwarden_tier") != tier and time.monotonic() < deadline:
+            time.sleep(0.1)
+            info = named(agent.series(), fact) or info
         row["labels"] = checks.same(f"{what}: label", info.get("label_org_cgwarden_tier"), tier)
     limits = fact.get("limits", {})
     period, quota = (number(series, f"cgroup_cpu_{key}_seconds", info) for key in ("period", "quota"))
@@ -138,6 +143,21 @@ def compare(agent, runtime, fact, directory, checks, printed):
         if fact.get("state") is not None and one.get("state") is not None:
             checks.same(f"{what}: state", one["state"], fact["state"])
     return row
+
+
+def compare_daemon(agent, runtime, facts, directory, checks):
+    """What the daemon alone tells, without any state on disk."""
+    flags = lab(runtime, "daemon", directory).stdout.split()
+    if not flags:
+        return
+    told = agent.containers(["--discovery.labels=*", *flags])
+    for fact in facts:
+        what = f"{runtime}'s daemon of {fact['name']}"
+        one = next((c for c in told if c.get("id") == fact["id"]), {})
+        for key in ("name", "runtime", "image", "image_digest", "restart_count", "labels"):
+            checks.same(f"{what}: {key}", one.get(key), fact[key])
+        checks.same(f"{what}: source", one.get("from", {}).get("name", "")[:6], "unix:/")
+    print(f"asked {runtime}'s daemon alone about {len(facts)} containers")
 
 
 def facts_of(runtime, directory):
@@ -175,6 +195,7 @@ def run(agent, runtimes, directory, checks):
             row = compare(agent, runtime, fact, directory, checks, printed)
             if row is not None:
                 rows.append((runtime, fact["name"], row, named_after))
+        compare_daemon(agent, runtime, facts, directory, checks)
         ran[runtime] = facts
     return rows, ran
 

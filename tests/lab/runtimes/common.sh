@@ -5,6 +5,7 @@
 #   NAME up       install nothing, start the runtime's daemon in a private root and containers with known facts
 #   NAME facts    a line of JSON per container, as the runtime's own commands tell it
 #   NAME flags    where the agent finds its state: one option a line
+#   NAME daemon   the options with which the agent has its daemon alone to ask, and none of the state on disk
 #   NAME end      end one container politely, if it can; a line of JSON says which, and its exit code
 #   NAME down     end and remove all of it, also what is left of a run that failed
 #   NAME install  the Debian packages it needs
@@ -139,6 +140,7 @@ main() {
       ;;
     facts) facts ;;
     flags) flags ;;
+    daemon) if declare -F daemon_flags > /dev/null; then daemon_flags; fi ;;
     end) if declare -F end > /dev/null; then end; fi ;;
     down) down > /dev/null 2>&1 || true ;;
     install)

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asks the daemons of Docker and Podman for what the state on disk leaves open, each on a thread of its own: no scrape
+// and nothing on the loop waits for one. New containers are asked for at once, all again every minute; a daemon that
+// does not answer is left alone for ever longer, told of once, and told of again when it answers.
+// Loop thread, but for what the threads do among themselves.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/registry.h>
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "src/agent/options.h"
+#include "src/base/clock.h"
+#include "src/discovery/daemon.h"
+#include "src/discovery/resolver.h"
+
+namespace cgwarden::agent {
+
+class DaemonAsker {
+ public:
+  struct Hooks {
+    std::function<std::vector<std::string>()> wanted;  // ids
+    std::function<void(const discovery::Daemon::Told&)> told;
+    std::function<void()> doubt;  // it has just stopped answering
+  };
+  struct Pace {
+    std::chrono::nanoseconds gather = std::chrono::milliseconds(300);  // one that starts is soon not the only one
+    std::chrono::nanoseconds again = std::chrono::minutes(1);
+    std::chrono::nanoseconds between = std::chrono::seconds(1);  // rounds when one is not enough
+    std::chrono::nanoseconds first_delay = std::chrono::seconds(1);
+    std::chrono::nanoseconds longest_delay = std::chrono::minutes(1);
+  };
+
+  DaemonAsker(boost::asio::io_context& loop, const discovery::Daemon::Options& options, prometheus::Registry& metrics,
+              Hooks hooks, Pace pace);
+  ~DaemonAsker();
+  DaemonAsker(const DaemonAsker&) = delete;
+  DaemonAsker& operator=(const DaemonAsker&) = delete;
+
+  // There may be containers that it was not asked for.
+  void look();
+
+ private:
+  struct Asked {
+    bool failed = false;
+    base::Monotonic last;
+    base::Monotonic due;
+  };
+
+  void wait_until(base::Monotonic due);
+  void begin_round();
+  void end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round);
+  // New ones, and those whose time has come; who waited longest first, but last those over which it hung before.
+  std::vector<std::string> due_ids(base::Monotonic now);
+  void plan(base::Monotonic now);
+
+  boost::asio::io_context& loop_;
+  std::string name_;  // for the log
+  Hooks hooks_;
+  Pace pace_;
+  boost::asio::steady_timer timer_;
+  base::Monotonic timer_due_ = base::Monotonic::max();
+  std::unordered_map<std::string, Asked> asked_;
+  bool asking_ = false;
+  bool silent_ = false;
+  std::chrono::nanoseconds delay_{};
+  prometheus::Counter& requests_;
+  std::vector<prometheus::Counter*> failures_;
+  std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<discovery::Daemon> daemon_;
+  boost::asio::thread_pool worker_{1};
+};
+
+// Those that the command line names.
+std::vector<discovery::Daemon::Options> daemon_options(const Options& options);
+
+// Asks them once and waits for them, for what is printed once.
+void ask_daemons(const Options& options, discovery::Resolver& resolver);
+
+}  // namespace cgwarden::agent
