@@ -46,6 +46,8 @@ class FakeDaemon {
     return targets_;
   }
 
+  [[nodiscard]] int connections() const { return connections_; }
+
   static bool send(int fd, const std::string& text) {
     for (std::size_t sent = 0; sent < text.size();) {
       const auto n = ::send(fd, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
@@ -78,6 +80,7 @@ class FakeDaemon {
     while (readable(listener_)) {
       const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
       if (fd < 0) return;
+      ++connections_;
       while (answer_one(fd)) {
       }
       ::close(fd);
@@ -103,6 +106,7 @@ class FakeDaemon {
   Answer answer_;
   int listener_ = -1;
   std::atomic<bool> stop_ = false;
+  std::atomic<int> connections_ = 0;
   std::mutex mutex_;
   std::vector<std::string> targets_;
   std::thread thread_;
