@@ -2,6 +2,7 @@
 // The daemons of Docker and Podman, played by a thread that behaves as badly as one can.
 #include <gmock/gmock.h>
 
+#include "src/base/fd.h"
 #include "src/discovery/daemon.h"
 #include "tests/unit/discovery_fixture.h"
 #include "tests/unit/fake_daemon.h"
@@ -201,6 +202,26 @@ TEST_F(ADaemon, ThatIsAwayCostsNothing) {
   EXPECT_EQ(only(round, Daemon::Failure::unreachable), 1);
   EXPECT_EQ(round.asked, 1);
   EXPECT_LT(Clock::now() - begin, 150ms);
+}
+
+TEST_F(ADaemon, ThatAcceptsNobodyAnyMoreCostsNoMoreThanOneThatHangs) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  options_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+  const auto* const where = reinterpret_cast<const sockaddr*>(&address);
+  const base::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(listener.get(), where, sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  std::vector<base::Fd> waiting;
+  do {
+    waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  } while (::connect(waiting.back().get(), where, sizeof address) == 0 && waiting.size() < 100);
+  ASSERT_LT(waiting.size(), 100);
+  const auto begin = Clock::now();
+  const auto round = Daemon(options_).ask({kA, kB});
+  EXPECT_EQ(round.asked, 1);
+  EXPECT_NE(round.problem, "");
+  EXPECT_LT(Clock::now() - begin, 1500ms);
 }
 
 TEST_F(ADaemon, IsAskedForNoMoreThanSoManyAndForIdsOfEnginesOnly) {
