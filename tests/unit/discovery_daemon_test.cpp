@@ -280,7 +280,8 @@ TEST_F(Told, ByADaemonFillsWhatTheDiskLeavesOpen) {
   EXPECT_THAT(c.health, Optional(std::string("healthy")));
   EXPECT_EQ(origin_of(c, "health"), "unix:/run/it.sock");
   EXPECT_FALSE(resolver().tell("podman", {{kA, says("podman", kA, "another")}}, now_)) << "it is nothing new";
-  // A later look at the disk does not forget it.
+  // Neither other groups nor a later look at the disk make it forgotten.
+  see({podman_, "/another"});
   podman(kA, "renamed");
   resolver().refresh(now_);
   EXPECT_THAT(at(podman_).name, Optional(std::string("renamed")));
