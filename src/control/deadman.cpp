@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -85,6 +86,15 @@ void tell_systemd(const Hand& hand) {
   if (!hand.told.empty()) run(hand.told);
 }
 
+void close_between(unsigned first, unsigned last) {
+  if (::syscall(SYS_close_range, first, last, 0) == 0) return;
+  // Before Linux 5.9, one by one; no descriptor is above the limit, as nobody lowers it here.
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == 0) return;
+  const auto most = static_cast<unsigned>(std::min<rlim_t>(limit.rlim_cur - 1, last));
+  for (auto fd = first; fd <= most; ++fd) ::close(static_cast<int>(fd));
+}
+
 [[noreturn]] void watch(const Hand& hand, int ready) {
   ::setsid();
   ::prctl(PR_SET_NAME, "cgwarden-thaw");
@@ -112,10 +122,10 @@ void tell_systemd(const Hand& hand) {
   std::sort(keep.begin(), keep.begin() + static_cast<std::ptrdiff_t>(kept));
   unsigned from = 0;
   for (std::size_t i = 0; i < kept; ++i) {
-    if (keep[i] > from) ::syscall(SYS_close_range, from, keep[i] - 1, 0);
+    if (keep[i] > from) close_between(from, keep[i] - 1);
     from = keep[i] + 1;
   }
-  ::syscall(SYS_close_range, from, ~0U, 0);
+  close_between(from, ~0U);
   [[maybe_unused]] const auto told = ::write(ready, "x", 1);
   ::close(ready);
 

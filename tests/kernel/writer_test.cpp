@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -41,11 +43,14 @@ void until(const std::function<bool()>& holds) {
   while (!holds()) ::usleep(5000);
 }
 
+constexpr auto kSwitch = "/cgroup.subtree_control";
+
 class AWriter : public testing_kernel::CgroupTest {
  protected:
   void SetUp() override {
     CgroupTest::SetUp();
     if (IsSkipped()) return;
+    if (host().v2() != nullptr) switched_on_ = trimmed(host().v2()->mount_point + kSwitch);
     switch_on("");
     writer_ = open_writer();
   }
@@ -54,6 +59,7 @@ class AWriter : public testing_kernel::CgroupTest {
     // Nobody may stay frozen, whatever failed.
     for (const auto& h : host().all) thaw_all(h.mount_point + path());
     CgroupTest::TearDown();
+    switch_off_again();
   }
 
   [[nodiscard]] Writer::Options options() const {
@@ -70,8 +76,18 @@ class AWriter : public testing_kernel::CgroupTest {
     const auto* v2 = host().v2();
     if (v2 == nullptr) return;
     for (const auto& controller : v2->controllers) {
-      write(v2->mount_point + "/cgroup.subtree_control", "+" + controller);
-      write(v2->mount_point + path(group) + "/cgroup.subtree_control", "+" + controller);
+      write(v2->mount_point + kSwitch, "+" + controller);
+      write(v2->mount_point + path(group) + kSwitch, "+" + controller);
+    }
+  }
+  // What was off for all before the test.
+  void switch_off_again() const {
+    const auto* v2 = host().v2();
+    if (v2 == nullptr) return;
+    for (const auto& controller : v2->controllers) {
+      if ((' ' + switched_on_ + ' ').find(' ' + controller + ' ') == std::string::npos) {
+        write(v2->mount_point + kSwitch, "-" + controller);
+      }
     }
   }
   void make_group(const std::string& group) const { ASSERT_NO_FATAL_FAILURE(make(group)); }
@@ -157,6 +173,7 @@ class AWriter : public testing_kernel::CgroupTest {
   const testing_files::TempDir temporary_;
   const std::string folder_ = temporary_.path();
   std::unique_ptr<Writer> writer_;
+  std::string switched_on_;  // controllers of v2 that are on for all groups
 
  private:
   static void thaw_all(const std::string& path) {
@@ -540,6 +557,35 @@ TEST_F(AWriter, ThatHangsLeavesNothingFrozenForLonger) {
   ::kill(enforcer, SIGSTOP);
   until([&] { return !frozen("/a"); });
   wait_for_progress(counter);
+}
+
+// As on Linux before 5.9: from now on for this process and its children.
+void take_close_range_away() {
+  sock_filter steps[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {4, steps};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    ::_exit(1);
+  }
+}
+
+TEST_F(AWriter, LeavesNoLockToItsHelperOnOldKernels) {
+  make_group("/a");
+  make_group("/writer");
+  spawn_counter("/a");
+  spawn("/writer", [&] {
+    take_close_range_away();
+    const auto writer = open_writer();
+    auto asked = action(Verb::freeze, "/a");
+    asked.lease = milliseconds(60'000);
+    if (!writer->apply(asked).ok()) ::_exit(1);
+  });
+  ASSERT_TRUE(frozen("/a"));
+  const auto outcome = writer_->apply(action(Verb::thaw, "/a"));
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_FALSE(frozen("/a"));
 }
 
 TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
