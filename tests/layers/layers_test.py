@@ -110,7 +110,7 @@ def check_includes(files):
 
 
 # Files that cannot hold a comment, and texts for people; the licence is in LICENSE beside them.
-NO_LICENCE_LINE = (".md", ".json", ".gitignore", ".shellcheckrc", ".clang-format", "LICENSE", "README", ".txt", ".svg")
+NO_LICENCE_LINE = (".md", ".json", ".gitignore", ".shellcheckrc", ".clang-format", "LICENSE", "README", ".txt", ".svg", ".png")
 
 
 def check_licences(files):
