@@ -28,10 +28,11 @@ Form form_of(model::Unit unit) {
   return Form::count;
 }
 
-// "memory_workingset_refault_file" -> "WORKINGSET_REFAULT_FILE": the set on the screen already says "Memory".
+// "memory_workingset_refault_file" -> "WORKINGSET_REFAULT_FILE": the set on the screen already says "Memory". Whole
+// where it stands beside another's: "pids_max" and "memory_max", "io_weight" and "cpu_weight".
 std::string title_of(std::string_view name) {
-  for (const std::string_view prefix : {"memory_", "cpu_", "io_", "pids_", "pressure_", "cpuset_"}) {
-    if (name.starts_with(prefix)) {
+  for (const std::string_view prefix : {"memory_", "cpu_", "io_", "pressure_", "cpuset_"}) {
+    if (name.starts_with(prefix) && name != "io_weight") {
       name.remove_prefix(prefix.size());
       break;
     }

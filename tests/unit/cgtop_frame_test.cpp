@@ -77,6 +77,18 @@ TEST(Columns, OfTheSetsAllExist) {
   }
 }
 
+TEST(Columns, OfOneSetAreToldApartByTheirTitles) {
+  for (const auto& set : kColumnSets) {
+    const auto list = columns().want_list(set.columns);
+    ASSERT_TRUE(list) << set.name;
+    std::vector<std::string> titles;
+    for (const auto id : *list) titles.push_back(columns()[id].title);
+    std::ranges::sort(titles);
+    const auto twice = std::ranges::adjacent_find(titles);
+    EXPECT_TRUE(twice == titles.end()) << set.name << ": " << *twice;
+  }
+}
+
 TEST(Columns, NameTheNearestWhenOneIsUnknown) {
   const auto wrong = columns().want("memory_anno");
   ASSERT_FALSE(wrong);
