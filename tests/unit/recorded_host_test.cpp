@@ -32,10 +32,11 @@ class RecordedHost : public testing::Test {
     file("sys/fs/cgroup/" + fs::path(path).parent_path().string() + "/cgroup.procs", "");
   }
 
-  model::SnapshotPtr collect() {
-    auto opened = collectors::Collection::open(catalogue,
-                                               {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
-                                               [this](const std::string& line) { notices.push_back(line); });
+  model::SnapshotPtr collect(std::vector<bool> enabled = {}) {
+    auto opened = collectors::Collection::open(
+        catalogue,
+        {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}, .enabled = std::move(enabled)},
+        [this](const std::string& line) { notices.push_back(line); });
     EXPECT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
     return collection->collect();
@@ -100,6 +101,28 @@ TEST_F(RecordedHost, NamesDevicesAndKeepsNumbersOfThoseWithoutName) {
   std::vector<std::string> labels;
   for (const auto& cell : column.cells) labels.emplace_back(column.text_of(cell));
   EXPECT_THAT(labels, testing::ElementsAre("vda", "7:9"));
+}
+
+TEST_F(RecordedHost, MayHave512CpusAnd64MemoryNodes) {
+  file("proc/1/mountinfo",
+       "31 23 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+       "32 23 0:29 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct\n");
+  file("sys/fs/cgroup/unified/cgroup.controllers", "memory\n");
+  std::string cpus;
+  for (int cpu = 0; cpu < 512; ++cpu) cpus += std::to_string(cpu + 1) + ' ';
+  group_file("cpuacct/a/cpuacct.usage_percpu", cpus + "\n");
+  std::string nodes = "anon";
+  for (int node = 0; node < 64; ++node) nodes += " N" + std::to_string(node) + '=' + std::to_string(4096 * node);
+  group_file("unified/a/memory.numa_stat", nodes + "\n");
+  const auto snapshot = collect(std::vector<bool>(catalogue->collectors().size(), true));
+  const auto& usage = snapshot->columns[*catalogue->find("percpu_usage")];
+  ASSERT_EQ(usage.cells.size(), 512U);
+  EXPECT_EQ(usage.text_of(usage.cells.back()), "511");
+  EXPECT_EQ(usage.cells.back().value, model::Value::of(512));
+  const auto& anon = snapshot->columns[*catalogue->find("memory_numa_anon")];
+  ASSERT_EQ(anon.cells.size(), 64U);
+  EXPECT_EQ(anon.text_of(anon.cells.back()), "63");
+  EXPECT_EQ(anon.cells.back().value, model::Value::of(4096 * 63));
 }
 
 TEST_F(RecordedHost, SkipsFilesThatAreLinksOutOfTheTree) {
