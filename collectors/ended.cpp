@@ -74,7 +74,7 @@ class Ended : public OddReader {
             std::ranges::any_of(context.host.all, [](const auto& h) { return h.version == 1 && h.has("memory"); })),
         log_(context.paths) {
     for (const auto& h : context.host.all) {
-      if (h.has("memory") && h.root != "/") log_root_ = h.root;
+      if (h.has("memory")) log_root_ = h.root;
     }
     const auto id = [&](std::string_view field) { return context.catalogue.find(field).value(); };
     time_ = id("ended_time");
@@ -133,10 +133,8 @@ class Ended : public OddReader {
     for (int i = 0; i < most; ++i) {
       const auto record = log_.next();
       if (!record) break;
-      auto path = cgroup::group_of_oom_kill(*record);
-      if (!path || !path->starts_with(log_root_)) continue;
-      path->erase(0, log_root_.size());
-      if (path->empty()) *path = "/";
+      auto path = cgroup::group_of_oom_kill(*record, log_root_);
+      if (!path) continue;
       heard = true;
       count_kill(*path);
       while (!kills_are_local_ && path->size() > 1) {
@@ -310,7 +308,7 @@ class Ended : public OddReader {
   std::deque<Tombstone> tombstones_;
   std::vector<const Tombstone*> sorted_;
   std::unordered_map<std::string, std::int64_t> killed_below_;  // by path of a living group
-  std::string log_root_;  // of the memory hierarchy, in the paths that the kernel logs; empty for "/"
+  std::string log_root_ = "/";                            // of the memory hierarchy's mount, as the kernel logs paths
   std::unordered_map<std::string, std::int64_t> logged_;  // kills by path: read before the first in the log, and since
   std::array<char, 32768> text_{};
   bool told_bound_ = false;

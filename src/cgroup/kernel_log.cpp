@@ -64,14 +64,20 @@ std::optional<std::string_view> KernelLog::next() {
   }
 }
 
-std::optional<std::string> group_of_oom_kill(std::string_view record) {
+std::optional<std::string> group_of_oom_kill(std::string_view record, std::string_view root) {
   constexpr unsigned facilities_begin = 8;  // those below are levels of the kernel's own
   auto head = base::take_until(record, ';');
   const auto priority = base::to_int<unsigned>(base::take_until(head, ','));
   if (!priority || *priority >= facilities_begin || !record.starts_with("oom-kill:constraint=")) return std::nullopt;
   const auto line = unescaped(base::take_line(record));
-  const auto path = between(line, ",task_memcg=", ",task=");
-  if (!path || !path->starts_with('/')) return std::nullopt;
+  auto path = between(line, ",task_memcg=", ",task=");
+  if (!path) return std::nullopt;
+  if (root != "/") {
+    if (!path->starts_with(root)) return std::nullopt;
+    path->remove_prefix(root.size());
+    if (path->empty()) return "/";
+  }
+  if (!path->starts_with('/')) return std::nullopt;
   return std::string(*path);
 }
 

@@ -33,8 +33,8 @@ class KernelLog {
   std::array<char, 8192> text_{};  // the kernel's longest record
 };
 
-// Path of the memory cgroup whose process was killed, below the root of its hierarchy. None for any other record, for
-// those that a program wrote, and where names in it can be taken for the record's own parts.
-std::optional<std::string> group_of_oom_kill(std::string_view record);
+// Path of the memory cgroup whose process was killed, below `root` (Hierarchy::root). None for any other record, for
+// groups outside of that, for what a program wrote, and where names in it can be taken for the record's own parts.
+std::optional<std::string> group_of_oom_kill(std::string_view record, std::string_view root = "/");
 
 }  // namespace cgwarden::cgroup

@@ -17,6 +17,18 @@ TEST(KernelLog, NamesTheGroupOfTheKilledProcess) {
   EXPECT_EQ(killed(kBegin + "g,mems_allowed=0,global_oom,task_memcg=/a\\x1b\\x5cb,task=t,pid=1,uid=0\n"), "/a\x1b\\b");
 }
 
+TEST(KernelLog, NamesGroupsBelowTheMountsRootAlone) {
+  const auto below = [](const std::string& path) {
+    return group_of_oom_kill(kBegin + "g,mems_allowed=0,global_oom,task_memcg=" + path + ",task=t,pid=1,uid=0\n",
+                             "/pod")
+        .value_or("none");
+  };
+  EXPECT_EQ(below("/pod/a/b"), "/a/b");
+  EXPECT_EQ(below("/pod"), "/");
+  EXPECT_EQ(below("/podium"), "none");
+  EXPECT_EQ(below("/other/pod/a"), "none");
+}
+
 TEST(KernelLog, NamesNoGroupWhereARecordIsOfSomethingElse) {
   EXPECT_EQ(killed(""), "none");
   EXPECT_EQ(killed("6,1,2,-;Memory cgroup out of memory: Killed process 17867 (hog)\n"), "none");
