@@ -194,16 +194,16 @@ TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
   open();
   std::atomic<bool> stop{false};
   std::thread churn([&] {
-    for (int i = 0; !stop; ++i) {
-      const auto name = "/churn" + std::to_string(i % 20);
-      make(name);
-      remove(name);
+    while (!stop) {
+      // All are made before the first goes: each lives long enough to be found, and goes while others are being read.
+      for (int i = 0; i < 20; ++i) make("/churn" + std::to_string(i));
+      for (int i = 0; i < 20; ++i) remove("/churn" + std::to_string(i));
     }
   });
   auto snapshot = collection->collect();
   int vanished = 0;
   int alone = 0;
-  for (int i = 0; i < 200 || snapshot->tree.births < 20; ++i) {
+  for (int i = 0; i < 200 || vanished == 0; ++i) {  // which of them go while they are read is up to the scheduler
     snapshot = collection->collect();
     for (index = 0; index < snapshot->group_count(); ++index) {
       if (!snapshot->roster->groups[index]->path.starts_with(path("/churn"))) continue;
@@ -223,7 +223,6 @@ TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
   }
   stop = true;
   churn.join();
-  EXPECT_GT(vanished, 0);
   EXPECT_EQ(alone, 0) << "of groups that could not be read, what is derived from those above is there";
   snapshot = collection->collect();
   for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
