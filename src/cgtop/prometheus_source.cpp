@@ -4,7 +4,7 @@
 //
 // A counter's rate needs two values and the time between their scrapes, not between our questions. So Prometheus is
 // asked for now and for a while ago, and for the times of both scrapes; the older value is then moved so that the rate
-// over our two moments is the rate between the scrapes.
+// over our two moments is the rate between the scrapes. What was not there then is asked for a shorter while ago.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -25,6 +25,7 @@ using nlohmann::json;
 using std::chrono::seconds;
 
 constexpr seconds kWindow{120};
+constexpr seconds kShortWindow{30};  // of what is younger than that
 constexpr std::size_t kMaxFleetGroups = 1U << 20U;
 
 std::string text_of(const json& object, std::string_view member) {
@@ -78,18 +79,23 @@ class Fleet : public SampleSource {
   tl::expected<Taken, Stop> take() override {
     if (at_ && last_.snapshot) return last_;  // the past does not change
     const auto now = at_.value_or(base::wall_now());
-    const auto before = now - kWindow;
     const auto all = ask(now_query_, now);
     if (!all) return tl::unexpected(all.error());
-    const auto older = ask(counters_query_, before);
-    if (!older) return tl::unexpected(older.error());
     const auto now_times = times(now);
     if (!now_times) return tl::unexpected(now_times.error());
-    const auto older_times = times(before);
-    if (!older_times) return tl::unexpected(older_times.error());
+    Older older;
+    for (const auto window : {kWindow, kShortWindow}) {
+      auto then = ask(counters_query_, now - window);
+      if (!then) return tl::unexpected(std::move(then.error()));
+      auto then_times = times(now - window);
+      if (!then_times) return tl::unexpected(std::move(then_times.error()));
+      const bool enough = then->size() >= counters_in(*all);
+      older.push_back({std::move(*then), std::move(*then_times)});
+      if (enough) break;
+    }
 
     Taken out;
-    if (!build(*all, *older, *now_times, *older_times, now, out)) {
+    if (!build(*all, older, *now_times, now, out)) {
       return tl::unexpected(Stop{at_ ? kNotFound : kUnreachable,
                                  shown_ + ": it knows no metric of an agent" + (at_ ? " at that time" : "")});
     }
@@ -104,6 +110,18 @@ class Fleet : public SampleSource {
 
  private:
   using Times = std::map<std::string, double>;  // by instance
+  struct Then {
+    json series;
+    Times times;
+  };
+  using Older = std::vector<Then>;  // the longest ago first
+
+  [[nodiscard]] std::size_t counters_in(const json& all) const {
+    return static_cast<std::size_t>(std::ranges::count_if(all, [this](const json& series) {
+      const auto found = field_of(series);
+      return found && catalogue_->field(found->field).kind == model::Kind::counter;
+    }));
+  }
 
   tl::expected<json, Stop> ask(const std::string& query, base::Wall at) {
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
@@ -204,8 +222,7 @@ class Fleet : public SampleSource {
     return out;
   }
 
-  bool build(const json& all, const json& older, const Times& now_times, const Times& older_times, base::Wall now,
-             Taken& out) {
+  bool build(const json& all, const Older& older, const Times& now_times, base::Wall now, Taken& out) {
     name_hosts(all);
     // Who is there. In order of paths, so that parents come first; those that nothing is told of are made up.
     std::map<std::string, std::shared_ptr<model::Container>> groups;
@@ -301,25 +318,31 @@ class Fleet : public SampleSource {
     };
     std::map<std::tuple<FieldId, std::string, std::string>, Value> newer;
     for (const auto& f : values) newer.emplace(std::tuple(f.field, f.path, f.labels), f.value);
-    std::vector<Found> moved;
-    for (const auto& series : older) {
-      auto old = field_of(series);
-      if (!old || !places.contains(old->path)) continue;
-      const auto at = newer.find(std::tuple(old->field, old->path, old->labels));
-      if (at == newer.end() || !at->second.is_number() || !old->value.is_number()) continue;
-      const auto t = now_times.find(old->instance);
-      const auto u = older_times.find(old->instance);
-      if (t == now_times.end() || u == older_times.end() || t->second <= u->second) continue;
-      const double part = static_cast<double>(kWindow.count()) / (t->second - u->second);
-      const auto grown = static_cast<double>(at->second.fixed()) - static_cast<double>(old->value.fixed());
-      // Less than before: a group that was made again. It has no rate, as everywhere.
-      old->value = grown < 0 ? Value::absent() : Value::of(at->second.fixed() - std::llround(grown * part));
-      moved.push_back(std::move(*old));
+    std::map<std::tuple<FieldId, std::string, std::string>, Found> moved;
+    for (const auto& then : older) {
+      for (const auto& series : then.series) {
+        auto old = field_of(series);
+        if (!old || !places.contains(old->path)) continue;
+        auto key = std::tuple(old->field, old->path, old->labels);
+        const auto at = newer.find(key);
+        if (at == newer.end() || !at->second.is_number() || !old->value.is_number()) continue;
+        const auto t = now_times.find(old->instance);
+        const auto u = then.times.find(old->instance);
+        if (t == now_times.end() || u == then.times.end() || t->second <= u->second) continue;
+        const double part = static_cast<double>(kWindow.count()) / (t->second - u->second);
+        const auto grown = static_cast<double>(at->second.fixed()) - static_cast<double>(old->value.fixed());
+        // Less than before: a group that was made again. It has no rate, as everywhere.
+        old->value = grown < 0 ? Value::absent() : Value::of(at->second.fixed() - std::llround(grown * part));
+        moved.try_emplace(std::move(key), std::move(*old));
+      }
     }
+    std::vector<Found> before;
+    before.reserve(moved.size());
+    for (auto& [key, found] : moved) before.push_back(std::move(found));
     auto s = make(now);
     fill(*s, values);
     auto b = make(now - kWindow);
-    fill(*b, moved);
+    fill(*b, before);
     out.snapshot = std::move(s);
     out.before = std::move(b);
     out.host.name = std::to_string(hosts.size()) + (hosts.size() == 1 ? " host" : " hosts");

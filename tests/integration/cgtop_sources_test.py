@@ -38,9 +38,9 @@ def free_port():
 class Agent:
     """On a recorded host."""
 
-    def __init__(self, host, folder):
+    def __init__(self, host, folder, place=None):
         self.port, self.socket = free_port(), f"{folder}/{host}.sock"
-        place = f"{HOSTS}/{host}"
+        place = place or f"{HOSTS}/{host}"
         self.process = subprocess.Popen(
             [AGENT, "--web.listen-address", f"127.0.0.1:{self.port}", "--web.listen-address", f"unix:{self.socket}",
              "--path.procfs", f"{place}/proc", "--path.sysfs", f"{place}/sys", "--path.cgroupfs",
@@ -212,10 +212,17 @@ class Fleet(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory(prefix="cgwarden-test-")
         cls.addClassCleanup(cls.folder.cleanup)
         folder, cls.hosts = cls.folder.name, ("v1", "v2", "hybrid")
+        busy = f"{folder}/busy"  # v2, but time passes there
+        shutil.copytree(f"{HOSTS}/v2", busy, symlinks=True)
         agents = []
         for host in cls.hosts:
-            agents.append(Agent(host, folder))
+            agents.append(Agent(host, folder, busy if host == "v2" else None))
             cls.addClassCleanup(agents[-1].close)
+        stop = threading.Event()
+        clock = threading.Thread(target=cls.use_cpu, args=(f"{busy}/sys/fs/cgroup/system.slice/cpu.stat", stop))
+        clock.start()
+        cls.addClassCleanup(clock.join)
+        cls.addClassCleanup(stop.set)
         cls.port = free_port()
         with open(f"{folder}/prometheus.yml", "w", encoding="ascii") as file:
             file.write("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: cgwarden\n  static_configs:\n")
@@ -238,6 +245,16 @@ class Fleet(unittest.TestCase):
                 pass
             time.sleep(0.2)
         raise AssertionError("prometheus does not reach the agents")
+
+    @staticmethod
+    def use_cpu(file, stop):
+        """About a quarter of a CPU."""
+        with open(file, encoding="ascii") as old:
+            rest = old.read().split("\n", 1)[1]
+        with open(file, "wb", buffering=0) as stat:  # the agent keeps it open: each time one write of the same length
+            while not stop.wait(0.2):
+                stat.seek(0)
+                stat.write(f"usage_usec {10**12 + int(time.monotonic() * 250_000)}\n{rest}".encode())
 
     def dump(self, *arguments, status=0):
         done = subprocess.run([CGTOP, "dump", "--prometheus", self.url, "-j", *arguments], capture_output=True, text=True,
@@ -269,6 +286,20 @@ class Fleet(unittest.TestCase):
         self.assertEqual({g["host"] for g in self.dump("-o", "host", "-F", "host=host-v1")}, {"host-v1"})
         top = [g for g in self.dump("-o", "host") if g["parent_id"] is None]
         self.assertEqual(sorted(g["name"] for g in top), sorted(f"host-{h}" for h in self.hosts))
+
+    def test_a_rate_is_what_was_counted_between_two_scrapes(self):
+        end = time.monotonic() + WAIT
+        rate = None
+        while rate is None and time.monotonic() < end:
+            rate = next(g["cpu"] for g in self.dump("-o", "cpu") if g["path"] == "/host-v2/system.slice")
+            time.sleep(0.5)
+        query = urllib.parse.urlencode(
+            {"query": 'cgroup_cpu_usage_seconds_total{instance=~"host-v2.*",cgroup="/system.slice"}[5m]'})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=WAIT) as answer:
+            samples = [(t, float(v)) for t, v in json.load(answer)["data"]["result"][0]["values"]]
+        between = [(v - w) / (t - u) for t, v in samples for u, w in samples if t > u + 20]
+        self.assertGreater(rate, 0)
+        self.assertTrue(any(abs(rate - r) < 1e-3 for r in between), f"{rate} is none of {between}")
 
     def test_looks_into_the_past(self):
         self.assertTrue(self.dump("--at", "now", "-L", "1"))
