@@ -3,9 +3,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,6 +48,18 @@ std::vector<std::string> subdirectories(int dir) {
   }
 }
 
+// Of a directory of a cgroup hierarchy, where a link stands for a child (fs/kernfs/inode.c, kernfs_refresh_inode). Most
+// groups have none, and their interface files are many to be listed for that.
+bool has_no_child(int dir) {
+  struct stat st {};
+  return ::fstat(dir, &st) == 0 && st.st_nlink == 2;
+}
+
+bool is_cgroupfs(int dir) {
+  struct statfs fs {};
+  return ::fstatfs(dir, &fs) == 0 && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 // In a cgroup namespace of its own a mount shows "/" too, which is not the hierarchy's root.
 bool sees_all_groups() {
   constexpr ino_t initial_cgroup_namespace = 0xEFFFFFFB;  // include/uapi/linux/nsfs.h, PROC_CGROUP_INIT_INO
@@ -74,8 +88,9 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
     if (hierarchy.version == 2) v2_ = h;
     base::Fd fd(::open(hierarchy.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) notice_(base::Error::from_errno(errno, "cannot open " + base::printable(hierarchy.mount_point)).what);
-    roots_.push_back(
-        {std::move(fd), hierarchy.root, hierarchy.mount_point, hierarchy.root == "/" && sees_all_groups()});
+    const bool counts_children = fd && is_cgroupfs(fd.get());
+    roots_.push_back({std::move(fd), hierarchy.root, hierarchy.mount_point, hierarchy.root == "/" && sees_all_groups(),
+                      counts_children});
   }
   top_->dirs.resize(count);
   dropped_.resize(count);
@@ -301,7 +316,9 @@ void Tree::walk(Node& node, std::size_t h, bool born) {
     dir = by_path.get();
     if (dir < 0) return;
   }
-  for (const auto& name : subdirectories(dir)) visit_child(node, h, name, born);
+  if (!roots_[h].counts_children || !has_no_child(dir)) {
+    for (const auto& name : subdirectories(dir)) visit_child(node, h, name, born);
+  }
   if (!started_) return;
   // Children that this walk did not meet are gone.
   for (auto at = node.children.begin(); at != node.children.end();) {

@@ -123,7 +123,8 @@ class Tree {
     base::Fd fd;
     std::string path;  // of the mount's topmost group
     std::string mount_point;
-    bool whole = false;  // the mount shows all groups of the hierarchy, so that no task is moved out of sight
+    bool whole = false;            // the mount shows all groups of the hierarchy, so that no task is moved out of sight
+    bool counts_children = false;  // in the links of a directory
     std::uint32_t moves = 0;
   };
   struct Watched {
