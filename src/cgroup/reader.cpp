@@ -331,7 +331,7 @@ void Reader::close_files(Node& node) {
 void Reader::prepare(Node& node, int plan) {
   close_files(node);
   node.plan = plan;
-  node.files.assign(plans_[static_cast<std::size_t>(plan)]->files.size(), {});
+  node.files = std::vector<OpenFile>(plans_[static_cast<std::size_t>(plan)]->files.size());
   node.limits = kAllLimits;
 }
 
@@ -435,7 +435,7 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   const auto& dir = node.dirs[file.hierarchy];
   if (need_not_read(tree, node, file, slot)) {
     if (slot.absent) return Got::absent;
-    text = slot.text;
+    text = slot.text.view();
     return Got::text;
   }
   const bool undisturbed = slot.looked_at != 0 && slot.writes == dir.writes;
@@ -447,7 +447,7 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
     fd = tree.open_file(node, file.hierarchy, file.name.c_str(), O_RDONLY | O_NOFOLLOW);
     if (fd < 0) {
       if (errno != ENOENT) return base::means_vanished(errno) ? Got::vanished : Got::error;
-      slot.looked_at = now_;
+      slot.look(now_);
       slot.absent = true;
       return Got::absent;
     }
@@ -460,10 +460,10 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
     got = Got::absent;  // the group lives: only the controller was switched off here
   }
   slot.absent = got == Got::absent;
-  slot.looked_at = got == Got::text || got == Got::absent ? now_ : 0;
+  slot.look(got == Got::text || got == Got::absent ? now_ : 0);
   if (file.rule != nullptr && got == Got::text) {
     const auto stamp = stamp_of(*file.rule, tree, file.hierarchy);
-    slot.quiet = undisturbed && stamp == slot.stamp && slot.text == text && holds(*file.rule, node, dir) &&
+    slot.quiet = undisturbed && stamp == slot.stamp && slot.text.view() == text && holds(*file.rule, node, dir) &&
                  (file.rule->says == nullptr || file.rule->says(text));
     slot.stamp = stamp;
   }

@@ -23,6 +23,7 @@
 
 #include "src/base/fd.h"
 #include "src/cgroup/hierarchy.h"
+#include "src/cgroup/kept_text.h"
 #include "src/model/snapshot.h"
 
 namespace cgwarden::cgroup {
@@ -45,13 +46,16 @@ struct Dir {
 // State of one interface file of one group, kept by the Reader.
 struct OpenFile {
   int fd = -1;
-  std::uint32_t looked_at = 0;  // second in which it was read or found absent; 0: never
-  std::uint32_t writes = 0;     // Dir::writes at that time
-  std::uint32_t stamp = 0;      // of the other things its rule depends on, at that time
-  bool absent = false;
-  bool quiet = false;  // it said the same twice under its rule
-  std::string text;    // of a steady file or one with a rule: what it said then
+  std::uint32_t looked_at : 30 = 0;  // second in which it was read or found absent; 0: never
+  bool absent : 1 = false;
+  bool quiet : 1 = false;    // it said the same twice under its rule
+  std::uint32_t writes = 0;  // Dir::writes at that time
+  std::uint32_t stamp = 0;   // of the other things its rule depends on, at that time
+  KeptText text;             // of a steady file or one with a rule: what it said then
+
+  void look(std::uint32_t second) { looked_at = second & 0x3FFF'FFFFU; }  // 34 years
 };
+static_assert(sizeof(OpenFile) == 32);  // there are 60 of them a group
 
 // The processes that a group had, kept by the ProcessTable while none of them ran or moved.
 struct KeptList {
