@@ -24,7 +24,7 @@ struct CollectionOptions {
   cgroup::HostPaths paths = {};
   std::vector<bool> enabled = {};  // by CollectorId; empty: those that are on by default
   cgroup::Tree::Options tree = {};
-  std::size_t max_open_files = 4096;
+  std::size_t max_open_files = 2048;
   OddOptions odd = {};
 };
 

@@ -48,7 +48,7 @@ struct Options {
   std::size_t max_ended = 512;
   unsigned ended_seconds = 300;
   std::size_t max_cgroups = 65'536;
-  std::size_t max_open_files = 4096;
+  std::size_t max_open_files = 2048;
   double interval_seconds = 0;  // background sampling; 0: only when asked
 
   bool discovery = true;

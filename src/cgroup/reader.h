@@ -30,7 +30,7 @@ class Reader {
  public:
   struct Options {
     std::vector<bool> collectors;       // which are on, by CollectorId
-    std::size_t max_open_files = 4096;  // interface files kept open
+    std::size_t max_open_files = 2048;  // interface files kept open
   };
 
   Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHierarchies& host, const HostPaths& paths,

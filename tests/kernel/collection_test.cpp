@@ -22,7 +22,7 @@ using testing_kernel::write;
 
 class OnARealHost : public CgroupTest {
  protected:
-  void open(cgroup::Tree::Options tree = {}, std::size_t max_open_files = 4096) {
+  void open(cgroup::Tree::Options tree = {}, std::size_t max_open_files = 2048) {
     auto opened = collectors::Collection::open(catalogue, {.tree = tree, .max_open_files = max_open_files},
                                                [this](const std::string& line) { notices.push_back(line); });
     ASSERT_TRUE(opened) << opened.error().what;
