@@ -18,7 +18,9 @@
 #include "src/agent/discovery.h"
 #include "src/agent/enforcer.h"
 #include "src/agent/log.h"
+#include "src/agent/own_memory.h"
 #include "src/agent/policy_commands.h"
+#include "src/base/file.h"
 #include "src/base/text.h"
 #include "src/cgroup/host.h"
 
@@ -95,8 +97,10 @@ class Service {
 
     wait_for_signals(server);
     // Ready once there is something to show.
-    sampler_->ask(std::chrono::nanoseconds(0), [](const model::SnapshotPtr& snapshot) {
+    sampler_->ask(std::chrono::nanoseconds(0), [paths](const model::SnapshotPtr& snapshot) {
       log::info("ready: " + std::to_string(snapshot->group_count()) + " cgroups");
+      const auto own = base::read_file(paths.procfs + "/self/cgroup");
+      if (const auto warning = memory_warning(*snapshot, own.value_or(""))) log::warn(*warning);
       ::sd_notify(0, "READY=1");
     });
     if (options_.interval_seconds > 0) sample_in_background();

@@ -81,6 +81,15 @@ if [ "${1:-}" = --in-guest ]; then
   check "a hanging agent is restarted" until_true 30 restarted
   check "it serves after a restart" serves
 
+  # too little memory for this many groups: it says so, and serves
+  same "no warning of little memory before" "$(journalctl -u cgwarden --no-pager -o cat | grep -c 'raise MemoryHigh=')" 0
+  printf '[Service]\nMemoryHigh=7M\n' > /run/systemd/system/cgwarden.service.d/test.conf
+  systemctl daemon-reload
+  systemctl restart cgwarden
+  warned() { journalctl -u cgwarden --no-pager -o cat | grep -q 'raise MemoryHigh='; }
+  check "it warns of too little memory" until_true 30 warned
+  check "it serves with too little memory" serves
+
   started=$(date +%s%N)
   check "the unit stops" systemctl stop cgwarden
   echo "     stopped after $(($(($(date +%s%N) - started)) / 1000000)) ms, emulated"

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/own_memory.h"
+
+#include <algorithm>
+
+#include "src/base/text.h"
+
+namespace cgwarden::agent {
+namespace {
+
+constexpr std::uint64_t kMiB = 1U << 20U;
+
+// Of "9:memory:/a" where v1 counts memory, else of "0::/a".
+std::string_view memory_group(std::string_view proc_self_cgroup) {
+  std::string_view found;
+  while (!proc_self_cgroup.empty()) {
+    auto path = base::take_line(proc_self_cgroup);
+    const auto number = base::take_until(path, ':');
+    auto controllers = base::take_until(path, ':');
+    while (!controllers.empty()) {
+      if (base::take_until(controllers, ',') == "memory") return path;
+    }
+    if (number == "0") found = path;
+  }
+  return found;
+}
+
+}  // namespace
+
+std::uint64_t memory_needed(const model::Snapshot& snapshot) {
+  return 6 * kMiB + (10U << 10U) * snapshot.group_count() + 512U * snapshot.tree.watches +
+         (5U << 10U) * snapshot.tree.open_files;
+}
+
+std::optional<std::string> memory_warning(const model::Snapshot& snapshot, std::string_view proc_self_cgroup) {
+  const auto path = memory_group(proc_self_cgroup);
+  const auto& groups = snapshot.roster->groups;
+  const auto own = std::ranges::find_if(groups, [path](const auto& group) { return group->path == path; });
+  if (own == groups.end()) return std::nullopt;
+  const auto needed = memory_needed(snapshot);
+  for (const auto* name : {"effective_memory_high", "effective_memory_max"}) {
+    const auto field = snapshot.catalogue->find(name);
+    if (!field) continue;
+    const auto limit = snapshot.value(*field, static_cast<model::GroupIndex>(own - groups.begin()));
+    if (!limit.is_number() || static_cast<std::uint64_t>(limit.fixed()) >= needed) continue;
+    return std::to_string(snapshot.group_count()) + " cgroups take " + std::to_string(needed / kMiB) +
+           " MiB of memory, and this service may have " +
+           std::to_string(static_cast<std::uint64_t>(limit.fixed()) / kMiB) +
+           " MiB: scrapes will be slow or fail; raise MemoryHigh= or the limit of the container";
+  }
+  return std::nullopt;
+}
+
+}  // namespace cgwarden::agent

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/agent/own_memory.h"
+
+#include <gmock/gmock.h>
+
+#include "collectors/collection.h"
+
+namespace cgwarden::agent {
+namespace {
+
+using model::Value;
+using testing::HasSubstr;
+using testing::Optional;
+
+constexpr std::int64_t kMiB = 1 << 20;
+
+class OwnMemory : public testing::Test {
+ protected:
+  OwnMemory() {
+    auto roster = std::make_shared<model::Roster>();
+    for (const auto* path : {"/", "/system.slice", "/system.slice/cgwarden.service"}) {
+      auto group = std::make_shared<model::Group>();
+      group->path = path;
+      roster->groups.push_back(std::move(group));
+    }
+    for (int i = 0; i < 4997; ++i) roster->groups.push_back(std::make_shared<model::Group>());
+    snapshot.catalogue = collectors::make_catalogue();
+    snapshot.roster = std::move(roster);
+    snapshot.columns.resize(snapshot.catalogue->size());
+    snapshot.tree.watches = 50'000;
+    snapshot.tree.open_files = 2048;
+  }
+
+  void limit(const std::string& field, Value value) {
+    auto& dense = snapshot.columns[*snapshot.catalogue->find(field)].dense;
+    dense.resize(snapshot.group_count());
+    dense[2] = value;
+  }
+
+  std::optional<std::string> warning() const { return memory_warning(snapshot, in); }
+
+  model::Snapshot snapshot;
+  std::string in = "0::/system.slice/cgwarden.service\n";
+};
+
+TEST_F(OwnMemory, IsNoWorryWithoutALimitOrWithRoom) {
+  EXPECT_EQ(warning(), std::nullopt);
+  limit("effective_memory_high", Value::of(120 * kMiB));
+  limit("effective_memory_max", Value::unlimited());
+  EXPECT_EQ(warning(), std::nullopt);
+}
+
+TEST_F(OwnMemory, IsWarnedOfWithBothNumbersWhereALimitLeavesTooLittle) {
+  limit("effective_memory_high", Value::of(40 * kMiB));
+  EXPECT_THAT(warning(), Optional(HasSubstr("5000 cgroups take 89 MiB of memory, and this service may have 40 MiB")));
+  limit("effective_memory_high", Value::unlimited());
+  limit("effective_memory_max", Value::of(64 * kMiB));
+  EXPECT_THAT(warning(), Optional(HasSubstr("may have 64 MiB")));
+}
+
+TEST_F(OwnMemory, IsThatOfTheHierarchyThatCountsMemory) {
+  limit("effective_memory_high", Value::of(40 * kMiB));
+  in = "12:cpu,memory:/system.slice/cgwarden.service\n1:name=systemd:/\n0::/\n";
+  EXPECT_NE(warning(), std::nullopt);
+  in = "12:memory:/elsewhere\n0::/system.slice/cgwarden.service\n";
+  EXPECT_EQ(warning(), std::nullopt);
+  in = "";
+  EXPECT_EQ(warning(), std::nullopt);
+  in = "\n:::\n7\n0:memory";
+  EXPECT_EQ(warning(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace cgwarden::agent
