@@ -2,6 +2,7 @@
 #include "src/policy/load.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -204,6 +205,21 @@ class Reader {
     for (const auto& item : node.items) add(item);
   }
 
+  // Users by name or number, which are looked up here and now.
+  void users(const YamlNode& node, std::vector<std::uint32_t>& out) {
+    Selector::Patterns names;
+    patterns(node, names);
+    for (const auto& name : names) {
+      if (const auto number = base::to_int<std::uint32_t>(name)) {
+        out.push_back(*number);
+      } else if (const auto* const user = ::getpwnam(name.c_str()); user != nullptr) {
+        out.push_back(user->pw_uid);
+      } else {
+        fault(node, "there is no user " + said(name) + " on this host; a number would do, too");
+      }
+    }
+  }
+
   Selector selector(const YamlNode& node, int depth = 0) {
     Selector out;
     keys(node, depth == 0 ? "a match" : "'not'",
@@ -234,6 +250,7 @@ class Reader {
           {"pod", [&](const YamlNode& n) { patterns(n, out.pod); }},
           {"namespace", [&](const YamlNode& n) { patterns(n, out.pod_namespace); }},
           {"id", [&](const YamlNode& n) { patterns(n, out.id); }},
+          {"user", [&](const YamlNode& n) { users(n, out.users); }},
           {"min_memory",
            [&](const YamlNode& n) {
              out.min_memory = value(n, "a size such as 256MiB",

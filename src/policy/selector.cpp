@@ -121,6 +121,13 @@ bool look_at_what_lasts(const Selector& s, const Snapshot& now, GroupIndex group
   if (text("pod", s.pod, fact(&model::Container::pod))) return false;
   if (text("namespace", s.pod_namespace, fact(&model::Container::pod_namespace))) return false;
   if (text("id", s.id, fact(&model::Container::id))) return false;
+  if (const auto user = user_of(g.path);
+      !s.users.empty() && (!user || std::ranges::find(s.users, *user) == s.users.end()) && differs([&] {
+        Selector::Patterns wanted;
+        for (const auto id : s.users) wanted.push_back(std::to_string(id));
+        return "user is " + (user ? std::to_string(*user) : "not known") + ", not " + listed(wanted);
+      }))
+    return false;
   for (const auto& [label, patterns] : s.labels) {
     if (text("label " + label, patterns, [&now, group, &name = label] { return label_of(now, group, name); }))
       return false;
@@ -226,6 +233,20 @@ std::string why_not(const Selector& selector, const SelectorFields& fields, cons
     return true;
   });
   return out;
+}
+
+std::optional<std::uint32_t> user_of(std::string_view path) {
+  while (!path.empty()) {
+    auto part = base::take_until(path, '/');
+    for (const auto& [before, after] : {std::pair<std::string_view, std::string_view>{"user-", ".slice"},
+                                        std::pair<std::string_view, std::string_view>{"user@", ".service"}}) {
+      if (!part.starts_with(before) || !part.ends_with(after)) continue;
+      part.remove_prefix(before.size());
+      part.remove_suffix(after.size());
+      return base::to_int<std::uint32_t>(part);
+    }
+  }
+  return std::nullopt;
 }
 
 std::string_view name_of(const Snapshot& now, GroupIndex group) {

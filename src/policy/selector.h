@@ -34,6 +34,7 @@ struct Selector {
   Patterns pod;
   Patterns pod_namespace;
   Patterns id;
+  std::vector<std::uint32_t> users;  // ids of those whose slice or manager is around the group, or is it
   std::vector<std::pair<std::string, Patterns>> labels;  // all of these
   std::optional<double> min_memory;                      // bytes, of memory_current
   std::optional<Duration> older_than;
@@ -58,6 +59,9 @@ bool matches(const Selector& selector, const SelectorFields& fields, const model
 // The first thing that keeps the group out, for people: "kind is service, not docker". Empty: it matches.
 std::string why_not(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
                     model::GroupIndex group);
+
+// Whose group it is, by the slice that systemd-logind makes for a user: 1000 of "/user.slice/user-1000.slice/x.scope".
+std::optional<std::uint32_t> user_of(std::string_view path);
 
 // What a screen would call the group: the container's or pod's name, else the last part of the path.
 std::string_view name_of(const model::Snapshot& now, model::GroupIndex group);

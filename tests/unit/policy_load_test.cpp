@@ -144,6 +144,8 @@ TEST(PolicyLoad, SaysWhatIsWrongWhereAndHowToMendIt) {
       {rule_match("{ path: a }"), "p.yaml:6:18: 'a' matches no path: paths begin with /"},
       {rule_match("{ path: [] }"), "p.yaml:6:18: an empty list matches nothing"},
       {rule_match("{ path: '' }"), "an empty pattern matches nothing"},
+      {rule_match("{ user: no-such-user }"),
+       "p.yaml:6:18: there is no user 'no-such-user' on this host; a number would do, too"},
       {rule_match("{ kind: dcoker }"), "p.yaml:6:18: there is no kind 'dcoker' (did you mean 'docker'?)"},
       {rule_match("{ label: x }"), "p.yaml:6:19: 'label' must be a map"},
       {rule_match("{ path: /a, not: { not: { path: /b } } }"), "'not' within 'not'"},

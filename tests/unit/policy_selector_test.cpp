@@ -85,6 +85,10 @@ model::SnapshotPtr host() {
       .group(5, "/system.slice/worker@2.service")
       .set("memory_current", 1 << 20)
       .set("populated", 0)
+      .group(6, "/user.slice")
+      .group(7, "/user.slice/user-0.slice")
+      .group(8, "/user.slice/user-0.slice/session-3.scope")
+      .group(9, "/user.slice/user-1000.slice/user@1000.service")
       .make();
 }
 
@@ -114,8 +118,8 @@ TEST(PolicySelector, ChoosesGroupsByWhatIsKnownOfThem) {
       {"{ path: [ /system.slice, /k8s* ] }", {k8s, system}},
       {"{ kind: docker }", {db}},
       {"{ kind: container }", {db}},
-      {"{ kind: [ pod, service ] }", {k8s, worker}},
-      {"{ kind: slice }", {k8s, system}},
+      {"{ kind: [ pod, service ], not: { user: 1000 } }", {k8s, worker}},
+      {"{ kind: slice, not: { path: /user.slice** } }", {k8s, system}},
       {"{ kind: root }", {root}},
       {"{ name: '*-db-*' }", {db}},
       {"{ name: api }", {k8s}},
@@ -125,6 +129,9 @@ TEST(PolicySelector, ChoosesGroupsByWhatIsKnownOfThem) {
       {"{ label: { tier: prod, pin: '*' } }", {}},
       {"{ unit: 'worker@*.service' }", {worker}},
       {"{ slice: system.slice }", {system, db, worker}},
+      {"{ user: root }", {"/user.slice/user-0.slice", "/user.slice/user-0.slice/session-3.scope"}},
+      {"{ user: [ 1000, 1001 ] }", {"/user.slice/user-1000.slice/user@1000.service"}},
+      {"{ user: root, kind: scope }", {"/user.slice/user-0.slice/session-3.scope"}},
       {"{ pod: api, namespace: shop }", {k8s}},
       {"{ id: '4f*' }", {db}},
       {"{ min_memory: 50MiB }", {db}},
