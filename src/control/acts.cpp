@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,6 +61,33 @@ std::set<pid_t> missing(const std::set<pid_t>& all, const std::set<pid_t>& some)
   std::set<pid_t> out;
   std::ranges::set_difference(all, some, std::inserter(out, out.end()));
   return out;
+}
+
+std::size_t tasks_below(int dir, int depth) {
+  std::size_t tasks = 0;
+  if (const auto list = read_file(dir, "tasks")) {
+    tasks = static_cast<std::size_t>(std::ranges::count(*list, '\n'));
+  }
+  for (const auto& name : depth > 0 ? children_of(dir) : std::vector<std::string>()) {
+    const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (child) tasks += tasks_below(child.get(), depth - 1);
+  }
+  return tasks;
+}
+
+// v2 shows a task of a pid namespace that is not below ours as 0, v1 leaves it out (kernel/cgroup/cgroup-v1.c,
+// pidlist_array_load). What pids.current counts and `tasks` does not list is such a one, or has died and waits for its
+// parent.
+std::size_t left_out_by_v1(const Place& place) {
+  constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;  // include/uapi/linux/nsfs.h, PROC_PID_INIT_INO
+  constexpr int deepest = 32;
+  struct stat st {};
+  const auto* const pids = place.of_v1("pids");
+  if (pids == nullptr || ::stat("/proc/self/ns/pid", &st) != 0 || st.st_ino == initial_pid_namespace) return 0;
+  const auto text = read_file(pids->fd.get(), "pids.current");
+  const auto counted = text ? base::to_int<std::size_t>(base::trim_end(*text)).value_or(0) : 0;
+  const auto listed = tasks_below(pids->fd.get(), deepest);
+  return counted > listed ? counted - listed : 0;
 }
 
 bool populated(const Place::Dir& dir) {
@@ -196,8 +224,10 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
   const auto* const v2 = place.v2();
   const bool has_kill = v2 != nullptr && ::faccessat(v2->fd.get(), "cgroup.kill", W_OK, AT_SYMLINK_NOFOLLOW) == 0;
   const auto by_v2 = has_kill ? place.members(*v2) : Place::Members{};
-  if (before.foreign > by_v2.foreign) {
-    return refuse("namespace", base::printable(place.path()) + ": " + std::to_string(before.foreign) +
+  const auto left_out = left_out_by_v1(place);
+  if (before.foreign > by_v2.foreign || (left_out > 0 && by_v2.foreign == 0)) {
+    return refuse("namespace", base::printable(place.path()) + ": " +
+                                   std::to_string(std::max(before.foreign, left_out)) +
                                    " of its processes are in a pid namespace that is not seen from here; run this in "
                                    "the host's");
   }
@@ -219,6 +249,11 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
     // Gone meanwhile: systemd ended the unit first.
     if (const auto done = write_file(v2->fd.get(), "cgroup.kill", "1");
         !done && !base::means_vanished(done.error().code)) {
+      if (done.error().code == EOPNOTSUPP) {
+        return refuse("threaded", base::printable(place.path()) +
+                                      " is threaded: processes die whole, and with all threads they are in a group "
+                                      "above it, their domain; kill that");
+      }
       return tl::unexpected(Refusal{model::Outcome::Kind::failed, {}, done.error().what});
     }
     if (is(*v2, "cgroup.freeze", "1")) (void)write_file(v2->fd.get(), "cgroup.freeze", "0");
@@ -255,6 +290,7 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
       std::this_thread::sleep_for(kRetry);
     }
   }
+  if (left_out > 0) out.foreign = std::max(out.foreign, left_out_by_v1(place));
   if (freezer != nullptr && (left_frozen || is(*freezer, "freezer.self_freezing", "1"))) {
     (void)write_file(freezer->fd.get(), "freezer.state", "THAWED");
   }

@@ -746,6 +746,70 @@ TEST_F(AWriter, TakesAGroupThatItsOwnerEndsMeanwhileAsKilled) {
   }
 }
 
+TEST_F(AWriter, KillsNothingThatItSeesAsNumberZero) {
+  if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill needs no numbers";
+  make_group("/a");
+  const auto outside = spawn("/a", [] {});
+  if (const auto* v2 = host().v2()) {  // where cgroup.kill would reach it
+    ASSERT_TRUE(write(v2->mount_point + "/cgroup.procs", std::to_string(outside)));
+  }
+  const auto asking = ::fork();
+  if (asking == 0) {
+    const auto inside = ::unshare(CLONE_NEWPID) == 0 ? ::fork() : -1;
+    if (inside == 0) {
+      const auto outcome = (*Writer::open(options()))->apply(action(Verb::kill, "/a"));
+      ::_exit(outcome.kind == Kind::refused && outcome.guard == "namespace" ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(inside, &status, 0);
+    ::_exit(inside > 0 && status == 0 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(asking, &status, 0), asking);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(::waitpid(outside, &status, WNOHANG), 0) << "it is alive";
+}
+
+TEST_F(AWriter, KillsNoProcessByAGroupOfItsThreads) {
+  if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: threaded groups are of v2";
+  make_group("/a");
+  make_group("/a/t");
+  ASSERT_TRUE(write(dir("v2", "/a/t") + "/cgroup.type", "threaded"));
+  const auto process = spawn("/a", [] { std::thread([] { ::pause(); }).detach(); });
+  const auto threads = "/proc/" + std::to_string(process) + "/task";
+  std::string thread;
+  until([&] {
+    for (const auto& entry : std::filesystem::directory_iterator(threads)) {
+      if (entry.path().filename() != std::to_string(process)) thread = entry.path().filename();
+    }
+    return !thread.empty();
+  });
+  ASSERT_TRUE(write(dir("v2", "/a/t") + "/cgroup.threads", thread));
+  const auto outcome = writer_->apply(action(Verb::kill, "/a/t"));
+  EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
+  EXPECT_EQ(outcome.guard, "threaded") << outcome.text;
+  int status = 0;
+  EXPECT_EQ(::waitpid(process, &status, WNOHANG), 0) << "it is alive";
+  const auto whole = writer_->apply(action(Verb::kill, "/a"));
+  EXPECT_TRUE(whole.ok()) << whole.text;
+}
+
+TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
+  make_group("/a");
+  if (is_v1("memory") || file("/a", "memory", "", "memory.high").empty()) {
+    GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.high";
+  }
+  spawn("/a", [] {
+    constexpr std::size_t size = 32U << 20U;
+    auto* const block =
+        static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    for (std::size_t i = 0; i < size; i += 4096) block[i] = 1;
+  });
+  const auto outcome = limit("/a", {"memory.high=8M"});
+  EXPECT_EQ(outcome.guard, "below-use") << outcome.text;
+  EXPECT_TRUE(limit("/a", {"memory.high=512M"}).ok());
+}
+
 TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
   make_group("/a");
   spawn("/a", [] { ::signal(SIGTERM, SIG_IGN); });
