@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -132,6 +133,25 @@ std::optional<Seen> look(int proc, const std::string& pid) {
   return seen;
 }
 
+bool is_marked_omit(int dir) {
+  struct stat st {};
+  char value = 0;
+  const auto says_so = [&](const char* name) { return ::fgetxattr(dir, name, &value, 1) == 1 && value == '1'; };
+  return says_so("trusted.oomd_omit") ||
+         (::fstat(dir, &st) == 0 && st.st_uid == 0 && says_so("user.oomd_omit"));  // since systemd 250
+}
+
+// Path below `dir` of a group that is marked; nothing when there is none.
+std::optional<std::string> marked_below(int dir, int depth) {
+  if (is_marked_omit(dir)) return "";
+  for (const auto& name : depth > 0 ? children_of(dir) : std::vector<std::string>()) {
+    const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!child) continue;
+    if (const auto found = marked_below(child.get(), depth - 1)) return "/" + name + *found;
+  }
+  return std::nullopt;
+}
+
 bool is_kubernetes(std::string_view path) {
   path.remove_prefix(1);
   while (!path.empty()) {
@@ -216,6 +236,15 @@ std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_
     }
   }
   return std::nullopt;
+}
+
+std::optional<Guarded> spared_from_kills(const Place& place) {
+  constexpr int deepest = 32;
+  const auto* const v2 = place.v2();
+  const auto marked = v2 != nullptr ? marked_below(v2->fd.get(), deepest) : std::nullopt;
+  if (!marked) return std::nullopt;
+  return Guarded{"oom-preference",
+                 base::printable(place.path() + *marked) + " has ManagedOOMPreference=omit: no rule kills it"};
 }
 
 std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, Verb verb,

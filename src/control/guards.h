@@ -23,6 +23,8 @@
 
 namespace cgwarden::control {
 
+class Place;
+
 struct Protected {
   std::string guard;               // "init", "self", "session", "system"
   std::string who;                 // "sshd (pid 812)"
@@ -43,6 +45,11 @@ struct Guarded {
 };
 // Nothing: it may be done. Thawing is always allowed but for the root group, and so is taking a limit back.
 std::optional<Guarded> guard_of(const GuardFacts& facts, model::Verb verb, std::string_view path);
+
+// ManagedOOMPreference=omit of a unit in or at the group, which systemd marks on the directory
+// (systemd-oomd.service(8)). It counts for rules: whoever kills by hand has a reason. A mark that somebody else but
+// root could have set is none.
+std::optional<Guarded> spared_from_kills(const Place& place);
 
 // The names of programs that "system" protects.
 std::span<const std::string_view> protected_programs();

@@ -237,6 +237,9 @@ Outcome Writer::act(const Action& asked) {
   auto action = asked;
   action.group.id = place->id();
   if (auto guarded = guard(action, place->path())) return *guarded;
+  if (action.verb == Verb::kill && action.actor.via == model::Actor::Via::policy) {
+    if (const auto spared = spared_from_kills(*place)) return outcome_of(Kind::refused, spared->text, spared->guard);
+  }
   auto unit = route_of(action, *place);
   if (!unit) return outcome_of(unit.error());
   unit_ = std::move(*unit);

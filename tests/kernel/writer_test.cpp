@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 #include <atomic>
 #include <nlohmann/json.hpp>
@@ -809,6 +810,36 @@ TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
   const auto outcome = limit("/a", {"memory.high=8M"});
   EXPECT_EQ(outcome.guard, "below-use") << outcome.text;
   EXPECT_TRUE(limit("/a", {"memory.high=512M"}).ok());
+}
+
+TEST_F(AWriter, KillsByNoRuleWhatSystemdIsToldToOmit) {
+  if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: systemd marks its directories";
+  make_group("/a");
+  make_group("/a/b");
+  const auto process = spawn("/a/b", [] {});
+  const auto marked = dir("v2", "/a/b");
+  ASSERT_EQ(::setxattr(marked.c_str(), "user.oomd_omit", "1", 1, 0), 0);
+  for (const auto* group : {"/a/b", "/a"}) {
+    const auto outcome = writer_->apply(action(Verb::kill, group));
+    EXPECT_EQ(outcome.guard, "oom-preference") << outcome.text;
+    EXPECT_THAT(outcome.text, HasSubstr(path("/a/b") + " has"));
+  }
+  ASSERT_EQ(::chown(marked.c_str(), 1234, 1234), 0);  // who could have marked it to be spared
+  EXPECT_EQ(writer_
+                ->apply([&] {
+                  auto asked = action(Verb::kill, "/a");
+                  asked.dry_run = true;
+                  return asked;
+                }())
+                .kind,
+            Kind::done);
+  ASSERT_EQ(::chown(marked.c_str(), 0, 0), 0);
+  auto by_hand = action(Verb::kill, "/a");
+  by_hand.actor.via = model::Actor::Via::command_line;
+  const auto outcome = writer_->apply(by_hand);
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  int status = 0;
+  EXPECT_EQ(::waitpid(process, &status, 0), process);
 }
 
 TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
