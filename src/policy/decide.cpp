@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "src/base/text.h"
+
 namespace cgwarden::policy {
 namespace {
 
@@ -62,10 +64,20 @@ std::optional<double> slope_of(const std::vector<std::pair<double, double>>& poi
   return above / below;
 }
 
+// The group whose values a condition is about.
+GroupIndex place_of(const Condition& c, const model::Snapshot& now, GroupIndex group) {
+  if (c.at.empty()) return group;
+  if (c.at == "parent") return now.roster->parents[group];
+  const auto& groups = now.roster->groups;
+  const auto found = std::ranges::find(groups, c.at, [](const auto& g) -> const std::string& { return g->path; });
+  return found == groups.end() ? model::kNoGroup : static_cast<GroupIndex>(found - groups.begin());
+}
+
 double seconds_of(Monotonic time) { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
 
 std::optional<double> measure(const Condition& c, const model::Snapshot& now, const model::Delta& delta,
                               GroupIndex group, ConditionState& state) {
+  if (group == model::kNoGroup) return std::nullopt;
   if (is_rate(c.op)) return delta.rate(c.field, group);
   const auto value = read(now, c.field, group);
   if (is_slope(c.op)) {
@@ -179,7 +191,7 @@ std::string comparison(const model::Catalogue& catalogue, const Condition& c) {
 }
 
 std::string subject(const model::Catalogue& catalogue, const Condition& c) {
-  const std::string field(catalogue.field(c.field).name);
+  const auto field = std::string(catalogue.field(c.field).name) + (c.at.empty() ? "" : " of " + base::printable(c.at));
   return (is_rate(c.op) ? "rate of " : is_slope(c.op) ? "slope of " : "") + field;
 }
 
@@ -208,6 +220,7 @@ model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& 
     }
   }
   if (out.text.empty()) out.text = rule.conditions.empty() ? "its time is now" : "its condition holds";
+  if (!instance.picked.empty()) out.text += "; " + instance.picked;
   return out;
 }
 
@@ -329,7 +342,13 @@ class Round {
     }
     rules.told_of_targets = too_many;
     const bool dry = rule.dry_run || too_many || booting_;
+    places_.clear();
+    for (const auto& condition : rule.conditions) {  // a path is looked up once, not for each group
+      const bool of_one = condition.at.starts_with('/');
+      places_.push_back(of_one ? place_of(condition, now_, model::kNoGroup) : model::kNoGroup);
+    }
     for (const auto group : targets) advance(rule, rules, group, dry);
+    if (rule.pick) pick(rule, rules, dry);
 
     // Those that match no more, and those that are gone.
     for (auto& [key, instance] : rules.instances) {
@@ -354,6 +373,8 @@ class Round {
       fresh.conditions.resize(rule.conditions.size());
     }
     instance.seen = state().round;
+    instance.index = group;
+    instance.waiting = false;
     bool remembers = false;
     const bool frozen = now_.taken < instance.frozen_until;
     for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
@@ -363,7 +384,9 @@ class Round {
         condition.clear_since.reset();
         condition.history.clear();
       }
-      condition.value = measure(rule.conditions[i], now_, delta_, group, condition);
+      const auto& c = rule.conditions[i];
+      const auto place = c.at.starts_with('/') ? places_[i] : place_of(c, now_, group);
+      condition.value = measure(c, now_, delta_, place, condition);
       if (!frozen) step(rule.conditions[i], condition, now_.taken);
       remembers = remembers || !condition.history.empty() || condition.met || condition.raw_since;
     }
@@ -401,8 +424,10 @@ class Round {
       enter(instance, Phase::idle);
     }
     if (answer.met) {
-      if (instance.phase == Phase::idle && !rule.conditions.empty()) enter(instance, Phase::arming);
-      return fire(rule, rules, instance, dry);
+      if (instance.phase == Phase::idle && (rule.pick || !rule.conditions.empty())) enter(instance, Phase::arming);
+      instance.waiting = rule.pick.has_value();
+      if (!rule.pick) fire(rule, rules, instance, dry);
+      return;
     }
     const auto before = instance.phase;
     enter(instance, answer.some && !rule.conditions.empty() ? Phase::arming : Phase::idle);
@@ -420,6 +445,37 @@ class Round {
     instance.steps_taken = 0;
     enter(instance, Phase::firing);
     tell(Notice::Kind::fire, rule.name, instance.group, dry, reason_of(policy_, rule, instance, now_.taken));
+  }
+
+  // After all have been looked at: the best of those that wait, as many as may be active at a time.
+  void pick(const Rule& rule, RuleState& rules, bool dry) {
+    if (rules.picked && now_.taken - *rules.picked < rule.cooldown) return;
+    struct Candidate {
+      double value;
+      std::uint64_t key;
+      Instance* instance;
+    };
+    std::vector<Candidate> candidates;
+    std::size_t active = 0;
+    for (auto& [key, instance] : rules.instances) {
+      if (instance.seen != state().round) continue;
+      active += instance.phase >= Phase::firing && instance.phase <= Phase::clearing ? 1 : 0;
+      const auto value = instance.waiting ? read(now_, rule.pick->field, instance.index) : std::nullopt;
+      if (value) candidates.push_back({rule.pick->most ? -*value : *value, key, &instance});
+    }
+    std::ranges::sort(candidates, {}, [](const Candidate& c) { return std::tie(c.value, c.instance->group.path); });
+    const auto& field = policy_.catalogue->field(rule.pick->field);
+    for (const auto& [value, key, instance] : candidates) {
+      if (active >= rule.pick->count) return;
+      instance->picked = "of " + std::to_string(candidates.size()) + " it has the " +
+                         (rule.pick->most ? "most " : "least ") + std::string(field.name) + ", " +
+                         format_quantity(field.unit, std::abs(value));
+      fire(rule, rules, *instance, dry);
+      if (instance->phase != Phase::firing) return;
+      rules.picked = now_.taken;
+      ++active;
+      collect(rule, *instance, key);
+    }
   }
 
   bool capped(const Rule& rule, RuleState& rules, const Instance& instance) {
@@ -667,6 +723,7 @@ class Round {
   bool gap_ = false;
   bool booting_ = false;
   std::vector<bool> protected_;
+  std::vector<GroupIndex> places_;  // of the rule's conditions that are about a group of their own
   std::map<std::pair<std::uint64_t, bool>, std::vector<Ready>> ready_;
   std::size_t ended_ = 0;  // actions at the front that take something back
   Decision out_;
@@ -724,7 +781,9 @@ bool adopt(State& state, const Policy& policy, const std::string& name, const mo
 }
 
 std::string describe(const model::Catalogue& catalogue, const Condition& condition) {
-  auto out = std::string(catalogue.field(condition.field).name) + ' ' + comparison(catalogue, condition);
+  auto out = std::string(catalogue.field(condition.field).name);
+  if (!condition.at.empty()) out += " of " + base::printable(condition.at);
+  out += ' ' + comparison(catalogue, condition);
   if (condition.hold > Duration{}) out += " for " + format_duration(condition.hold);
   return out;
 }
@@ -755,7 +814,7 @@ std::vector<std::string> explain(const Policy& policy, const Rule& rule, const S
   for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
     const auto& c = rule.conditions[i];
     ConditionState own = instance != nullptr ? instance->conditions[i] : ConditionState{};
-    const auto value = measure(c, now, delta, group, own);
+    const auto value = measure(c, now, delta, place_of(c, now, group), own);
     std::string line = describe(*policy.catalogue, c) + ": ";
     if (!value) {
       line += is_slope(c.op) ? "not known before half the window" : "not known here";
@@ -770,6 +829,7 @@ std::vector<std::string> explain(const Policy& policy, const Rule& rule, const S
     out.push_back(std::move(line));
   }
   auto line = "state " + std::string(name(instance != nullptr ? instance->phase : Phase::idle));
+  if (instance != nullptr && instance->waiting && instance->phase == Phase::arming) line += ", ready but not picked";
   if (rule.dry_run) line += ", dry run";
   if (rules != state.rules.end() && rules->second.braked) line += ", braked";
   out.push_back(std::move(line));

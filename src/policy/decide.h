@@ -8,6 +8,8 @@
 //
 //   idle -> arming (some of `when` holds) -> firing (all of it does: steps are taken) -> active -> clearing -> cooldown
 //
+// A rule that picks fires for the best of those that are ready only, and for the next after its cooldown.
+//
 // Order: protected groups are left out; what ends, ends (limits come back); then rules fire in the order of the file.
 // Of rules that fire for one group at one time the one with the strongest step goes first, the others wait for the next
 // time. Of two rules that want one limit the lower is set, as long as both are active.
@@ -61,7 +63,10 @@ struct Instance {
   bool dry_run = false;
   std::vector<ConditionState> conditions;
   model::GroupRef group;
-  std::uint64_t seen = 0;  // number of the last round that saw the group
+  std::uint64_t seen = 0;                     // number of the last round that saw the group
+  model::GroupIndex index = model::kNoGroup;  // in that round's snapshot
+  bool waiting = false;                       // it would fire, if it is picked
+  std::string picked;                         // why it was
 };
 
 // Groups that a selector matches as far as that lasts: looked up once for each roster and table of containers.
@@ -81,6 +86,7 @@ struct RuleState {
   std::unordered_map<std::uint64_t, Instance> instances;  // by model::group_key(); idle ones are not here
   std::deque<base::Monotonic> actions;                    // of the last hour
   std::deque<base::Monotonic> kills;                      // of the last ten minutes
+  Since picked;                                           // when one was, last
   bool braked = false;                                    // kills did not help: off until the rule is changed
   bool told_of_cap = false;
   bool told_of_targets = false;

@@ -335,6 +335,13 @@ class Reader {
           comparison("slope_above", Condition::Op::slope_above),
           comparison("slope_below", Condition::Op::slope_below),
           {"of", [&](const YamlNode& n) { c.of = field(n); }},
+          {"at",
+           [&](const YamlNode& n) {
+             c.at = text(n);
+             if (c.at != "parent" && !c.at.starts_with('/')) {
+               fault(n, "'at' is parent, or the path of a group such as /workload.slice");
+             }
+           }},
           {"for", [&](const YamlNode& n) { duration(n, c.hold, 0s, 7 * 24h); }},
           {"window",
            [&](const YamlNode& n) {
@@ -401,6 +408,31 @@ class Reader {
     out.op = Trigger::Op::condition;
     out.condition = rule.conditions.size();
     rule.conditions.push_back(c);
+  }
+
+  void pick(const YamlNode& node, Rule& rule) {
+    Pick out;
+    std::optional<model::FieldId> id;
+    const auto by = [&](const char* key, bool most) {
+      return Key{key, [&, most](const YamlNode& n) {
+                   if (id) return fault(n, "a pick is by 'most' or by 'least', not both");
+                   id = field(n);
+                   out.most = most;
+                 }};
+    };
+    keys(node, "a pick",
+         {by("most", true), by("least", false), {"count", [&](const YamlNode& n) { count(n, out.count, 1000); }}});
+    if (!id) {
+      if (find(node, "most") == nullptr && find(node, "least") == nullptr) {
+        fault(node, "a pick needs a field: { most: memory_current }");
+      }
+      return;
+    }
+    if (catalogue_.field(*id).kind == model::Kind::counter) {
+      return fault(node, said(catalogue_.field(*id).name) + " only grows, so it says who is oldest; pick by a gauge");
+    }
+    out.field = *id;
+    rule.pick = out;
   }
 
   std::optional<std::uint8_t> days(std::string_view text) {
@@ -625,6 +657,7 @@ class Reader {
                      triggered = true;
                      out.when = trigger(n, out);
                    }},
+                  {"pick", [&](const YamlNode& n) { pick(n, out); }},
                   {"do", [&](const YamlNode& n) { each(n, [&](const YamlNode& one) { step(one, out); }); }},
                   {"enabled", [&](const YamlNode& n) { boolean(n, enabled); }}});
     keys(node, "a rule", known);
@@ -781,6 +814,7 @@ std::vector<model::FieldId> Policy::fields() const {
       out.insert(condition.field);
       if (condition.of) out.insert(*condition.of);
     }
+    if (rule.pick) out.insert(rule.pick->field);
   }
   return {out.begin(), out.end()};
 }

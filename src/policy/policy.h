@@ -26,6 +26,7 @@ struct Condition {
   double threshold = 0;  // base units; of a rate or slope per second; with `of` a part of that field
   double clear = 0;      // the same
   std::optional<model::FieldId> of;
+  std::string at;  // whose values: empty, the group's own; "parent"; or a path
   Duration hold{};
   Duration clear_for{};
   Duration window{};  // of a slope
@@ -68,6 +69,13 @@ constexpr std::string_view name(Step::Kind kind) {
   return names[static_cast<std::size_t>(kind)];
 }
 
+// Of the groups for which a rule would fire only so many do at a time: those with the most, or the least, of a field.
+struct Pick {
+  model::FieldId field = 0;
+  bool most = true;
+  std::size_t count = 1;
+};
+
 struct Rule {
   std::string name;
   std::string file;
@@ -75,6 +83,7 @@ struct Rule {
   Selector match;
   Trigger when;
   std::vector<Condition> conditions;
+  std::optional<Pick> pick;
   std::vector<Step> steps;
   bool dry_run = true;
   Duration cooldown{};

@@ -272,6 +272,23 @@ def hogs_are_limited_and_released(agent, folder):
         enforcer.stop()
 
 
+def the_largest_is_killed_when_all_together_are_too_large(agent, folder):
+    policy = rule("too-much", "*", f"{{ field: memory_current, above: 110MiB, for: 300ms, at: /{TOP} }}", "{ kill: {} }",
+                  "pick: { most: memory_current }, cooldown: 2s, dry_run: false")
+    with Groups(["small", "big", "idle"]) as groups, Enforcer(agent, folder, policy) as enforcer:
+        groups.tell("big", "grow", 70)
+        groups.tell("small", "grow", 50)
+        until(lambda: groups.processes["big"].poll() is not None, "the largest is killed")
+        reason = enforcer.told("begin", action="kill")[0]["reason"]["text"]
+        want(f"memory_current of /{TOP} is 1" in reason and "it has the most memory_current" in reason, f"the audit says why: {reason}")
+        until(lambda: enforcer.told("clear", rule="too-much"), "the rule has ended")
+        time.sleep(3)  # longer than its cooldown
+        for name in ("small", "idle"):
+            want(groups.processes[name].poll() is None, f"the {name} one lives")
+        want(len(enforcer.told("begin", action="kill")) == 1, "one was killed")
+        enforcer.stop()
+
+
 def disk_below(path):
     """MAJOR:MINOR of the whole disk that holds it, or None."""
     number = os.stat(path).st_dev
@@ -416,7 +433,7 @@ def others_ask_over_the_socket(agent, folder):
         want(not os.path.exists(os.path.join(folder, "socket")), "the socket goes with the enforcer")
 
 
-TESTS = [hogs_are_limited_and_released, a_hog_of_the_disk_is_slowed_down, a_recording_shows_what_would_have_been_done,
+TESTS = [hogs_are_limited_and_released, the_largest_is_killed_when_all_together_are_too_large, a_hog_of_the_disk_is_slowed_down, a_recording_shows_what_would_have_been_done,
          a_dry_run_writes_nothing, a_bad_reload_changes_nothing, nothing_is_left_behind,
          others_ask_over_the_socket]
 

@@ -27,6 +27,8 @@ PolicyPtr policy_of(const std::string& rules, const std::string& more = "") {
   return loaded.policy;
 }
 
+constexpr std::int64_t kMiB = 1 << 20;
+
 struct Use {
   std::int64_t memory = 0;
   std::int64_t cpu_ns = 0;
@@ -81,11 +83,58 @@ class Player {
   Decision decision_;
 };
 
-constexpr std::int64_t kMiB = 1 << 20;
-
 std::string limit_rule(const std::string& when, const std::string& more = "") {
   return "- { name: r, match: { path: /a/b }, when: " + when + ", do: [ limit: { memory.max: 5M } ], cooldown: 20s" +
          more + " }\n";
+}
+
+model::SnapshotPtr slice(double at, std::vector<std::pair<std::string, std::int64_t>> children) {
+  test::SnapshotMaker maker(at);
+  std::int64_t sum = 0;
+  for (const auto& child : children) sum += child.second;
+  maker.group(1, "/");
+  maker.group(2, "/a").set("memory_current", sum * kMiB);
+  std::uint64_t id = 3;
+  for (const auto& [name, memory] : children) {
+    maker.group(id + static_cast<std::uint64_t>(name.back()), "/a/" + name).set("memory_current", memory * kMiB);
+  }
+  return maker.make();
+}
+
+TEST(PolicyDecide, PicksWhoHasTheMostAndTheNextOnlyAfterItsCooldown) {
+  Player p(
+      policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 200MiB, for: 20s, at: /a }, "
+                "pick: { most: memory_current }, do: [ kill: {} ], cooldown: 30s }\n"));
+  EXPECT_THAT(p.at(slice(0, {{"b", 100}, {"c", 150}, {"d", 90}})), ElementsAre("arm r", "arm r", "arm r"));
+  EXPECT_THAT(p.at(slice(10, {{"b", 100}, {"c", 150}, {"d", 90}})), IsEmpty());
+  EXPECT_THAT(p.at(slice(20, {{"b", 100}, {"c", 150}, {"d", 90}})), ElementsAre("fire r", "kill r"));
+  EXPECT_EQ(p.decision().actions[0].group.path, "/a/c");
+  EXPECT_EQ(p.decision().actions[0].reason.text,
+            "memory_current of /a is 340MiB, above 200MiB for 20s; of 3 it has the most memory_current, 150MiB");
+  EXPECT_THAT(p.at(slice(30, {{"b", 120}, {"d", 130}})), ElementsAre("clear r")) << "it is gone";
+  EXPECT_THAT(p.at(slice(40, {{"b", 120}, {"d", 130}})), IsEmpty()) << "the kill has its time to help";
+  EXPECT_THAT(p.at(slice(50, {{"b", 120}, {"d", 130}})), ElementsAre("fire r", "kill r"));
+  EXPECT_EQ(p.decision().actions[0].group.path, "/a/d");
+  EXPECT_THAT(p.at(slice(60, {{"b", 120}})), ElementsAre("disarm r", "clear r")) << "no more is needed";
+}
+
+TEST(PolicyDecide, PicksAsManyAsItMayAndThoseWithTheLeast) {
+  Player p(
+      policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 200MiB, at: parent }, "
+                "pick: { least: memory_current, count: 2 }, do: [ limit: { memory.max: 5M } ], cooldown: 0s }\n"));
+  EXPECT_THAT(p.at(slice(0, {{"b", 100}, {"c", 150}, {"d", 90}})),
+              ElementsAre("fire r", "fire r", "limit r memory.max=5242880", "limit r memory.max=5242880"));
+  std::vector<std::string> paths;
+  for (const auto& action : p.decision().actions) paths.push_back(action.group.path);
+  EXPECT_THAT(paths, testing::UnorderedElementsAre("/a/b", "/a/d"));
+  EXPECT_THAT(p.at(slice(10, {{"b", 100}, {"c", 150}, {"d", 90}})), IsEmpty()) << "two are active";
+}
+
+TEST(PolicyDecide, KnowsNothingOfAGroupThatIsNotThere) {
+  Player p(
+      policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 1MiB, at: /x }, "
+                "do: [ kill: {} ] }\n"));
+  EXPECT_THAT(p.at(slice(0, {{"b", 100}})), IsEmpty());
 }
 
 TEST(PolicyDecide, GoesThroughTheWholeMachine) {
