@@ -49,7 +49,7 @@ DaemonAsker::~DaemonAsker() {
 }
 
 void DaemonAsker::look() {
-  if (asking_ || silent_) return;  // there is a time at which it is looked again
+  if (asking_ || is_put_off()) return;
   const auto soon = base::monotonic_now() + pace_.gather;
   if (timer_due_ <= soon) return;
   if (std::ranges::any_of(hooks_.wanted(), [&](const auto& id) { return !asked_.contains(id); })) wait_until(soon);

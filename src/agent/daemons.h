@@ -57,6 +57,8 @@ class DaemonAsker {
     base::Monotonic due;
   };
 
+  // It does not answer, and there is a time at which it is asked again.
+  [[nodiscard]] bool is_put_off() const { return silent_ && timer_due_ != base::Monotonic::max(); }
   void wait_until(base::Monotonic due);
   void begin_round();
   void end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round);

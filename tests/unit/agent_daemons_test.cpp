@@ -106,6 +106,17 @@ TEST_F(ADaemonAsked, GetsRoundsOfNoMoreThanSoManyUntilAllWereAskedFor) {
   EXPECT_EQ(told_, wanted_);
 }
 
+TEST_F(ADaemonAsked, ThatWasAwayWhenItsLastContainerWentIsAskedForTheNextOne) {
+  start();
+  ASSERT_TRUE(reached([&] { return doubts_ == 1; }));
+  wanted_.clear();
+  pass(200ms);
+  FakeDaemon daemon(options_.socket, knows_all());
+  wanted_ = {engine_id('b')};
+  asker_->look();
+  EXPECT_TRUE(reached([&] { return told_.size() == 1; }));
+}
+
 TEST_F(ADaemonAsked, ThatFailsOverOneContainerIsAskedForTheOthersFirst) {
   wanted_ = {engine_id('b'), engine_id('a'), engine_id('c')};
   pace_.again = 20ms;
