@@ -31,7 +31,7 @@ DaemonAsker::DaemonAsker(boost::asio::io_context& loop, const discovery::Daemon:
                     .Help("Containers a runtime's daemon was asked about.")
                     .Register(metrics)
                     .Add({{"daemon", options.title}})),
-      daemon_(std::make_shared<discovery::Daemon>(options)) {
+      daemon_(discovery::make_daemon(options)) {
   auto& failures = prometheus::BuildCounter()
                        .Name("cgwarden_discovery_daemon_failures_total")
                        .Help("Questions that a runtime's daemon did not answer as it should, by reason.")
@@ -137,9 +137,9 @@ std::vector<discovery::Daemon::Options> daemon_options(const Options& options) {
 void ask_daemons(const Options& options, discovery::Resolver& resolver) {
   for (const auto& one : daemon_options(options)) {
     auto ids = resolver.wanted(one.title);
-    discovery::Daemon daemon(one);
+    const auto daemon = discovery::make_daemon(one);
     for (const auto end = base::monotonic_now() + kOnceWithin; !ids.empty() && base::monotonic_now() < end;) {
-      const auto round = daemon.ask(ids);
+      const auto round = daemon->ask(ids);
       if (!round.problem.empty()) log::warn(daemon_name(one) + ": " + base::printable(round.problem));
       resolver.tell(one.title, round.told);
       ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(round.asked));

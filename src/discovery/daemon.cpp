@@ -4,9 +4,6 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <atomic>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/error.hpp>
@@ -16,6 +13,7 @@
 #include <boost/beast/http/write.hpp>
 
 #include "src/base/text.h"
+#include "src/discovery/timed_socket.h"
 
 namespace cgwarden::discovery {
 namespace {
@@ -35,82 +33,45 @@ bool is_http_error(const error_code& error) {
          error != http::error::end_of_stream && error != http::error::partial_message;
 }
 
-}  // namespace
-
-// Every operation runs until it is done or its time is over; then the socket is closed, as it may answer yet.
-class Daemon::Connection {
+// Docker's API.
+class Inspector final : public Daemon {
  public:
-  explicit Connection(std::string path) : path_(std::move(path)) {}
+  explicit Inspector(Options options)
+      : options_(std::move(options)), labels_(options_.labels), socket_(options_.socket) {}
 
-  error_code get(const std::string& target, Clock::time_point deadline, Parser& parser) {
-    deadline_ = deadline;
-    http::request<http::empty_body> request{http::verb::get, target, 11};
-    request.set(http::field::host, "localhost");
-    request.set(http::field::user_agent, "cgwarden/" CGWARDEN_VERSION);
-    request.set(http::field::accept, "application/json");
-    error_code error;
-    if (!socket_.is_open()) {
-      error = run([&](auto done) { socket_.async_connect(asio::local::stream_protocol::endpoint(path_), done); });
-    }
-    if (!error) error = run([&](auto done) { http::async_write(socket_, request, done); });
-    if (!error) error = run([&](auto done) { http::async_read(socket_, buffer_, parser, done); });
-    if (error || !parser.get().keep_alive()) close();
-    return error;
-  }
-
-  void close() {
-    error_code ignored;
-    socket_.close(ignored);
-    io_.restart();
-    (void)io_.poll();  // what was given up still looks at the buffer and the parser
-    buffer_.clear();
-  }
-
-  void cancel() {
-    cancelled_ = true;
-    io_.stop();
-  }
-  [[nodiscard]] bool cancelled() const { return cancelled_; }
+  Round ask(const std::vector<std::string>& ids) override;
+  void cancel() override { socket_.cancel(); }
 
  private:
-  struct State {
-    bool done = false;
-    error_code error;
-  };
+  error_code get(const std::string& target, Clock::time_point deadline, Parser& parser);
+  void close();
 
-  template <class Start>
-  error_code run(const Start& start) {
-    const auto state = std::make_shared<State>();
-    start([state](const error_code& error, const auto&...) {
-      state->done = true;
-      state->error = error;
-    });
-    io_.restart();
-    while (!state->done && !cancelled_ && Clock::now() < deadline_) {
-      if (io_.run_one_until(deadline_) == 0 && io_.stopped() && !cancelled_) io_.restart();
-    }
-    if (state->done) return state->error;
-    return cancelled_ ? error_code(asio::error::operation_aborted) : error_code(asio::error::timed_out);
-  }
-
-  std::string path_;
-  asio::io_context io_{1};
-  asio::local::stream_protocol::socket socket_{io_};
+  Options options_;
+  LabelFilter labels_;
+  TimedSocket socket_;
   beast::flat_buffer buffer_{kMostBuffered};
-  Clock::time_point deadline_;
-  std::atomic<bool> cancelled_ = false;
 };
 
-Daemon::Daemon(Options options)
-    : options_(std::move(options)),
-      labels_(options_.labels),
-      connection_(std::make_unique<Connection>(options_.socket)) {}
+error_code Inspector::get(const std::string& target, Clock::time_point deadline, Parser& parser) {
+  http::request<http::empty_body> request{http::verb::get, target, 11};
+  request.set(http::field::host, "localhost");
+  request.set(http::field::user_agent, "cgwarden/" CGWARDEN_VERSION);
+  request.set(http::field::accept, "application/json");
+  auto& socket = socket_.socket();
+  error_code error;
+  if (!socket_.is_open()) error = socket_.connect(deadline);
+  if (!error) error = socket_.run(deadline, [&](auto done) { http::async_write(socket, request, done); }).error;
+  if (!error) error = socket_.run(deadline, [&](auto done) { http::async_read(socket, buffer_, parser, done); }).error;
+  if (error || !parser.get().keep_alive()) close();
+  return error;
+}
 
-Daemon::~Daemon() = default;
+void Inspector::close() {
+  socket_.close();
+  buffer_.clear();
+}
 
-void Daemon::cancel() { connection_->cancel(); }
-
-Daemon::Round Daemon::ask(const std::vector<std::string>& ids) {
+Daemon::Round Inspector::ask(const std::vector<std::string>& ids) {
   Round out;
   const auto end = Clock::now() + options_.round_within;
   const auto fail = [&](Failure failure, std::string why) {
@@ -119,20 +80,19 @@ Daemon::Round Daemon::ask(const std::vector<std::string>& ids) {
   };
   for (const auto& id : ids) {
     const auto now = Clock::now();
-    if (out.asked == options_.most_asked || now >= end || connection_->cancelled()) break;
+    if (out.asked == options_.most_asked || now >= end || socket_.cancelled()) break;
     ++out.asked;
     if (!is_engine_id(id)) continue;
     Parser parser;
     parser.body_limit(options_.most_bytes);
     parser.header_limit(kMostHeader);
-    const auto error =
-        connection_->get("/containers/" + id + "/json", std::min(end, now + options_.answer_within), parser);
+    const auto error = get("/containers/" + id + "/json", std::min(end, now + options_.answer_within), parser);
     if (error == http::error::body_limit) {
       fail(Failure::too_big, "an answer is larger than it may be");
       continue;
     }
     if (error) {
-      if (connection_->cancelled()) break;
+      if (socket_.cancelled()) break;
       if (error == asio::error::timed_out) {
         fail(Failure::timeout, "no answer in time");
       } else if (is_http_error(error)) {
@@ -155,8 +115,14 @@ Daemon::Round Daemon::ask(const std::vector<std::string>& ids) {
     }
   }
   // None that idles until the next round: the daemon may be another one then.
-  connection_->close();
+  close();
   return out;
+}
+
+}  // namespace
+
+std::unique_ptr<Daemon> make_daemon(const Daemon::Options& options) {
+  return std::make_unique<Inspector>(options);
 }
 
 bool is_socket_path(std::string_view path) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asks the daemon of Docker or of Podman, which speaks Docker's API, for what its state on disk does not tell: one GET
-// a container, over its Unix socket, of nothing but what is there to be read.
+// Asks a runtime's daemon for what its state on disk does not tell: a question a container, over its Unix socket, of
+// nothing but what is there to be read. Docker's and Podman's speak Docker's API.
 //
 // It may be hung, slow, lying or away. An answer has a deadline and a largest size, a round of them too; what is broken
 // is counted and costs its own container only; where there is no talking to it the round ends. Blocks its thread for a
@@ -46,28 +46,24 @@ class Daemon {
     std::string problem;  // the last failure in words, for the log
   };
 
-  explicit Daemon(Options options);
-  ~Daemon();
+  Daemon() = default;
+  virtual ~Daemon() = default;
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
   // Ids are an engine's (is_engine_id); others are not asked for. One thread at a time.
-  Round ask(const std::vector<std::string>& ids);
+  virtual Round ask(const std::vector<std::string>& ids) = 0;
   // Ends a round at once, and every later one. From any thread.
-  void cancel();
-
- private:
-  class Connection;
-
-  Options options_;
-  LabelFilter labels_;
-  std::unique_ptr<Connection> connection_;
+  virtual void cancel() = 0;
 };
+
+std::unique_ptr<Daemon> make_daemon(const Daemon::Options& options);
 
 // The path fits into a socket's address.
 bool is_socket_path(std::string_view path);
 
-// A daemon's answer about one container as facts; nothing when it is none or of another container. Pure.
+// A daemon's answer by Docker's API about one container as facts; nothing when it is none or of another container.
+// Pure.
 model::ContainerPtr parse_inspected(std::string_view text, const std::string& id, const std::string& title,
                                     const std::string& source, const LabelFilter& labels);
 

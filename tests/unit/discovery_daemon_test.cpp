@@ -39,7 +39,7 @@ class ADaemon : public testing::Test {
     FakeDaemon fake(options_.socket, std::move(answer));
     fake_ = &fake;
     const auto begin = Clock::now();
-    auto round = Daemon(options_).ask(ids);
+    auto round = make_daemon(options_)->ask(ids);
     took_ = Clock::now() - begin;
     targets_ = fake.targets();
     connections_ = fake.connections();
@@ -198,7 +198,7 @@ TEST_F(ADaemon, ThatAnswersWithAnotherStatusTellsNothing) {
 
 TEST_F(ADaemon, ThatIsAwayCostsNothing) {
   const auto begin = Clock::now();
-  const auto round = Daemon(options_).ask({kA, kB});
+  const auto round = make_daemon(options_)->ask({kA, kB});
   EXPECT_EQ(only(round, Daemon::Failure::unreachable), 1);
   EXPECT_EQ(round.asked, 1);
   EXPECT_LT(Clock::now() - begin, 150ms);
@@ -218,7 +218,7 @@ TEST_F(ADaemon, ThatAcceptsNobodyAnyMoreCostsNoMoreThanOneThatHangs) {
   } while (::connect(waiting.back().get(), where, sizeof address) == 0 && waiting.size() < 100);
   ASSERT_LT(waiting.size(), 100);
   const auto begin = Clock::now();
-  const auto round = Daemon(options_).ask({kA, kB});
+  const auto round = make_daemon(options_)->ask({kA, kB});
   EXPECT_EQ(round.asked, 1);
   EXPECT_NE(round.problem, "");
   EXPECT_LT(Clock::now() - begin, 1500ms);
@@ -237,14 +237,14 @@ TEST_F(ADaemon, IsLeftAtOnceWhenTheAgentEnds) {
   options_.answer_within = options_.round_within = 60s;
   FakeDaemon fake(options_.socket, [&](int fd, const std::string&) { return fake_->hang(fd); });
   fake_ = &fake;
-  Daemon daemon(options_);
+  const auto daemon = make_daemon(options_);
   std::thread ends([&] {
     while (fake.targets().empty()) std::this_thread::sleep_for(1ms);
-    daemon.cancel();
+    daemon->cancel();
   });
-  EXPECT_THAT(daemon.ask({kA, kB}).told, IsEmpty());
+  EXPECT_THAT(daemon->ask({kA, kB}).told, IsEmpty());
   ends.join();
-  EXPECT_THAT(daemon.ask({kA}).told, IsEmpty());
+  EXPECT_THAT(daemon->ask({kA}).told, IsEmpty());
 }
 
 class Told : public DiscoveryTest {
