@@ -13,6 +13,7 @@ find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(SDBUS REQUIRED IMPORTED_TARGET sdbus-c++)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2)
 
 # gzip: ISA-L where the architecture has it, libdeflate elsewhere. One interface, exporter/gzip.h.
 add_library(cgwarden_gzip INTERFACE)

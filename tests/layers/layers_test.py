@@ -51,6 +51,7 @@ LIBRARIES = {
     "systemd/": ["src/agent", "src/control"],
     "sdbus-c++/": ["src/control"],
     "zstd": ["src/record"],
+    "nghttp2/": ["src/discovery"],
     "yaml-cpp/": ["src/policy", "exporter"],
     "boost/beast": ["exporter", "src/cgtop", "src/discovery"],
     "prometheus/": ["exporter", "src/agent"],
