@@ -13,6 +13,7 @@
 #include <boost/beast/http/write.hpp>
 
 #include "src/base/text.h"
+#include "src/discovery/containerd.h"
 #include "src/discovery/timed_socket.h"
 
 namespace cgwarden::discovery {
@@ -122,6 +123,7 @@ Daemon::Round Inspector::ask(const std::vector<std::string>& ids) {
 }  // namespace
 
 std::unique_ptr<Daemon> make_daemon(const Daemon::Options& options) {
+  if (options.title == "containerd") return make_containerd(options);
   return std::make_unique<Inspector>(options);
 }
 

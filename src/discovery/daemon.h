@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks a runtime's daemon for what its state on disk does not tell: a question a container, over its Unix socket, of
-// nothing but what is there to be read. Docker's and Podman's speak Docker's API.
+// nothing but what is there to be read. Docker's and Podman's speak Docker's API, for containerd's see containerd.h.
 //
 // It may be hung, slow, lying or away. An answer has a deadline and a largest size, a round of them too; what is broken
 // is counted and costs its own container only; where there is no talking to it the round ends. Blocks its thread for a
@@ -26,7 +26,7 @@ namespace cgwarden::discovery {
 class Daemon {
  public:
   struct Options {
-    std::string title;   // "docker" or "podman": whose containers it tells of
+    std::string title;   // "docker", "podman" or "containerd": whose containers it tells of
     std::string socket;  // as this process sees it
     std::vector<std::string> labels = {};
     std::chrono::milliseconds answer_within{2000};  // connecting, asking and the whole of the answer
@@ -51,7 +51,8 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Ids are an engine's (is_engine_id); others are not asked for. One thread at a time.
+  // Ids are an engine's (is_engine_id), or of containerd "<namespace>/<id>"; others are not asked for. One thread at a
+  // time.
   virtual Round ask(const std::vector<std::string>& ids) = 0;
   // Ends a round at once, and every later one. From any thread.
   virtual void cancel() = 0;

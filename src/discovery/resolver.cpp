@@ -2,6 +2,7 @@
 #include "src/discovery/resolver.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "src/base/text.h"
@@ -18,7 +19,12 @@ constexpr std::chrono::nanoseconds kLongestDelay = 60s;
 constexpr std::chrono::nanoseconds kUnwatchedDelay = 30s;
 // What is named is looked at once more: it may have changed between being read and being watched.
 constexpr std::chrono::nanoseconds kConfirm = 1s;
+// How long what a daemon told waits for its group, and how much of it: a container is made before its group is seen.
+constexpr std::chrono::nanoseconds kExpected = 10s;
+constexpr std::size_t kMostExpected = 1024;
 constexpr Watcher::Key kClaimsKey = 0;
+
+constexpr std::string_view kContainerd = "containerd";
 
 bool holds_others(Role role) { return role == Role::container || role == Role::machine; }
 
@@ -40,6 +46,7 @@ bool same(const Container& a, const Container& b) {
 // A group is one run of its container: an exit code that was told stays when its runtime tells it no longer.
 model::ContainerPtr keep_exit_code(const model::ContainerPtr& before, model::ContainerPtr now) {
   if (!before || !now || !before->exit_code || now->exit_code || now->pid || before->id != now->id) return now;
+  if (now->state == "running") return now;
   auto out = std::make_shared<Container>(*now);
   out->exit_code = before->exit_code;
   out->state = before->state;
@@ -47,6 +54,46 @@ model::ContainerPtr keep_exit_code(const model::ContainerPtr& before, model::Con
     if (origin.fact == "exit_code" || (origin.fact == "state" && !now->state)) out->origins.push_back(origin);
   }
   return out;
+}
+
+// How it ended, where a daemon told that and nobody else does.
+void add_end(Container& c, const Container& told) {
+  if (!told.exit_code || c.exit_code || told.id != c.id) return;
+  c.exit_code = told.exit_code;
+  c.finished = told.finished;
+  for (const auto& origin : told.origins) {
+    if (origin.fact == "exit_code" || origin.fact == "finished") c.origins.push_back(origin);
+  }
+}
+
+// A pod's own labels are known of its pause container alone, and are everybody's in it. Not those by which runtimes
+// know the pause container itself.
+bool is_pods_label(std::string_view name) {
+  return !name.starts_with("io.kubernetes.") && !name.starts_with("io.cri-containerd.");
+}
+
+void add_pods_labels(Container& c, const Container& sandbox) {
+  const auto origin_of = [](auto& container) {
+    return std::ranges::find(container.origins, std::string_view("labels"), &Container::Origin::fact);
+  };
+  const auto before = c.labels.size();
+  for (const auto& label : sandbox.labels) {
+    if (c.labels.size() >= Findings::kMostLabels) break;
+    const auto own = std::span(c.labels).first(before);
+    if (!is_pods_label(label.first) ||
+        std::ranges::any_of(own, [&](const auto& mine) { return mine.first == label.first; }))
+      continue;
+    c.labels.push_back(label);
+  }
+  const auto source = origin_of(sandbox);
+  if (c.labels.size() == before || source == sandbox.origins.end()) return;
+  std::ranges::sort(c.labels);
+  const auto mine = origin_of(c);
+  if (mine == c.origins.end()) {
+    c.origins.push_back(*source);
+  } else if (mine->source != source->source) {
+    mine->source += " and " + source->source;
+  }
 }
 
 // They serve an engine, which knows more.
@@ -81,6 +128,7 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
 
   Findings out(labels_);
   bool known = false;
+  const auto told = told_.find(entry.told_as);
   if (claim != nullptr) {
     // Its own root and no other: ids such as "web" are not unique.
     const auto roots = roots_of(claim->title, claim->root);
@@ -91,9 +139,9 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
       out.from("path of the cgroup in " + claim->root);
       out.set(&Container::runtime, std::string(claim->title));
     }
+    if (told != told_.end() && claim->title == kContainerd) out.fill(*told->second.container);
   } else if (place->role == Role::container || place->role == Role::machine) {
     const bool engine = is_engine_id(place->id);
-    const auto told = is_askable(place) ? told_.find(place->id) : told_.end();
     for (const auto& row : state_rows()) {
       if (!is_file_name(place->id)) break;
       const bool own = row.runtime == place->runtime;
@@ -109,7 +157,7 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
       known = true;
     }
     if (told != told_.end()) {
-      out.fill(*told->second);
+      out.fill(*told->second.container);
       known = true;
     }
     if (!known && !place->certain) {
@@ -161,6 +209,8 @@ bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
   ++lookups_;
   const bool again = entry.delay != 0ns || entry.due != base::Monotonic::max();
   files_.take_looks();
+  // An id that was known once stays: the state that claims a group may go before the group does.
+  if (auto id = told_as(entry); !id.empty()) entry.told_as = std::move(id);
   bool named = false;
   auto found = find_out(entry, named);
   // Its runtime is about to forget it, or writes its state anew: the group is the same, so what was known stays.
@@ -201,6 +251,7 @@ void Resolver::look_up_ended(Key key, Ended& ended) {
   auto fresh = found && named && found->id == ended.entry.container->id
                    ? std::make_shared<Container>(*found)
                    : std::make_shared<Container>(*ended.entry.container);
+  if (const auto told = told_.find(ended.entry.told_as); told != told_.end()) add_end(*fresh, *told->second.container);
   fresh->pid.reset();
   if (fresh->state == "running" || fresh->state == "paused" || !fresh->state) {
     fresh->state = "exited";
@@ -279,7 +330,7 @@ std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr
     });
   }
   drop_ended(now);
-  forget_told();
+  forget_told(now);
   publish();
   return table_;
 }
@@ -315,27 +366,42 @@ bool Resolver::refresh(base::Monotonic now) {
   return other;
 }
 
+std::string Resolver::told_as(const Entry& entry) const {
+  const auto& place = entry.place;
+  const auto* claim = claims_.find(entry.group->path);
+  if (claim != nullptr && claim->title == kContainerd && (!place || model::is_workload(place->role))) return claim->id;
+  return is_askable(place) ? place->id : std::string();
+}
+
 std::vector<std::string> Resolver::wanted(std::string_view title) const {
   std::unordered_set<std::string> out;
   for (const auto& [_, entry] : entries_) {
-    if (!is_askable(entry.place)) continue;
+    if (entry.told_as.empty()) continue;
     const auto* c = entry.container.get();
-    std::string_view runtime = entry.place->runtime;
+    // "<namespace>/<id>" is an id of containerd's alone.
+    std::string_view runtime = is_engine_id(entry.told_as) ? entry.place->runtime : kContainerd;
     if (runtime.empty() && c != nullptr && c->runtime && !is_low_level(*c->runtime)) runtime = *c->runtime;
     if (!runtime.empty() && runtime != title) continue;
-    // Docker's file has all that Docker knows; Podman's labels are in its database only.
+    // Docker's file has all that Docker knows; Podman's labels are in its database only, as containerd's images are.
     const bool by_file = c != nullptr && std::ranges::any_of(c->origins, [](const auto& origin) {
                            return origin.fact == "name" && origin.source.starts_with('/');
                          });
-    if (title != "docker" || !by_file) out.insert(entry.place->id);
+    if (title != "docker" || !by_file) out.insert(entry.told_as);
   }
   return {out.begin(), out.end()};
 }
 
 bool Resolver::look_up_told(const std::unordered_set<std::string>& ids, base::Monotonic now) {
+  if (ids.empty()) return false;
   bool other = false;
   for (auto& [key, entry] : entries_) {
-    if (is_askable(entry.place) && ids.contains(entry.place->id)) other = look_up(key, entry, now) || other;
+    if (ids.contains(entry.told_as)) other = look_up(key, entry, now) || other;
+  }
+  for (auto& [key, ended] : ended_) {
+    if (!ids.contains(ended.entry.told_as)) continue;
+    const auto before = ended.entry.container;
+    look_up_ended(key, ended);
+    other = other || !same(*before, *ended.entry.container);
   }
   if (other) publish();
   return other;
@@ -344,41 +410,64 @@ bool Resolver::look_up_told(const std::unordered_set<std::string>& ids, base::Mo
 bool Resolver::tell(std::string_view title, const Daemon::Told& told, base::Monotonic now) {
   std::unordered_set<std::string> changed;
   for (const auto& [id, container] : told) {
+    if (!container) continue;
     const auto before = told_.find(id);
-    const bool mine = before != told_.end() && before->second->runtime == title;
-    if (container && (before == told_.end() || (mine && !same(*before->second, *container)))) {
-      told_[id] = container;
-      changed.insert(id);
+    if (before == told_.end()) {
+      if (told_.size() >= entries_.size() + kMostExpected) continue;
+    } else if (before->second.container->runtime != title) {
+      continue;
+    } else if (same(*before->second.container, *container)) {
+      before->second.at = now;
+      continue;
     }
+    told_[id] = {container, now};
+    changed.insert(id);
   }
   return look_up_told(changed, now);
 }
 
+bool Resolver::tell_end(const std::string& id, std::int64_t exit_code, std::optional<base::Wall> finished,
+                        const std::string& source, base::Monotonic now) {
+  const auto before = told_.find(id);
+  if (before == told_.end() &&
+      std::ranges::none_of(entries_, [&](const auto& one) { return one.second.told_as == id; }) &&
+      std::ranges::none_of(ended_, [&](const auto& one) { return one.second.entry.told_as == id; })) {
+    return false;
+  }
+  Findings end(labels_);
+  end.from(source);
+  end.set(&Container::runtime, std::string(kContainerd));
+  end.set(&Container::id, id.substr(id.find('/') + 1));
+  end.set(&Container::state, "exited");
+  end.set(&Container::exit_code, exit_code);
+  end.set(&Container::finished, finished);
+  if (before != told_.end()) end.fill(*before->second.container);
+  told_[id] = {std::make_shared<const Container>(end.take()), now};
+  return look_up_told({id}, now);
+}
+
 bool Resolver::doubt(std::string_view title, base::Monotonic now) {
   std::unordered_set<std::string> changed;
-  for (auto& [id, container] : told_) {
-    if (container->runtime != title || !(container->state || container->health || container->restart_count)) continue;
-    auto sure = std::make_shared<Container>(*container);
+  for (auto& [id, told] : told_) {
+    const auto& container = *told.container;
+    if (container.runtime != title || !(container.state || container.health || container.restart_count)) continue;
+    auto sure = std::make_shared<Container>(container);
     sure->state.reset();
     sure->health.reset();
     sure->restart_count.reset();
-    container = std::move(sure);
+    told.container = std::move(sure);
     changed.insert(id);
   }
   return look_up_told(changed, now);
 }
 
 // What was told of groups that are gone, also from the list of the ended.
-void Resolver::forget_told() {
+void Resolver::forget_told(base::Monotonic now) {
   if (told_.empty()) return;
   std::unordered_set<std::string_view> there;
-  for (const auto& [_, entry] : entries_) {
-    if (entry.place) there.insert(entry.place->id);
-  }
-  for (const auto& [_, ended] : ended_) {
-    if (ended.entry.place) there.insert(ended.entry.place->id);
-  }
-  std::erase_if(told_, [&](const auto& one) { return !there.contains(one.first); });
+  for (const auto& [_, entry] : entries_) there.insert(entry.told_as);
+  for (const auto& [_, ended] : ended_) there.insert(ended.entry.told_as);
+  std::erase_if(told_, [&](const auto& one) { return !there.contains(one.first) && one.second.at + kExpected <= now; });
 }
 
 bool Resolver::drop_ended(base::Monotonic now) {
@@ -407,10 +496,15 @@ void Resolver::publish() {
   table->generation = ++generation_;
   named_ = unnamed_ = 0;
   // What only the groups together tell: who is around whom, and the names of pods.
-  std::unordered_map<std::string, const Container*> pods;  // by uid: one of its containers
+  std::unordered_map<std::string, const Container*> pods;       // by uid: one of its containers
+  std::unordered_map<std::string, const Container*> sandboxes;  // by uid: those with labels of the pod's
   for (const auto& [_, entry] : entries_) {
     const auto* c = entry.container.get();
     if (c != nullptr && c->role != Role::pod && c->pod_uid && c->pod) pods[*c->pod_uid] = c;
+    if (c != nullptr && c->role == Role::sandbox && c->pod_uid &&
+        std::ranges::any_of(c->labels, [](const auto& label) { return is_pods_label(label.first); })) {
+      sandboxes[*c->pod_uid] = c;
+    }
   }
   const auto count = roster_ ? roster_->groups.size() : 0;
   std::vector<const Container*> around(count);
@@ -425,7 +519,9 @@ void Resolver::publish() {
     if (at == entries_.end() || !at->second.container) continue;
     auto container = at->second.container;
     const auto told = container->role == Role::pod && container->pod_uid ? pods.find(*container->pod_uid) : pods.end();
-    if (outer != nullptr || told != pods.end()) {
+    const auto sandbox =
+        container->role != Role::sandbox && container->pod_uid ? sandboxes.find(*container->pod_uid) : sandboxes.end();
+    if (outer != nullptr || told != pods.end() || sandbox != sandboxes.end()) {
       auto copy = std::make_shared<Container>(*container);
       if (outer != nullptr && (outer->id || outer->name)) {
         copy->parent = outer->id ? outer->id : outer->name;
@@ -437,6 +533,7 @@ void Resolver::publish() {
         copy->origins.push_back({"pod", "groups below"});
         copy->origins.push_back({"namespace", "groups below"});
       }
+      if (sandbox != sandboxes.end()) add_pods_labels(*copy, *sandbox->second);
       container = std::move(copy);
     }
     if (holds_others(container->role)) {

@@ -55,11 +55,14 @@ class Resolver {
   // What is known of the roster's groups.
   std::shared_ptr<const model::Containers> resolve(const std::shared_ptr<const model::Roster>& roster,
                                                    base::Monotonic now = base::monotonic_now());
-  // Ids of the groups of which a daemon of "docker" or "podman" may know more than the disk tells.
+  // Ids of the groups of which a daemon of "docker", "podman" or "containerd" may know more than the disk tells.
   [[nodiscard]] std::vector<std::string> wanted(std::string_view title) const;
-  // What that daemon said, kept as long as the groups are there: the disk comes first, this fills what it leaves open.
-  // True: table() is another one.
+  // What that daemon said, kept as long as the groups are there, and for a moment where they are not yet: the disk
+  // comes first, this fills what it leaves open. True: table() is another one.
   bool tell(std::string_view title, const Daemon::Told& told, base::Monotonic now = base::monotonic_now());
+  // That it said how this one has ended. What its database says later may know nothing of that.
+  bool tell_end(const std::string& id, std::int64_t exit_code, std::optional<base::Wall> finished,
+                const std::string& source, base::Monotonic now = base::monotonic_now());
   // It answers no longer: what may have changed since (state, health, restarts) is not known by it any more.
   bool doubt(std::string_view title, base::Monotonic now = base::monotonic_now());
 
@@ -78,6 +81,7 @@ class Resolver {
   struct Entry {
     std::shared_ptr<const model::Group> group;
     std::optional<Place> place;
+    std::string told_as;                                // its id to a daemon; empty: none is to be asked for it
     std::shared_ptr<const model::Container> container;  // null: nothing is known
     bool named = false;                                 // nothing more is waited for
     bool known = false;                                 // and that is because it is known who it is
@@ -92,6 +96,11 @@ class Resolver {
     base::Wall gone_wall;
   };
 
+  struct ToldOf {
+    model::ContainerPtr container;  // never null
+    base::Monotonic at;
+  };
+
   // Reads what is known of the group now. True: that is something else than before.
   bool look_up(Key key, Entry& entry, base::Monotonic now);
   model::ContainerPtr find_out(const Entry& entry, bool& named);
@@ -99,7 +108,8 @@ class Resolver {
   bool refresh_claims(base::Monotonic now);
   bool drop_ended(base::Monotonic now);
   bool look_up_told(const std::unordered_set<std::string>& ids, base::Monotonic now);
-  void forget_told();
+  [[nodiscard]] std::string told_as(const Entry& entry) const;
+  void forget_told(base::Monotonic now);
   void plan(Entry& entry, bool again, base::Monotonic now);
   void publish();
 
@@ -108,7 +118,7 @@ class Resolver {
   StateFiles files_;
   StateContext context_;
   Claims claims_;
-  std::unordered_map<std::string, model::ContainerPtr> told_;  // by id; never null
+  std::unordered_map<std::string, ToldOf> told_;  // by id
   Watcher watcher_;
   std::unordered_map<Key, Entry> entries_;
   std::unordered_map<Key, Ended> ended_;

@@ -74,7 +74,7 @@ constexpr KnownLabel kKnownLabels[] = {
 };
 
 constexpr std::string_view kSandboxLabels[] = {"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType",
-                                               "io.kubernetes.docker.type"};
+                                               "io.kubernetes.docker.type", "io.cri-containerd.kind"};
 
 }  // namespace
 
@@ -168,8 +168,11 @@ void Findings::fill(const Container& told) {
       if (origin.fact == fact) source_ = origin.source;
     }
   };
+  // Of a process that is there nobody can say how it ended: that was the run before.
+  const bool runs = facts_.pid.has_value();
   const auto fill_all = [&](const auto& facts) {
     for (const auto& fact : facts) {
+      if (runs && (fact.name == "exit_code" || fact.name == "finished")) continue;
       from_source_of(fact.name);
       set(fact.member, told.*fact.member);
     }

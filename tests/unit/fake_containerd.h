@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// A containerd that answers as a test wants: rightly, late, half, wrongly, or not at all. What it gets is read by
+// nghttp2, what it sends are frames made by hand, as no library makes wrong ones.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <nghttp2/nghttp2.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "src/discovery/protobuf.h"
+
+namespace cgwarden::discovery {
+
+namespace http2 {
+
+enum Type : std::uint8_t { kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kGoAway = 7 };
+enum Flag : std::uint8_t { kEndStream = 1, kEndHeaders = 4 };
+
+inline std::string big_endian(std::size_t value, unsigned bytes) {
+  std::string out;
+  for (unsigned shift = 8 * bytes; shift > 0; shift -= 8) out += static_cast<char>(value >> (shift - 8) & 0xFFU);
+  return out;
+}
+
+inline std::string frame(Type type, unsigned flags, std::int32_t stream, const std::string& payload) {
+  return big_endian(payload.size(), 3) + static_cast<char>(type) + static_cast<char>(flags) +
+         big_endian(static_cast<std::size_t>(stream), 4) + payload;
+}
+
+// Each as a literal that is not to be remembered.
+inline std::string fields(const std::vector<std::pair<std::string, std::string>>& all) {
+  std::string out;
+  for (const auto& [name, value] : all) {
+    out += std::string(1, '\0') + static_cast<char>(name.size()) + name + static_cast<char>(value.size()) + value;
+  }
+  return out;
+}
+
+inline std::string message(const std::string& body) { return std::string(1, '\0') + big_endian(body.size(), 4) + body; }
+
+inline std::string head(std::int32_t stream) {
+  return frame(kHeaders, kEndHeaders, stream, fields({{":status", "200"}, {"content-type", "application/grpc"}}));
+}
+inline std::string data(std::int32_t stream, const std::string& bytes) { return frame(kData, 0, stream, bytes); }
+inline std::string tail(std::int32_t stream, int status) {
+  return frame(kHeaders, kEndHeaders | kEndStream, stream, fields({{"grpc-status", std::to_string(status)}}));
+}
+inline std::string answer(std::int32_t stream, const std::string& body) {
+  return head(stream) + data(stream, message(body)) + tail(stream, 0);
+}
+inline std::string refusal(std::int32_t stream, int status) {
+  return frame(kHeaders, kEndHeaders | kEndStream, stream,
+               fields({{":status", "200"},
+                       {"content-type", "application/grpc"},
+                       {"grpc-status", std::to_string(status)},
+                       {"grpc-message", "why"}}));
+}
+inline std::string go_away(std::int32_t last_stream) {
+  return frame(kGoAway, 0, 0, big_endian(static_cast<std::size_t>(last_stream), 4) + big_endian(0, 4));
+}
+
+}  // namespace http2
+
+class FakeContainerd {
+ public:
+  struct Request {
+    std::int32_t stream = 0;
+    std::string method;  // without what all of them begin with
+    std::string space;
+    std::string body;
+  };
+  // Gets the socket and what was asked; false: the connection ends.
+  using Answer = std::function<bool(int fd, const Request& request)>;
+
+  FakeContainerd(std::string path, Answer answer, bool greets = true)
+      : path_(std::move(path)), answer_(std::move(answer)), greets_(greets) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_, 4), 0);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~FakeContainerd() {
+    stop_ = true;
+    thread_.join();
+    ::close(listener_);
+    ::unlink(path_.c_str());
+  }
+  FakeContainerd(const FakeContainerd&) = delete;
+  FakeContainerd& operator=(const FakeContainerd&) = delete;
+
+  std::vector<std::string> methods() {  // "Containers/Get k8s.io"
+    const std::lock_guard lock(mutex_);
+    return methods_;
+  }
+  [[nodiscard]] int connections() const { return connections_; }
+
+  static bool send(int fd, const std::string& bytes) {
+    for (std::size_t sent = 0; sent < bytes.size();) {
+      const auto n = ::send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+      if (n <= 0) return false;
+      sent += static_cast<std::size_t>(n);
+    }
+    return true;
+  }
+  // Until the other side gives up; a test's end as well.
+  bool hang(int fd) const {
+    pollfd one{fd, POLLRDHUP, 0};
+    while (!stop_ && ::poll(&one, 1, 10) == 0) {
+    }
+    return false;
+  }
+
+ private:
+  struct Peer {
+    std::map<std::int32_t, Request> coming;
+    std::vector<Request> whole;
+  };
+
+  static int on_header(nghttp2_session* /*session*/, const nghttp2_frame* frame, const std::uint8_t* name,
+                       std::size_t name_size, const std::uint8_t* value, std::size_t value_size, std::uint8_t /*flags*/,
+                       void* peer) {
+    auto& request = static_cast<Peer*>(peer)->coming[frame->hd.stream_id];
+    const std::string key(reinterpret_cast<const char*>(name), name_size);
+    const std::string text(reinterpret_cast<const char*>(value), value_size);
+    if (key == ":path") request.method = text.substr(std::string_view("/containerd.services.").size());
+    if (key == "containerd-namespace") request.space = text;
+    return 0;
+  }
+  static int on_data(nghttp2_session* /*session*/, std::uint8_t /*flags*/, std::int32_t stream,
+                     const std::uint8_t* data, std::size_t size, void* peer) {
+    static_cast<Peer*>(peer)->coming[stream].body.append(reinterpret_cast<const char*>(data), size);
+    return 0;
+  }
+  static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* peer) {
+    auto& self = *static_cast<Peer*>(peer);
+    if (frame->hd.type != NGHTTP2_DATA || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
+    auto& request = self.coming[frame->hd.stream_id];
+    request.stream = frame->hd.stream_id;
+    request.body.erase(0, 5);
+    self.whole.push_back(std::move(request));
+    self.coming.erase(frame->hd.stream_id);
+    return 0;
+  }
+
+  [[nodiscard]] bool readable(int fd) const {
+    pollfd one{fd, POLLIN, 0};
+    while (!stop_) {
+      if (::poll(&one, 1, 10) > 0) return true;
+    }
+    return false;
+  }
+  void serve() {
+    std::vector<std::thread> talks;
+    while (readable(listener_)) {
+      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (fd < 0) break;
+      ++connections_;
+      talks.emplace_back([this, fd] {
+        talk(fd);
+        ::close(fd);
+      });
+    }
+    for (auto& one : talks) one.join();
+  }
+  void talk(int fd) {
+    Peer peer;
+    nghttp2_session_callbacks* callbacks = nullptr;
+    nghttp2_session* session = nullptr;
+    nghttp2_session_callbacks_new(&callbacks);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_server_new(&session, callbacks, &peer);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, nullptr, 0);
+    const std::uint8_t* greeting = nullptr;
+    const auto size = static_cast<std::size_t>(nghttp2_session_mem_send(session, &greeting));
+    if (greets_) send(fd, {reinterpret_cast<const char*>(greeting), size});
+    bool goes_on = true;
+    while (goes_on && readable(fd)) {
+      std::uint8_t bytes[4096];
+      const auto n = ::recv(fd, bytes, sizeof bytes, 0);
+      if (n <= 0 || nghttp2_session_mem_recv(session, bytes, static_cast<std::size_t>(n)) < 0) break;
+      for (const auto& request : std::exchange(peer.whole, {})) {
+        {
+          const std::lock_guard lock(mutex_);
+          const auto method = request.method.substr(request.method.rfind("v1.") + 3);
+          methods_.push_back(request.space.empty() ? method : method + ' ' + request.space);
+        }
+        if (!answer_(fd, request)) {
+          goes_on = false;
+          break;
+        }
+      }
+    }
+    nghttp2_session_del(session);
+  }
+
+  std::string path_;
+  Answer answer_;
+  bool greets_;
+  int listener_ = -1;
+  std::atomic<bool> stop_ = false;
+  std::atomic<int> connections_ = 0;
+  std::mutex mutex_;
+  std::vector<std::string> methods_;
+  std::thread thread_;
+};
+
+// Messages as containerd makes them.
+inline std::string proto(std::uint32_t number, std::string_view bytes) {
+  std::string out;
+  add_proto_bytes(out, number, bytes);
+  return out;
+}
+inline std::string proto(std::uint32_t number, std::uint64_t value) {
+  std::string out;
+  add_proto_integer(out, number, value);
+  return out;
+}
+
+using Labels = std::map<std::string, std::string>;
+
+inline std::string told_container(const std::string& id, const std::string& image, const Labels& labels = {}) {
+  auto container = proto(1, id) + proto(3, image) + proto(5, proto(2, R"({"process":{"env":["SECRET=1"]}})")) +
+                   proto(6, "overlayfs") + proto(7, id) +
+                   proto(8, proto(1, std::uint64_t{1'795'000'000}) + proto(2, std::uint64_t{250'000'000}));
+  for (const auto& [name, value] : labels) container += proto(2, proto(1, name) + proto(2, value));
+  return proto(1, container);
+}
+// States are containerd's: 1 created, 2 running, 3 stopped, 4 paused.
+inline std::string told_task(const std::string& id, std::uint64_t state, std::uint64_t exit_status = 0) {
+  return proto(1, proto(2, id) + proto(3, std::uint64_t{4711}) + proto(4, state) + proto(9, exit_status) +
+                      proto(10, proto(1, std::uint64_t{1'795'000'100})));
+}
+inline std::string told_namespaces(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out += proto(1, proto(1, name));
+  return out;
+}
+inline std::string told_event(const std::string& space, const std::string& topic, const std::string& event) {
+  return proto(1, proto(1, std::uint64_t{1'795'000'000})) + proto(2, space) + proto(3, topic) +
+         proto(4, proto(1, "containerd.events.X") + proto(2, event));
+}
+inline std::string told_exit(const std::string& space, const std::string& id, const std::string& process,
+                             std::uint64_t status) {
+  return told_event(space, "/tasks/exit",
+                    proto(1, id) + proto(2, process) + proto(3, std::uint64_t{4711}) + proto(4, status) +
+                        proto(5, proto(1, std::uint64_t{1'795'000'100})));
+}
+
+}  // namespace cgwarden::discovery
