@@ -12,9 +12,25 @@ namespace cgwarden::agent {
 namespace {
 
 constexpr std::chrono::seconds kOnceWithin{10};
+// More than happens in a second on a busy host. A daemon that says more is heard again from there on.
+constexpr std::size_t kMostWaiting = 1024;
+constexpr std::size_t kMostExpected = 1024;
 
 std::string daemon_name(const discovery::Daemon::Options& options) {
   return "discovery: " + options.title + " at " + base::printable(options.socket);
+}
+
+std::vector<prometheus::Counter*> failure_counters(const std::string& title, prometheus::Registry& metrics) {
+  auto& failures = prometheus::BuildCounter()
+                       .Name("cgwarden_discovery_daemon_failures_total")
+                       .Help("Questions that a runtime's daemon did not answer as it should, by reason.")
+                       .Register(metrics);
+  std::vector<prometheus::Counter*> out;
+  out.reserve(discovery::Daemon::kFailures.size());
+  for (const auto reason : discovery::Daemon::kFailures) {
+    out.push_back(&failures.Add({{"daemon", title}, {"reason", std::string(reason)}}));
+  }
+  return out;
 }
 
 }  // namespace
@@ -31,15 +47,8 @@ DaemonAsker::DaemonAsker(boost::asio::io_context& loop, const discovery::Daemon:
                     .Help("Containers a runtime's daemon was asked about.")
                     .Register(metrics)
                     .Add({{"daemon", options.title}})),
-      daemon_(discovery::make_daemon(options)) {
-  auto& failures = prometheus::BuildCounter()
-                       .Name("cgwarden_discovery_daemon_failures_total")
-                       .Help("Questions that a runtime's daemon did not answer as it should, by reason.")
-                       .Register(metrics);
-  for (const auto reason : discovery::Daemon::kFailures) {
-    failures_.push_back(&failures.Add({{"daemon", options.title}, {"reason", std::string(reason)}}));
-  }
-}
+      failures_(failure_counters(options.title, metrics)),
+      daemon_(discovery::make_daemon(options)) {}
 
 DaemonAsker::~DaemonAsker() {
   // An answer that comes after this finds the flag set.
@@ -50,9 +59,24 @@ DaemonAsker::~DaemonAsker() {
 
 void DaemonAsker::look() {
   if (asking_ || is_put_off()) return;
+  if (timer_due_ <= base::monotonic_now() + pace_.gather) return;
+  if (std::ranges::any_of(hooks_.wanted(), [&](const auto& id) { return !asked_.contains(id); })) look_soon();
+}
+
+void DaemonAsker::look_soon() {
   const auto soon = base::monotonic_now() + pace_.gather;
-  if (timer_due_ <= soon) return;
-  if (std::ranges::any_of(hooks_.wanted(), [&](const auto& id) { return !asked_.contains(id); })) wait_until(soon);
+  if (timer_due_ > soon) wait_until(soon);
+}
+
+void DaemonAsker::look_at(const std::string& id) {
+  if (expected_.size() < kMostExpected) expected_.insert(id);
+  if (!asking_ && !is_put_off()) look_soon();
+}
+
+void DaemonAsker::look_at_all() {
+  for (auto& [_, asked] : asked_) asked.due = {};
+  delay_ = {};
+  if (!asking_) look_soon();
 }
 
 void DaemonAsker::wait_until(base::Monotonic due) {
@@ -65,6 +89,9 @@ void DaemonAsker::wait_until(base::Monotonic due) {
 
 std::vector<std::string> DaemonAsker::due_ids(base::Monotonic now) {
   auto ids = hooks_.wanted();
+  for (const auto& id : ids) {
+    if (expected_.erase(id) != 0) asked_.erase(id);
+  }
   std::unordered_map<std::string, Asked> still;
   for (const auto& id : ids) {
     if (const auto at = asked_.find(id); at != asked_.end()) still.insert(*at);
@@ -75,6 +102,8 @@ std::vector<std::string> DaemonAsker::due_ids(base::Monotonic now) {
     const auto at = asked_.find(id);
     return at == asked_.end() ? std::pair(false, base::Monotonic{}) : std::pair(at->second.failed, at->second.last);
   });
+  ids.insert(ids.begin(), expected_.begin(), expected_.end());
+  expected_.clear();
   return ids;
 }
 
@@ -117,7 +146,7 @@ void DaemonAsker::end_round(const std::vector<std::string>& ids, const discovery
 }
 
 void DaemonAsker::plan(base::Monotonic now) {
-  auto first = base::Monotonic::max();
+  auto first = expected_.empty() ? base::Monotonic::max() : now;
   for (const auto& id : hooks_.wanted()) {
     const auto at = asked_.find(id);
     first = std::min(first, at == asked_.end() ? now : at->second.due);
@@ -125,10 +154,91 @@ void DaemonAsker::plan(base::Monotonic now) {
   if (first != base::Monotonic::max()) wait_until(std::max(first, now + pace_.between));
 }
 
+ContainerdListener::ContainerdListener(boost::asio::io_context& loop, const discovery::Daemon::Options& options,
+                                       prometheus::Registry& metrics, Hooks hooks, DaemonAsker::Pace pace)
+    : loop_(loop),
+      name_(daemon_name(options)),
+      hooks_(std::move(hooks)),
+      pace_(pace),
+      timer_(loop),
+      events_total_(prometheus::BuildCounter()
+                        .Name("cgwarden_discovery_daemon_events_total")
+                        .Help("Events of containers that a runtime's daemon told.")
+                        .Register(metrics)
+                        .Add({{"daemon", options.title}})),
+      failures_(failure_counters(options.title, metrics)),
+      events_(std::make_shared<discovery::ContainerdEvents>(options)) {
+  begin();
+}
+
+ContainerdListener::~ContainerdListener() {
+  shared_->stop = true;
+  events_->cancel();
+  worker_.join();
+}
+
+void ContainerdListener::begin() {
+  since_ = base::monotonic_now();
+  boost::asio::post(worker_, [this, shared = shared_, events = events_] {
+    auto ended = events->listen(
+        [&] {
+          boost::asio::post(loop_, [this, shared] {
+            if (!shared->stop) begun();
+          });
+        },
+        [&](discovery::ContainerdEvent event) {
+          if (shared->waiting >= kMostWaiting) {
+            shared->missed = true;
+            return;
+          }
+          ++shared->waiting;
+          boost::asio::post(loop_, [this, shared, event = std::move(event)] {
+            --shared->waiting;
+            if (!shared->stop) heard(event);
+          });
+        });
+    boost::asio::post(loop_, [this, shared, ended = std::move(ended)] {
+      if (!shared->stop) end(ended);
+    });
+  });
+}
+
+void ContainerdListener::begun() {
+  hooks_.begun();
+  // It is told that it is heard when it has not said no for a moment.
+  timer_.expires_after(pace_.first_delay);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error && std::exchange(silent_, false)) log::info(name_ + " is heard again");
+  });
+}
+
+void ContainerdListener::heard(const discovery::ContainerdEvent& event) {
+  events_total_.Increment();
+  hooks_.heard(event);
+  if (shared_->missed.exchange(false)) hooks_.begun();
+}
+
+void ContainerdListener::end(const discovery::ContainerdEvents::End& end) {
+  if (!end.failure) return;
+  failures_[static_cast<std::size_t>(*end.failure)]->Increment();
+  if (!std::exchange(silent_, true)) {
+    log::warn(name_ + " is not heard (" + base::printable(end.why) +
+              "); new containers are named later and exit codes are missing, listening again ever more seldom");
+  }
+  // One that went after it was there for long is being started anew.
+  if (base::monotonic_now() - since_ > pace_.longest_delay) delay_ = {};
+  delay_ = std::clamp(delay_ * 2, pace_.first_delay, pace_.longest_delay);
+  timer_.expires_after(delay_);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) begin();
+  });
+}
+
 std::vector<discovery::Daemon::Options> daemon_options(const Options& options) {
   std::vector<discovery::Daemon::Options> out;
   for (const auto& [title, socket] :
-       {std::pair("docker", &options.docker_socket), std::pair("podman", &options.podman_socket)}) {
+       {std::pair("docker", &options.docker_socket), std::pair("podman", &options.podman_socket),
+        std::pair("containerd", &options.containerd_socket)}) {
     if (!socket->empty()) out.push_back({.title = title, .socket = *socket, .labels = options.discovery_labels});
   }
   return out;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asks the daemons of Docker and Podman for what the state on disk leaves open, each on a thread of its own: no scrape
-// and nothing on the loop waits for one. New containers are asked for at once, all again every minute; a daemon that
-// does not answer is left alone for ever longer, told of once, and told of again when it answers.
-// Loop thread, but for what the threads do among themselves.
+// Asks the daemons of Docker, Podman and containerd for what the state on disk leaves open, each on a thread of its
+// own: no scrape and nothing on the loop waits for one. New containers are asked for at once, all again every minute; a
+// daemon that does not answer is left alone for ever longer, told of once, and told of again when it answers.
+// containerd's events are listened to on one more thread: they say which to ask for, before a scrape has seen the
+// group. Loop thread, but for what the threads do among themselves.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -17,10 +18,12 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "src/agent/options.h"
 #include "src/base/clock.h"
+#include "src/discovery/containerd.h"
 #include "src/discovery/daemon.h"
 #include "src/discovery/resolver.h"
 
@@ -49,6 +52,10 @@ class DaemonAsker {
 
   // There may be containers that it was not asked for.
   void look();
+  // It is another one than it was, or one that nothing wants yet.
+  void look_at(const std::string& id);
+  // All of them may be: it is there again.
+  void look_at_all();
 
  private:
   struct Asked {
@@ -59,6 +66,7 @@ class DaemonAsker {
 
   // It does not answer, and there is a time at which it is asked again.
   [[nodiscard]] bool is_put_off() const { return silent_ && timer_due_ != base::Monotonic::max(); }
+  void look_soon();
   void wait_until(base::Monotonic due);
   void begin_round();
   void end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round);
@@ -73,6 +81,7 @@ class DaemonAsker {
   boost::asio::steady_timer timer_;
   base::Monotonic timer_due_ = base::Monotonic::max();
   std::unordered_map<std::string, Asked> asked_;
+  std::unordered_set<std::string> expected_;  // to be asked for in the next round, wanted or not
   bool asking_ = false;
   bool silent_ = false;
   std::chrono::nanoseconds delay_{};
@@ -80,6 +89,49 @@ class DaemonAsker {
   std::vector<prometheus::Counter*> failures_;
   std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<discovery::Daemon> daemon_;
+  boost::asio::thread_pool worker_{1};
+};
+
+// Hears what happens to containerd's containers. When it is not heard any more, that is told of once, and it is tried
+// again ever more seldom.
+class ContainerdListener {
+ public:
+  struct Hooks {
+    std::function<void()> begun;  // what happened before may have been missed
+    std::function<void(const discovery::ContainerdEvent&)> heard;
+  };
+
+  ContainerdListener(boost::asio::io_context& loop, const discovery::Daemon::Options& options,
+                     prometheus::Registry& metrics, Hooks hooks, DaemonAsker::Pace pace);
+  ~ContainerdListener();
+  ContainerdListener(const ContainerdListener&) = delete;
+  ContainerdListener& operator=(const ContainerdListener&) = delete;
+
+ private:
+  // What both threads see.
+  struct Shared {
+    std::atomic<bool> stop = false;
+    std::atomic<std::size_t> waiting = 0;  // events that the loop has not looked at yet
+    std::atomic<bool> missed = false;      // there were too many of them
+  };
+
+  void begin();
+  void begun();
+  void heard(const discovery::ContainerdEvent& event);
+  void end(const discovery::ContainerdEvents::End& end);
+
+  boost::asio::io_context& loop_;
+  std::string name_;  // for the log
+  Hooks hooks_;
+  DaemonAsker::Pace pace_;
+  boost::asio::steady_timer timer_;
+  base::Monotonic since_;
+  bool silent_ = false;
+  std::chrono::nanoseconds delay_{};
+  prometheus::Counter& events_total_;
+  std::vector<prometheus::Counter*> failures_;
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  std::shared_ptr<discovery::ContainerdEvents> events_;
   boost::asio::thread_pool worker_{1};
 };
 

@@ -89,6 +89,16 @@ void Discovery::start_askers(asio::io_context& loop, const Options& options, pro
       after();
     };
     askers_.push_back(std::make_unique<DaemonAsker>(loop, one, metrics, std::move(hooks), DaemonAsker::Pace{}));
+    if (one.title != "containerd") continue;
+    ContainerdListener::Hooks heard;
+    heard.begun = [asker = askers_.back().get()] { asker->look_at_all(); };
+    heard.heard = [this, asker = askers_.back().get(),
+                   source = "unix:" + one.socket](const discovery::ContainerdEvent& event) {
+      if (!event.ended) return asker->look_at(event.key);
+      resolver_.tell_end(event.key, event.exit_code, event.finished, source);
+      after();
+    };
+    listener_ = std::make_unique<ContainerdListener>(loop, one, metrics, std::move(heard), DaemonAsker::Pace{});
   }
 }
 

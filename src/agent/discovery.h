@@ -47,6 +47,7 @@ class Discovery {
   std::unique_ptr<ContainerSizes> sizes_;  // null: not asked for
   std::function<void()> changed_;
   std::vector<std::unique_ptr<DaemonAsker>> askers_;
+  std::unique_ptr<ContainerdListener> listener_;  // null: not asked for
   boost::asio::posix::stream_descriptor events_;
   boost::asio::steady_timer timer_;
   std::uint64_t generation_ = 0;

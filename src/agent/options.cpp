@@ -138,6 +138,12 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
          "may ask it may do everything its user may")
       ->group("Discovery")
       ->check(is_socket);
+  app.add_option(
+         "--containerd.socket", o.containerd_socket,
+         "Ask containerd here for images, labels and exit codes, which are in its database only, and listen to its "
+         "events, off the scrape path. Who may ask it may do everything on this host")
+      ->group("Discovery")
+      ->check(is_socket);
   for (const auto& row : discovery::root_rows()) {
     app.add_option("--discovery." + std::string(row.name), o.discovery_roots.*row.roots,
                    std::string(row.help) + " (path of the host, repeatable)")

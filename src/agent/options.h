@@ -56,6 +56,7 @@ struct Options {
   std::vector<std::string> discovery_labels;
   std::string docker_socket;  // of the daemons that may be asked; empty: none
   std::string podman_socket;
+  std::string containerd_socket;
   unsigned sizes_seconds = 0;  // how often containers' disk use is measured; 0: never
   bool containers_as_json = false;
 

@@ -146,6 +146,7 @@ def scrape(agent):
         process = subprocess.Popen([agent, "--web.listen-address", f"unix:{address}", "--path.procfs", f"{host}/proc",
                                     "--path.sysfs", f"{host}/sys", "--path.cgroupfs", f"{host}/sys/fs/cgroup",
                                     "--docker.socket", f"{folder}/none", "--podman.socket", f"{folder}/none",
+                                    "--containerd.socket", f"{folder}/none",
                                     "--log.level", "error"])
         try:
             deadline = time.monotonic() + 20

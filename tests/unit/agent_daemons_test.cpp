@@ -9,6 +9,7 @@
 #include "src/agent/log.h"
 #include "tests/temp_dir.h"
 #include "tests/unit/discovery_fixture.h"
+#include "tests/unit/fake_containerd.h"
 #include "tests/unit/fake_daemon.h"
 
 namespace cgwarden::agent {
@@ -106,6 +107,22 @@ TEST_F(ADaemonAsked, GetsRoundsOfNoMoreThanSoManyUntilAllWereAskedFor) {
   EXPECT_EQ(told_, wanted_);
 }
 
+TEST_F(ADaemonAsked, IsAskedAtOnceForWhatHasChangedAndForWhatNothingWantsYet) {
+  FakeDaemon daemon(options_.socket, knows_all());
+  start();
+  ASSERT_TRUE(reached([&] { return told_.size() == 1; }));
+  pass(30ms);
+  asker_->look_at(engine_id('a'));
+  asker_->look_at(engine_id('b'));
+  ASSERT_TRUE(reached([&] { return told_.size() == 3; }));
+  EXPECT_THAT(told_, testing::UnorderedElementsAre(engine_id('a'), engine_id('a'), engine_id('b')));
+  asker_->look_at_all();
+  ASSERT_TRUE(reached([&] { return told_.size() == 4; }));
+  EXPECT_EQ(told_[3], engine_id('a'));
+  pass(50ms);
+  EXPECT_EQ(told_.size(), 4);
+}
+
 TEST_F(ADaemonAsked, ThatWasAwayWhenItsLastContainerWentIsAskedForTheNextOne) {
   start();
   ASSERT_TRUE(reached([&] { return doubts_ == 1; }));
@@ -163,6 +180,102 @@ TEST_F(ADaemonAsked, ThatHangsHoldsUpNeitherTheLoopNorTheEnd) {
   pass(1ms);
   EXPECT_TRUE(ran);
   asker_.reset();
+  EXPECT_LT(base::monotonic_now() - begin, 1s);
+}
+
+class AContainerdHeard : public ADaemonAsked {
+ protected:
+  using Request = discovery::FakeContainerd::Request;
+
+  AContainerdHeard() { options_.title = "containerd"; }
+  void listen() {
+    ContainerdListener::Hooks hooks;
+    hooks.begun = [this] { ++begun_; };
+    hooks.heard = [this](const discovery::ContainerdEvent& event) { heard_.push_back(event.key); };
+    listener_ = std::make_unique<ContainerdListener>(loop_, options_, metrics_, std::move(hooks), pace_);
+  }
+  // So many events, and nothing more.
+  discovery::FakeContainerd::Answer says(int count) {
+    return [this, count](int fd, const Request& request) {
+      namespace http2 = discovery::http2;
+      auto bytes = http2::head(request.stream);
+      for (int i = 0; i < count; ++i) {
+        const auto event =
+            discovery::told_event("default", "/tasks/start", discovery::proto(1, "c" + std::to_string(i)));
+        bytes += http2::data(request.stream, http2::message(event));
+      }
+      return discovery::FakeContainerd::send(fd, bytes) && fake_->hang(fd);
+    };
+  }
+
+  discovery::FakeContainerd* fake_ = nullptr;
+  int begun_ = 0;
+  std::vector<std::string> heard_;
+  std::unique_ptr<ContainerdListener> listener_;
+};
+
+TEST_F(AContainerdHeard, TellsItsEventsAsTheyCome) {
+  discovery::FakeContainerd daemon(options_.socket, says(3));
+  fake_ = &daemon;
+  listen();
+  ASSERT_TRUE(reached([&] { return heard_.size() == 3; }));
+  EXPECT_THAT(heard_, ElementsAre("default/c0", "default/c1", "default/c2"));
+  EXPECT_EQ(begun_, 1);
+  EXPECT_EQ(metric("cgwarden_discovery_daemon_events_total"), 3);
+  pass(100ms);
+  EXPECT_EQ(daemon.connections(), 1);
+}
+
+TEST_F(AContainerdHeard, AndAwayIsTriedEverMoreSeldomAndToldOfOnceAndOnceWhenItIsBack) {
+  log::set_up("info", "logfmt");
+  testing::internal::CaptureStderr();
+  listen();
+  pass(400ms);
+  const auto failures = metric("cgwarden_discovery_daemon_failures_total", "unreachable");
+  // After 0, 20, 60, 140, 220, 300, 380 ms.
+  EXPECT_GE(failures, 2);
+  EXPECT_LE(failures, 8);
+  for (int i = 1; i <= 2; ++i) {
+    discovery::FakeContainerd daemon(options_.socket, says(0));
+    fake_ = &daemon;
+    EXPECT_TRUE(reached([&] { return begun_ == i; }));
+    pass(100ms);
+  }
+  pass(50ms);
+  const auto said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, ContainsRegex("is not heard.*\n.*is heard again.*\n.*is not heard.*\n.*is heard again.*\n"));
+  EXPECT_EQ(std::ranges::count(said, '\n'), 5) << said;
+}
+
+TEST_F(AContainerdHeard, ThatRefusesEachTimeIsToldOfOnce) {
+  log::set_up("info", "logfmt");
+  testing::internal::CaptureStderr();
+  discovery::FakeContainerd daemon(options_.socket, [](int fd, const Request& request) {
+    return discovery::FakeContainerd::send(fd, discovery::http2::refusal(request.stream, 12));
+  });
+  listen();
+  EXPECT_TRUE(reached([&] { return metric("cgwarden_discovery_daemon_failures_total", "status") >= 3; }));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(ContainsRegex("\n.*\n")));
+}
+
+TEST_F(AContainerdHeard, ThatTellsMoreThanCanBeLookedAtIsAskedForAllInstead) {
+  discovery::FakeContainerd daemon(options_.socket, says(3000));
+  fake_ = &daemon;
+  listen();
+  std::this_thread::sleep_for(500ms);  // the loop is busy
+  ASSERT_TRUE(reached([&] { return begun_ == 2; }));
+  EXPECT_LE(heard_.size(), 1024);
+}
+
+TEST_F(AContainerdHeard, HoldsUpNeitherTheLoopNorTheEnd) {
+  options_.answer_within = 60s;
+  discovery::FakeContainerd daemon(
+      options_.socket, [this](int fd, const Request&) { return fake_->hang(fd); }, false);
+  fake_ = &daemon;
+  listen();
+  ASSERT_TRUE(reached([&] { return !daemon.methods().empty(); }));
+  const auto begin = base::monotonic_now();
+  listener_.reset();
   EXPECT_LT(base::monotonic_now() - begin, 1s);
 }
 
