@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any bytes as what containerd sends, as messages of its services and as all of a connection: facts are UTF-8, bounded,
+// have a source and hold only allowed labels; names are containerd's; the connection ends or waits for more.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/text.h"
+#include "src/discovery/containerd.h"
+#include "src/discovery/grpc.h"
+#include "src/discovery/protobuf.h"
+
+namespace {
+
+using namespace cgwarden;
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+constexpr std::size_t kMost = 4096;
+const discovery::LabelFilter kAllowed({"org.lab.*"});
+
+void expect_fields(std::string_view message) {
+  discovery::ProtoReader reader(message);
+  std::size_t fields = 0;
+  while (const auto field = reader.next()) {
+    ++fields;
+    must(field->number > 0 && (field->has_bytes ? field->integer == 0 : field->bytes.empty()));
+    if (!field->bytes.empty()) {
+      must(field->bytes.data() >= message.data());
+      must(field->bytes.data() + field->bytes.size() <= message.data() + message.size());
+    }
+  }
+  must(fields * 2 <= message.size());
+}
+
+void expect_facts(std::string_view container, std::string_view task) {
+  for (const std::string key : {"default/web", "default/a"}) {
+    const auto told = discovery::parse_containerd(container, task, key, "it", kAllowed);
+    if (told.broken || !told.container) continue;
+    const auto& c = *told.container;
+    must(c.id == key.substr(8) && c.runtime == "containerd" && !c.pid);
+    for (const auto& fact : model::kTextFacts) {
+      const auto& value = c.*fact.member;
+      if (value) must(!value->empty() && value->size() <= discovery::Findings::kLongest && base::is_utf8(*value));
+    }
+    must(c.labels.size() <= discovery::Findings::kMostLabels && std::ranges::is_sorted(c.labels));
+    for (const auto& [name, value] : c.labels) {
+      must(kAllowed.allows(name) && base::is_utf8(name) && base::is_utf8(value));
+    }
+    for (const auto& origin : c.origins) must(origin.source == "it");
+  }
+}
+
+void expect_connection(std::string_view bytes, bool streams) {
+  discovery::GrpcSession session(kMost);
+  must(session.begin({.method = "/x/y", .space = "default", .message = "question", .streams = streams}));
+  // In pieces, as they come from a socket.
+  for (std::size_t at = 0, piece = 1; at < bytes.size() && !session.ended(); at += piece, piece = piece * 7 % 61 + 1) {
+    (void)session.to_send();
+    if (session.ended()) break;
+    session.receive(bytes.substr(at, piece));
+    while (const auto message = session.take_message()) must(message->size() <= kMost);
+  }
+  (void)session.to_send();
+  const auto kind = session.result().kind;
+  must(session.ended() || kind == discovery::GrpcResult::Kind::answered);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::vector<char> exact(data, data + size);
+  const std::string_view text(exact.data(), exact.size());
+  expect_fields(text);
+  expect_facts(text, {});
+  expect_facts(text.substr(0, size / 2), text.substr(size / 2));
+  for (const auto& space : discovery::parse_containerd_namespaces(text)) must(discovery::is_containerd_name(space));
+  if (const auto event = discovery::parse_containerd_event(text)) {
+    must(!event->key.empty() && base::is_utf8(event->key) && event->key.size() <= 2 * 76 + 1);
+    must(event->exit_code >= 0 && event->exit_code <= 0xFFFF'FFFF);
+  }
+  expect_connection(text, false);
+  expect_connection(text, true);
+  return 0;
+}
