@@ -236,17 +236,14 @@ std::string why_not(const Selector& selector, const SelectorFields& fields, cons
 }
 
 std::optional<std::uint32_t> user_of(std::string_view path) {
-  while (!path.empty()) {
-    auto part = base::take_until(path, '/');
-    for (const auto& [before, after] : {std::pair<std::string_view, std::string_view>{"user-", ".slice"},
-                                        std::pair<std::string_view, std::string_view>{"user@", ".service"}}) {
-      if (!part.starts_with(before) || !part.ends_with(after)) continue;
-      part.remove_prefix(before.size());
-      part.remove_suffix(after.size());
-      return base::to_int<std::uint32_t>(part);
-    }
-  }
-  return std::nullopt;
+  constexpr std::string_view before = "/user.slice/user-";
+  constexpr std::string_view after = ".slice";
+  if (!path.starts_with(before)) return std::nullopt;
+  path.remove_prefix(before.size());
+  auto id = base::take_until(path, '/');
+  if (!id.ends_with(after)) return std::nullopt;
+  id.remove_suffix(after.size());
+  return base::to_int<std::uint32_t>(id);
 }
 
 std::string_view name_of(const Snapshot& now, GroupIndex group) {

@@ -89,6 +89,7 @@ model::SnapshotPtr host() {
       .group(7, "/user.slice/user-0.slice")
       .group(8, "/user.slice/user-0.slice/session-3.scope")
       .group(9, "/user.slice/user-1000.slice/user@1000.service")
+      .group(10, "/user.slice/user-1000.slice/user@1000.service/x.slice/user.slice/user-0.slice")
       .make();
 }
 
@@ -130,7 +131,9 @@ TEST(PolicySelector, ChoosesGroupsByWhatIsKnownOfThem) {
       {"{ unit: 'worker@*.service' }", {worker}},
       {"{ slice: system.slice }", {system, db, worker}},
       {"{ user: root }", {"/user.slice/user-0.slice", "/user.slice/user-0.slice/session-3.scope"}},
-      {"{ user: [ 1000, 1001 ] }", {"/user.slice/user-1000.slice/user@1000.service"}},
+      {"{ user: [ 1000, 1001 ] }",
+       {"/user.slice/user-1000.slice/user@1000.service",
+        "/user.slice/user-1000.slice/user@1000.service/x.slice/user.slice/user-0.slice"}},
       {"{ user: root, kind: scope }", {"/user.slice/user-0.slice/session-3.scope"}},
       {"{ pod: api, namespace: shop }", {k8s}},
       {"{ id: '4f*' }", {db}},
