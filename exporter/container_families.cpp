@@ -40,8 +40,10 @@ std::string cleaned(std::string_view name) {
 void append_facts(const Container& container, std::string& out) {
   append_label("role", model::name(container.role), out);
   for (const auto& fact : model::kTextFacts) {
-    // These are on every series, or change within a container's life and have families of their own.
-    if (fact.name == "runtime" || fact.name == "name" || fact.name == "state" || fact.name == "health") continue;
+    // These are on every series, or change within a container's life and have families of their own, or are for those
+    // who look at one container on its host.
+    constexpr std::string_view left_out[] = {"runtime", "name", "state", "health", "writable_layer"};
+    if (std::ranges::find(left_out, fact.name) != std::end(left_out)) continue;
     if (const auto& value = container.*fact.member) append_label(fact.name, *value, out);
   }
   std::vector<std::string> taken;
@@ -95,6 +97,9 @@ constexpr Row kRows[] = {
     {"cgroup_container_health", "", "What the container's health check says, as a label. Always 1.", false,
      [](const Container& c) { return std::string(c.health ? "1" : ""); },
      [](const Container& c, std::string& out) { append_label("health", *c.health, out); }},
+    {"cgroup_container_image_bytes", "bytes",
+     "Size of the image's layers, unpacked. Containers of one image, and images with a layer in common, share them.",
+     false, [](const Container& c) { return number(c.image_bytes); }, nullptr},
     {"cgroup_container", "", "What is known of the container, pod or machine, as labels. Always 1.", true,
      [](const Container&) { return std::string("1"); }, append_facts},
     {"cgroup_container_restarts", "", "How often the runtime has started the container again.", false,

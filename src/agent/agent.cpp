@@ -216,6 +216,7 @@ int list_containers(Options options, const std::shared_ptr<const model::Catalogu
   }
   const auto snapshot = (*collection)->collect();
   discover(options, *snapshot);
+  find_writable_layers(*snapshot, options.paths.procfs);
   print_containers(*snapshot, options.containers_as_json, std::cout);
   return std::cout.flush() ? kOk : kFailed;
 }

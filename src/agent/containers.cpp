@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/agent/containers.h"
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 
 #include "src/agent/log.h"
 #include "src/base/text.h"
+#include "src/discovery/sizes.h"
 
 namespace cgwarden::agent {
 namespace {
@@ -37,6 +39,14 @@ nlohmann::ordered_json json_of(const std::string& path, const Container& c) {
     auto& labels = out["labels"];
     for (const auto& [name, value] : c.labels) labels[name] = value;
   }
+  if (c.image_layers) {
+    auto& layers = out["image_layers"] = nlohmann::ordered_json::array();
+    for (const auto& layer : *c.image_layers) {
+      auto& one = layers.emplace_back(nlohmann::ordered_json::object());
+      one["id"] = layer.id;
+      if (layer.bytes) one["bytes"] = *layer.bytes;
+    }
+  }
   auto& from = out["from"] = nlohmann::ordered_json::object();
   for (const auto& origin : c.origins) from[std::string(origin.fact)] = base::to_utf8(origin.source);
   return out;
@@ -66,9 +76,37 @@ void print_text(const std::string& path, const Container& c, std::ostream& out) 
     if (const auto& value = c.*fact.member) print_fact(fact.name, log::time_text(*value), source_of(c, fact.name), out);
   }
   for (const auto& [name, value] : c.labels) print_fact("label", name + '=' + value, source_of(c, "labels"), out);
+  if (c.image_layers) {
+    for (const auto& layer : *c.image_layers) {
+      auto text = layer.id;
+      if (layer.bytes) text += ' ' + std::to_string(*layer.bytes) + " bytes";
+      print_fact("layer", text, source_of(c, "image_layers"), out);
+    }
+  }
 }
 
 }  // namespace
+
+void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs) {
+  const auto host = discovery::host_mountinfo(procfs);
+  auto table = std::make_shared<model::Containers>(*snapshot.containers);
+  for (const auto& group : snapshot.roster->groups) {
+    const auto at = table->by_group.find(model::group_key(group->id, group->path));
+    if (at == table->by_group.end() || at->second->writable_layer || !at->second->pid) continue;
+    if (at->second->role != model::Role::container && at->second->role != model::Role::sandbox) continue;
+    discovery::SizeOf what;
+    what.procfs = procfs;
+    what.cgroup = group->path;
+    what.pid = static_cast<pid_t>(*at->second->pid);
+    auto path = discovery::writable_layer_of(what, host);
+    if (!path) continue;
+    auto container = std::make_shared<Container>(*at->second);
+    container->writable_layer = base::to_utf8(*path);
+    container->origins.push_back({"writable_layer", procfs + '/' + std::to_string(what.pid) + "/mountinfo"});
+    at->second = std::move(container);
+  }
+  snapshot.containers = std::move(table);
+}
 
 void print_containers(const model::Snapshot& snapshot, bool json, std::ostream& out) {
   auto all = nlohmann::ordered_json::array();

@@ -3,10 +3,15 @@
 #pragma once
 
 #include <iosfwd>
+#include <string>
 
 #include "src/model/snapshot.h"
 
 namespace cgwarden::agent {
+
+// Where the state does not say which directory takes what a container writes, what is mounted says it. Reads each
+// container's mounts, so it is for what is printed once.
+void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs);
 
 // Containers, sandboxes, pods, machines and jobs in order of their cgroups' paths; the snapshot has a table.
 void print_containers(const model::Snapshot& snapshot, bool json, std::ostream& out);

@@ -79,6 +79,11 @@ void DaemonAsker::look_at_all() {
   if (!asking_) look_soon();
 }
 
+void DaemonAsker::forget(const std::vector<std::string>& ids) {
+  for (const auto& id : ids) asked_.erase(id);
+  if (asking_) forgotten_.insert(forgotten_.end(), ids.begin(), ids.end());
+}
+
 void DaemonAsker::wait_until(base::Monotonic due) {
   timer_due_ = due;
   timer_.expires_at(due);
@@ -128,6 +133,7 @@ void DaemonAsker::end_round(const std::vector<std::string>& ids, const discovery
   const bool answers = !round.told.empty();
   for (std::size_t i = 0; i < round.asked; ++i) asked_[ids[i]] = {true, now, answers ? now + pace_.again : now};
   for (const auto& one : round.told) asked_[one.first].failed = false;
+  for (const auto& id : std::exchange(forgotten_, {})) asked_.erase(id);
   requests_.Increment(static_cast<double>(round.asked));
   for (std::size_t i = 0; i < failures_.size(); ++i) failures_[i]->Increment(static_cast<double>(round.failures[i]));
   if (answers) {

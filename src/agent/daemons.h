@@ -56,6 +56,8 @@ class DaemonAsker {
   void look_at(const std::string& id);
   // All of them may be: it is there again.
   void look_at_all();
+  // What it said of these is of another moment: they are asked for as if they were new.
+  void forget(const std::vector<std::string>& ids);
 
  private:
   struct Asked {
@@ -82,6 +84,7 @@ class DaemonAsker {
   base::Monotonic timer_due_ = base::Monotonic::max();
   std::unordered_map<std::string, Asked> asked_;
   std::unordered_set<std::string> expected_;  // to be asked for in the next round, wanted or not
+  std::vector<std::string> forgotten_;        // while it was being asked
   bool asking_ = false;
   bool silent_ = false;
   std::chrono::nanoseconds delay_{};

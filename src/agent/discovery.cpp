@@ -157,7 +157,11 @@ void Discovery::after() {
   const auto generation = resolver_.table()->generation;
   if (std::exchange(generation_, generation) == generation) return;
   changed_();
-  for (const auto& asker : askers_) asker->look();
+  const auto turned = resolver_.take_turned();
+  for (const auto& asker : askers_) {
+    asker->forget(turned);
+    asker->look();
+  }
 }
 
 }  // namespace cgwarden::agent

@@ -23,6 +23,8 @@ constexpr std::chrono::nanoseconds kConfirm = 1s;
 constexpr std::chrono::nanoseconds kExpected = 10s;
 constexpr std::size_t kMostExpected = 1024;
 constexpr Watcher::Key kClaimsKey = 0;
+// Nobody may ask for them; and who comes too late for this is asked for like everybody, now and then.
+constexpr std::size_t kMostTurned = 4096;
 
 constexpr std::string_view kContainerd = "containerd";
 
@@ -39,19 +41,25 @@ bool same(const Container& a, const Container& b) {
   const auto all_same = [&](const auto& facts) {
     return std::ranges::all_of(facts, [&](const auto& fact) { return a.*fact.member == b.*fact.member; });
   };
-  return a.role == b.role && a.labels == b.labels && all_same(model::kTextFacts) && all_same(model::kNumberFacts) &&
-         all_same(model::kTimeFacts);
+  const bool same_layers =
+      a.image_layers == b.image_layers || (a.image_layers && b.image_layers && *a.image_layers == *b.image_layers);
+  return a.role == b.role && a.labels == b.labels && same_layers && all_same(model::kTextFacts) &&
+         all_same(model::kNumberFacts) && all_same(model::kTimeFacts);
 }
 
-// A group is one run of its container: an exit code that was told stays when its runtime tells it no longer.
-model::ContainerPtr keep_exit_code(const model::ContainerPtr& before, model::ContainerPtr now) {
+// A group is one run of its container: how it ended stays when its runtime tells it no longer.
+model::ContainerPtr keep_end(const model::ContainerPtr& before, model::ContainerPtr now) {
   if (!before || !now || !before->exit_code || now->exit_code || now->pid || before->id != now->id) return now;
   if (now->state == "running") return now;
   auto out = std::make_shared<Container>(*now);
   out->exit_code = before->exit_code;
   out->state = before->state;
+  if (!now->finished) out->finished = before->finished;
   for (const auto& origin : before->origins) {
-    if (origin.fact == "exit_code" || (origin.fact == "state" && !now->state)) out->origins.push_back(origin);
+    if (origin.fact == "exit_code" || (origin.fact == "state" && !now->state) ||
+        (origin.fact == "finished" && !now->finished)) {
+      out->origins.push_back(origin);
+    }
   }
   return out;
 }
@@ -218,7 +226,7 @@ bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
     found = entry.container;
     named = true;
   }
-  found = keep_exit_code(entry.container, std::move(found));
+  found = keep_end(entry.container, std::move(found));
   entry.named = named;
   entry.known = found && named;
   const auto looks = files_.take_looks();
@@ -246,7 +254,7 @@ void Resolver::look_up_ended(Key key, Ended& ended) {
   ++lookups_;
   bool named = false;
   files_.take_looks();
-  auto found = keep_exit_code(ended.entry.container, find_out(ended.entry, named));
+  auto found = keep_end(ended.entry.container, find_out(ended.entry, named));
   watcher_.watch(key, files_.take_looks(), files_);
   auto fresh = found && named && found->id == ended.entry.container->id
                    ? std::make_shared<Container>(*found)
@@ -310,6 +318,7 @@ std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr
     watcher_.forget(key);
     auto entry = std::move(at->second);
     at = entries_.erase(at);
+    if (!entry.told_as.empty()) turned(entry.told_as);
     if (!entry.container || !holds_others(entry.container->role)) continue;
     const auto [ended, fresh] = ended_.try_emplace(key);
     if (fresh) ended_order_.push_back(key);
@@ -318,6 +327,11 @@ std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr
   }
   for (const auto key : born) {
     auto& entry = entries_.at(key);
+    // How it ended was its last life; the rest may have been told of this one, before its group was seen.
+    if (const auto told = told_.find(told_as(entry)); told != told_.end() && told->second.container->exit_code) {
+      turned(told->first);
+      told_.erase(told);
+    }
     look_up(key, entry, now);
     if (!entry.container || !holds_others(entry.container->role)) continue;
     // Started again: it has not ended.
@@ -373,20 +387,29 @@ std::string Resolver::told_as(const Entry& entry) const {
   return is_askable(place) ? place->id : std::string();
 }
 
+void Resolver::turned(const std::string& id) {
+  if (turned_.size() < kMostTurned) turned_.push_back(id);
+}
+
 std::vector<std::string> Resolver::wanted(std::string_view title) const {
   std::unordered_set<std::string> out;
-  for (const auto& [_, entry] : entries_) {
-    if (entry.told_as.empty()) continue;
+  const auto want = [&](const Entry& entry) {
+    if (entry.told_as.empty()) return;
     const auto* c = entry.container.get();
     // "<namespace>/<id>" is an id of containerd's alone.
     std::string_view runtime = is_engine_id(entry.told_as) ? entry.place->runtime : kContainerd;
     if (runtime.empty() && c != nullptr && c->runtime && !is_low_level(*c->runtime)) runtime = *c->runtime;
-    if (!runtime.empty() && runtime != title) continue;
+    if (!runtime.empty() && runtime != title) return;
     // Docker's file has all that Docker knows; Podman's labels are in its database only, as containerd's images are.
     const bool by_file = c != nullptr && std::ranges::any_of(c->origins, [](const auto& origin) {
                            return origin.fact == "name" && origin.source.starts_with('/');
                          });
     if (title != "docker" || !by_file) out.insert(entry.told_as);
+  };
+  for (const auto& [_, entry] : entries_) want(entry);
+  for (const auto& [_, ended] : ended_) {
+    const auto& c = *ended.entry.container;
+    if (!c.exit_code || !c.finished) want(ended.entry);
   }
   return {out.begin(), out.end()};
 }

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "src/base/clock.h"
@@ -55,7 +56,8 @@ class Resolver {
   // What is known of the roster's groups.
   std::shared_ptr<const model::Containers> resolve(const std::shared_ptr<const model::Roster>& roster,
                                                    base::Monotonic now = base::monotonic_now());
-  // Ids of the groups of which a daemon of "docker", "podman" or "containerd" may know more than the disk tells.
+  // Ids of the groups of which a daemon of "docker", "podman" or "containerd" may know more than the disk tells: of
+  // those that have ended, how.
   [[nodiscard]] std::vector<std::string> wanted(std::string_view title) const;
   // What that daemon said, kept as long as the groups are there, and for a moment where they are not yet: the disk
   // comes first, this fills what it leaves open. True: table() is another one.
@@ -63,6 +65,8 @@ class Resolver {
   // That it said how this one has ended. What its database says later may know nothing of that.
   bool tell_end(const std::string& id, std::int64_t exit_code, std::optional<base::Wall> finished,
                 const std::string& source, base::Monotonic now = base::monotonic_now());
+  // Ids whose groups came or went since the last call: what a daemon said of them is of another moment.
+  std::vector<std::string> take_turned() { return std::exchange(turned_, {}); }
   // It answers no longer: what may have changed since (state, health, restarts) is not known by it any more.
   bool doubt(std::string_view title, base::Monotonic now = base::monotonic_now());
 
@@ -110,6 +114,7 @@ class Resolver {
   bool look_up_told(const std::unordered_set<std::string>& ids, base::Monotonic now);
   [[nodiscard]] std::string told_as(const Entry& entry) const;
   void forget_told(base::Monotonic now);
+  void turned(const std::string& id);
   void plan(Entry& entry, bool again, base::Monotonic now);
   void publish();
 
@@ -119,6 +124,7 @@ class Resolver {
   StateContext context_;
   Claims claims_;
   std::unordered_map<std::string, ToldOf> told_;  // by id
+  std::vector<std::string> turned_;
   Watcher watcher_;
   std::unordered_map<Key, Entry> entries_;
   std::unordered_map<Key, Ended> ended_;

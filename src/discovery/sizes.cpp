@@ -209,14 +209,18 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
   return sum;
 }
 
+std::optional<std::string> writable_layer_of(const SizeOf& what, std::string_view host) {
+  if (what.pid <= 0) return std::nullopt;
+  const base::Fd process(
+      ::open((what.procfs + '/' + std::to_string(what.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!process || !is_in(base::read_file(process.get(), "cgroup").value_or(""), what.cgroup)) return std::nullopt;
+  return writable_layer(host, base::read_file(process.get(), "mountinfo").value_or(""));
+}
+
 Sizes sizes_of(const SizeOf& what, std::string_view host, const WalkLimits& limits, const std::atomic<bool>& stop) {
   Sizes out;
   out.log = log_bytes(what);
-  if (what.pid <= 0) return out;
-  const base::Fd process(
-      ::open((what.procfs + '/' + std::to_string(what.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!process || !is_in(base::read_file(process.get(), "cgroup").value_or(""), what.cgroup)) return out;
-  const auto path = writable_layer(host, base::read_file(process.get(), "mountinfo").value_or(""));
+  const auto path = writable_layer_of(what, host);
   if (!path) return out;
   const auto directory = open_directory(what.rootfs, *path);
   if (directory) out.layer = usage_of(directory.get(), limits, stop);

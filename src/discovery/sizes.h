@@ -55,6 +55,9 @@ struct Sizes {
 Sizes sizes_of(const SizeOf& what, std::string_view host_mountinfo, const WalkLimits& limits,
                const std::atomic<bool>& stop);
 
+// The same path for a container of which a process is known; nothing if that process is not in the cgroup.
+std::optional<std::string> writable_layer_of(const SizeOf& what, std::string_view host_mountinfo);
+
 // The host's mounts, as pid 1 sees them or, where that is not permitted, this process. Empty: neither.
 std::string host_mountinfo(const std::string& procfs);
 

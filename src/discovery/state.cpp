@@ -16,7 +16,7 @@ constexpr RootRow kRootRows[] = {
     {"containerd-state", &Roots::containerd, "containerd's state directory"},
     {"podman-root", &Roots::podman, "Podman's and CRI-O's storage, rootless users' too"},
     {"podman-run", &Roots::podman_run, "Podman's and CRI-O's run root"},
-    {"podman-tmp", &Roots::podman_tmp, "Podman's temporary directory, for exit codes"},
+    {"podman-tmp", &Roots::podman_tmp, "Podman's and CRI-O's temporary directory, for exit codes"},
     {"runc-root", &Roots::runc, "runC's root"},
     {"crun-root", &Roots::crun, "crun's root"},
     {"runsc-root", &Roots::runsc, "gVisor's root"},
@@ -96,6 +96,14 @@ bool is_engine_id(std::string_view id) {
          std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
+bool is_digest(std::string_view text) { return text.starts_with("sha256:") && is_engine_id(text.substr(7)); }
+
+void remember_layers(StateContext& context, const std::string& key,
+                     const std::shared_ptr<const model::Layers>& layers) {
+  if (context.layers.size() >= kMostImages) context.layers.clear();
+  context.layers[key] = layers;
+}
+
 bool LabelFilter::allows(std::string_view name) const {
   return std::ranges::any_of(patterns_, [name](std::string_view pattern) {
     if (!pattern.ends_with('*')) return name == pattern;
@@ -134,6 +142,20 @@ void Findings::set(Container::Time Container::*fact, std::optional<base::Wall> v
   for (const auto& f : model::kTimeFacts) {
     if (f.member == fact) facts_.origins.push_back({f.name, source_});
   }
+}
+
+void Findings::set_layers(std::shared_ptr<const model::Layers> layers) {
+  if (facts_.image_layers || !layers || layers->empty() || layers->size() > kMostLayers) return;
+  // No layer has a petabyte, and the sum of them all is still a number.
+  constexpr std::int64_t most = std::int64_t{1} << 50U;
+  std::optional<std::int64_t> sum = 0;
+  for (const auto& layer : *layers) {
+    if (layer.bytes && (*layer.bytes < 0 || *layer.bytes > most)) return;
+    if (sum) sum = layer.bytes ? std::optional(*sum + *layer.bytes) : std::nullopt;
+  }
+  facts_.image_layers = std::move(layers);
+  facts_.origins.push_back({"image_layers", source_});
+  set(&Container::image_bytes, sum);
 }
 
 void Findings::label(const std::string& name, const std::string& value) {

@@ -26,7 +26,7 @@ struct Roots {
   std::vector<std::string> containerd = {"/run/containerd"};
   std::vector<std::string> podman = {"/var/lib/containers/storage"};
   std::vector<std::string> podman_run = {"/run/containers/storage"};
-  std::vector<std::string> podman_tmp = {"/run/libpod"};
+  std::vector<std::string> podman_tmp = {"/run/libpod", "/run/crio"};
   std::vector<std::string> runc = {"/run/runc", "/run/containerd/runc/*", "/run/docker/runtime-runc/*"};
   std::vector<std::string> crun = {"/run/crun"};
   std::vector<std::string> runsc = {"/run/runsc", "/run/docker/runtime-runsc/*"};
@@ -69,6 +69,8 @@ class Findings {
   void set(model::Container::Number model::Container::*fact, std::optional<std::int64_t> value);
   void set(model::Container::Time model::Container::*fact, std::optional<base::Wall> value);
   void set_role(model::Role role) { facts_.role = role; }
+  // Null is no fact. Their sum is one if all have a size.
+  void set_layers(std::shared_ptr<const model::Layers> layers);
   // A label or an annotation: a fact if its name is one of those runtimes use, and kept if it is allowed.
   void label(const std::string& name, const std::string& value);
   void labels(const nlohmann::json* object);
@@ -81,6 +83,7 @@ class Findings {
 
   static constexpr std::size_t kLongest = 4096;
   static constexpr std::size_t kMostLabels = 128;
+  static constexpr std::size_t kMostLayers = 256;  // an image of more is unknown: half of one would be wrong
 
  private:
   const LabelFilter& labels_;
@@ -95,6 +98,18 @@ struct PodmanIndex {
     std::string image;
     std::string image_id;
     std::string created;
+    std::string layer;  // the writable one
+  };
+  std::uint64_t version = 0;
+  std::unordered_map<std::string, Entry> by_id;
+};
+
+// The same storage's layers, of images and of containers.
+struct LayerIndex {
+  struct Entry {
+    std::string parent;
+    std::string digest;
+    model::Container::Number bytes;
   };
   std::uint64_t version = 0;
   std::unordered_map<std::string, Entry> by_id;
@@ -103,8 +118,13 @@ struct PodmanIndex {
 struct StateContext {
   StateFiles& files;
   const Roots& roots;
-  std::unordered_map<std::string, PodmanIndex> podman = {};  // by path
+  std::unordered_map<std::string, PodmanIndex> podman = {};        // by path
+  std::unordered_map<std::string, LayerIndex> podman_layers = {};  // by path
+  // By path of the storage and id of the topmost layer. What has been written of a layer stays so.
+  std::unordered_map<std::string, std::shared_ptr<const model::Layers>> layers = {};
 };
+inline constexpr std::size_t kMostImages = 1024;
+void remember_layers(StateContext& context, const std::string& key, const std::shared_ptr<const model::Layers>& layers);
 
 struct StateRow {
   std::string_view runtime;  // of the table of paths, whose containers this knows
@@ -162,7 +182,11 @@ bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out
 void tell_runsc(const nlohmann::json& state, Findings& out);
 // Of the storage's list of containers; of one container's spec.
 bool index_podman(const nlohmann::json& list, PodmanIndex& index);
+// Of the storage's list of layers, and the layers below one of them; null: they are not all there, or are too many.
+bool index_layers(const nlohmann::json& list, LayerIndex& index);
+std::shared_ptr<const model::Layers> layers_below(const LayerIndex& index, const std::string& layer);
 void tell_podman_spec(const nlohmann::json& spec, Findings& out);
+void tell_crio_state(const nlohmann::json& state, Findings& out);
 // Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
 bool is_podman_infra(std::string_view name);
 void tell_lxd(std::string_view backup, Findings& out);
@@ -181,6 +205,8 @@ std::string claimed_cgroup(const nlohmann::json& state);
 // For those files.
 // 64 hexadecimal digits.
 bool is_engine_id(std::string_view id);
+// "sha256:" and 64 hexadecimal digits.
+bool is_digest(std::string_view text);
 // The value at the end of `keys`, or null.
 const nlohmann::json* at(const nlohmann::json& json, std::initializer_list<const char*> keys);
 std::optional<std::string> text_at(const nlohmann::json& json, std::initializer_list<const char*> keys);

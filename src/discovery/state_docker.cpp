@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Docker: <data-root>/containers/<id>/config.v2.json, rewritten at every change of state. Seen with 20.10.
+// Docker, below its data root:
+//   containers/<id>/config.v2.json                                rewritten at every change of state
+//   image/<driver>/layerdb/mounts/<id>/{mount-id,parent}          its writable layer, the topmost of its image's
+//   image/<driver>/layerdb/sha256/<chain>/{diff,size,parent}      one layer of an image
+// Seen with 20.10. Where containerd keeps the images (the driver is "overlayfs" then) there is no layerdb.
+#include <algorithm>
+#include <memory>
+
+#include "src/base/text.h"
 #include "src/discovery/state.h"
 
 namespace cgwarden::discovery {
@@ -14,6 +22,75 @@ std::string state_of(const nlohmann::json& config) {
   if (true_at(config, {"State", "Paused"})) return "paused";
   if (true_at(config, {"State", "Running"})) return "running";
   return time_at(config, {"State", "StartedAt"}) ? "exited" : "created";
+}
+
+// Then there is an exit code, and it is of the last run. "stopped" is Podman's, before it has cleaned up.
+bool has_ended(std::string_view state) {
+  return state == "exited" || state == "dead" || state == "restarting" || state == "stopped";
+}
+
+// Where a driver has the directory of a writable layer. Docker's other drivers have none that could be named.
+struct DockerDriver {
+  std::string_view name;
+  std::string_view before;  // the layer's id
+  std::string_view after;
+};
+constexpr DockerDriver kDockerDrivers[] = {{"overlay2", "overlay2/", "/diff"},
+                                           {"fuse-overlayfs", "fuse-overlayfs/", "/diff"},
+                                           {"vfs", "vfs/dir/", ""},
+                                           {"btrfs", "btrfs/subvolumes/", ""}};
+
+constexpr std::size_t kDigestLimit = 128;
+
+// All of a small file of the layer store's; nothing if it is not there. `usable` turns false if it cannot be read.
+std::optional<std::string> read_settled(StateContext& context, const std::string& root, const std::string& file,
+                                        bool& usable) {
+  std::string text;
+  const auto answer = context.files.read(root, file, text, kDigestLimit, Changes::none);
+  if (answer == Answer::unusable) usable = false;
+  if (answer != Answer::found) return std::nullopt;
+  return std::string(base::trim_end(text));
+}
+
+std::shared_ptr<const model::Layers> read_chain(StateContext& context, const std::string& root,
+                                                const std::string& store, std::string chain) {
+  const auto key = root + '/' + store + chain;
+  if (const auto known = context.layers.find(key); known != context.layers.end()) return known->second;
+  auto layers = std::make_shared<model::Layers>();
+  while (is_digest(chain) && layers->size() < Findings::kMostLayers) {
+    const auto at = store + "sha256/" + chain.substr(7) + '/';
+    bool usable = true;
+    const auto id = read_settled(context, root, at + "diff", usable);
+    const auto bytes = read_settled(context, root, at + "size", usable);
+    const auto parent = read_settled(context, root, at + "parent", usable);
+    if (!usable || !id || !is_digest(*id)) return nullptr;
+    layers->push_back({*id, bytes ? base::to_int<std::int64_t>(*bytes) : std::nullopt});
+    if (!parent) {
+      std::ranges::reverse(*layers);
+      remember_layers(context, key, layers);
+      return layers;
+    }
+    chain = *parent;
+  }
+  return nullptr;
+}
+
+// Written before the container's own state, so they need not be waited for.
+void read_docker_layers(StateContext& context, const std::string& root, const std::string& driver,
+                        const std::string& id, Findings& out) {
+  const auto* row = std::ranges::find(kDockerDrivers, driver, &DockerDriver::name);
+  if (row == std::end(kDockerDrivers)) return;
+  const auto store = "image/" + driver + "/layerdb/";
+  const auto mount = store + "mounts/" + id + '/';
+  bool usable = true;
+  if (const auto layer = read_settled(context, root, mount + "mount-id", usable); layer && is_engine_id(*layer)) {
+    out.from(root, mount + "mount-id");
+    out.set(&Container::writable_layer, root + '/' + std::string(row->before) + *layer + std::string(row->after));
+  }
+  if (const auto chain = read_settled(context, root, mount + "parent", usable)) {
+    out.from(root, store + "sha256");
+    out.set_layers(read_chain(context, root, store, *chain));
+  }
 }
 
 // What the file and the daemon's answer have in the same places.
@@ -39,7 +116,7 @@ bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& 
   const auto state = state_of(config);
   out.set(&Container::state, state);
   if (const auto pid = number_at(config, {"State", "Pid"}); pid && *pid > 0) out.set(&Container::pid, pid);
-  if (state == "exited" || state == "dead" || state == "restarting") {
+  if (has_ended(state)) {
     out.set(&Container::exit_code, number_at(config, {"State", "ExitCode"}));
     out.set(&Container::finished, time_at(config, {"State", "FinishedAt"}));
   }
@@ -53,7 +130,15 @@ bool tell_inspected(const nlohmann::json& answer, const std::string& id, Finding
   auto digest = text_at(answer, {"Image"}).value_or("");
   if (is_engine_id(digest)) digest = "sha256:" + digest;
   out.set(&Container::image_digest, digest);
-  out.set(&Container::state, text_at(answer, {"State", "Status"}));
+  const auto state = text_at(answer, {"State", "Status"});
+  out.set(&Container::state, state);
+  if (state && has_ended(*state)) {
+    out.set(&Container::exit_code, number_at(answer, {"State", "ExitCode"}));
+    out.set(&Container::finished, time_at(answer, {"State", "FinishedAt"}));
+  }
+  if (auto path = text_at(answer, {"GraphDriver", "Data", "UpperDir"}); path && path->starts_with('/')) {
+    out.set(&Container::writable_layer, std::move(path));
+  }
   return true;
 }
 
@@ -70,6 +155,7 @@ Answer read_docker(StateContext& context, const std::string& id, Findings& out) 
       worst = context.files.broken(root, file, "is of another container or another version");
       continue;
     }
+    read_docker_layers(context, root, text_at(config, {"Driver"}).value_or(""), id, out);
     return Answer::found;
   }
   return worst;

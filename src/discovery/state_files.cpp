@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <limits>
 
@@ -139,9 +140,10 @@ Answer StateFiles::broken(const std::string& root, const std::string& relative, 
   return Answer::unusable;
 }
 
-Answer StateFiles::read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit) {
+Answer StateFiles::read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit,
+                        Changes changes) {
   out.clear();
-  look(root, relative, false);
+  if (changes == Changes::watched) look(root, relative, false);
   const auto dir = open_root(root);
   if (!dir) return failed(errno, root, relative);
   const auto fd = open_below(dir, relative, O_RDONLY | O_NONBLOCK | O_NOCTTY);
@@ -179,17 +181,18 @@ Answer StateFiles::read(const std::string& root, const std::string& relative, st
   return Answer::found;
 }
 
-Answer StateFiles::read_json(const std::string& root, const std::string& relative, nlohmann::json& out) {
+Answer StateFiles::read_json(const std::string& root, const std::string& relative, nlohmann::json& out,
+                             Changes changes) {
   std::string text;
-  if (const auto answer = read(root, relative, text); answer != Answer::found) return answer;
+  if (const auto answer = read(root, relative, text, kFileLimit, changes); answer != Answer::found) return answer;
   auto parsed = parse_state(text);
   if (!parsed) return broken(root, relative, "is no JSON, or only half written");
   out = std::move(*parsed);
   return Answer::found;
 }
 
-std::uint64_t StateFiles::version(const std::string& root, const std::string& relative) {
-  look(root, relative, false);
+std::uint64_t StateFiles::version(const std::string& root, const std::string& relative, Changes changes) {
+  if (changes == Changes::watched) look(root, relative, false);
   const auto dir = open_root(root);
   const auto fd = dir ? open_below(dir, relative, O_PATH) : base::Fd();
   struct stat about {};
@@ -201,6 +204,14 @@ std::uint64_t StateFiles::version(const std::string& root, const std::string& re
     hash = (hash ^ part) * 1099511628211U;
   }
   return hash == 0 ? 1 : hash;
+}
+
+std::optional<base::Wall> StateFiles::changed(const std::string& root, const std::string& relative) {
+  const auto dir = open_root(root);
+  const auto fd = dir ? open_below(dir, relative, O_PATH) : base::Fd();
+  struct stat about {};
+  if (!fd || ::fstat(fd.get(), &about) != 0) return std::nullopt;
+  return base::Wall(std::chrono::seconds(about.st_ctim.tv_sec) + std::chrono::nanoseconds(about.st_ctim.tv_nsec));
 }
 
 std::vector<std::string> StateFiles::list(const std::string& root, const std::string& relative) {

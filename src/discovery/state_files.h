@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/clock.h"
 #include "src/base/fd.h"
 #include "src/base/result.h"
 
@@ -33,6 +34,9 @@ struct Look {
   friend auto operator<=>(const Look&,
                           const Look&) = default;  // NOLINT(modernize-use-nullptr): clang 14 sees one in <=>
 };
+
+// What is written once and never again need not be watched: each watch holds memory of the kernel's.
+enum class Changes : std::uint8_t { watched, none };
 
 class StateFiles {
  public:
@@ -51,11 +55,15 @@ class StateFiles {
   StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> notice);
 
   // The whole of root/relative. Tells refusals apart from absence.
-  Answer read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit = kFileLimit);
+  Answer read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit = kFileLimit,
+              Changes changes = Changes::watched);
   // The same, parsed by parse_state().
-  Answer read_json(const std::string& root, const std::string& relative, nlohmann::json& out);
+  Answer read_json(const std::string& root, const std::string& relative, nlohmann::json& out,
+                   Changes changes = Changes::watched);
   // Identity and age of a file, to know whether it is another one now; 0 when there is none.
-  std::uint64_t version(const std::string& root, const std::string& relative);
+  std::uint64_t version(const std::string& root, const std::string& relative, Changes changes = Changes::watched);
+  // When the file was put there or written last, by the kernel's clock. Not watched: for a file that was just read.
+  std::optional<base::Wall> changed(const std::string& root, const std::string& relative);
   // Names in a directory, sorted, without those that begin with a dot.
   std::vector<std::string> list(const std::string& root, const std::string& relative);
   // The file is there, but it is not what it should be.

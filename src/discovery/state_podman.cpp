@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Podman and CRI-O, whose storage is the same library's:
-//   <graph root>/<driver>-containers/containers.json             names and images of all
+//   <graph root>/<driver>-containers/containers.json             names and images of all; also volatile-containers.json
 //   <graph root>/<driver>-containers/<id>/userdata/config.json   annotations
+//   <graph root>/<driver>-layers/layers.json                     all layers; also volatile-layers.json
 //   <run root>/<driver>-containers/<id>/userdata/pidfile         pid of its init
-//   <tmp>/exits/<id>                                             exit code
+//   <tmp>/exits/<id>                                             exit code, and by its age when that was
+//   <graph root>/<driver>-containers/<id>/userdata/state.json    the same and more, of CRI-O only
 // Podman keeps labels in its database only. Seen with Podman 4.3; CRI-O after its documentation.
+#include <algorithm>
+#include <memory>
+
 #include "src/base/text.h"
 #include "src/discovery/state.h"
 
@@ -13,7 +18,17 @@ namespace {
 
 using model::Container;
 
-constexpr const char* kDrivers[] = {"overlay", "vfs", "btrfs"};
+// Where a driver has the directory of a layer.
+struct PodmanDriver {
+  const char* name;
+  std::string_view before;  // the layer's id
+  std::string_view after;
+};
+constexpr PodmanDriver kPodmanDrivers[] = {
+    {"overlay", "overlay/", "/diff"}, {"vfs", "vfs/dir/", ""}, {"btrfs", "btrfs/subvolumes/", ""}};
+// Those of containers that are to be forgotten when the machine stops ("podman run --rm") are in lists of their own.
+constexpr const char* kContainerFiles[] = {"containers.json", "volatile-containers.json"};
+constexpr const char* kLayerFiles[] = {"layers.json", "volatile-layers.json"};
 constexpr std::size_t kMostIndexed = 65'536;
 
 const PodmanIndex& index_of(StateContext& context, const std::string& root, const std::string& file, Answer& answer) {
@@ -61,7 +76,52 @@ void read_run_state(StateContext& context, const std::string& driver, const std:
   if (!code) return;
   out.from(code_root, "exits/" + id);
   out.set(&Container::exit_code, code);
+  out.set(&Container::finished, context.files.changed(code_root, "exits/" + id));
   out.set(&Container::state, "exited");
+}
+
+void read_crio_state(StateContext& context, const std::string& root, const std::string& driver, const std::string& id,
+                     Findings& out) {
+  const auto file = driver + "-containers/" + id + "/userdata/state.json";
+  nlohmann::json state;
+  if (context.files.read_json(root, file, state) != Answer::found) return;
+  out.from(root, file);
+  tell_crio_state(state, out);
+}
+
+// Both files as one index. One that is not there is empty; one that cannot be read is asked for again.
+void refresh_layers(StateContext& context, const std::string& root, const std::string& directory, LayerIndex& index) {
+  std::uint64_t version = 0;
+  for (const auto* file : kLayerFiles) {
+    version = version * 31 + context.files.version(root, directory + file, Changes::none);
+  }
+  if (version == index.version) return;
+  index = {};
+  index.version = version;
+  for (const auto* file : kLayerFiles) {
+    nlohmann::json all;
+    const auto answer = context.files.read_json(root, directory + file, all, Changes::none);
+    if (answer == Answer::unusable) index.version = 0;
+    if (answer != Answer::found || index_layers(all, index)) continue;
+    context.files.broken(root, directory + file, "is no list of layers");
+  }
+}
+
+void read_podman_layers(StateContext& context, const std::string& root, const PodmanDriver& driver,
+                        const std::string& layer, Findings& out) {
+  if (!is_engine_id(layer)) return;
+  const auto directory = std::string(driver.name) + "-layers/";
+  auto& index = context.podman_layers[root + '/' + directory];
+  if (!index.by_id.contains(layer)) refresh_layers(context, root, directory, index);
+  const auto entry = index.by_id.find(layer);
+  if (entry == index.by_id.end()) return;
+  out.from(root, directory + "*.json");
+  out.set(&Container::writable_layer, root + '/' + std::string(driver.before) + layer + std::string(driver.after));
+  const auto key = root + '/' + directory + entry->second.parent;
+  const auto known = context.layers.find(key);
+  auto layers = known != context.layers.end() ? known->second : layers_below(index, layer);
+  if (layers && known == context.layers.end()) remember_layers(context, key, layers);
+  out.set_layers(std::move(layers));
 }
 
 void read_spec(StateContext& context, const std::string& root, const std::string& driver, const std::string& id,
@@ -93,12 +153,40 @@ bool index_podman(const nlohmann::json& list, PodmanIndex& index) {
     }
     entry.image_id = text_at(one, {"image"}).value_or("");
     entry.created = text_at(one, {"created"}).value_or("");
+    entry.layer = text_at(one, {"layer"}).value_or("");
     // JSON in a text.
     const auto metadata = nlohmann::json::parse(text_at(one, {"metadata"}).value_or(""), nullptr, false);
     entry.image = text_at(metadata, {"image-name"}).value_or("");
     index.by_id.emplace(*id, std::move(entry));
   }
   return true;
+}
+
+bool index_layers(const nlohmann::json& list, LayerIndex& index) {
+  if (!list.is_array()) return false;
+  for (const auto& one : list) {
+    const auto id = text_at(one, {"id"});
+    if (!id || index.by_id.size() >= kMostIndexed) continue;
+    index.by_id.emplace(
+        *id, LayerIndex::Entry{text_at(one, {"parent"}).value_or(""), text_at(one, {"diff-digest"}).value_or(""),
+                               number_at(one, {"diff-size"})});
+  }
+  return true;
+}
+
+std::shared_ptr<const model::Layers> layers_below(const LayerIndex& index, const std::string& layer) {
+  auto layers = std::make_shared<model::Layers>();
+  auto at = index.by_id.find(layer);
+  while (at != index.by_id.end() && layers->size() < Findings::kMostLayers) {
+    if (at->second.parent.empty()) {
+      std::ranges::reverse(*layers);
+      return layers;
+    }
+    at = index.by_id.find(at->second.parent);
+    if (at == index.by_id.end() || !is_digest(at->second.digest)) return nullptr;
+    layers->push_back({at->second.digest, at->second.bytes});
+  }
+  return nullptr;
 }
 
 void tell_podman_spec(const nlohmann::json& spec, Findings& out) {
@@ -120,28 +208,41 @@ void tell_podman_spec(const nlohmann::json& spec, Findings& out) {
   out.labels(at(spec, {"annotations"}));
 }
 
+// Written when it was started and when it has ended.
+void tell_crio_state(const nlohmann::json& state, Findings& out) {
+  out.set(&Container::started, time_at(state, {"started"}));
+  if (text_at(state, {"status"}) != "stopped") return;
+  out.set(&Container::state, "stopped");
+  out.set(&Container::finished, time_at(state, {"finished"}));
+  out.set(&Container::exit_code, number_at(state, {"exitCode"}));
+}
+
 Answer read_podman(StateContext& context, const std::string& id, Findings& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.podman) {
-    for (const std::string driver : kDrivers) {
-      const auto file = driver + "-containers/containers.json";
-      Answer answer{};
-      const auto& index = index_of(context, root, file, answer);
-      if (answer == Answer::unusable) worst = answer;
-      const auto entry = index.by_id.find(id);
-      if (entry == index.by_id.end()) continue;
-      read_spec(context, root, driver, id, out);
-      out.from(root, file);
-      out.set(&Container::id, id);
-      if (is_podman_infra(entry->second.name)) out.set_role(model::Role::sandbox);
-      if (out.facts().role == model::Role::container || out.facts().runtime != "cri-o") {
-        out.set(&Container::name, entry->second.name);
+    for (const auto& driver : kPodmanDrivers) {
+      for (const auto* list : kContainerFiles) {
+        const auto file = std::string(driver.name) + "-containers/" + list;
+        Answer answer{};
+        const auto& index = index_of(context, root, file, answer);
+        if (answer == Answer::unusable) worst = answer;
+        const auto entry = index.by_id.find(id);
+        if (entry == index.by_id.end()) continue;
+        read_spec(context, root, driver.name, id, out);
+        out.from(root, file);
+        out.set(&Container::id, id);
+        if (is_podman_infra(entry->second.name)) out.set_role(model::Role::sandbox);
+        if (out.facts().role == model::Role::container || out.facts().runtime != "cri-o") {
+          out.set(&Container::name, entry->second.name);
+        }
+        out.set(&Container::image, entry->second.image);
+        if (!entry->second.image_id.empty()) out.set(&Container::image_digest, "sha256:" + entry->second.image_id);
+        out.set(&Container::created, parse_time(entry->second.created));
+        read_podman_layers(context, root, driver, entry->second.layer, out);
+        if (out.facts().runtime == "cri-o") read_crio_state(context, root, driver.name, id, out);
+        read_run_state(context, driver.name, id, out);
+        return Answer::found;
       }
-      out.set(&Container::image, entry->second.image);
-      if (!entry->second.image_id.empty()) out.set(&Container::image_digest, "sha256:" + entry->second.image_id);
-      out.set(&Container::created, parse_time(entry->second.created));
-      read_run_state(context, driver, id, out);
-      return Answer::found;
     }
   }
   return worst;

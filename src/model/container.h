@@ -46,6 +46,15 @@ constexpr std::string_view name(Role role) {
 // Those that are shown by name. The others are told apart from them.
 constexpr bool is_workload(Role role) { return role <= Role::job; }
 
+// One of the layers that an image is put together from. Its writer and reader differ in what they count: Docker sums up
+// the files, containers-storage takes the length of the archive.
+struct Layer {
+  std::string id;                     // digest of what is in it, "sha256:..."
+  std::optional<std::int64_t> bytes;  // unpacked; other containers may share them
+  friend bool operator==(const Layer&, const Layer&) = default;
+};
+using Layers = std::vector<Layer>;  // the undermost first
+
 struct Container {
   using Text = std::optional<std::string>;
   using Number = std::optional<std::int64_t>;
@@ -74,17 +83,20 @@ struct Container {
   Text node;
   Text project;  // Compose
   Text project_service;
-  Text unit;    // systemd's, unescaped nowhere: as systemctl wants it
-  Text slice;   // the slice around a unit
-  Text uid;     // of the user whose slice the unit is in
-  Text parent;  // id of the container around this one
+  Text unit;            // systemd's, unescaped nowhere: as systemctl wants it
+  Text slice;           // the slice around a unit
+  Text uid;             // of the user whose slice the unit is in
+  Text parent;          // id of the container around this one
+  Text writable_layer;  // path of the directory that takes what the container writes, as the host has it
   Number pid;
   Number exit_code;
   Number restart_count;
+  Number image_bytes;  // of all layers of its image, unpacked
   Time created;
   Time started;
   Time finished;
   std::vector<std::pair<std::string, std::string>> labels;  // those allowed, by name
+  std::shared_ptr<const Layers> image_layers;               // null: not known; one for all containers of an image
   std::vector<Origin> origins;
 };
 
@@ -115,6 +127,7 @@ inline constexpr TextFact kTextFacts[] = {
     {"slice", &Container::slice},
     {"uid", &Container::uid},
     {"parent", &Container::parent},
+    {"writable_layer", &Container::writable_layer},
 };
 
 struct NumberFact {
@@ -125,6 +138,7 @@ inline constexpr NumberFact kNumberFacts[] = {
     {"pid", &Container::pid},
     {"exit_code", &Container::exit_code},
     {"restart_count", &Container::restart_count},
+    {"image_bytes", &Container::image_bytes},
 };
 
 struct TimeFact {

@@ -40,6 +40,12 @@ void expect_facts(Tell tell) {
   }
   for (const auto& fact : model::kNumberFacts) must(has_source(fact.name) == (c.*fact.member).has_value());
   for (const auto& fact : model::kTimeFacts) must(has_source(fact.name) == (c.*fact.member).has_value());
+  must(has_source("image_layers") == (c.image_layers != nullptr));
+  if (c.image_layers) {
+    must(!c.image_layers->empty() && c.image_layers->size() <= discovery::Findings::kMostLayers);
+    for (const auto& layer : *c.image_layers) must(discovery::is_digest(layer.id) && layer.bytes.value_or(0) >= 0);
+    must(c.image_bytes.value_or(0) >= 0);
+  }
   must(c.labels.size() <= discovery::Findings::kMostLabels && has_source("labels") == !c.labels.empty());
   must(std::ranges::is_sorted(c.labels));
   for (const auto& [name, value] : c.labels) {
@@ -68,10 +74,17 @@ void read_json(std::string_view text) {
   expect_facts([&](auto& out) { discovery::tell_runc(*json, id, out); });
   expect_facts([&](auto& out) { discovery::tell_runsc(*json, out); });
   expect_facts([&](auto& out) { discovery::tell_podman_spec(*json, out); });
+  expect_facts([&](auto& out) { discovery::tell_crio_state(*json, out); });
   must(base::is_utf8(discovery::claimed_cgroup(*json)));
   discovery::PodmanIndex index;
   must(discovery::index_podman(*json, index) == json->is_array());
   must(index.by_id.size() <= json->size());
+  discovery::LayerIndex layers;
+  must(discovery::index_layers(*json, layers) == json->is_array());
+  must(layers.by_id.size() <= json->size());
+  for (const auto& one : layers.by_id) {
+    expect_facts([&](auto& out) { out.set_layers(discovery::layers_below(layers, one.first)); });
+  }
 }
 
 }  // namespace

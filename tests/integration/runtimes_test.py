@@ -7,12 +7,14 @@
 The agent runs first and knows nothing. Each of tests/lab/runtimes/ then starts its containers; the agent must name every one
 within a second of its runtime's saying that it is there, with the image, labels, pod, limits and CPU time that the runtime's
 commands tell, where the state on disk or the daemon's socket has them (see each script). `cgwarden containers --json` must
-agree, also where the daemon is all that it may ask. In the end the containers are ended and must still be shown, as such, with the exit code where the runtime keeps it.
+agree, also where the daemon is all that it may ask. In the end the containers are ended and must still be shown, as such, with
+exit code and time where the runtime keeps them, on disk or in its daemon.
 
 Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where no runtime can run.
 """
 
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -136,6 +138,13 @@ def compare(agent, runtime, fact, directory, checks, printed):
         checks.failed.append(f"{what}: `cgwarden containers` does not print it")
     else:
         checks.same(f"{what}: printed name", one.get("name"), fact["name"])
+        if fact.get("image_layers") is not None:
+            row["layers"] = checks.same(f"{what}: layers", [layer["id"] for layer in one.get("image_layers", [])],
+                                        fact["image_layers"])
+            for key in ("image_bytes", "writable_layer"):
+                row["layers"] = checks.same(f"{what}: {key}", one.get(key), fact[key]) and row["layers"]
+            checks.same(f"{what}: served image_bytes", number(series, "cgroup_container_image_bytes", info),
+                        fact["image_bytes"])
         if fact.get("pid") is not None and one.get("pid") is not None:
             checks.same(f"{what}: pid", one["pid"], fact["pid"])
         checks.same(f"{what}: facts without a source", [k for k in one if k not in one["from"]
@@ -200,18 +209,44 @@ def run(agent, runtimes, directory, checks):
     return rows, ran
 
 
+def seconds(text):
+    """2026-11-24T10:00:01.5Z since 1970"""
+    whole, _, rest = text.partition(".")
+    fraction = re.match(r"\d*", rest).group()
+    zone = re.search(r"(Z|[+-]\d\d:\d\d)$", text).group().replace("Z", "+00:00")
+    return datetime.datetime.fromisoformat(whole[:19] + zone).timestamp() + float(f"0.{fraction or 0}")
+
+
+def check_end(agent, what, ended, checks):
+    """Exit code and time of one that has ended, as the agent serves them."""
+    deadline = time.monotonic() + 5 * PATIENCE
+    while True:
+        told = {name: value for name, labels, value in agent.series() if labels.get("container") == ended["name"]}
+        code, finished = told.get("cgroup_container_exit_code"), told.get("cgroup_container_finish_time_seconds")
+        if (code is not None and finished is not None) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    checks.same(f"{what}: exit code", code, ended["exit_code"])
+    if finished is None or abs(finished - seconds(ended["finished"])) > 0.001:
+        checks.failed.append(f"{what}: it finished at {finished}, not {ended['finished']}")
+
+
 def check_ends(agent, ran, directory, checks):
     for runtime, facts in ran.items():
-        for line in lab(runtime, "end", directory).stdout.splitlines():
-            ended = json.loads(line)
-            deadline = time.monotonic() + 5 * PATIENCE
-            while True:
-                code = next((value for name, labels, value in agent.series()
-                             if name == "cgroup_container_exit_code" and labels.get("container") == ended["name"]), None)
-                if code is not None or time.monotonic() > deadline:
-                    break
-                time.sleep(0.1)
-            checks.same(f"{runtime} {ended['name']}: exit code", code, ended["exit_code"])
+        # Beside the agent that reads the state on disk one that may only ask the daemon.
+        flags = lab(runtime, "daemon", directory).stdout.split()
+        asking = Agent(agent.path, flags) if flags else None
+        try:
+            if asking is not None and time_to_name(asking, facts, time.monotonic()) is None:
+                checks.failed.append(f"{runtime}'s daemon: not all named by it alone")
+            for line in lab(runtime, "end", directory).stdout.splitlines():
+                ended = json.loads(line)
+                check_end(agent, f"{runtime} {ended['name']}", ended, checks)
+                if asking is not None:
+                    check_end(asking, f"{runtime}'s daemon of {ended['name']}", ended, checks)
+        finally:
+            if asking is not None:
+                asking.stop()
         lab(runtime, "down", directory)
         deadline = time.monotonic() + 5 * PATIENCE
         while True:
@@ -226,7 +261,7 @@ def check_ends(agent, ran, directory, checks):
 
 
 def print_table(rows):
-    columns = ["name", "image", "image_digest", "labels", "pod", "limits", "cpu"]
+    columns = ["name", "image", "image_digest", "layers", "labels", "pod", "limits", "cpu"]
     print("\n| runtime | container | named after | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 3) + "|")
     for runtime, name, row, after in rows:
         cells = ["-" if c not in row else "yes" if row[c] else "NO" for c in columns]

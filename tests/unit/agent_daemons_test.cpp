@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <thread>
 
 #include "src/agent/daemons.h"
 #include "src/agent/log.h"
@@ -88,6 +90,23 @@ TEST_F(ADaemonAsked, IsAskedOnceForEachContainerAndAtOnceForANewOne) {
   EXPECT_EQ(told_[1], engine_id('b'));
   EXPECT_EQ(metric("cgwarden_discovery_daemon_requests_total"), 2);
   EXPECT_EQ(metric("cgwarden_discovery_daemon_failures_total"), 0);
+}
+
+TEST_F(ADaemonAsked, IsAskedAtOnceAboutWhatHasBegunOrEndedSinceAlsoWhileItAnswers) {
+  options_.answer_within = options_.round_within = 60s;
+  std::atomic<bool> go = false;
+  FakeDaemon daemon(options_.socket, [&](int fd, const std::string& target) {
+    while (!go) std::this_thread::sleep_for(1ms);
+    return knows_all()(fd, target);
+  });
+  start();
+  EXPECT_TRUE(reached([&] { return !daemon.targets().empty(); }));
+  asker_->forget(wanted_);
+  go = true;
+  EXPECT_TRUE(reached([&] { return told_.size() == 2; }));
+  asker_->forget(wanted_);
+  asker_->look();
+  EXPECT_TRUE(reached([&] { return told_.size() == 3; }));
 }
 
 TEST_F(ADaemonAsked, IsAskedAgainWhenTheTimeHasCome) {

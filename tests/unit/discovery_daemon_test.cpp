@@ -253,6 +253,11 @@ class Told : public DiscoveryTest {
                            const std::string& labels = R"({"org.lab.tier":"web"})") {
     return parse_inspected(inspected(id, name, labels), id, title, "unix:/run/it.sock", LabelFilter({"org.lab.*"}));
   }
+  static model::ContainerPtr ended(const std::string& title, const std::string& id) {
+    auto text = inspected(id, "shop");
+    text.replace(text.find("running"), 7, "exited");
+    return parse_inspected(text, id, title, "unix:/run/it.sock", {});
+  }
   void podman(const std::string& id, const std::string& name) {
     write("/var/lib/containers/storage/overlay-containers/containers.json",
           R"([{"id":")" + id + R"(","names":[")" + name + R"("],"image":"52fb","metadata":"{}"}])");
@@ -348,7 +353,41 @@ TEST_F(Told, ByADaemonOfAContainerThatHasEndedIsShownWithIt) {
   ASSERT_THAT(table->ended, SizeIs(1));
   EXPECT_THAT(table->ended[0].container->name, Optional(std::string("shop")));
   EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
-  EXPECT_THAT(resolver().wanted("docker"), IsEmpty());
+  EXPECT_EQ(table->ended[0].container->exit_code, std::nullopt);
+}
+
+TEST_F(Told, ByADaemonHowAContainerEndedIsShownWithIt) {
+  see({docker_});
+  resolver().tell("docker", {{kB, says("docker", kB, "shop")}}, now_);
+  EXPECT_THAT(resolver().take_turned(), IsEmpty());
+  see({"/"});
+  EXPECT_THAT(resolver().take_turned(), ElementsAre(kB)) << "what was said of it is old";
+  EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kB));
+  EXPECT_TRUE(resolver().tell("docker", {{kB, ended("docker", kB)}}, now_));
+  ASSERT_THAT(resolver().table()->ended, SizeIs(1));
+  const auto& c = *resolver().table()->ended[0].container;
+  EXPECT_THAT(c.exit_code, Optional(137));
+  EXPECT_EQ(c.finished, parse_time("2026-11-24T11:00:00Z"));
+  EXPECT_EQ(origin_of(c, "exit_code"), "unix:/run/it.sock");
+  EXPECT_THAT(resolver().wanted("docker"), IsEmpty()) << "nothing more can be known";
+}
+
+TEST_F(Told, ByADaemonOfALifeBeforeIsForgottenWhenTheContainerIsStartedAgain) {
+  see({docker_});
+  see({"/"});
+  resolver().tell("docker", {{kB, ended("docker", kB)}}, now_);
+  resolver().take_turned();
+  see({docker_});
+  EXPECT_EQ(at(docker_).exit_code, std::nullopt);
+  EXPECT_EQ(at(docker_).state, std::nullopt);
+  EXPECT_THAT(resolver().take_turned(), ElementsAre(kB));
+}
+
+TEST_F(Told, ByADaemonAnExitCodeIsOfAContainerThatHasEnded) {
+  const auto running = says("docker", kB, "shop");
+  EXPECT_EQ(running->exit_code, std::nullopt);
+  EXPECT_EQ(running->finished, std::nullopt);
+  EXPECT_THAT(running->writable_layer, Optional(std::string("/data/overlay2/9/diff")));
 }
 
 TEST_F(Told, BelongsToContainersAndNotToTheirHelpersAndUnits) {

@@ -78,6 +78,18 @@ cgroup_container_state{cgroup="/docker/4f1c",container="web",runtime="docker",st
   EXPECT_EQ(series_, 4U);
 }
 
+TEST_F(ContainerExport, SaysHowLargeAnImageIsButNotOfWhatAndWhere) {
+  auto c = web();
+  c.image_bytes = 70000012;
+  c.image_layers = std::make_shared<model::Layers>(model::Layers{{"sha256:1", 70000012}});
+  c.writable_layer = "/var/lib/docker/overlay2/9/diff";
+  add(1, "/docker/4f1c", c);
+  EXPECT_THAT(written(), HasSubstr("\ncgroup_container_image_bytes{cgroup=\"/docker/4f1c\",container=\"web\","
+                                   "runtime=\"docker\"} 70000012\n"));
+  EXPECT_THAT(written(), Not(HasSubstr("sha256:1")));
+  EXPECT_THAT(written(), Not(HasSubstr("overlay2")));
+}
+
 TEST_F(ContainerExport, CallsInfoByItsFamilyInOpenMetrics) {
   add(1, "/docker/4f1c", web());
   const auto text = written(exporter::Format::openmetrics);
@@ -163,7 +175,9 @@ TEST_F(ContainerExport, ShowsUnitsThatAreNoWorkloads) {
 TEST_F(ContainerExport, PrintsEveryFactWithItsSource) {
   auto c = web();
   c.name = "w\033[31m";
-  c.origins = {{"name", "/var/lib/docker/config.v2.json"}, {"id", "path"}};
+  c.origins = {{"name", "/var/lib/docker/config.v2.json"}, {"id", "path"}, {"image_layers", "/layers"}};
+  c.image_layers = std::make_shared<model::Layers>(model::Layers{{"sha256:1", 7}, {"sha256:2", std::nullopt}});
+  c.writable_layer = "/var/lib/docker/overlay2/9/diff";
   add(1, "/docker/4f1c", c);
   std::ostringstream text;
   agent::print_containers(snapshot(), false, text);
@@ -175,6 +189,10 @@ TEST_F(ContainerExport, PrintsEveryFactWithItsSource) {
   EXPECT_EQ(json.at(0).at("started"), "2026-11-24T10:00:01.500Z");
   EXPECT_EQ(json.at(0).at("from").at("id"), "path");
   EXPECT_EQ(json.at(0).at("restart_count"), 3);
+  EXPECT_EQ(json.at(0).at("writable_layer"), "/var/lib/docker/overlay2/9/diff");
+  EXPECT_EQ(json.at(0).at("image_layers").dump(), R"([{"bytes":7,"id":"sha256:1"},{"id":"sha256:2"}])");
+  EXPECT_EQ(json.at(0).at("from").at("image_layers"), "/layers");
+  EXPECT_THAT(text.str(), HasSubstr("sha256:1 7 bytes"));
 }
 
 }  // namespace

@@ -124,6 +124,7 @@ TEST_F(ResolverTest, KeepsAnExitCodeThatPodmanShowsForAMoment) {
   resolver().refresh(now_);
   const auto table = see({"/libpod_parent"});
   ASSERT_THAT(table->ended, SizeIs(1));
+  EXPECT_TRUE(table->ended[0].container->finished);
   EXPECT_THAT(table->ended[0].container->exit_code, Optional(3));
   EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
 }

@@ -2,6 +2,8 @@
 // State trees after what the runtimes write; those of CRI-O, Incus and Kubernetes after their documented formats.
 #include <gmock/gmock.h>
 
+#include <functional>
+
 #include "tests/unit/discovery_fixture.h"
 
 namespace cgwarden::discovery {
@@ -92,6 +94,114 @@ TEST_F(RuntimeState, OfDockerIsFoundBelowACgroupOfAnyName) {
   EXPECT_FALSE(knows("/lab-parent/" + kPodId));
 }
 
+// Layers of an image in Docker's store, the undermost first: their chain ids are c, d, ...
+void write_docker_layers(const std::string& at,
+                         const std::vector<std::pair<std::string, std::string>>& digests_and_sizes,
+                         const std::function<void(const std::string&, const std::string&)>& write) {
+  std::string parent;
+  char chain = 'c';
+  for (const auto& [digest, size] : digests_and_sizes) {
+    const auto id = engine_id(chain++);
+    write(at + "sha256/" + id + "/diff", digest);
+    write(at + "sha256/" + id + "/size", size);
+    if (!parent.empty()) write(at + "sha256/" + id + "/parent", parent);
+    parent = "sha256:" + id;
+  }
+  write(at + "mounts/" + kId + "/parent", parent);
+  write(at + "mounts/" + kId + "/mount-id", engine_id('9'));
+}
+
+class DockerLayers : public DiscoveryTest {
+ protected:
+  model::Container see_with(const std::vector<std::pair<std::string, std::string>>& layers,
+                            const std::string& driver = "overlay2") {
+    write_docker_layers("/var/lib/docker/image/" + driver + "/layerdb/", layers,
+                        [this](const std::string& path, const std::string& text) { write(path, text); });
+    return see_container(driver);
+  }
+  model::Container see_container(const std::string& driver = "overlay2") {
+    auto config = docker_config(kId, "web");
+    config.insert(1, R"("Driver":")" + driver + R"(",)");
+    write("/var/lib/docker/containers/" + kId + "/config.v2.json", config);
+    see({"/docker/" + kId});
+    resolver().refresh(now_);
+    auto out = at("/docker/" + kId);
+    EXPECT_THAT(out.name, Optional(std::string("web")));
+    return out;
+  }
+  const std::string under_ = "sha256:" + engine_id('1');
+  const std::string over_ = "sha256:" + engine_id('2');
+};
+
+TEST_F(DockerLayers, AreToldInOrderWithTheirSizesAndTheDirectoryThatIsWrittenTo) {
+  const auto c = see_with({{under_, "70000000"}, {over_, "12\n"}});
+  ASSERT_TRUE(c.image_layers);
+  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{under_, 70000000}, model::Layer{over_, 12}));
+  EXPECT_THAT(c.image_bytes, Optional(70000012));
+  EXPECT_THAT(c.writable_layer, Optional("/var/lib/docker/overlay2/" + engine_id('9') + "/diff"));
+  EXPECT_EQ(source_of(c, "image_layers"), "/var/lib/docker/image/overlay2/layerdb/sha256");
+  EXPECT_EQ(source_of(c, "writable_layer"), "/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/mount-id");
+}
+
+TEST_F(DockerLayers, AreReadOnceForAllContainersOfAnImageAndNotWatched) {
+  see_with({{under_, "7"}});
+  const auto before = resolver().stats();
+  write("/var/lib/docker/image/overlay2/layerdb/mounts/" + kPodId + "/parent", "sha256:" + engine_id('c'));
+  auto config = docker_config(kPodId, "other");
+  config.insert(1, R"("Driver":"overlay2",)");
+  write("/var/lib/docker/containers/" + kPodId + "/config.v2.json", config);
+  see({"/docker/" + kId, "/docker/" + kPodId});
+  EXPECT_EQ(at("/docker/" + kPodId).image_layers, at("/docker/" + kId).image_layers);
+  EXPECT_EQ(resolver().stats().files.reads, before.files.reads + 2) << "its own state, its topmost layer";
+  EXPECT_EQ(resolver().stats().watches, before.watches + 1) << "its own directory";
+}
+
+TEST_F(DockerLayers, AreAbsentWhereContainerdKeepsTheImages) {
+  const auto c = see_container("overlayfs");
+  EXPECT_EQ(c.image_layers, nullptr);
+  EXPECT_EQ(c.image_bytes, std::nullopt);
+  EXPECT_EQ(c.writable_layer, std::nullopt);
+  EXPECT_EQ(notices_, std::vector<std::string>());
+}
+
+TEST_F(DockerLayers, WithoutASizeHaveNoSum) {
+  const auto c = see_with({{under_, "70000000"}, {over_, "-"}});
+  ASSERT_TRUE(c.image_layers);
+  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{under_, 70000000}, model::Layer{over_, std::nullopt}));
+  EXPECT_EQ(c.image_bytes, std::nullopt);
+}
+
+TEST_F(DockerLayers, ThatNoImageCanHaveAreUnknown) {
+  for (const auto& [digest, size] :
+       std::vector<std::pair<std::string, std::string>>{{"sha256:../../../../secret", "1"},
+                                                        {under_, "-5"},
+                                                        {under_, "9223372036854775807"},
+                                                        {"", "1"},
+                                                        {under_ + std::string(1000, 'x'), "1"}}) {
+    SCOPED_TRACE(digest + " " + size);
+    resolver_.reset();
+    groups_.clear();
+    const auto c = see_with({{under_, "1"}, {digest, size}});
+    EXPECT_EQ(c.image_layers, nullptr);
+    EXPECT_EQ(c.image_bytes, std::nullopt);
+  }
+}
+
+TEST_F(DockerLayers, ThatFollowEachOtherWithoutEndAreUnknown) {
+  write("/var/lib/docker/image/overlay2/layerdb/sha256/" + engine_id('c') + "/parent", "sha256:" + engine_id('c'));
+  EXPECT_EQ(see_with({{under_, "1"}}).image_layers, nullptr);
+}
+
+TEST_F(DockerLayers, AreNotFollowedThroughALink) {
+  const std::string at = "/var/lib/docker/image/overlay2/layerdb/sha256/" + engine_id('c');
+  write("/secret/diff", over_);
+  std::filesystem::create_directories(root_ + "/var/lib/docker/image/overlay2/layerdb/sha256");
+  std::filesystem::create_directory_symlink(root_ + "/secret", root_ + at);
+  write("/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/parent", "sha256:" + engine_id('c'));
+  EXPECT_EQ(see_container().image_layers, nullptr);
+  EXPECT_THAT(notices_, ElementsAre(HasSubstr("symbolic link")));
+}
+
 const std::string kTask = "/run/containerd/io.containerd.runtime.v2.task/";
 
 TEST_F(RuntimeState, OfContainerdHasThePodsFactsAndTellsItsPauseContainerApart) {
@@ -174,6 +284,75 @@ TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
   ASSERT_THAT(table->ended, SizeIs(1));
   EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
   EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
+  ASSERT_TRUE(table->ended[0].container->finished);
+  EXPECT_LT(base::wall_now() - *table->ended[0].container->finished, std::chrono::minutes(1));
+  EXPECT_EQ(source_of(*table->ended[0].container, "finished"), "/run/libpod/exits/" + kId);
+}
+
+class PodmanLayers : public DiscoveryTest {
+ protected:
+  model::Container see_with(const std::string& layers, const std::string& list = "containers.json",
+                            const std::string& layer_list = "layers.json") {
+    write(storage_ + "overlay-layers/" + layer_list, layers);
+    write(storage_ + "overlay-containers/" + list,
+          R"([{"id":")" + kId + R"(","names":["web"],"layer":")" + engine_id('9') + R"("}])");
+    see({path_});
+    auto out = at(path_);
+    EXPECT_THAT(out.name, Optional(std::string("web")));
+    return out;
+  }
+  static std::string layer(char id, const std::string& parent, const std::string& more) {
+    return R"({"id":")" + engine_id(id) + R"(","parent":")" + parent + R"(",)" + more + "}";
+  }
+  static std::string own() { return layer('9', engine_id('d'), R"("created":"2026-11-24T10:00:00Z")"); }
+  static std::string of_image(char id, const std::string& parent, char digest, std::int64_t size) {
+    return layer(id, parent,
+                 R"("diff-digest":"sha256:)" + engine_id(digest) + R"(","compressed-diff-digest":"sha256:)" +
+                     engine_id('7') + R"(","diff-size":)" + std::to_string(size));
+  }
+  const std::string storage_ = "/var/lib/containers/storage/";
+  const std::string path_ = "/machine.slice/libpod-" + kId + ".scope";
+};
+
+TEST_F(PodmanLayers, AreToldInOrderWithTheirSizesAndTheDirectoryThatIsWrittenTo) {
+  const auto c = see_with("[" + own() + "," + of_image('d', engine_id('c'), '2', 12) + "," +
+                          of_image('c', "", '1', 70000000) + "]");
+  ASSERT_TRUE(c.image_layers);
+  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{"sha256:" + engine_id('1'), 70000000},
+                                           model::Layer{"sha256:" + engine_id('2'), 12}));
+  EXPECT_THAT(c.image_bytes, Optional(70000012));
+  EXPECT_THAT(c.writable_layer, Optional(storage_ + "overlay/" + engine_id('9') + "/diff"));
+  EXPECT_EQ(source_of(c, "image_layers"), storage_ + "overlay-layers/*.json");
+}
+
+TEST_F(PodmanLayers, OfAContainerThatIsToBeForgottenAreInListsOfTheirOwn) {
+  write(storage_ + "overlay-layers/layers.json", "[" + of_image('d', "", '2', 12) + "]");
+  const auto c = see_with("[" + own() + "]", "volatile-containers.json", "volatile-layers.json");
+  ASSERT_TRUE(c.image_layers);
+  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{"sha256:" + engine_id('2'), 12}));
+}
+
+TEST_F(PodmanLayers, ThatAreIncompleteOrWithoutEndAreUnknown) {
+  for (const auto& layers :
+       {"[" + own() + "]", "[" + own() + "," + of_image('d', engine_id('d'), '2', 12) + "]",
+        "[" + own() + "," + of_image('d', "", '2', -1) + "]",
+        "[" + own() + "," + layer('d', "", R"("diff-digest":"sha256:../../x","diff-size":1)") + "]",
+        std::string(R"({"id":1})"), std::string("[[],{},7]")}) {
+    SCOPED_TRACE(layers);
+    resolver_.reset();
+    groups_.clear();
+    const auto c = see_with(layers);
+    EXPECT_EQ(c.image_layers, nullptr);
+    EXPECT_EQ(c.image_bytes, std::nullopt);
+  }
+}
+
+TEST_F(PodmanLayers, ThatComeLaterAreReadThen) {
+  EXPECT_EQ(see_with("[" + of_image('d', "", '2', 12) + "]").image_layers, nullptr);
+  write(storage_ + "overlay-layers/layers.json", "[" + own() + "," + of_image('d', "", '2', 12) + "]");
+  now_ += std::chrono::seconds(2);
+  resolver().refresh(now_);  // it is looked at once more after it was named
+  EXPECT_TRUE(at(path_).image_layers);
 }
 
 TEST_F(RuntimeState, OfPodmanTellsThePausingContainerOfAPod) {
@@ -216,6 +395,18 @@ TEST_F(RuntimeState, OfCriOIsReadFromThatStorageToo) {
   EXPECT_EQ(at(pod + "/crio-" + kPodId + ".scope").role, Role::sandbox);
   EXPECT_EQ(at(pod + "/crio-" + kPodId + ".scope").name, std::nullopt);
   EXPECT_EQ(at(pod + "/crio-conmon-" + kId + ".scope").role, Role::helper);
+
+  const auto state = "/var/lib/containers/storage/overlay-containers/" + kId + "/userdata/state.json";
+  write(state, R"({"id":"x","status":"running","started":"2026-11-24T10:00:01Z","finished":"0001-01-01T00:00:00Z"})");
+  resolver().refresh(now_);
+  EXPECT_EQ(millis(at(pod + "/crio-" + kId + ".scope").started), 1795514401000);
+  EXPECT_EQ(at(pod + "/crio-" + kId + ".scope").finished, std::nullopt);
+  write(state, R"({"id":"x","status":"stopped","started":"2026-11-24T10:00:01Z","finished":"2026-11-24T11:00:00Z",
+"exitCode":9})");
+  const auto table = see({pod});
+  ASSERT_THAT(table->ended, SizeIs(1)) << "a pause container is no loss";
+  EXPECT_THAT(table->ended[0].container->exit_code, Optional(9));
+  EXPECT_EQ(millis(table->ended[0].container->finished), 1795518000000);
 }
 
 TEST_F(RuntimeState, OfRuncAndCrunAndRunscClaimsAnyCgroup) {

@@ -114,9 +114,10 @@ class FakeDaemon {
 
 // What Docker's API says of one.
 inline std::string inspected(const std::string& id, const std::string& name, const std::string& labels = "{}") {
-  return R"({"Id":")" + id + R"(","Name":"/)" + name +
+  return R"({"GraphDriver":{"Name":"overlay2","Data":{"UpperDir":"/data/overlay2/9/diff"}},"Id":")" + id +
+         R"(","Name":"/)" + name +
          R"(","Created":"2026-11-24T10:00:00Z","Image":"sha256:52fb","RestartCount":3,"State":{"Status":"running",
-"Pid":1,"StartedAt":"2026-11-24T10:00:01Z","Health":{"Status":"healthy"}},"Config":{"Image":"lab/box:1",
+"Pid":1,"ExitCode":137,"FinishedAt":"2026-11-24T11:00:00Z","StartedAt":"2026-11-24T10:00:01Z","Health":{"Status":"healthy"}},"Config":{"Image":"lab/box:1",
 "Env":["SECRET=1"],"Labels":)" +
          labels + "}}";
 }
