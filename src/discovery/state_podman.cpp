@@ -50,33 +50,43 @@ const PodmanIndex& index_of(StateContext& context, const std::string& root, cons
   return index;
 }
 
-// Podman takes the exit code into its database and deletes the file at once: it has to be watched before it is there.
-void read_run_state(StateContext& context, const std::string& driver, const std::string& id, Findings& out) {
-  const auto read_number = [&](const std::string& root, const std::string& file) {
-    std::string text;
-    if (context.files.read(root, file, text, 32) != Answer::found) return std::optional<std::int64_t>();
-    return base::to_int<std::int64_t>(base::trim_end(text));
-  };
+std::optional<std::int64_t> read_number(StateContext& context, const std::string& root, const std::string& file) {
+  std::string text;
+  if (context.files.read(root, file, text, 32) != Answer::found) return std::nullopt;
+  return base::to_int<std::int64_t>(base::trim_end(text));
+}
+
+struct PodmanExit {
   std::optional<std::int64_t> code;
-  std::string code_root;
+  std::optional<base::Wall> when;
+  std::string root;
+};
+
+// Podman takes the exit code into its database and deletes the file within a moment: it has to be watched before it is
+// there, and read before all else.
+PodmanExit read_exit(StateContext& context, const std::string& id) {
   for (const auto& root : context.roots.podman_tmp) {
-    code = read_number(root, "exits/" + id);
-    code_root = root;
-    if (code) break;
+    const auto code = read_number(context, root, "exits/" + id);
+    if (code) return {code, context.files.changed(root, "exits/" + id), root};
   }
+  return {};
+}
+
+void read_run_state(StateContext& context, const std::string& driver, const std::string& id, const PodmanExit& exit,
+                    Findings& out) {
   for (const auto& root : context.roots.podman_run) {
     const auto file = driver + "-containers/" + id + "/userdata/pidfile";
-    const auto pid = read_number(root, file);
+    const auto pid = read_number(context, root, file);
     if (!pid || !context.files.alive(*pid)) continue;
     out.from(root, file);
     out.set(&Container::pid, pid);
     out.set(&Container::state, "running");
     return;  // what code there is belongs to another run
   }
-  if (!code) return;
-  out.from(code_root, "exits/" + id);
-  out.set(&Container::exit_code, code);
-  out.set(&Container::finished, context.files.changed(code_root, "exits/" + id));
+  if (!exit.code) return;
+  out.from(exit.root, "exits/" + id);
+  out.set(&Container::exit_code, exit.code);
+  out.set(&Container::finished, exit.when);
   out.set(&Container::state, "exited");
 }
 
@@ -218,6 +228,7 @@ void tell_crio_state(const nlohmann::json& state, Findings& out) {
 }
 
 Answer read_podman(StateContext& context, const std::string& id, Findings& out) {
+  const auto exit = read_exit(context, id);
   auto worst = Answer::absent;
   for (const auto& root : context.roots.podman) {
     for (const auto& driver : kPodmanDrivers) {
@@ -240,7 +251,7 @@ Answer read_podman(StateContext& context, const std::string& id, Findings& out) 
         out.set(&Container::created, parse_time(entry->second.created));
         read_podman_layers(context, root, driver, entry->second.layer, out);
         if (out.facts().runtime == "cri-o") read_crio_state(context, root, driver.name, id, out);
-        read_run_state(context, driver.name, id, out);
+        read_run_state(context, driver.name, id, exit, out);
         return Answer::found;
       }
     }
