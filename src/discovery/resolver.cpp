@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "src/base/text.h"
+#include "src/discovery/sizes.h"
 
 namespace cgwarden::discovery {
 namespace {
@@ -127,6 +128,24 @@ Resolver::Resolver(Options options, std::function<void(std::string)> notice)
       watcher_(options_.most_watches),
       table_(std::make_shared<model::Containers>()) {}
 
+bool Resolver::read_states(StateContext& context, const Place& place, bool known, Findings& out) {
+  const bool engine = is_engine_id(place.id);
+  const bool told = is_askable(place) && told_.contains(place.id);
+  for (const auto& row : state_rows()) {
+    if (!is_file_name(place.id)) break;
+    const bool own = row.runtime == place.runtime;
+    if (!own && !(engine && row.engine_ids && (known || place.runtime.empty() || is_low_level(row.title)))) continue;
+    if (known && complete(out.facts())) break;
+    if (row.read(context, place.id, out) != Answer::found) continue;
+    if (row.title != place.runtime && (own || (!known && place.runtime.empty())) &&
+        !(told && is_low_level(row.title))) {
+      out.set(&Container::runtime, std::string(row.title));
+    }
+    known = true;
+  }
+  return known;
+}
+
 model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
   named = true;
   const auto& place = entry.place;
@@ -149,21 +168,12 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
     }
     if (told != told_.end() && claim->title == kContainerd) out.fill(*told->second.container);
   } else if (place->role == Role::container || place->role == Role::machine) {
-    const bool engine = is_engine_id(place->id);
-    for (const auto& row : state_rows()) {
-      if (!is_file_name(place->id)) break;
-      const bool own = row.runtime == place->runtime;
-      if (!own && !(engine && row.engine_ids && (known || place->runtime.empty() || is_low_level(row.title)))) {
-        continue;
-      }
-      if (known && complete(out.facts())) break;
-      if (row.read(context_, place->id, out) != Answer::found) continue;
-      if (row.title != place->runtime && (own || (!known && place->runtime.empty())) &&
-          !(told != told_.end() && is_low_level(row.title))) {
-        out.set(&Container::runtime, std::string(row.title));
-      }
-      known = true;
+    if (auto* const users = is_askable(place) ? users_.state_of(entry.group->path) : nullptr) {
+      known = read_states(*users, *place, false, out);
+      // It is the user's word, and could be anybody's process.
+      if (out.facts().pid && !is_in_cgroup(options_.procfs, *out.facts().pid, entry.group->path)) out.drop_pid();
     }
+    if (!known) known = read_states(context_, *place, false, out);
     if (told != told_.end()) {
       out.fill(*told->second.container);
       known = true;

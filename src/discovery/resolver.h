@@ -25,6 +25,7 @@
 #include "src/discovery/daemon.h"
 #include "src/discovery/state.h"
 #include "src/discovery/state_files.h"
+#include "src/discovery/users.h"
 #include "src/discovery/watcher.h"
 #include "src/model/snapshot.h"
 
@@ -107,6 +108,8 @@ class Resolver {
 
   // Reads what is known of the group now. True: that is something else than before.
   bool look_up(Key key, Entry& entry, base::Monotonic now);
+  // What the states say of an engine's container. True: they know it.
+  bool read_states(StateContext& context, const Place& place, bool known, Findings& out);
   model::ContainerPtr find_out(const Entry& entry, bool& named);
   void look_up_ended(Key key, Ended& ended);
   bool refresh_claims(base::Monotonic now);
@@ -122,6 +125,7 @@ class Resolver {
   LabelFilter labels_;
   StateFiles files_;
   StateContext context_;
+  Users users_{files_};
   Claims claims_;
   std::unordered_map<std::string, ToldOf> told_;  // by id
   std::vector<std::string> turned_;

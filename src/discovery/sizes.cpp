@@ -209,6 +209,11 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
   return sum;
 }
 
+bool is_in_cgroup(const std::string& procfs, std::int64_t pid, std::string_view cgroup) {
+  const base::Fd process(::open((procfs + '/' + std::to_string(pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return process && is_in(base::read_file(process.get(), "cgroup").value_or(""), cgroup);
+}
+
 std::optional<std::string> writable_layer_of(const SizeOf& what, std::string_view host) {
   if (what.pid <= 0) return std::nullopt;
   const base::Fd process(

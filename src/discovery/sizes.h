@@ -55,6 +55,9 @@ struct Sizes {
 Sizes sizes_of(const SizeOf& what, std::string_view host_mountinfo, const WalkLimits& limits,
                const std::atomic<bool>& stop);
 
+// The process is in the group or in one below it.
+bool is_in_cgroup(const std::string& procfs, std::int64_t pid, std::string_view cgroup);
+
 // The same path for a container of which a process is known; nothing if that process is not in the cgroup.
 std::optional<std::string> writable_layer_of(const SizeOf& what, std::string_view host_mountinfo);
 

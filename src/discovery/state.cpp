@@ -144,6 +144,11 @@ void Findings::set(Container::Time Container::*fact, std::optional<base::Wall> v
   }
 }
 
+void Findings::drop_pid() {
+  facts_.pid.reset();
+  std::erase_if(facts_.origins, [](const auto& origin) { return origin.fact == "pid"; });
+}
+
 void Findings::set_layers(std::shared_ptr<const model::Layers> layers) {
   if (facts_.image_layers || !layers || layers->empty() || layers->size() > kMostLayers) return;
   // No layer has a petabyte, and the sum of them all is still a number.

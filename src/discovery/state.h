@@ -68,6 +68,7 @@ class Findings {
   void set(model::Container::Text model::Container::*fact, std::optional<std::string> value);
   void set(model::Container::Number model::Container::*fact, std::optional<std::int64_t> value);
   void set(model::Container::Time model::Container::*fact, std::optional<base::Wall> value);
+  void drop_pid();
   void set_role(model::Role role) { facts_.role = role; }
   // Null is no fact. Their sum is one if all have a size.
   void set_layers(std::shared_ptr<const model::Layers> layers);

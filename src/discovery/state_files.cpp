@@ -40,6 +40,11 @@ std::string join(std::string_view directory, std::string_view name) {
   return out;
 }
 
+// Between what is the administrator's of a root and what is a user's.
+constexpr std::string_view kUsers = "/./";
+
+bool is_users(const std::string& root) { return root.find(kUsers) != std::string::npos; }
+
 std::string parent_of(std::string_view path) {
   const auto slash = path.rfind('/');
   return std::string(path.substr(0, slash == std::string_view::npos ? 0 : slash));
@@ -71,18 +76,24 @@ base::Fd StateFiles::open_root(const std::string& root) {
   constexpr int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   const base::Fd host(::open(rootfs_.c_str(), flags));
   if (!host) return {};
-  base::Fd fd(open_within(host.get(), root, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
-  if (!fd && no_such_call()) fd = base::Fd(::open(join(rootfs_ == "/" ? "" : rootfs_, root).c_str(), flags));
+  const auto users = root.find(kUsers);
+  const auto above = root.substr(0, users);
+  base::Fd fd(open_within(host.get(), above, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
+  if (!fd && no_such_call()) fd = base::Fd(::open(join(rootfs_ == "/" ? "" : rootfs_, above).c_str(), flags));
+  if (fd && users != std::string::npos) fd = open_below(fd, root.substr(users + kUsers.size()), flags, true);
   return fd;
 }
 
-base::Fd StateFiles::open_below(const base::Fd& root, const std::string& relative, int flags) {
+base::Fd StateFiles::open_below(const base::Fd& root, const std::string& relative, int flags, bool of_user) {
   const std::string path = relative.empty() ? "." : relative;
-  base::Fd fd(
-      open_within(root.get(), path, flags | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  const std::uint64_t how =
+      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | (of_user ? RESOLVE_NO_XDEV : 0U);
+  base::Fd fd(open_within(root.get(), path, flags | O_NOFOLLOW, how));
   if (fd || !no_such_call()) return fd;
   // One component after the other, none of them a link.
   base::Fd at(::openat(root.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat first {};
+  if (at && ::fstat(at.get(), &first) != 0) return {};
   std::string_view rest = path;
   while (at && !rest.empty()) {
     const std::string part(base::take_until(rest, '/'));
@@ -90,8 +101,13 @@ base::Fd StateFiles::open_below(const base::Fd& root, const std::string& relativ
       errno = EXDEV;
       return {};
     }
-    const int how = rest.empty() ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW;
-    at = base::Fd(::openat(at.get(), part.c_str(), how | O_CLOEXEC));
+    const int last = rest.empty() ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW;
+    at = base::Fd(::openat(at.get(), part.c_str(), last | O_CLOEXEC));
+    struct stat now {};
+    if (of_user && at && (::fstat(at.get(), &now) != 0 || now.st_dev != first.st_dev)) {
+      errno = EXDEV;
+      return {};
+    }
   }
   return at;
 }
@@ -122,8 +138,11 @@ Answer StateFiles::failed(int error, const std::string& root, const std::string&
       ++stats_.denied;
       tell(root, relative, "no right to read it");
       return Answer::unusable;
-    case ELOOP:
     case EXDEV:
+      ++stats_.refused;
+      tell(root, relative, "is or is below a symbolic link, or is on another file system");
+      return Answer::unusable;
+    case ELOOP:
       ++stats_.refused;
       tell(root, relative, "is or is below a symbolic link");
       return Answer::unusable;
@@ -146,7 +165,7 @@ Answer StateFiles::read(const std::string& root, const std::string& relative, st
   if (changes == Changes::watched) look(root, relative, false);
   const auto dir = open_root(root);
   if (!dir) return failed(errno, root, relative);
-  const auto fd = open_below(dir, relative, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const auto fd = open_below(dir, relative, O_RDONLY | O_NONBLOCK | O_NOCTTY, is_users(root));
   if (!fd) return failed(errno, root, relative);
   struct stat about {};
   if (::fstat(fd.get(), &about) != 0) return failed(errno, root, relative);
@@ -194,9 +213,12 @@ Answer StateFiles::read_json(const std::string& root, const std::string& relativ
 std::uint64_t StateFiles::version(const std::string& root, const std::string& relative, Changes changes) {
   if (changes == Changes::watched) look(root, relative, false);
   const auto dir = open_root(root);
-  const auto fd = dir ? open_below(dir, relative, O_PATH) : base::Fd();
+  const auto fd = dir ? open_below(dir, relative, O_PATH, is_users(root)) : base::Fd();
   struct stat about {};
-  if (!fd || ::fstat(fd.get(), &about) != 0) return 0;
+  if (!fd || ::fstat(fd.get(), &about) != 0) {
+    failed(errno, root, relative);
+    return 0;
+  }
   std::uint64_t hash = 1469598103934665603U;  // FNV-1a over what tells two files apart
   for (const auto part :
        {static_cast<std::uint64_t>(about.st_ino), static_cast<std::uint64_t>(about.st_size),
@@ -208,7 +230,7 @@ std::uint64_t StateFiles::version(const std::string& root, const std::string& re
 
 std::optional<base::Wall> StateFiles::changed(const std::string& root, const std::string& relative) {
   const auto dir = open_root(root);
-  const auto fd = dir ? open_below(dir, relative, O_PATH) : base::Fd();
+  const auto fd = dir ? open_below(dir, relative, O_PATH, is_users(root)) : base::Fd();
   struct stat about {};
   if (!fd || ::fstat(fd.get(), &about) != 0) return std::nullopt;
   return base::Wall(std::chrono::seconds(about.st_ctim.tv_sec) + std::chrono::nanoseconds(about.st_ctim.tv_nsec));
@@ -221,7 +243,7 @@ std::vector<std::string> StateFiles::list(const std::string& root, const std::st
     failed(errno, root, relative);
     return {};
   }
-  auto fd = open_below(dir, relative, O_RDONLY | O_DIRECTORY);
+  auto fd = open_below(dir, relative, O_RDONLY | O_DIRECTORY, is_users(root));
   if (!fd) {
     failed(errno, root, relative);
     return {};
@@ -260,7 +282,7 @@ base::Fd StateFiles::open_for_watch(Look& look) {
   }
   if (!dir) return {};
   for (;;) {
-    auto fd = open_below(dir, look.directory, O_PATH | O_DIRECTORY);
+    auto fd = open_below(dir, look.directory, O_PATH | O_DIRECTORY, is_users(look.root));
     if (fd || look.directory.empty()) return fd;
     look.name = base::last_part(look.directory);
     look.directory = parent_of(look.directory);

@@ -51,7 +51,9 @@ class StateFiles {
     std::uint64_t broken = 0;   // half-written, no UTF-8, another format
   };
 
-  // Roots are paths of the host, below `rootfs`. `notice` gets a line for the log.
+  // Roots are paths of the host, below `rootfs`. What stands behind a "/./" in one is not the administrator's but a
+  // user's choice: no link is followed there, and no other mount is entered, as a user may make both. `notice` gets a
+  // line for the log.
   StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> notice);
 
   // The whole of root/relative. Tells refusals apart from absence.
@@ -80,7 +82,7 @@ class StateFiles {
 
  private:
   base::Fd open_root(const std::string& root);
-  base::Fd open_below(const base::Fd& root, const std::string& relative, int flags);
+  base::Fd open_below(const base::Fd& root, const std::string& relative, int flags, bool of_user);
   Answer failed(int error, const std::string& root, const std::string& relative);
   void tell(const std::string& root, const std::string& relative, std::string_view why);
   void look(const std::string& root, std::string_view relative, bool whole);

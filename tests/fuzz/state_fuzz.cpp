@@ -11,6 +11,7 @@
 #include "src/base/text.h"
 #include "src/discovery/daemon.h"
 #include "src/discovery/state.h"
+#include "src/discovery/users.h"
 
 namespace {
 
@@ -102,6 +103,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto machine = discovery::parse_machine(text, "web"))
     must(!machine->started || *machine->started > base::Wall{});
   if (const auto time = discovery::parse_time(text)) must(*time > base::Wall{} - std::chrono::hours(24));
+  const auto home = discovery::home_of(text, "1000");
+  must(home.empty() || (home.size() > 1 && home.front() == '/' && home.find("/./") == std::string::npos));
   discovery::unescape_unit(text);
   discovery::cgroup_of_spec(text);
   return 0;
