@@ -60,6 +60,7 @@ void append_unit(const Container& container, std::string& out) {
   append_label("kind", model::name(container.role), out);
   if (container.slice) append_label("slice", *container.slice, out);
   if (container.uid) append_label("uid", *container.uid, out);
+  if (container.parent) append_label("parent", *container.parent, out);
 }
 
 // Seconds with as many decimals as there are.

@@ -75,6 +75,10 @@ cgwarden_script_test(systemd.has_its_units_limited_frozen_and_killed LABEL guest
                      COMMAND ${integration}/systemd_control_test.sh ${PROJECT_BINARY_DIR})
 cgwarden_script_test(systemd.runs_the_enforcer LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/systemd_enforce_test.sh ${PROJECT_BINARY_DIR})
+foreach(layout v2 hybrid)
+  cgwarden_script_test(systemd.names_containers_that_need_it_${layout} LABEL guest TIMEOUT 900 MACHINE
+                       COMMAND ${integration}/systemd_containers_test.sh ${PROJECT_BINARY_DIR} ${layout})
+endforeach()
 cgwarden_script_test(prometheus.agrees_on_a_pure_v2_host LABEL guest TIMEOUT 900 MACHINE
                      COMMAND ${integration}/prometheus_v2_test.sh ${PROJECT_BINARY_DIR})
 cgwarden_script_test(interface_files.of_a_pure_v2_host_are_exported_or_excused LABEL guest TIMEOUT 900 MACHINE

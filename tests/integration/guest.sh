@@ -20,8 +20,9 @@ prepare_guest() {
   cp "$lab/../../integration/checks.sh" "$tmp/"
   DESTDIR=$tmp/stage cmake --install "$1" --prefix /usr --strip > "$tmp/install.log" 2>&1 ||
     { cat "$tmp/install.log"; exit 1; }
-  # all of python3: the lab's image has its smallest part only. All tests ask for the same, so that it is built once.
-  "$lab/build-image" --quiet --add python3 > "$tmp/image.log" 2>&1
+  # all of python3: the lab's image has its smallest part only; and what runs containers. All tests ask for the same, so
+  # that it is built once.
+  "$lab/build-image" --quiet --add python3,podman,crun,catatonit,uidmap,busybox-static,systemd-container > "$tmp/image.log" 2>&1
   case $? in
     0) ;;
     77) skip "$(tail -n 1 "$tmp/image.log")" ;;

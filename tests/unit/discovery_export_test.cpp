@@ -2,12 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 
 #include "exporter/container_families.h"
 #include "src/agent/containers.h"
+#include "tests/temp_dir.h"
 
 namespace cgwarden {
 namespace {
@@ -169,7 +172,45 @@ TEST_F(ContainerExport, ShowsUnitsThatAreNoWorkloads) {
               HasSubstr("# TYPE cgroup_unit_info gauge\ncgroup_unit_info{cgroup=\"/u\",unit=\"user@1000\\n.service\","
                         "kind=\"user_manager\",slice=\"user-1000.slice\",uid=\"1000\"} 1\n"));
   EXPECT_THAT(written(), Not(HasSubstr("cgroup_unit_info{cgroup=\"/docker")));
+  service.role = Role::service;
+  service.unit = "ssh.service";
+  service.uid.reset();
+  service.parent = "inner";
+  add(3, "/lxc.payload.inner/ssh.service", service);
+  EXPECT_THAT(written(),
+              HasSubstr("unit=\"ssh.service\",kind=\"service\",slice=\"user-1000.slice\",parent=\"inner\"} 1\n"))
+      << "one of that name may run in each container and on the host";
   EXPECT_THAT(written(exporter::Format::openmetrics), HasSubstr("# TYPE cgroup_unit info\n"));
+}
+
+TEST_F(ContainerExport, FindsByItsMountsWhereAContainerWrites) {
+  const testing_files::TempDir proc;
+  const auto write = [&](const std::string& path, const std::string& text) {
+    const std::filesystem::path file = proc.path() + path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  };
+  write("/1/mountinfo",
+        "31 1 0:28 / / rw - ext4 /dev/vda rw\n77 31 0:55 / /run/x/rootfs rw - overlay overlay "
+        "rw,lowerdir=/l,upperdir=/var/lib/containerd/snapshots/7/fs,workdir=/w\n");
+  for (const auto* pid : {"5", "6"}) {
+    write(std::string("/") + pid + "/mountinfo", "90 80 0:55 / / rw - overlay overlay rw\n");
+    write(std::string("/") + pid + "/cgroup", "0::/ns/web\n");
+  }
+  auto c = web();
+  c.pid = 5;
+  add(1, "/ns/web", c);
+  c.pid = 6;
+  add(2, "/ns/other", c);  // in which it is not
+  c.writable_layer = "/told";
+  add(3, "/ns", c);
+  auto s = snapshot();
+  agent::find_writable_layers(s, proc.path());
+  const auto* found = s.containers->find(1, "/ns/web");
+  EXPECT_EQ(found->writable_layer, "/var/lib/containerd/snapshots/7/fs");
+  EXPECT_EQ(found->origins.back().source, proc.path() + "/5/mountinfo");
+  EXPECT_EQ(s.containers->find(2, "/ns/other")->writable_layer, std::nullopt);
+  EXPECT_EQ(s.containers->find(3, "/ns")->writable_layer, "/told");
 }
 
 TEST_F(ContainerExport, PrintsEveryFactWithItsSource) {

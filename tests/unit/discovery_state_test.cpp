@@ -488,6 +488,27 @@ TEST_F(RuntimeState, OfMachinedCountsOnlyWhileTheLeaderLives) {
   EXPECT_EQ(at(path + "/supervisor").role, Role::helper);
 }
 
+TEST_F(RuntimeState, OfMachinedOwnsTheUnitsOfASystemdThatBootsInIt) {
+  write("/run/systemd/machines/lab-boot", "NAME=lab-boot\nSERVICE=systemd-nspawn\nLEADER=4711\nCLASS=container\n");
+  write("/proc/4711/comm", "");
+  for (const std::string outer :
+       {"/machine.slice/machine-lab\\x2dboot.scope", "/machine.slice/systemd-nspawn@lab\\x2dboot.service"}) {
+    SCOPED_TRACE(outer);
+    const auto inner = outer + "/payload";
+    see({outer, inner, inner + "/init.scope", inner + "/system.slice", inner + "/system.slice/ssh.service",
+         inner + "/user.slice/user-1000.slice", "/system.slice/ssh.service"});
+    EXPECT_THAT(at(outer).name, Optional(std::string("lab-boot")));
+    EXPECT_EQ(at(inner).role, Role::payload);
+    EXPECT_EQ(at(inner + "/init.scope").role, Role::payload);
+    EXPECT_EQ(at(inner + "/system.slice").role, Role::slice);
+    EXPECT_EQ(at(inner + "/system.slice/ssh.service").role, Role::service);
+    for (const auto* below : {"", "/init.scope", "/system.slice", "/system.slice/ssh.service"}) {
+      EXPECT_THAT(at(inner + below).parent, Optional(std::string("lab-boot"))) << below;
+    }
+    EXPECT_EQ(at("/system.slice/ssh.service").parent, std::nullopt);
+  }
+}
+
 TEST_F(RuntimeState, OfMachinedBeyondWhatAClockHoldsHasNoTime) {
   write("/run/systemd/machines/web", "NAME=web\nLEADER=4711\nREALTIME=9223372036854775807\n");
   write("/proc/4711/comm", "");

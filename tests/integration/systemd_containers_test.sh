@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Containers that need a real systemd, in a virtual machine: one of Podman's that a user runs without root, found without
+# any flag, and one of systemd-nspawn's in which a systemd boots, whose units are units of that container.
+#
+#   systemd_containers_test.sh BUILD_DIR v2|hybrid
+#
+# Without pure v2 Podman makes no group for a user's container, so that part is for v2 only.
+# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
+# shellcheck disable=SC2317  # functions are called by their names
+set -uo pipefail
+
+# ---- in the guest ------------------------------------------------------------------------------------------------
+if [ "${1:-}" = --in-guest ]; then
+  stage=$2 layout=$3
+  . "$(dirname "$0")/checks.sh"
+  cp -r "$stage"/. /
+  cgwarden --web.listen-address 127.0.0.1:10753 --discovery.labels='org.cgwarden.*' 2> /tmp/agent.log &
+  agent=$!
+  api() { curl -sS --max-time 20 "http://127.0.0.1:10753$1"; }
+  # The fact of the container of that name.
+  fact() { api /api/v1/groups | jq -r --arg name "$1" "first(.containers[] | select(.name == \$name)).$2 // empty"; }
+  # The value of a series of it; of the group below it in which crun lets it run, and that has its limits.
+  value() { api /metrics | sed -n "s/^$2{.*container=\"$1\".*} //p" | sed -n 1p; }
+  limit() { api /metrics | sed -n "s/^$2{cgroup=\"[^\"]*\/libpod-$(fact "$1" id)\.scope\/container\".*} //p"; }
+  check "the agent answers" until_true 30 api /-/ready
+
+  # ---- Podman of a user --------------------------------------------------------------------------------------------
+  # conmon stays in the group of who called Podman, and outlives him.
+  home=$(getent passwd tester | cut -d: -f6)
+  as_tester() {
+    runuser -u tester -- env HOME="$home" XDG_RUNTIME_DIR=/run/user/1000 \
+      systemd-run --user --quiet --wait --pipe --collect -p KillMode=process -p WorkingDirectory="$home" "$@"
+  }
+  podman() { as_tester podman "$@"; }
+  rootless() {
+    loginctl enable-linger tester
+    check "the user has a systemd" until_true 60 test -S /run/user/1000/bus
+    mkdir -p /tmp/box/bin
+    cp /bin/busybox /tmp/box/bin/
+    ln -s busybox /tmp/box/bin/sh
+    printf '#!/bin/sh\ntrap "exit 3" TERM\nwhile :; do /bin/busybox sleep 0.2; done\n' > /tmp/box/bin/load
+    chmod 755 /tmp/box/bin/load
+    tar -C /tmp/box -cf "$home/box.tar" .
+    chmod 644 "$home/box.tar"
+    check "Podman has an image" podman import --change 'CMD ["/bin/load"]' "$home/box.tar" cgwarden-test/box:1
+    check "Podman runs a container" podman run -d --name cgwarden-test-rootless --network none --log-driver k8s-file \
+      --memory 64m --pids-limit 50 localhost/cgwarden-test/box:1
+    local begun
+    begun=$(date +%s%N)
+    named() { [ -n "$(fact cgwarden-test-rootless id)" ]; }
+    check "the agent names it" until_true 20 named
+    echo "     after $((($(date +%s%N) - begun) / 1000000)) ms, emulated"
+    podman inspect cgwarden-test-rootless > /tmp/inspected
+    says() { jq -r ".[0].$1" /tmp/inspected; }
+    same runtime "$(fact cgwarden-test-rootless runtime)" podman
+    same id "$(fact cgwarden-test-rootless id)" "$(says Id)"
+    same image "$(fact cgwarden-test-rootless image)" "$(says ImageName)"
+    same pid "$(fact cgwarden-test-rootless pid)" "$(says State.Pid)"
+    same memory "$(limit cgwarden-test-rootless cgroup_memory_max_bytes)" "$(says HostConfig.Memory)"
+    same pids "$(limit cgwarden-test-rootless cgroup_pids_max)" "$(says HostConfig.PidsLimit)"
+    cgwarden containers --json > /tmp/printed 2> /dev/null
+    layers() { jq -c '.[] | select(.name == "cgwarden-test-rootless") | [.image_layers[].id]' /tmp/printed; }
+    same layers "$(layers)" "$(podman image inspect localhost/cgwarden-test/box:1 | jq -c '.[0].RootFS.Layers')"
+    same "who told" "$(jq -r '.[] | select(.name == "cgwarden-test-rootless") | .from.name' /tmp/printed |
+      grep -oF "$home/./.local/share/containers/storage")" "$home/./.local/share/containers/storage"
+
+    # The service sees no homes, unless it is told to.
+    systemctl start cgwarden-sees-homes
+    check "the service names it with ProtectHome=read-only" until_true 20 sh -c \
+      "curl -sS --max-time 20 http://127.0.0.1:10754/metrics | grep -q '^cgroup_container_info.*cgwarden-test-rootless'"
+    systemctl stop cgwarden-sees-homes
+
+    podman stop -t 20 cgwarden-test-rootless > /dev/null
+    ended() { [ "$(value cgwarden-test-rootless cgroup_container_exit_code)" = 3 ]; }
+    check "the agent knows its exit code" until_true 20 ended
+    podman rm -f cgwarden-test-rootless > /dev/null
+  }
+  # The unit with another port and with homes.
+  sed 's|^ExecStart=.*|ExecStart=/usr/bin/cgwarden --web.listen-address 127.0.0.1:10754|; s|^ProtectHome=.*|ProtectHome=read-only|' \
+    /usr/lib/systemd/system/cgwarden.service > /run/systemd/system/cgwarden-sees-homes.service
+  systemctl daemon-reload
+  [ "$layout" != v2 ] || rootless
+
+  # ---- systemd-nspawn with a systemd -------------------------------------------------------------------------------
+  name=cgwarden-test-boot
+  scope="/machine.slice/machine-cgwarden\\x2dtest\\x2dboot.scope"
+  mount -t tmpfs none /mnt
+  mkdir /mnt/{upper,work,root}
+  mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work none /mnt/root
+  systemd-nspawn -q -b -D /mnt/root -M $name --private-network --console=pipe -- --unit=basic.target \
+    < /dev/null > /tmp/nspawn.log 2>&1 &
+  # A group's facts, by its path.
+  of() {
+    api /api/v1/groups | jq -r --arg path "$1" \
+      '(.paths | index($path)) as $at | first(.containers[] | select(.group == $at)) | [.role, .name, .parent, .pid] | map(. // "-") | join(" ")'
+  }
+  journald="$scope/payload/system.slice/systemd-journald.service"
+  booted() { [ -n "$(of "$journald")" ] && [[ $(of "$scope") == *[0-9] ]]; }
+  check "a systemd boots in systemd-nspawn" until_true 90 booted
+  leader=$(machinectl show -p Leader --value $name)
+  same "the container" "$(of "$scope")" "container $name - $leader"
+  same "its payload" "$(of "$scope/payload")" "payload - $name -"
+  same "its init" "$(of "$scope/payload/init.scope")" "payload - $name -"
+  same "a slice in it" "$(of "$scope/payload/system.slice")" "slice - $name -"
+  same "a service in it" "$(of "$journald")" "service - $name -"
+  same "that service of the host's" "$(of /system.slice/systemd-journald.service)" "service - - -"
+  check "the service in it is told from the host's" sh -c \
+    "curl -sS http://127.0.0.1:10753/metrics | grep -F 'unit=\"systemd-journald.service\"' | grep -qF 'parent=\"$name\"'"
+  same "containers of that name" "$(cgwarden containers --json 2> /dev/null | jq "[.[] | select(.name == \"$name\")] | length")" 1
+  machinectl terminate $name
+  gone() { [ -z "$(of "$scope")" ]; }
+  check "it is gone when it has ended" until_true 60 gone
+
+  same "complaints of the agent" "$(grep -v level=info /tmp/agent.log)" ""
+  kill $agent
+  [ $faults -eq 0 ] || { cat /tmp/nspawn.log /tmp/agent.log; exit 1; }
+  exit 0
+fi
+
+# ---- on the host -------------------------------------------------------------------------------------------------
+. "$(dirname "$0")/guest.sh"
+[ $# -eq 2 ] || { sed -n '3,12s/^# \{0,1\}//p' "$0"; exit 2; }
+prepare_guest "$1"
+cp "$0" "$tmp/test.sh"
+in_guest --layout "$2" --share "$tmp:ro" -- bash "$tmp/test.sh" --in-guest "$tmp/stage" "$2"
