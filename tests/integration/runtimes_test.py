@@ -22,12 +22,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = os.path.join(ROOT, "tests/lab/runtimes")
-RUNTIMES = ["docker", "containerd", "podman", "runc", "crun", "lxc", "nspawn", "libvirt", "runsc"]
+RUNTIMES = ["docker", "containerd", "podman", "runc", "crun", "lxc", "lxd", "nspawn", "libvirt", "runsc"]
 PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # slow machines: multiplies every wait
 SERIES = re.compile(r'^(\w+)\{(.*)\} (\S+)$', re.M)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -78,6 +79,34 @@ class Agent:
         self.process.wait(30)
 
 
+class Births(threading.Thread):
+    """Asks the agent ten times a second when it knew the name of each container whose group it saw being made."""
+
+    def __init__(self, agent):
+        super().__init__(daemon=True)
+        self.url = agent.url.replace("/metrics", "/api/v1/groups")
+        self.named_after = {}  # (runtime, name): seconds after the group's birth
+        self.ended = threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.1):
+            try:
+                with urllib.request.urlopen(self.url, timeout=30) as answer:
+                    groups = json.load(answer)
+            except OSError:
+                continue
+            now = time.time()
+            for one in groups["containers"]:
+                key = one.get("runtime"), one.get("name")
+                at = one["group"]
+                if one["role"] == "container" and key[1] and groups["seen_born"][at] and key not in self.named_after:
+                    self.named_after[key] = now - groups["births_ns"][at] / 1e9
+
+    def stop(self):
+        self.ended.set()
+        self.join(30)
+
+
 class Checks:
     def __init__(self):
         self.failed = []
@@ -113,13 +142,15 @@ def compare(agent, runtime, fact, directory, checks, printed):
     for key in TEXTS:
         if fact.get(key) is not None:
             row[key] = checks.same(f"{what}: {key}", info.get(key), fact[key])
-    tier = fact.get("labels", {}).get("org.cgwarden.tier")
-    if tier is not None:
+    for key, tier in (fact.get("labels") or {}).items():
+        if not key.endswith("org.cgwarden.tier"):  # LXD's begin with "user."
+            continue
+        label = "label_" + key.replace(".", "_")
         deadline = time.monotonic() + PATIENCE  # a daemon is asked a moment after its container was seen
-        while info.get("label_org_cgwarden_tier") != tier and time.monotonic() < deadline:
+        while info.get(label) != tier and time.monotonic() < deadline:
             time.sleep(0.1)
             info = named(agent.series(), fact) or info
-        row["labels"] = checks.same(f"{what}: label", info.get("label_org_cgwarden_tier"), tier)
+        row["labels"] = checks.same(f"{what}: label", info.get(label), tier)
     limits = fact.get("limits", {})
     period, quota = (number(series, f"cgroup_cpu_{key}_seconds", info) for key in ("period", "quota"))
     mine = {"memory": number(series, "cgroup_memory_max_bytes", info), "pids": number(series, "cgroup_pids_max", info),
@@ -185,6 +216,8 @@ def time_to_name(agent, facts, since):
 
 def run(agent, runtimes, directory, checks):
     rows, ran = [], {}
+    births = Births(agent)
+    births.start()
     for runtime in runtimes:
         up = lab(runtime, "up", directory)
         if up.returncode == 77:
@@ -203,9 +236,10 @@ def run(agent, runtimes, directory, checks):
         for fact in facts:
             row = compare(agent, runtime, fact, directory, checks, printed)
             if row is not None:
-                rows.append((runtime, fact["name"], row, named_after))
+                rows.append((fact["runtime"], fact["name"], row, births.named_after.get((fact["runtime"], fact["name"]))))
         compare_daemon(agent, runtime, facts, directory, checks)
         ran[runtime] = facts
+    births.stop()
     return rows, ran
 
 
@@ -260,13 +294,26 @@ def check_ends(agent, ran, directory, checks):
         checks.same(f"{runtime}: states of what has ended", wrong, {})
 
 
+# What cannot be started here, or in a virtual machine only; the test that says so of it, and what it compares.
+ELSEWHERE = [
+    ("cri-o", "written state", "name image labels pod"),
+    ("kubernetes", "written state, and a pod of containerd's above", "name image pod"),
+    ("incus", "written state", "name"),
+    ("libvirt-qemu", "written paths", "name"),
+    ("podman without root", "a virtual machine", "name image layers limits"),
+    ("systemd-nspawn --boot", "a virtual machine", "name"),
+]
+
+
 def print_table(rows):
     columns = ["name", "image", "image_digest", "layers", "labels", "pod", "limits", "cpu"]
-    print("\n| runtime | container | named after | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 3) + "|")
+    print("\n| runtime | tested with | named after | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 3) + "|")
     for runtime, name, row, after in rows:
         cells = ["-" if c not in row else "yes" if row[c] else "NO" for c in columns]
-        took = "never" if after is None else f"{after:.2f} s"
-        print(f"| {runtime} | {name} | {took} | " + " | ".join(cells) + " |")
+        took = "-" if after is None else f"{after:.2f} s"  # the group was there when the agent looked at first
+        print(f"| {runtime} | {name.removeprefix('cgwarden-test-')} | {took} | " + " | ".join(cells) + " |")
+    for runtime, how, compared in ELSEWHERE:
+        print(f"| {runtime} | {how} | - | " + " | ".join("yes" if c in compared.split() else "-" for c in columns) + " |")
 
 
 def main(agent_path, *chosen):

@@ -102,7 +102,7 @@ end_left_overs() { # processes of the private root, its mounts, empty groups of 
     if [ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ]; then continue; fi
     if tr '\0' ' ' < "$file" 2> /dev/null | grep -qF "$mine/"; then
       case $(cat "/proc/$pid/comm" 2> /dev/null) in
-        dockerd|containerd|containerd-shim*|conmon|catatonit|runsc*|exe|libvirt*|dbus-daemon|lxc-start|systemd-nspawn|podman)
+        dockerd|containerd|containerd-shim*|conmon|catatonit|runsc*|exe|libvirt*|dbus-daemon|lxc-start|lxd|systemd-nspawn|podman)
           kill -9 "$pid" 2> /dev/null || true ;;
       esac
     fi
