@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A host full of cgroups: makes N groups below the group NAME in every hierarchy given, with one sleeping process in
 // each. Says "ready", waits until its standard input closes, then ends the processes by pid and removes the groups.
-//   crowd N NAME MOUNT_POINT...
+//   crowd [--docker] N NAME MOUNT_POINT...      --docker: named as Docker's containers are, ids are numbers
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static char path[4096];
+static const char* group = "%s/%s/g%d%s";  // mount point, NAME, number, file
 
 static int put(const char* file, const char* text) {
   const int fd = open(file, O_WRONLY | O_CLOEXEC);
@@ -47,10 +48,20 @@ static void drop(const char* dir) {
   for (int tries = 0; tries < 500 && rmdir(dir) != 0 && errno == EBUSY; ++tries) usleep(10000);
 }
 
+static const char* path_of(const char* mount, const char* name, int number, const char* file) {
+  snprintf(path, sizeof path, group, mount, name, number, file);
+  return path;
+}
+
 int main(int argc, char** argv) {
+  if (argc > 1 && strcmp(argv[1], "--docker") == 0) {
+    group = "%s/%s/docker-%064d.scope%s";
+    --argc;
+    ++argv;
+  }
   const int n = argc > 3 ? atoi(argv[1]) : 0;
   if (n < 1 || n > 100000) {
-    fprintf(stderr, "usage: crowd N NAME MOUNT_POINT...\n");
+    fprintf(stderr, "usage: crowd [--docker] N NAME MOUNT_POINT...\n");
     return 2;
   }
   const char* name = argv[2];
@@ -66,8 +77,7 @@ int main(int argc, char** argv) {
     put((snprintf(path, sizeof path, "%s/cgroup.subtree_control", mounts[m]), path), "+cpu +memory +io +pids");
     put((snprintf(path, sizeof path, "%s/cgroup.subtree_control", parent), path), "+cpu +memory +io +pids");
     for (int i = 0; i < n; ++i) {
-      snprintf(path, sizeof path, "%s/g%d", parent, i);
-      make(parent, path);
+      make(parent, path_of(mounts[m], name, i, ""));
     }
   }
   for (int i = 0; i < n; ++i) {
@@ -80,8 +90,7 @@ int main(int argc, char** argv) {
     char pid[16];
     snprintf(pid, sizeof pid, "%d", (int)pids[i]);
     for (int m = 0; m < count; ++m) {
-      snprintf(path, sizeof path, "%s/%s/g%d/cgroup.procs", mounts[m], name, i);
-      if (put(path, pid) != 0 && i == 0) perror(path);
+      if (put(path_of(mounts[m], name, i, "/cgroup.procs"), pid) != 0 && i == 0) perror(path);
     }
   }
   printf("ready\n");
@@ -93,8 +102,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < n; ++i) waitpid(pids[i], NULL, 0);
   for (int m = 0; m < count; ++m) {
     for (int i = 0; i < n; ++i) {
-      snprintf(path, sizeof path, "%s/%s/g%d", mounts[m], name, i);
-      drop(path);
+      drop(path_of(mounts[m], name, i, ""));
     }
     snprintf(path, sizeof path, "%s/%s", mounts[m], name);
     drop(path);
