@@ -286,13 +286,6 @@ std::string_view user_of(std::string_view cgroup_path) {
   return {};
 }
 
-std::string_view host_user_of(std::string_view cgroup_path) {
-  constexpr std::string_view slice = "/user.slice/";
-  if (!cgroup_path.starts_with(slice)) return {};
-  cgroup_path.remove_prefix(slice.size());
-  return user_of(base::take_until(cgroup_path, '/'));
-}
-
 std::optional<Place> locate(std::string_view cgroup_path) {
   std::optional<Place> place;
   for (std::size_t end = 0; end < cgroup_path.size();) {

@@ -35,9 +35,6 @@ std::string_view slice_around(std::string_view cgroup_path);
 // Digits of the first user-UID.slice in the path; empty: none.
 std::string_view user_of(std::string_view cgroup_path);
 
-// The same for a path that begins with that slice: the user is one of this host's, not of a container's.
-std::string_view host_user_of(std::string_view cgroup_path);
-
 // Every runtime that the table names, each once.
 std::vector<std::string_view> known_runtimes();
 

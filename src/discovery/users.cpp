@@ -37,7 +37,7 @@ Roots roots_of_user(const std::string& uid, const std::string& home) {
 }
 
 StateContext* Users::state_of(std::string_view cgroup_path) {
-  const std::string uid(host_user_of(cgroup_path));
+  const std::string uid(model::host_user_of(cgroup_path));
   if (uid.empty() || uid == "0") return nullptr;
   const auto version = files_.version("/etc", "passwd");
   if (version != passwd_version_) {

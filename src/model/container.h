@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "src/base/clock.h"
+#include "src/base/text.h"
 
 namespace cgwarden::model {
 
@@ -160,6 +161,19 @@ struct EndedContainer {
   base::Wall seen_gone;
   ContainerPtr container;
 };
+
+// Digits of the user whose slice systemd-logind made around the group: "1000" of "/user.slice/user-1000.slice/x.scope".
+// The slices of a container's own systemd are further down, and their users not of this host. Empty: none.
+constexpr std::string_view host_user_of(std::string_view cgroup_path) {
+  constexpr std::string_view before = "/user.slice/user-";
+  constexpr std::string_view after = ".slice";
+  if (!cgroup_path.starts_with(before)) return {};
+  cgroup_path.remove_prefix(before.size());
+  auto user = base::take_until(cgroup_path, '/');
+  if (!user.ends_with(after)) return {};
+  user.remove_suffix(after.size());
+  return user.find_first_not_of("0123456789") == std::string_view::npos ? user : std::string_view();
+}
 
 // Ids are unique within one hierarchy only; together with the path they are on the host.
 constexpr std::uint64_t group_key(std::uint64_t id, std::string_view path) {

@@ -121,7 +121,7 @@ bool look_at_what_lasts(const Selector& s, const Snapshot& now, GroupIndex group
   if (text("pod", s.pod, fact(&model::Container::pod))) return false;
   if (text("namespace", s.pod_namespace, fact(&model::Container::pod_namespace))) return false;
   if (text("id", s.id, fact(&model::Container::id))) return false;
-  if (const auto user = user_of(g.path);
+  if (const auto user = base::to_int<std::uint32_t>(model::host_user_of(g.path));
       !s.users.empty() && (!user || std::ranges::find(s.users, *user) == s.users.end()) && differs([&] {
         Selector::Patterns wanted;
         for (const auto id : s.users) wanted.push_back(std::to_string(id));
@@ -233,17 +233,6 @@ std::string why_not(const Selector& selector, const SelectorFields& fields, cons
     return true;
   });
   return out;
-}
-
-std::optional<std::uint32_t> user_of(std::string_view path) {
-  constexpr std::string_view before = "/user.slice/user-";
-  constexpr std::string_view after = ".slice";
-  if (!path.starts_with(before)) return std::nullopt;
-  path.remove_prefix(before.size());
-  auto id = base::take_until(path, '/');
-  if (!id.ends_with(after)) return std::nullopt;
-  id.remove_suffix(after.size());
-  return base::to_int<std::uint32_t>(id);
 }
 
 std::string_view name_of(const Snapshot& now, GroupIndex group) {

@@ -60,10 +60,6 @@ bool matches(const Selector& selector, const SelectorFields& fields, const model
 std::string why_not(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
                     model::GroupIndex group);
 
-// Whose group it is, by the slice that systemd-logind makes for a user: 1000 of "/user.slice/user-1000.slice/x.scope".
-// Not the user of a container's own systemd, whose slices are further down.
-std::optional<std::uint32_t> user_of(std::string_view path);
-
 // What a screen would call the group: the container's or pod's name, else the last part of the path.
 std::string_view name_of(const model::Snapshot& now, model::GroupIndex group);
 
