@@ -147,6 +147,14 @@ class AWriter : public testing_kernel::CgroupTest {
     for (std::string line; std::getline(lines, line);) out.push_back(nlohmann::json::parse(line));
     return out;
   }
+  void spawn_with_32_mib(const std::string& group) {
+    spawn(group, [] {
+      constexpr std::size_t size = 32U << 20U;
+      auto* const block =
+          static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      for (std::size_t i = 0; i < size; i += 4096) block[i] = 1;
+    });
+  }
   // A process that counts, to see whether it goes on.
   struct Counter {
     pid_t pid = -1;
@@ -262,12 +270,7 @@ TEST_F(AWriter, RefusesAMemoryLimitBelowWhatIsInUse) {
   make_group("/a");
   const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
   if (memory.empty()) GTEST_SKIP() << "no memory controller here";
-  spawn("/a", [] {
-    constexpr std::size_t size = 32U << 20U;
-    auto* const block =
-        static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    for (std::size_t i = 0; i < size; i += 4096) block[i] = 1;
-  });
+  spawn_with_32_mib("/a");
   const auto before = trimmed(memory);
   const auto outcome = limit("/a", {"memory.max=8M"});
   EXPECT_EQ(outcome.kind, Kind::refused);
@@ -801,12 +804,7 @@ TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
   if (is_v1("memory") || file("/a", "memory", "", "memory.high").empty()) {
     GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.high";
   }
-  spawn("/a", [] {
-    constexpr std::size_t size = 32U << 20U;
-    auto* const block =
-        static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    for (std::size_t i = 0; i < size; i += 4096) block[i] = 1;
-  });
+  spawn_with_32_mib("/a");
   const auto outcome = limit("/a", {"memory.high=8M"});
   EXPECT_EQ(outcome.guard, "below-use") << outcome.text;
   EXPECT_TRUE(limit("/a", {"memory.high=512M"}).ok());

@@ -3,24 +3,19 @@
 // nghttp2, what it sends are frames made by hand, as no library makes wrong ones.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <nghttp2/nghttp2.h>
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "src/discovery/protobuf.h"
+#include "tests/unit/unix_server.h"
 
 namespace cgwarden::discovery {
 
@@ -86,45 +81,16 @@ class FakeContainerd {
   using Answer = std::function<bool(int fd, const Request& request)>;
 
   FakeContainerd(std::string path, Answer answer, bool greets = true)
-      : path_(std::move(path)), answer_(std::move(answer)), greets_(greets) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path_.copy(address.sun_path, sizeof address.sun_path - 1);
-    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(::listen(listener_, 4), 0);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~FakeContainerd() {
-    stop_ = true;
-    thread_.join();
-    ::close(listener_);
-    ::unlink(path_.c_str());
-  }
-  FakeContainerd(const FakeContainerd&) = delete;
-  FakeContainerd& operator=(const FakeContainerd&) = delete;
+      : answer_(std::move(answer)), greets_(greets), server_(std::move(path), [this](int fd) { talk(fd); }) {}
 
   std::vector<std::string> methods() {  // "Containers/Get k8s.io"
     const std::lock_guard lock(mutex_);
     return methods_;
   }
-  [[nodiscard]] int connections() const { return connections_; }
+  [[nodiscard]] int connections() const { return server_.connections(); }
 
-  static bool send(int fd, const std::string& bytes) {
-    for (std::size_t sent = 0; sent < bytes.size();) {
-      const auto n = ::send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-      if (n <= 0) return false;
-      sent += static_cast<std::size_t>(n);
-    }
-    return true;
-  }
-  // Until the other side gives up; a test's end as well.
-  bool hang(int fd) const {
-    pollfd one{fd, POLLRDHUP, 0};
-    while (!stop_ && ::poll(&one, 1, 10) == 0) {
-    }
-    return false;
-  }
+  static bool send(int fd, std::string_view bytes) { return UnixServer::send(fd, bytes); }
+  bool hang(int fd) const { return server_.hang(fd); }
 
  private:
   struct Peer {
@@ -158,26 +124,6 @@ class FakeContainerd {
     return 0;
   }
 
-  [[nodiscard]] bool readable(int fd) const {
-    pollfd one{fd, POLLIN, 0};
-    while (!stop_) {
-      if (::poll(&one, 1, 10) > 0) return true;
-    }
-    return false;
-  }
-  void serve() {
-    std::vector<std::thread> talks;
-    while (readable(listener_)) {
-      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (fd < 0) break;
-      ++connections_;
-      talks.emplace_back([this, fd] {
-        talk(fd);
-        ::close(fd);
-      });
-    }
-    for (auto& one : talks) one.join();
-  }
   void talk(int fd) {
     Peer peer;
     nghttp2_session_callbacks* callbacks = nullptr;
@@ -193,7 +139,7 @@ class FakeContainerd {
     const auto size = static_cast<std::size_t>(nghttp2_session_mem_send(session, &greeting));
     if (greets_) send(fd, {reinterpret_cast<const char*>(greeting), size});
     bool goes_on = true;
-    while (goes_on && readable(fd)) {
+    while (goes_on && server_.readable(fd)) {
       std::uint8_t bytes[4096];
       const auto n = ::recv(fd, bytes, sizeof bytes, 0);
       if (n <= 0 || nghttp2_session_mem_recv(session, bytes, static_cast<std::size_t>(n)) < 0) break;
@@ -212,15 +158,11 @@ class FakeContainerd {
     nghttp2_session_del(session);
   }
 
-  std::string path_;
   Answer answer_;
   bool greets_;
-  int listener_ = -1;
-  std::atomic<bool> stop_ = false;
-  std::atomic<int> connections_ = 0;
   std::mutex mutex_;
   std::vector<std::string> methods_;
-  std::thread thread_;
+  UnixServer server_;  // the last: nobody is answered any more when the rest goes
 };
 
 // Messages as containerd makes them.

@@ -2,19 +2,15 @@
 // A daemon on a Unix socket that answers as a test wants: late, half, wrongly, or not at all.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
+
+#include "tests/unit/unix_server.h"
 
 namespace cgwarden::discovery {
 
@@ -23,74 +19,32 @@ class FakeDaemon {
   // Gets the socket and the path that was asked for; false: the connection ends.
   using Answer = std::function<bool(int fd, const std::string& target)>;
 
-  FakeDaemon(std::string path, Answer answer) : path_(std::move(path)), answer_(std::move(answer)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path_.copy(address.sun_path, sizeof address.sun_path - 1);
-    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(::listen(listener_, 4), 0);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~FakeDaemon() {
-    stop_ = true;
-    thread_.join();
-    ::close(listener_);
-    ::unlink(path_.c_str());
-  }
-  FakeDaemon(const FakeDaemon&) = delete;
-  FakeDaemon& operator=(const FakeDaemon&) = delete;
+  FakeDaemon(std::string path, Answer answer)
+      : answer_(std::move(answer)), server_(std::move(path), [this](int fd) {
+          while (answer_one(fd)) {
+          }
+        }) {}
 
   std::vector<std::string> targets() {
     const std::lock_guard lock(mutex_);
     return targets_;
   }
 
-  [[nodiscard]] int connections() const { return connections_; }
+  [[nodiscard]] int connections() const { return server_.connections(); }
 
-  static bool send(int fd, const std::string& text) {
-    for (std::size_t sent = 0; sent < text.size();) {
-      const auto n = ::send(fd, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
-      if (n <= 0) return false;
-      sent += static_cast<std::size_t>(n);
-    }
-    return true;
-  }
+  static bool send(int fd, const std::string& text) { return UnixServer::send(fd, text); }
   static std::string http(int status, const std::string& body) {
     return "HTTP/1.1 " + std::to_string(status) +
            " X\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   }
-  // Until the other side gives up; a test's end as well.
-  bool hang(int fd) const {
-    pollfd one{fd, POLLRDHUP, 0};
-    while (!stop_ && ::poll(&one, 1, 10) == 0) {
-    }
-    return false;
-  }
+  bool hang(int fd) const { return server_.hang(fd); }
 
  private:
-  [[nodiscard]] bool readable(int fd) const {
-    pollfd one{fd, POLLIN, 0};
-    while (!stop_) {
-      if (::poll(&one, 1, 10) > 0) return true;
-    }
-    return false;
-  }
-  void serve() {
-    while (readable(listener_)) {
-      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (fd < 0) return;
-      ++connections_;
-      while (answer_one(fd)) {
-      }
-      ::close(fd);
-    }
-  }
   bool answer_one(int fd) {
     std::string request;
     char byte = 0;
     while (!request.ends_with("\r\n\r\n")) {
-      if (!readable(fd) || ::recv(fd, &byte, 1, 0) != 1) return false;
+      if (!server_.readable(fd) || ::recv(fd, &byte, 1, 0) != 1) return false;
       request += byte;
     }
     const auto from = request.find(' ') + 1;
@@ -102,14 +56,10 @@ class FakeDaemon {
     return answer_(fd, target);
   }
 
-  std::string path_;
   Answer answer_;
-  int listener_ = -1;
-  std::atomic<bool> stop_ = false;
-  std::atomic<int> connections_ = 0;
   std::mutex mutex_;
   std::vector<std::string> targets_;
-  std::thread thread_;
+  UnixServer server_;  // the last: nobody is answered any more when the rest goes
 };
 
 // What Docker's API says of one.
