@@ -887,6 +887,118 @@ TEST_F(AWriter, MovesProcessesAndBack) {
     EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid));
 }
 
+TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
+  if (!is_v1("cpuset"))
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 has one, and no cpuset that is empty";
+  make_group("/a");
+  const auto pid = spawn("/a", [] {});
+  for (const auto& h : host().all) ASSERT_EQ(::mkdir((h.mount_point + path("/b")).c_str(), 0755), 0);  // without cpus
+  auto asked = action(Verb::move, "/a");
+  asked.target.path = path("/b");
+  asked.pids = {pid};
+  const auto outcome = writer_->apply(asked);
+  EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("cpuset.cpus or cpuset.mems are empty"));
+  for (const auto& h : host().all)
+    EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
+}
+
+TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenGroup) {
+  make_group("/a");
+  make_group("/b");
+  const auto counter = spawn_counter("/a");
+  wait_for_progress(counter);
+  ASSERT_TRUE(freeze("/a").ok());
+  auto asked = action(Verb::move, "/a");
+  asked.target.path = path("/b");
+  std::istringstream pids(read(host().all.front().mount_point + path("/a") + "/cgroup.procs"));
+  for (pid_t pid = 0; pids >> pid;) asked.pids.push_back(pid);
+  const auto moved = writer_->apply(asked);
+  ASSERT_TRUE(moved.ok()) << moved.text;
+  wait_for_progress(counter);
+}
+
+TEST_F(AWriter, TakesAStoppedProcessForFrozen) {
+  make_group("/a");
+  const auto pid = spawn("/a", [] {});
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, WUNTRACED), pid);
+  const auto outcome = freeze("/a");
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_TRUE(frozen("/a"));
+  EXPECT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
+  EXPECT_FALSE(frozen("/a"));
+}
+
+TEST_F(AWriter, NeverSwitchesTheOomKillerOff) {
+  make_group("/a");
+  const auto control = file("/a", "memory", "memory.oom_control", "memory.events");
+  const auto before = control.empty() ? "" : read(control);
+  for (const auto* text : {"memory.oom_control=1", "memory.oom_kill_disable=1"}) {
+    const auto setting = model::parse_setting(text);
+    if (!setting) continue;
+    auto asked = action(Verb::limit, "/a");
+    asked.settings = {*setting};
+    asked.force = true;
+    EXPECT_FALSE(writer_->apply(asked).ok()) << text;
+  }
+  EXPECT_EQ(control.empty() ? "" : read(control), before);
+}
+
+TEST_F(AWriter, KnowsThatRealTimeComesFromTheParent) {
+  make_group("/a");
+  make_group("/a/b");
+  if (!is_v1("cpu") || file("/a", "cpu", "cpu.rt_runtime_us", "").empty())
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine whose groups have real time";
+  const auto child = dir("cpu", "/a/b") + "/cpu.rt_runtime_us";
+  const auto early = limit("/a/b", {"cpu.rt.max=1%"});
+  EXPECT_EQ(early.kind, Kind::refused) << early.text;
+  EXPECT_EQ(trimmed(child), "0");
+  for (const auto* above : {"", "/a"}) {
+    const auto outcome = limit(above, {"cpu.rt.max=2%"});
+    ASSERT_TRUE(outcome.ok()) << outcome.text;
+  }
+  const auto now = limit("/a/b", {"cpu.rt.max=1%"});
+  EXPECT_TRUE(now.ok()) << now.text;
+  EXPECT_EQ(trimmed(child), "10000");
+}
+
+TEST_F(AWriter, TakesNoCpusFromBelowAChild) {
+  if (!is_v1("cpuset")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 takes them from the child as well";
+  make_group("/a");
+  make_group("/a/b");
+  const auto before = trimmed(dir("cpuset", "/a") + "/cpuset.cpus");
+  if (before == "0") GTEST_SKIP() << "no cgroup v1 hierarchy on this machine that has two CPUs";
+  const auto outcome = limit("/a", {"cpuset.cpus=0"}, true);
+  EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
+  EXPECT_EQ(trimmed(dir("cpuset", "/a") + "/cpuset.cpus"), before);
+}
+
+TEST_F(AWriter, KillsNoneWhereItMayNotKillAll) {
+  if (!is_v1("freezer"))
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill asks for no right to signal";
+  constexpr uid_t nobody = 65534;
+  make_group("/a");
+  const auto roots = spawn("/a", [] {});
+  const auto nobodys = spawn("/a", [] { [[maybe_unused]] const auto done = ::setuid(nobody); });
+  for (const auto pid : {roots, nobodys}) {
+    if (host().v2() == nullptr) continue;
+    ASSERT_TRUE(write(host().v2()->mount_point + "/cgroup.procs", std::to_string(pid)));
+  }
+  ASSERT_EQ(::chmod(folder_.c_str(), 0777), 0);
+  const auto asking = ::fork();
+  if (asking == 0) {
+    if (::setgid(nobody) != 0 || ::setuid(nobody) != 0) ::_exit(2);
+    const auto outcome = (*Writer::open(options()))->apply(action(Verb::kill, "/a"));
+    ::_exit(outcome.kind == Kind::denied ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(asking, &status, 0), asking);
+  EXPECT_EQ(status, 0);
+  for (const auto pid : {roots, nobodys}) EXPECT_EQ(::waitpid(pid, &status, WNOHANG), 0) << "it is alive";
+}
+
 TEST_F(AWriter, NeverTouchesTheGroupItLivesIn) {
   make_group("/a");
   make_group("/a/b");
