@@ -903,6 +903,45 @@ TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
     EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
 }
 
+TEST_F(AWriter, MovesNothingIntoAGroupWhoseChildrenHaveControllers) {
+  const auto* v2 = host().v2();
+  if (v2 == nullptr || v2->controllers.empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine";
+  make_group("/a");
+  make_group("/b");
+  switch_on("/b");
+  if (trimmed(dir("v2", "/b") + kSwitch).empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine that go on";
+  const auto pid = spawn("/a", [] {});
+  auto asked = action(Verb::move, "/a");
+  asked.target.path = path("/b");
+  asked.pids = {pid};
+  const auto outcome = writer_->apply(asked);
+  EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("controllers switched on for its children"));
+  for (const auto& h : host().all)
+    EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
+}
+
+TEST_F(AWriter, SwitchesNoControllerOnForOthers) {
+  const auto* v2 = host().v2();
+  if (v2 == nullptr || !v2->has("pids")) GTEST_SKIP() << "no cgroup v2 controllers on this machine: no pids.max of v2";
+  make_group("/a");
+  ASSERT_EQ(::mkdir(dir("v2", "/a/b").c_str(), 0755), 0);
+  const auto outcome = limit("/a/b", {"pids.max=5"});
+  EXPECT_EQ(outcome.guard, "controller") << outcome.text;
+  EXPECT_EQ(trimmed(dir("v2", "/a") + kSwitch), "");
+}
+
+TEST_F(AWriter, TakesAGroupOfTheDeadForEmpty) {
+  make_group("/a");
+  const auto pid = spawn("/a", [] {});
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);  // dead, and nobody has asked for it
+  const auto outcome = writer_->apply(action(Verb::kill, "/a"));
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(outcome.processes, 0);
+}
+
 TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenGroup) {
   make_group("/a");
   make_group("/b");
