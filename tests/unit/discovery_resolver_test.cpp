@@ -36,6 +36,28 @@ TEST_F(ResolverTest, CountsAContainerAtOnceAndNamesItWhenItsStateAppears) {
   EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
 }
 
+TEST_F(ResolverTest, NamesTheLivingAmongThousandsOfTheDead) {
+  const auto id_of = [](int n) {
+    auto number = std::to_string(n);
+    return std::string(64 - number.size(), 'd') + number;
+  };
+  std::string list;
+  for (int n = 0; n < 3000; ++n) {
+    docker(id_of(n), "dead-" + std::to_string(n), R"("Running":false,"ExitCode":1)");
+    list += R"({"id":")" + id_of(10'000 + n) + R"(","names":["gone-)" + std::to_string(n) + R"("]},)";
+  }
+  const auto pod = engine_id('b');
+  docker(kId, "web");
+  write("/var/lib/containers/storage/overlay-containers/containers.json",
+        "[" + list + R"({"id":")" + pod + R"(","names":["shop"]}])");
+  const auto group = "/machine.slice/libpod-" + pod + ".scope";
+  see({kGroup, group});
+  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at(group).name, Optional(std::string("shop")));
+  EXPECT_THAT(resolver().table()->by_group, SizeIs(2));
+  EXPECT_LT(resolver().stats().watches, 40U) << "the dead are not watched";
+}
+
 TEST_F(ResolverTest, FindsARuntimeThatIsInstalledLater) {
   see({kGroup});
   docker(kId, "web");
