@@ -63,30 +63,22 @@ std::set<pid_t> missing(const std::set<pid_t>& all, const std::set<pid_t>& some)
   return out;
 }
 
-std::size_t tasks_below(int dir, int depth) {
-  std::size_t tasks = 0;
-  if (const auto list = read_file(dir, "tasks")) {
-    tasks = static_cast<std::size_t>(std::ranges::count(*list, '\n'));
-  }
-  for (const auto& name : depth > 0 ? children_of(dir) : std::vector<std::string>()) {
-    const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (child) tasks += tasks_below(child.get(), depth - 1);
-  }
-  return tasks;
-}
-
 // v2 shows a task of a pid namespace that is not below ours as 0, v1 leaves it out (kernel/cgroup/cgroup-v1.c,
 // pidlist_array_load). What pids.current counts and `tasks` does not list is such a one, or has died and waits for its
 // parent.
 std::size_t left_out_by_v1(const Place& place) {
   constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;  // include/uapi/linux/nsfs.h, PROC_PID_INIT_INO
-  constexpr int deepest = 32;
   struct stat st {};
   const auto* const pids = place.of_v1("pids");
   if (pids == nullptr || ::stat("/proc/self/ns/pid", &st) != 0 || st.st_ino == initial_pid_namespace) return 0;
   const auto text = read_file(pids->fd.get(), "pids.current");
   const auto counted = text ? base::to_int<std::size_t>(base::trim_end(*text)).value_or(0) : 0;
-  const auto listed = tasks_below(pids->fd.get(), deepest);
+  std::size_t listed = 0;
+  look_below(pids->fd.get(), [&listed](int dir, const std::string&) {
+    const auto list = read_file(dir, "tasks");
+    listed += list ? static_cast<std::size_t>(std::ranges::count(*list, '\n')) : 0;
+    return true;
+  });
   return counted > listed ? counted - listed : 0;
 }
 

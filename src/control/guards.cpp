@@ -141,17 +141,6 @@ bool is_marked_omit(int dir) {
          (::fstat(dir, &st) == 0 && st.st_uid == 0 && says_so("user.oomd_omit"));  // since systemd 250
 }
 
-// Path below `dir` of a group that is marked; nothing when there is none.
-std::optional<std::string> marked_below(int dir, int depth) {
-  if (is_marked_omit(dir)) return "";
-  for (const auto& name : depth > 0 ? children_of(dir) : std::vector<std::string>()) {
-    const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!child) continue;
-    if (const auto found = marked_below(child.get(), depth - 1)) return "/" + name + *found;
-  }
-  return std::nullopt;
-}
-
 bool is_kubernetes(std::string_view path) {
   path.remove_prefix(1);
   while (!path.empty()) {
@@ -239,9 +228,12 @@ std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_
 }
 
 std::optional<Guarded> spared_from_kills(const Place& place) {
-  constexpr int deepest = 32;
-  const auto* const v2 = place.v2();
-  const auto marked = v2 != nullptr ? marked_below(v2->fd.get(), deepest) : std::nullopt;
+  std::optional<std::string> marked;
+  if (place.v2() == nullptr) return std::nullopt;
+  look_below(place.v2()->fd.get(), [&marked](int dir, const std::string& path) {
+    if (!marked && is_marked_omit(dir)) marked = path;
+    return !marked;
+  });
   if (!marked) return std::nullopt;
   return Guarded{"oom-preference",
                  base::printable(place.path() + *marked) + " has ManagedOOMPreference=omit: no rule kills it"};

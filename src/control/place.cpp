@@ -93,36 +93,25 @@ pid_t process_of(const std::string& tid) {
   return base::to_int<pid_t>(base::take_word(line)).value_or(0);
 }
 
-void collect(int dir, int depth, Place::Members& out) {
+// False: there are more than anybody wants.
+bool collect(int dir, Place::Members& out) {
   ++out.groups;
   auto list = read_file(dir, "cgroup.procs");
   const bool threaded = !list && list.error().code == EOPNOTSUPP;
   if (threaded) list = read_file(dir, "cgroup.threads");
-  if (list) {
-    std::string_view rest = *list;
-    while (!rest.empty()) {
-      const auto line = base::take_line(rest);
-      auto pid = base::to_int<pid_t>(line).value_or(0);
-      if (threaded && pid > 0) pid = process_of(std::string(line));
-      if (pid > 0) {
-        out.pids.insert(pid);
-      } else if (line == "0") {
-        ++out.foreign;
-      }
-      if (out.pids.size() >= kMostMembers) {
-        out.cut = true;
-        return;
-      }
+  std::string_view rest = list ? std::string_view(*list) : std::string_view();
+  while (!rest.empty()) {
+    const auto line = base::take_line(rest);
+    auto pid = base::to_int<pid_t>(line).value_or(0);
+    if (threaded && pid > 0) pid = process_of(std::string(line));
+    if (pid > 0) {
+      out.pids.insert(pid);
+    } else if (line == "0") {
+      ++out.foreign;
     }
+    if (out.pids.size() >= kMostMembers) return false;
   }
-  if (depth >= kDeepest) {
-    out.cut = true;
-    return;
-  }
-  for (const auto& name : children_of(dir)) {
-    const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (child) collect(child.get(), depth + 1, out);
-  }
+  return true;
 }
 
 bool names_hierarchy(const Membership& membership, const cgroup::Hierarchy& hierarchy) {
@@ -175,6 +164,17 @@ std::vector<std::string> children_of(int dir) {
   }
   ::closedir(listing);
   return names;
+}
+
+bool look_below(int dir, const std::function<bool(int dir, const std::string& path)>& look, const std::string& path,
+                int depth) {
+  if (!look(dir, path) || depth >= kDeepest) return false;
+  bool whole = true;
+  for (const auto& name : children_of(dir)) {
+    const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    whole = (!child || look_below(child.get(), look, path + '/' + name, depth + 1)) && whole;
+  }
+  return whole;
 }
 
 std::int64_t flat_key(std::string_view text, std::string_view key) {
@@ -277,7 +277,7 @@ void Place::above(const Dir& dir, const std::function<bool(int, const std::strin
 
 Place::Members Place::members(const Dir& dir) const {
   Members out;
-  collect(dir.fd.get(), 0, out);
+  out.cut = !look_below(dir.fd.get(), [&out](int below, const std::string&) { return collect(below, out); });
   return out;
 }
 
@@ -285,7 +285,7 @@ Place::Members Place::members() const {
   Members out;
   for (const auto& dir : dirs_) {
     Members one;
-    collect(dir.fd.get(), 0, one);
+    one.cut = !look_below(dir.fd.get(), [&one](int below, const std::string&) { return collect(below, one); });
     out.pids.merge(one.pids);
     out.foreign = std::max(out.foreign, one.foreign);
     out.groups = std::max(out.groups, one.groups);

@@ -29,6 +29,10 @@ base::Result<std::string> read_file(int dir, const std::string& file);
 base::Result<void> write_file(int dir, const std::string& file, std::string_view text);
 // Names of the groups below.
 std::vector<std::string> children_of(int dir);
+// Looks at the group's directory and at all below it, a parent before its children, until `look` says false; `path` is
+// from the first one. False: there was more, as it was stopped or a group is too deep.
+bool look_below(int dir, const std::function<bool(int dir, const std::string& path)>& look,
+                const std::string& path = {}, int depth = 0);
 // "frozen" of cgroup.events: the number behind the first word; -1 when there is none.
 std::int64_t flat_key(std::string_view text, std::string_view key);
 

@@ -130,6 +130,12 @@ class AWriter : public testing_kernel::CgroupTest {
     asked.lease = time;
     return writer_->apply(asked);
   }
+  [[nodiscard]] Action move_to_b(std::vector<pid_t> pids) const {
+    auto out = action(Verb::move, "/a");
+    out.target.path = path("/b");
+    out.pids = std::move(pids);
+    return out;
+  }
   Outcome undo(const std::string& id) {
     model::Actor actor;
     actor.via = model::Actor::Via::policy;
@@ -840,6 +846,18 @@ TEST_F(AWriter, KillsByNoRuleWhatSystemdIsToldToOmit) {
   EXPECT_EQ(::waitpid(process, &status, 0), process);
 }
 
+TEST_F(AWriter, FindsWhatIsToBeSparedHoweverDeep) {
+  if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: systemd marks its directories";
+  make_group("/a");
+  auto deep = dir("v2", "/a");
+  for (int depth = 0; depth < 40; ++depth) {
+    deep += "/d";
+    ASSERT_EQ(::mkdir(deep.c_str(), 0755), 0);
+  }
+  ASSERT_EQ(::setxattr(deep.c_str(), "user.oomd_omit", "1", 1, 0), 0);
+  EXPECT_EQ(writer_->apply(action(Verb::kill, "/a")).guard, "oom-preference");
+}
+
 TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
   make_group("/a");
   spawn("/a", [] { ::signal(SIGTERM, SIG_IGN); });
@@ -873,9 +891,7 @@ TEST_F(AWriter, MovesProcessesAndBack) {
   make_group("/a");
   make_group("/b");
   const auto pid = spawn("/a", [] {});
-  auto asked = action(Verb::move, "/a");
-  asked.target.path = path("/b");
-  asked.pids = {pid};
+  const auto asked = move_to_b({pid});
   const auto moved = writer_->apply(asked);
   ASSERT_TRUE(moved.ok()) << moved.text;
   for (const auto& h : host().all)
@@ -893,10 +909,7 @@ TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
   make_group("/a");
   const auto pid = spawn("/a", [] {});
   for (const auto& h : host().all) ASSERT_EQ(::mkdir((h.mount_point + path("/b")).c_str(), 0755), 0);  // without cpus
-  auto asked = action(Verb::move, "/a");
-  asked.target.path = path("/b");
-  asked.pids = {pid};
-  const auto outcome = writer_->apply(asked);
+  const auto outcome = writer_->apply(move_to_b({pid}));
   EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
   EXPECT_THAT(outcome.text, HasSubstr("cpuset.cpus or cpuset.mems are empty"));
   for (const auto& h : host().all)
@@ -911,10 +924,7 @@ TEST_F(AWriter, MovesNothingIntoAGroupWhoseChildrenHaveControllers) {
   switch_on("/b");
   if (trimmed(dir("v2", "/b") + kSwitch).empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine that go on";
   const auto pid = spawn("/a", [] {});
-  auto asked = action(Verb::move, "/a");
-  asked.target.path = path("/b");
-  asked.pids = {pid};
-  const auto outcome = writer_->apply(asked);
+  const auto outcome = writer_->apply(move_to_b({pid}));
   EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
   EXPECT_THAT(outcome.text, HasSubstr("controllers switched on for its children"));
   for (const auto& h : host().all)
@@ -948,8 +958,7 @@ TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenGroup) {
   const auto counter = spawn_counter("/a");
   wait_for_progress(counter);
   ASSERT_TRUE(freeze("/a").ok());
-  auto asked = action(Verb::move, "/a");
-  asked.target.path = path("/b");
+  auto asked = move_to_b({});
   std::istringstream pids(read(host().all.front().mount_point + path("/a") + "/cgroup.procs"));
   for (pid_t pid = 0; pids >> pid;) asked.pids.push_back(pid);
   const auto moved = writer_->apply(asked);
