@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/discovery/unix_http.h"
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <utility>
+
+#include "src/discovery/timed_socket.h"
+
+namespace cgwarden::discovery {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+using Request = http::request<http::string_body>;
+
+constexpr std::size_t kMostBuffered = std::size_t{64} << 10U;
+constexpr std::uint32_t kMostHeader = 16U << 10U;
+
+bool is_http_error(const error_code& error) {
+  return error.category() == http::make_error_code(http::error::bad_version).category() &&
+         error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
+Request request_for(http::verb verb, const std::string& target) {
+  Request request{verb, target, 11};
+  request.set(http::field::host, "localhost");
+  request.set(http::field::user_agent, "cgwarden/" CGWARDEN_VERSION);
+  request.set(http::field::accept, "application/json");
+  return request;
+}
+
+}  // namespace
+
+struct UnixHttp::Connection {
+  Connection(std::string path, std::size_t most) : most_bytes(most), socket(std::move(path)) {}
+
+  const std::size_t most_bytes;
+  beast::flat_buffer buffer{kMostBuffered};
+  TimedSocket socket;  // the last: nothing reads or writes any more when the buffer goes
+
+  void close() {
+    socket.close();
+    buffer.clear();
+  }
+
+  HttpAnswer ask(const Request& request, Clock::time_point deadline) {
+    using Kind = HttpAnswer::Kind;
+    http::response_parser<http::string_body> parser;
+    parser.body_limit(most_bytes);
+    parser.header_limit(kMostHeader);
+    auto& stream = socket.socket();
+    error_code error;
+    if (!socket.is_open()) error = socket.connect(deadline);
+    if (!error) error = socket.run(deadline, [&](auto done) { http::async_write(stream, request, done); }).error;
+    if (!error) error = socket.run(deadline, [&](auto done) { http::async_read(stream, buffer, parser, done); }).error;
+    if (error || !parser.get().keep_alive()) close();
+    if (!error)
+      return {.kind = Kind::answered,
+              .status = static_cast<int>(parser.get().result_int()),
+              .body = std::move(parser.get().body())};
+    if (error == http::error::body_limit) return {.kind = Kind::too_big, .why = "an answer is larger than it may be"};
+    if (socket.cancelled()) return {.kind = Kind::cancelled};
+    if (error == boost::asio::error::timed_out) return {.kind = Kind::timeout, .why = "no answer in time"};
+    if (is_http_error(error)) return {.kind = Kind::broken, .why = "this is no HTTP: " + error.message()};
+    return {.kind = Kind::unreachable, .why = error.message()};
+  }
+};
+
+UnixHttp::UnixHttp(std::string path, std::size_t most_bytes)
+    : connection_(std::make_unique<Connection>(std::move(path), most_bytes)) {}
+UnixHttp::~UnixHttp() = default;
+
+HttpAnswer UnixHttp::get(const std::string& target, Clock::time_point deadline) {
+  return connection_->ask(request_for(http::verb::get, target), deadline);
+}
+
+HttpAnswer UnixHttp::post(const std::string& target, std::string json, Clock::time_point deadline) {
+  auto request = request_for(http::verb::post, target);
+  if (!json.empty()) request.set(http::field::content_type, "application/json");
+  request.body() = std::move(json);
+  request.prepare_payload();
+  return connection_->ask(request, deadline);
+}
+
+void UnixHttp::close() { connection_->close(); }
+void UnixHttp::cancel() { connection_->socket.cancel(); }
+bool UnixHttp::cancelled() const { return connection_->socket.cancelled(); }
+
+}  // namespace cgwarden::discovery
