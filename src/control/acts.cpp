@@ -87,6 +87,18 @@ bool populated(const Place::Dir& dir) {
   return events && flat_key(*events, "populated") == 1;
 }
 
+// v1: what is frozen does not die, by whatever it is killed. So all of it goes on, also what groups below were told.
+// False: some could not be let go.
+bool let_go_v1(const Place::Dir& freezer) {
+  bool all = true;
+  look_below(freezer.fd.get(), [&all](int dir, const std::string&) {
+    const auto own = read_file(dir, "freezer.self_freezing");
+    if (own && base::trim_end(*own) == "1") all = write_file(dir, "freezer.state", "THAWED").has_value() && all;
+    return true;
+  });
+  return all;
+}
+
 }  // namespace
 
 FreezeState freeze_state(const Place& place) {
@@ -119,7 +131,7 @@ FreezeState freeze_state(const Place& place) {
   return out;
 }
 
-Checked<Freezers> plan_freeze(const Place& place) {
+Checked<Freezers> plan_freeze(const Place& place, bool as_engines_do) {
   const auto shown = base::printable(place.path());
   Freezers out;
   const auto* v2 = place.v2();
@@ -131,10 +143,12 @@ Checked<Freezers> plan_freeze(const Place& place) {
   }
   const auto in_v2 = v2 != nullptr ? place.members(*v2).pids : std::set<pid_t>{};
   const auto in_v1 = v1 != nullptr ? place.members(*v1).pids : std::set<pid_t>{};
+  const bool v2_has_all = v2 != nullptr && missing(all, in_v2).empty();
+  const bool v1_has_all = v1 != nullptr && missing(all, in_v1).empty();
   // v2's is the better one: tasks stopped by it can still be killed.
-  if (v2 != nullptr && missing(all, in_v2).empty()) {
+  if (v2_has_all && !(as_engines_do && v1_has_all)) {
     out.v2 = v2;
-  } else if (v1 != nullptr && missing(all, in_v1).empty()) {
+  } else if (v1_has_all) {
     out.v1 = v1;
   } else {
     auto both = in_v2;
@@ -232,7 +246,7 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
   }
   const auto* const freezer = place.of_v1("freezer");
   const bool stopped_above = freezer != nullptr && is(*freezer, "freezer.parent_freezing", "1");
-  if (stopped_above && !by_hand.empty()) {
+  if (stopped_above && !place.members(*freezer).pids.empty()) {
     const auto state = freeze_state(place);
     return refuse("frozen-ancestor", base::printable(place.path()) + ": on v1 frozen processes do not die, and " +
                                          base::printable(state.ancestor) + " above it is frozen; thaw that first");
@@ -249,6 +263,7 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
       return tl::unexpected(Refusal{model::Outcome::Kind::failed, {}, done.error().what});
     }
     if (is(*v2, "cgroup.freeze", "1")) (void)write_file(v2->fd.get(), "cgroup.freeze", "0");
+    if (freezer != nullptr) (void)let_go_v1(*freezer);
   }
   // v1: stop all, so that none can be born, signal, and let them go to die. A task that is just being made may escape
   // one round, so again until nobody is left.
@@ -263,7 +278,7 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
         left_frozen = true;
         (void)freeze_v1(*freezer, moment);
         (void)signal_each(place, proc, place.members().pids, SIGKILL);
-        left_frozen = !write_file(freezer->fd.get(), "freezer.state", "THAWED");
+        left_frozen = !let_go_v1(*freezer);
       } else {
         // Stopped processes cannot fork, either.
         (void)signal_each(place, proc, rest, SIGSTOP);
@@ -283,9 +298,7 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
     }
   }
   if (left_out > 0) out.foreign = std::max(out.foreign, left_out_by_v1(place));
-  if (freezer != nullptr && (left_frozen || is(*freezer, "freezer.self_freezing", "1"))) {
-    (void)write_file(freezer->fd.get(), "freezer.state", "THAWED");
-  }
+  if (left_frozen) (void)let_go_v1(*freezer);
   return out;
 }
 

@@ -728,6 +728,34 @@ TEST_F(AWriter, KillsWhatIsFrozen) {
   EXPECT_TRUE(writer_->entries().empty()) << "the lease has ended with it";
 }
 
+// As LXC's and Docker's pauses do; where v2 has the processes too, its cgroup.kill alone leaves them there.
+TEST_F(AWriter, KillsWhatTheFreezerOfV1HoldsHereAndBelow) {
+  if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
+  make_group("/a");
+  make_group("/a/below");
+  spawn("/a", [] {});
+  spawn("/a/below", [] {});
+  for (const std::string group : {"/a", "/a/below"}) {
+    write(dir("freezer", group) + "/freezer.state", "FROZEN");
+    until([&] { return trimmed(dir("freezer", group) + "/freezer.state") == "FROZEN"; });
+  }
+  const auto outcome = writer_->apply(action(Verb::kill, "/a"));
+  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  EXPECT_EQ(outcome.processes, 2);
+}
+
+TEST_F(AWriter, KillsNothingBelowAGroupThatV1HasFrozen) {
+  if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
+  make_group("/a");
+  make_group("/a/below");
+  const auto child = spawn("/a/below", [] {});
+  write(dir("freezer", "/a") + "/freezer.state", "FROZEN");
+  const auto outcome = writer_->apply(action(Verb::kill, "/a/below"));
+  EXPECT_EQ(outcome.guard, "frozen-ancestor") << outcome.text;
+  write(dir("freezer", "/a") + "/freezer.state", "THAWED");
+  EXPECT_EQ(::kill(child, 0), 0);
+}
+
 // As systemd does, which removes a unit's group as soon as its last process has ended. The moment that counts is
 // between the look at who is in the group and the write that kills them: `after` goes to and fro around it.
 TEST_F(AWriter, TakesAGroupThatItsOwnerEndsMeanwhileAsKilled) {
