@@ -63,6 +63,8 @@ cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration T
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(containerd.is_asked_and_heard_and_costs_nothing LABEL integration TIMEOUT 300 MACHINE
                      COMMAND ${integration}/containerd_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(engines.know_what_was_done_to_their_containers LABEL integration TIMEOUT 300 MACHINE
+                     COMMAND ${integration}/engines_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(cgtop.works_in_a_real_terminal LABEL integration TIMEOUT 600 MACHINE
                      COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(cgtop.shows_other_hosts LABEL integration TIMEOUT 300

@@ -79,6 +79,7 @@ class Enforcer {
     writing.state_directory = options_.control_state;
     writing.audit_file = options_.audit_file;
     writing.freeze_ends_with_us = true;
+    writing.engines = options_.engines;
     auto hand = Hand::start(loop_, std::move(writing));
     if (!hand) return failed(hand.error());
     hand_ = std::move(*hand);

@@ -66,6 +66,7 @@ struct Options {
   std::string control_state = control::kStateDirectory;
   std::string control_socket = control::kSocket;  // empty: none
   std::string audit_file = control::kAuditFile;
+  control::EngineSockets engines;
   std::string metrics_textfile;          // empty: none
   std::string policy_group;              // explain: which; empty: all that a rule matches
   std::vector<std::string> policy_from;  // test: recordings, or directories of recorded hosts

@@ -130,11 +130,18 @@ std::optional<Stop> Doer::open() {
   writer.paths = options_.paths;
   if (!options_.state_directory.empty()) writer.state_directory = options_.state_directory;
   if (!options_.audit_file.empty()) writer.audit_file = options_.audit_file;
+  writer.engines = options_.engines;
   std::error_code error;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
   if (!error) {
-    writer.restore_command = {self.string(),          "undo",         "--lease-ended",   "--state-dir",
-                              writer.state_directory, "--audit-file", writer.audit_file, "--"};
+    writer.restore_command = {self.string(),
+                              "undo",
+                              "--lease-ended",
+                              "--state-dir=" + writer.state_directory,
+                              "--audit-file=" + writer.audit_file,
+                              "--docker-socket=" + writer.engines.docker,
+                              "--podman-socket=" + writer.engines.podman,
+                              "--"};
   }
   auto opened = control::Writer::open(std::move(writer));
   if (!opened) return Stop{kNotFound, base::printable(opened.error().what)};

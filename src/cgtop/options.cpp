@@ -41,9 +41,15 @@ CLI::Validator timespan(std::string name) {
 
 // Who does it, and where it is kept.
 void add_doer(CLI::App& app, Options& o, const std::string& group) {
-  auto* const socket = app.add_option(
-      "--socket", o.socket, "Ask the enforcer at this socket (default: /run/cgwarden-control/socket, unless root)");
-  if (!group.empty()) socket->group(group);
+  for (auto* const option :
+       {app.add_option("--socket", o.socket,
+                       "Ask the enforcer at this socket (default: /run/cgwarden-control/socket, unless root)"),
+        app.add_option("--docker-socket", o.engines.docker,
+                       "Where Docker is told of what is done to its containers; empty: it is not")
+            ->capture_default_str(),
+        app.add_option("--podman-socket", o.engines.podman, "The same for Podman")->capture_default_str()}) {
+    if (!group.empty()) option->group(group);
+  }
   app.add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");
   app.add_option("--audit-file", o.audit_file, "Where it is recorded")->group("");
 }

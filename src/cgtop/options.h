@@ -10,6 +10,7 @@
 #include "src/cgroup/hierarchy.h"
 #include "src/cgtop/format.h"
 #include "src/cgtop/sheet.h"
+#include "src/control/engine.h"
 #include "src/model/action.h"
 
 namespace cgwarden::cgtop {
@@ -90,6 +91,7 @@ struct Options {
   std::string reason;
   std::string state_directory;
   std::string audit_file;
+  control::EngineSockets engines;
   std::string socket;  // of the enforcer; empty: root needs none
 
   cgroup::HostPaths paths;

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -38,6 +39,8 @@ struct Hand {
   std::vector<std::string> command;
   std::vector<char*> argv;  // null-terminated; empty: nothing is started
   std::vector<char*> told;
+  std::optional<sockaddr_un> engine;
+  std::string unpause;  // what it is sent
 };
 
 bool is_there(const Hand& hand) {
@@ -55,7 +58,23 @@ void write_until_done(int fd, const char* text, std::size_t size) {
   }
 }
 
+// Once the kernel has thawed it, an engine refuses to, and shows it as paused for ever. So it comes first, for a
+// second.
+void ask_engine(const Hand& hand) {
+  if (!hand.engine) return;
+  const int server = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (server < 0) return;
+  if (::connect(server, reinterpret_cast<const sockaddr*>(&*hand.engine), sizeof(*hand.engine)) == 0 &&
+      ::send(server, hand.unpause.data(), hand.unpause.size(), MSG_NOSIGNAL) ==
+          static_cast<ssize_t>(hand.unpause.size())) {
+    pollfd answer{server, POLLIN, 0};
+    ::poll(&answer, 1, 1000);
+  }
+  ::close(server);
+}
+
 void let_go(const Hand& hand) {
+  ask_engine(hand);
   write_until_done(hand.v2.get(), "0", 1);
   write_until_done(hand.v1.get(), "THAWED", 6);
   ::unlinkat(hand.ledger.get(), hand.file.c_str(), 0);
@@ -222,6 +241,10 @@ base::Result<void> start_thawer(const Ledger& ledger, const Freezers& freezers, 
     hand.command = {"/usr/bin/systemctl", "--no-ask-password", "--quiet", "thaw", "--", deadman.unit};
     for (auto& word : hand.command) hand.told.push_back(word.data());
     hand.told.push_back(nullptr);
+  }
+  if (deadman.engine) {
+    hand.engine = address_of(deadman.engine->socket);
+    hand.unpause = unpause_request(*deadman.engine);
   }
   return start(hand);
 }

@@ -10,11 +10,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "src/base/result.h"
 #include "src/control/acts.h"
+#include "src/control/engine.h"
 #include "src/control/ledger.h"
 
 namespace cgwarden::control {
@@ -26,6 +28,8 @@ struct DeadMan {
   std::string audit_line;    // appended to audit_fd behind {"time":"...", when it thaws
   int audit_fd = -1;
   std::string unit;  // systemd froze it: it is told afterwards, best effort, so that it knows what the kernel does
+  // An engine paused it: it has a second to end that itself, as it never can once the kernel has.
+  std::optional<EngineContainer> engine;
 };
 
 // Returns when the helper watches.

@@ -812,6 +812,51 @@ std::vector<UnitProperty> unit_properties(const Write& write) {
   return {{write.key == "io.weight" ? "IODeviceWeight" : property, "/dev/block/" + write.device, std::move(value)}};
 }
 
+EngineLimits engine_limits(const Place& place, std::span<const Write> writes) {
+  EngineLimits out;
+  const auto is_about = [&](std::string_view key) {
+    return std::ranges::any_of(writes, [&](const Write& write) { return write.key == key; });
+  };
+  const auto now = [&](std::string_view key) {
+    Setting setting;
+    setting.key = std::string(key);
+    const auto spot = find_spot(place, setting, {});
+    const auto text = spot ? read_file(spot->dir->fd.get(), spot->name) : base::Result<std::string>(base::fail("none"));
+    if (!text) return std::pair(Value::absent(), std::string());
+    auto part = part_of(*spot->file, {}, *text);
+    return std::pair(decode(*spot->file, part, period_of(*spot)), std::move(part));
+  };
+  if (is_about("memory.max") || is_about("memory.swap.max")) {
+    out.memory = now("memory.max").first;
+    out.swap = now("memory.swap.max").first;
+    if (place.of_v1("memory") != nullptr && out.swap.is_number()) {  // memsw: both together
+      out.swap = out.memory.is_number() ? Value::of(out.swap.fixed() - out.memory.fixed()) : Value::unlimited();
+    }
+  }
+  if (is_about("cpu.max") || is_about("cpu.max.period")) {
+    out.cpu_quota = now("cpu.max").first;
+    if (const auto period = now("cpu.max.period").first; period.is_number()) {
+      out.cpu_period = Value::of(period.fixed() / 1000);
+      if (out.cpu_quota.is_number()) {
+        out.cpu_quota = Value::of(static_cast<std::int64_t>(std::llround(
+            static_cast<double>(out.cpu_quota.fixed()) * static_cast<double>(out.cpu_period.fixed()) / kSecond)));
+      }
+    }
+  }
+  if (is_about("cpu.weight")) {
+    if (const auto* const v1 = place.of_v1("cpu"); v1 != nullptr) {
+      if (const auto shares = number_in(*v1, "cpu.shares"); shares > 0) out.cpu_shares = Value::of(shares);
+    } else if (const auto weight = now("cpu.weight").first; weight.is_number()) {
+      // The least of which OCI runtimes make this weight: 1 + (shares - 2) * 9999 / 262142.
+      out.cpu_shares = Value::of(2 + ((weight.fixed() - 1) * 262'142 + 9'998) / 9'999);
+    }
+  }
+  if (is_about("pids.max")) out.pids = now("pids.max").first;
+  if (is_about("cpuset.cpus")) out.cpus = now("cpuset.cpus").second;
+  if (is_about("cpuset.mems")) out.mems = now("cpuset.mems").second;
+  return out;
+}
+
 base::Result<std::string> read_back(const Write& write) {
   const auto* const row = row_of(write);
   if (row != nullptr && row->layout == Layout::rules) return write.text;  // write-only

@@ -6,11 +6,13 @@
 // Thread: the writer's. Planning reads and never writes.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "src/cgroup/hierarchy.h"
+#include "src/control/engine.h"
 #include "src/control/place.h"
 #include "src/model/action.h"
 
@@ -93,6 +95,9 @@ struct UnitProperty {
   std::string value;   // a decimal number, "infinity", or a list of CPUs
 };
 std::vector<UnitProperty> unit_properties(const Write& write);
+
+// What the kernel has now of those limits that these writes are about, as a container's engine counts them.
+EngineLimits engine_limits(const Place& place, std::span<const Write> writes);
 
 struct WritePlan {
   std::vector<Write> writes;

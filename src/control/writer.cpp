@@ -107,18 +107,32 @@ std::string seconds_text(std::chrono::milliseconds time) {
   return text + " s";
 }
 
-bool is_of_runtime(std::string_view path) {
-  for (const std::string_view part :
-       {"/docker-", "/docker/", "/libpod-", "/libpod_parent/", "/cri-containerd-", "/crio-", "/lxc.payload."}) {
-    if (path.find(part) != std::string_view::npos) return true;
-  }
-  return false;
-}
-
 void add(std::string& text, std::string_view more) {
   if (more.empty()) return;
   text += text.empty() ? "" : "; ";
   text += more;
+}
+
+// Of several writes to one value the last one counts.
+bool is_last(std::span<const Write> writes, std::size_t at) {
+  return std::ranges::none_of(writes.subspan(at + 1), [&](const Write& later) {
+    const auto& write = writes[at];
+    return later.dir == write.dir && later.file == write.file && later.device == write.device && later.key == write.key;
+  });
+}
+
+constexpr std::string_view kKeepsItsOwn = "does not know of it and may write its own values again";
+
+// Tells the engine what the kernel has now, and has the kernel keep that whatever the engine makes of it. For people:
+// how it went.
+std::string tell_engine(const EngineContainer& container, const Place& place, std::span<const Write> writes) {
+  const auto told = tell_limits(container, engine_limits(place, writes));
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const auto now = is_last(writes, i) ? read_back(writes[i]) : writes[i].text;
+    if (now && !took(writes[i], *now)) (void)write_file(writes[i].dir->fd.get(), writes[i].file, writes[i].text);
+  }
+  const std::string engine(container.engine);
+  return told ? engine + " knows of it" : engine + ' ' + std::string(kKeepsItsOwn) + " (" + told.error().what + ")";
 }
 
 }  // namespace
@@ -217,6 +231,16 @@ Checked<std::optional<Unit>> Writer::route_of(const Action& action, const Place&
     return refuse("user-manager",
                   shown + " is managed by the user's own systemd; as that user: systemctl --user set-property");
   }
+  return std::nullopt;
+}
+
+std::optional<EngineContainer> Writer::engine_of(const Place& place, std::string_view else_it,
+                                                 std::string& note) const {
+  const auto runtime = runtime_of(place.path());
+  if (runtime.empty() || options_.paths.rootfs != "/") return std::nullopt;
+  auto found = Engines(options_.engines).container_of(place.path());
+  if (found && *found) return std::move(*found);
+  add(note, std::string(runtime) + ' ' + std::string(else_it) + (found ? "" : " (" + found.error().what + ")"));
   return std::nullopt;
 }
 
@@ -332,8 +356,11 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       }
     }
   }
-  if (is_of_runtime(place.path())) add(out.text, "its runtime does not know of it and may write its own values again");
-  if (action.dry_run) return out;
+  const auto engine = engine_of(place, kKeepsItsOwn, out.text);
+  if (action.dry_run) {
+    if (engine) add(out.text, std::string(engine->engine) + " would be told");
+    return out;
+  }
 
   auto session = begin(action, &place, out);
   if (!session) return not_begun(session.error());
@@ -403,14 +430,10 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
     }
   }
   if (kind == Kind::done) {
+    if (engine) add(out.text, tell_engine(*engine, place, plan.writes));
     for (std::size_t i = 0; i < plan.writes.size(); ++i) {
       const auto& write = plan.writes[i];
-      // Of several writes to one value the last one counts.
-      const bool last = std::none_of(plan.writes.begin() + static_cast<std::ptrdiff_t>(i) + 1, plan.writes.end(),
-                                     [&](const Write& later) {
-                                       return later.dir == write.dir && later.file == write.file &&
-                                              later.device == write.device && later.key == write.key;
-                                     });
+      const bool last = is_last(plan.writes, i);
       auto after = read_back(write);
       // systemd answers first and writes then.
       for (const auto end = base::monotonic_now() + std::chrono::seconds(3);
@@ -476,7 +499,8 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       if (entry.kept_by_helper) {
         auto command = options_.restore_command;
         command.push_back(session->id);
-        const auto started = start_restorer(session->ledger, {session->id, entry.expires, false, {}, -1, {}}, command);
+        const auto started =
+            start_restorer(session->ledger, {session->id, entry.expires, false, {}, -1, {}, {}}, command);
         if (!started) add(out.text, started.error().what + ": take it back by hand, cgtop undo " + session->id);
       }
     }
@@ -586,6 +610,9 @@ Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) 
   if (out.ok()) {
     session->ledger.remove(entry.id);
     add(out.text, base::printable(entry.path) + ": what was set before is back");
+    if (const auto engine = engine_of(*place, kKeepsItsOwn, out.text)) {
+      add(out.text, tell_engine(*engine, *place, plan.writes));
+    }
   }
   (void)record(*session, lease_ended ? "lease_end" : "end", action, out, entry.id);
   return out;
@@ -677,19 +704,18 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
                           std::to_string(unit_->watchdog_us / 3000) + "ms",
                       "watchdog");
   }
-  const auto freezers = plan_freeze(place);
+  Outcome out;
+  auto engine = engine_of(place, "will still show it as running", out.text);
+  const auto freezers = plan_freeze(place, engine.has_value());
   if (!freezers) return outcome_of(freezers.error());
   // Of a slice systemd freezes each unit for itself, so that one of them may stay behind; the kernel freezes the whole.
-  const bool by_systemd = unit_ && !unit_->is_slice() && freezers->v2 != nullptr && freezers->v1 == nullptr;
-
-  Outcome out;
-  out.route = by_systemd ? "systemd" : "cgroupfs";
+  const bool by_systemd = !engine && unit_ && !unit_->is_slice() && freezers->v2 != nullptr && freezers->v1 == nullptr;
+  out.route = engine ? engine->engine : by_systemd ? "systemd" : "cgroupfs";
   if (freezers->v2 != nullptr)
     out.changes.push_back({freezers->v2->where("cgroup.freeze"), state.self ? "1" : "0", "1", {}});
   if (freezers->v1 != nullptr)
     out.changes.push_back({freezers->v1->where("freezer.state"), state.self ? "FROZEN" : "THAWED", "FROZEN", {}});
-  out.text = "for " + seconds_text(time);
-  if (is_of_runtime(place.path())) add(out.text, "its runtime will still show it as running");
+  add(out.text, "for " + seconds_text(time));
   const auto members = place.members();
   out.processes = static_cast<std::int64_t>(members.pids.size() + members.foreign);
   if (action.dry_run) return out;
@@ -725,6 +751,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   deadman.with_owner = options_.freeze_ends_with_us;
   deadman.audit_fd = session->audit.fd();
   if (by_systemd) deadman.unit = unit_->name;
+  deadman.engine = engine;
   auto thawed = action;
   thawed.verb = Verb::thaw;
   auto ended = Outcome{};
@@ -741,11 +768,11 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
     for (const auto& old : mine) session->ledger.remove(old.id);
   };
   const auto deadline = deadline_of(action);
-  if (by_systemd && !state.self) {
+  if ((by_systemd || engine) && !state.self) {
     // Whether it did is seen from the kernel. If it cannot, or has no time, the kernel is told directly.
     const auto wait =
         std::clamp(action.wait.value_or(kWait), std::chrono::milliseconds(1), std::chrono::milliseconds(2000));
-    if (const auto told = systemd_->freeze(*unit_, wait); !told) {
+    if (const auto told = engine ? pause(*engine, wait) : systemd_->freeze(*unit_, wait); !told) {
       out.route = "cgroupfs";
       add(out.text, told.error().what);
     }
@@ -759,6 +786,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
       add(tasks, "pid " + std::to_string(pid));
     }
     if (by_systemd) (void)systemd_->thaw(*unit_);
+    if (engine) (void)unpause(*engine);
     (void)thaw(place);
     session->ledger.remove(session->id);
     drop_older();
@@ -796,7 +824,13 @@ Outcome Writer::thaw_group(const Action& action, const Place& place) {
   auto session = begin(action, &place, out);
   // A thaw is due also when it cannot be recorded.
   if (!session && session.error().code != ENOSPC) return not_begun(session.error());
-  if (unit_ && state.self && systemd_->thaw(*unit_)) out.route = "systemd";
+  std::string unused;
+  const auto engine = engine_of(place, "", unused);
+  if (engine && engine->paused && unpause(*engine)) {
+    out.route = engine->engine;
+  } else if (unit_ && state.self && systemd_->thaw(*unit_)) {
+    out.route = "systemd";
+  }
   const auto done = thaw(place);  // whatever systemd has made of it
   if (!done) {
     out = outcome_of(done.error());

@@ -20,6 +20,7 @@
 #include "src/cgroup/hierarchy.h"
 #include "src/control/acts.h"
 #include "src/control/audit.h"
+#include "src/control/engine.h"
 #include "src/control/guards.h"
 #include "src/control/ledger.h"
 #include "src/control/settings.h"
@@ -42,6 +43,7 @@ class Writer {
     std::string audit_file = kAuditFile;
     bool journal = true;
     bool systemd = true;               // units go through it, where this host was booted with it
+    EngineSockets engines;             // told of what is done to their containers
     std::vector<std::string> protect;  // patterns of further groups that are never touched
     // A freeze ends with this process: for the enforcer. Otherwise only with its time, as cgtop ends at once.
     bool freeze_ends_with_us = false;
@@ -91,6 +93,8 @@ class Writer {
   [[nodiscard]] std::optional<model::Outcome> guard(const model::Action& action, std::string_view path) const;
   // Whose group it is; nothing: written by its files.
   Checked<std::optional<Unit>> route_of(const model::Action& action, const Place& place);
+  // The engine's container that has this group; nothing: none that can be told, and `note` says what comes of that.
+  std::optional<EngineContainer> engine_of(const Place& place, std::string_view else_it, std::string& note) const;
   base::Result<void> record(Session& session, std::string_view event, const model::Action& action,
                             model::Outcome outcome, std::string_view undo_of = {}) const;
   base::Result<Session> begin(const model::Action& action, const Place* place, const model::Outcome& planned) const;

@@ -18,6 +18,7 @@
 
 #include "tests/kernel/test_cgroup.h"
 #include "tests/temp_dir.h"
+#include "tests/unit/fake_daemon.h"
 
 namespace cgwarden {
 namespace {
@@ -1140,6 +1141,142 @@ TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
   asked.bytes = 1LL << 40U;
   const auto outcome = writer_->apply(asked);
   EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::partly) << outcome.text;
+}
+
+// Groups called as Docker calls them, and an engine that answers as a test wants. Real engines: engines_test.py.
+class AnEngineOfContainers : public AWriter {
+ protected:
+  using Answer = std::function<std::string(const std::string& what)>;  // "json", "update", "pause", "unpause"
+
+  void SetUp() override {
+    AWriter::SetUp();
+    if (IsSkipped()) return;
+    make_group("/docker");
+    switch_on("/docker");
+    make_group(group_);
+  }
+  void TearDown() override {
+    daemon_.reset();
+    AWriter::TearDown();
+  }
+  void answer(Answer answer) {
+    daemon_ = std::make_unique<FakeDaemon>(socket_, [answer = std::move(answer)](int fd, const std::string& target) {
+      return FakeDaemon::send(fd, answer(target.substr(target.rfind('/') + 1)));
+    });
+    auto own = options();
+    own.engines = {.docker = socket_, .podman = ""};
+    writer_ = std::move(*Writer::open(own));
+  }
+  [[nodiscard]] std::string usual(const std::string& what) const {
+    if (what == "json") return FakeDaemon::http(200, R"({"Id":")" + id_ + R"(","State":{"Paused":true}})");
+    return FakeDaemon::http(what == "update" ? 200 : 204, what == "update" ? "{}" : "");
+  }
+
+  using FakeDaemon = discovery::FakeDaemon;
+  const std::string id_ = std::string(63, 'a') + '1';
+  const std::string group_ = "/docker/" + id_;
+  const std::string socket_ = folder_ + "/docker.sock";
+  std::unique_ptr<FakeDaemon> daemon_;
+};
+
+TEST_F(AnEngineOfContainers, IsToldWhatTheKernelHasAfterALimitAndAfterItsUndo) {
+  if (file(group_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
+  answer([&](const std::string& what) { return usual(what); });
+  const auto set = limit(group_, {"pids.max=40"});
+  EXPECT_EQ(set.kind, Kind::done) << set.text;
+  EXPECT_THAT(set.text, HasSubstr("docker knows of it"));
+  EXPECT_EQ(undo(set.undo).kind, Kind::done);
+  EXPECT_EQ(daemon_->posted("/update"), (std::vector<std::string>{R"({"PidsLimit":40})", R"({"PidsLimit":-1})"}));
+}
+
+TEST_F(AnEngineOfContainers, IsNotToldOfADryRun) {
+  if (file(group_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
+  answer([&](const std::string& what) { return usual(what); });
+  EXPECT_THAT(limit(group_, {"pids.max=40"}, false, true).text, HasSubstr("docker would be told"));
+  EXPECT_TRUE(daemon_->posted("").empty());
+}
+
+TEST_F(AnEngineOfContainers, ThatRefusesOrIsAwayKeepsNoLimitFromTheKernel) {
+  const auto pids = file(group_, "pids", "pids.max", "pids.max");
+  if (pids.empty()) GTEST_SKIP() << "no pids controller";
+  answer([&](const std::string& what) {
+    return what == "update" ? FakeDaemon::http(409, R"({"message":"Conflicting options"})") : usual(what);
+  });
+  const auto refused = limit(group_, {"pids.max=40"});
+  EXPECT_EQ(refused.kind, Kind::done);
+  EXPECT_THAT(refused.text, HasSubstr("docker does not know of it and may write its own values again (docker: "
+                                      "Conflicting options)"));
+  EXPECT_EQ(trimmed(pids), "40");
+  daemon_.reset();
+  const auto away = limit(group_, {"pids.max=41"});
+  EXPECT_EQ(away.kind, Kind::done);
+  EXPECT_THAT(away.text, HasSubstr("docker does not know of it"));
+  EXPECT_EQ(trimmed(pids), "41");
+}
+
+TEST_F(AnEngineOfContainers, ThatWritesSomethingElseIsCorrected) {
+  const auto pids = file(group_, "pids", "pids.max", "pids.max");
+  if (pids.empty()) GTEST_SKIP() << "no pids controller";
+  answer([&](const std::string& what) {
+    if (what == "update") write(pids, "39");
+    return usual(what);
+  });
+  const auto set = limit(group_, {"pids.max=40"});
+  EXPECT_EQ(set.kind, Kind::done) << set.text;
+  EXPECT_EQ(trimmed(pids), "40");
+  // It is what was left there that an undo compares with.
+  EXPECT_EQ(undo(set.undo).kind, Kind::done);
+}
+
+TEST_F(AnEngineOfContainers, PausesAndEndsThePauseItself) {
+  const auto counter = spawn_counter(group_);
+  std::atomic<bool> was_frozen = false;
+  const auto write_freezer = [&](bool freeze) {
+    const auto folder = dir("freezer", group_);
+    folder.empty() ? write(dir("v2", group_) + "/cgroup.freeze", freeze ? "1" : "0")
+                   : write(folder + "/freezer.state", freeze ? "FROZEN" : "THAWED");
+  };
+  answer([&](const std::string& what) {
+    if (what == "pause") write_freezer(true);
+    if (what == "unpause") {
+      was_frozen = frozen(group_);
+      write_freezer(false);
+    }
+    return usual(what);
+  });
+  auto outcome = freeze(group_);
+  EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
+  EXPECT_EQ(outcome.route, "docker");
+  EXPECT_TRUE(frozen(group_));
+  EXPECT_EQ(writer_->apply(action(Verb::thaw, group_)).route, "docker");
+  EXPECT_TRUE(was_frozen) << "it cannot end a pause that the kernel has ended";
+  wait_for_progress(counter);
+  // The same when its time is up.
+  was_frozen = false;
+  outcome = freeze(group_, milliseconds(300));
+  EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
+  wait_for_progress(counter);
+  until([&] { return was_frozen.load(); });
+}
+
+TEST_F(AnEngineOfContainers, ThatHangsNeitherKeepsAGroupFromFreezingNorFrozen) {
+  const auto counter = spawn_counter(group_);
+  FakeDaemon* hanging = nullptr;
+  auto own = options();
+  own.engines = {.docker = socket_, .podman = ""};
+  writer_ = std::move(*Writer::open(own));
+  daemon_ = std::make_unique<FakeDaemon>(socket_, [&](int fd, const std::string& target) {
+    return target.ends_with("/json") ? FakeDaemon::send(fd, usual("json")) : hanging->hang(fd);
+  });
+  hanging = daemon_.get();
+  auto asked = action(Verb::freeze, group_);
+  asked.lease = milliseconds(1500);
+  const auto outcome = writer_->apply(asked);
+  EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
+  EXPECT_EQ(outcome.route, "cgroupfs");
+  EXPECT_THAT(outcome.text, HasSubstr("no answer in time"));
+  until([&] { return !frozen(group_); });
+  wait_for_progress(counter);
 }
 
 }  // namespace

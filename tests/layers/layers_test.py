@@ -33,7 +33,7 @@ ROOMS = {
     "src/cgroup": ["src/base", "src/model"],
     "collectors": ["src/base", "src/model", "src/cgroup"],
     "src/discovery": ["src/base", "src/model", "src/cgroup"],
-    "src/control": ["src/base", "src/model", "src/cgroup"],
+    "src/control": ["src/base", "src/model", "src/cgroup", "src/discovery"],
     # These three look at snapshots only: they cannot touch a kernel file even by mistake.
     "exporter": ["src/base", "src/model"],
     "src/policy": ["src/base", "src/model"],

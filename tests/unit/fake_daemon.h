@@ -30,6 +30,16 @@ class FakeDaemon {
     return targets_;
   }
 
+  // What was posted to targets that end so.
+  std::vector<std::string> posted(const std::string& end) {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> out;
+    for (const auto& [target, body] : posted_) {
+      if (target.ends_with(end)) out.push_back(body);
+    }
+    return out;
+  }
+
   [[nodiscard]] int connections() const { return server_.connections(); }
 
   static bool send(int fd, const std::string& text) { return UnixServer::send(fd, text); }
@@ -49,9 +59,16 @@ class FakeDaemon {
     }
     const auto from = request.find(' ') + 1;
     const auto target = request.substr(from, request.find(' ', from) - from);
+    constexpr std::string_view kLength = "Content-Length: ";
+    const auto length = request.find(kLength);
+    std::string body(length == std::string::npos ? 0 : std::stoul(request.substr(length + kLength.size())), '\0');
+    for (auto& c : body) {
+      if (!server_.readable(fd) || ::recv(fd, &c, 1, 0) != 1) return false;
+    }
     {
       const std::lock_guard lock(mutex_);
       targets_.push_back(target);
+      if (request.starts_with("POST ")) posted_.emplace_back(target, body);
     }
     return answer_(fd, target);
   }
@@ -59,7 +76,8 @@ class FakeDaemon {
   Answer answer_;
   std::mutex mutex_;
   std::vector<std::string> targets_;
-  UnixServer server_;  // the last: nobody is answered any more when the rest goes
+  std::vector<std::pair<std::string, std::string>> posted_;  // target, body
+  UnixServer server_;                                        // the last: nobody is answered any more when the rest goes
 };
 
 // What Docker's API says of one.

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// What engines of containers are told, and what becomes of us when they hang, refuse or lie.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "src/control/engine.h"
+#include "tests/temp_dir.h"
+#include "tests/unit/fake_daemon.h"
+
+namespace cgwarden::control {
+namespace {
+
+using discovery::FakeDaemon;
+using model::Value;
+using nlohmann::json;
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+const std::string kId(64, 'a');
+const std::string kGroup = "/docker/" + kId;
+
+EngineLimits memory(Value limit, Value swap) {
+  EngineLimits out;
+  out.memory = limit;
+  out.swap = swap;
+  return out;
+}
+
+EngineLimits cpu(Value quota, std::int64_t period) {
+  EngineLimits out;
+  out.cpu_quota = quota;
+  out.cpu_period = Value::of(period);
+  return out;
+}
+
+TEST(AnEngine, CountsSwapTogetherWithMemory) {
+  const auto limits = memory(Value::of(64 << 20), Value::of(32 << 20));
+  EXPECT_EQ(json::parse(docker_update(limits, true)), json::parse(R"({"Memory":67108864,"MemorySwap":100663296})"));
+  EXPECT_EQ(json::parse(podman_update(limits)), json::parse(R"({"memory":{"limit":67108864,"swap":100663296}})"));
+}
+
+TEST(AnEngine, IsToldOfUnlimitedInItsOwnWords) {
+  auto limits = memory(Value::unlimited(), Value::unlimited());
+  limits.cpu_quota = Value::unlimited();
+  limits.pids = Value::unlimited();
+  EXPECT_EQ(json::parse(docker_update(limits, true)),
+            json::parse(R"({"Memory":9223372036854771712,"MemorySwap":-1,"CpuQuota":-1,"PidsLimit":-1})"));
+  EXPECT_EQ(json::parse(podman_update(limits)),
+            json::parse(R"({"memory":{"limit":-1,"swap":-1},"cpu":{"quota":-1},"pids":{"limit":-1}})"));
+}
+
+TEST(AnEngine, IsToldOfNothingThatTheKernelDoesNotHave) {
+  EXPECT_EQ(docker_update({}, true), "");
+  EXPECT_EQ(podman_update({}), "");
+  const auto without_swap = memory(Value::of(64 << 20), Value::absent());
+  EXPECT_EQ(json::parse(docker_update(without_swap, true)), json::parse(R"({"Memory":67108864})"));
+}
+
+TEST(Docker, IsToldOfCpusAsItWasGivenThem) {
+  const auto half = cpu(Value::of(50'000), 100'000);
+  EXPECT_EQ(json::parse(docker_update(half, true)), json::parse(R"({"NanoCpus":500000000})"));
+  EXPECT_EQ(json::parse(docker_update(half, false)), json::parse(R"({"CpuQuota":50000,"CpuPeriod":100000})"));
+  // --cpus has no word for another period.
+  EXPECT_EQ(docker_update(cpu(Value::of(5'000), 10'000), true), "");
+}
+
+TEST(Docker, SaysWhetherAContainerIsPausedAndHowItsCpusWereGiven) {
+  const auto told = [](const std::string& state, const std::string& host) {
+    return parse_engine_container(
+        R"({"Id":")" + kId + R"(","State":{"Paused":)" + state + R"(},"HostConfig":)" + host + "}", kId);
+  };
+  EXPECT_TRUE(told("true", "{}")->paused);
+  EXPECT_FALSE(told("false", "{}")->paused);
+  EXPECT_FALSE(told("7", "{}")->paused);
+  EXPECT_TRUE(told("true", R"({"NanoCpus":500000000,"CpuQuota":0,"CpuPeriod":0})")->by_cores);
+  EXPECT_TRUE(told("true", R"({"NanoCpus":0,"CpuQuota":0,"CpuPeriod":0})")->by_cores);
+  EXPECT_FALSE(told("true", R"({"NanoCpus":0,"CpuQuota":20000,"CpuPeriod":0})")->by_cores);
+  EXPECT_FALSE(told("true", R"({"NanoCpus":0,"CpuQuota":-1,"CpuPeriod":100000})")->by_cores);
+  EXPECT_TRUE(told("true", R"({"NanoCpus":"many"})")->by_cores);
+}
+
+TEST(Docker, IsNotBelievedOfAnotherContainer) {
+  for (const std::string text : {R"({"Id":"b"})", "{}", "[]", "7", "", R"({"Id":7})", "\xff"}) {
+    EXPECT_FALSE(parse_engine_container(text, kId)) << text;
+  }
+}
+
+TEST(AContainersRuntime, IsThatOfItsOwnGroupOnly) {
+  EXPECT_EQ(runtime_of(kGroup), "docker");
+  EXPECT_EQ(runtime_of("/system.slice/docker-" + kId + ".scope"), "docker");
+  EXPECT_EQ(runtime_of("/machine.slice/libpod-" + kId + ".scope"), "podman");
+  EXPECT_EQ(runtime_of(kGroup + "/system.slice"), "");
+  EXPECT_EQ(runtime_of("/system.slice/docker.service"), "");
+  EXPECT_EQ(runtime_of("/a/" + kId), "") << "it may be anybody's";
+  EXPECT_EQ(runtime_of("/"), "");
+}
+
+class AnAskedEngine : public testing::Test {
+ protected:
+  [[nodiscard]] EngineSockets sockets() const { return {.docker = socket_, .podman = ""}; }
+  [[nodiscard]] base::Result<std::optional<EngineContainer>> ask(const std::string& group = kGroup) const {
+    return Engines(sockets()).container_of(group);
+  }
+  static std::string container(bool paused = false) {
+    return R"({"Id":")" + kId + R"(","State":{"Paused":)" + (paused ? "true" : "false") + "}}";
+  }
+
+  const testing_files::TempDir folder_;
+  const std::string socket_ = folder_.path() + "/docker.sock";
+};
+
+TEST_F(AnAskedEngine, ThatIsNotHereIsNone) {
+  const auto found = ask();
+  ASSERT_TRUE(found) << found.error().what;
+  EXPECT_FALSE(*found);
+}
+
+TEST_F(AnAskedEngine, IsNotAskedOfOthersGroups) {
+  FakeDaemon daemon(socket_,
+                    [](int fd, const std::string&) { return FakeDaemon::send(fd, FakeDaemon::http(200, "{}")); });
+  for (const auto& group : {"/machine.slice/libpod-" + kId + ".scope", std::string("/user.slice"), kGroup + "/inner"}) {
+    const auto found = ask(group);
+    EXPECT_TRUE(found && !*found) << group;
+  }
+  EXPECT_EQ(daemon.connections(), 0);
+}
+
+TEST_F(AnAskedEngine, KnowsItsContainers) {
+  FakeDaemon daemon(socket_, [](int fd, const std::string& target) {
+    return FakeDaemon::send(fd, target == "/containers/" + kId + "/json" ? FakeDaemon::http(200, container(true))
+                                                                         : FakeDaemon::http(404, "{}"));
+  });
+  const auto found = ask();
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ((*found)->engine, "docker");
+  EXPECT_EQ((*found)->id, kId);
+  EXPECT_TRUE((*found)->paused);
+  const auto other = ask("/docker/" + std::string(64, 'b'));
+  EXPECT_TRUE(other && !*other);
+}
+
+TEST_F(AnAskedEngine, ThatLiesBreaksOrRefusesIsAnError) {
+  std::string answer;
+  FakeDaemon daemon(socket_, [&](int fd, const std::string&) { return FakeDaemon::send(fd, answer) && false; });
+  for (const auto& [text, why] : {std::pair(FakeDaemon::http(200, R"({"Id":"another"})"), "another container"),
+                                  {"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP"},
+                                  {FakeDaemon::http(500, R"({"message":"no \u001b[31m space"})"), "space"},
+                                  {FakeDaemon::http(503, "<html>"), "it answers 503"}}) {
+    answer = text;
+    const auto found = ask();
+    ASSERT_FALSE(found) << text;
+    EXPECT_THAT(found.error().what, HasSubstr(why));
+    EXPECT_EQ(found.error().what.find('\x1b'), std::string::npos);
+  }
+}
+
+TEST_F(AnAskedEngine, ThatHangsIsGivenUp) {
+  FakeDaemon* daemon = nullptr;
+  FakeDaemon hanging(socket_, [&](int fd, const std::string&) { return daemon->hang(fd); });
+  daemon = &hanging;
+  const auto found = ask();
+  ASSERT_FALSE(found);
+  EXPECT_THAT(found.error().what, HasSubstr("no answer in time"));
+  const EngineContainer container{.engine = "docker", .id = kId, .socket = socket_};
+  EXPECT_FALSE(pause(container, milliseconds(50)));
+}
+
+TEST_F(AnAskedEngine, SaysInItsOwnWordsWhatItDoesNotTake) {
+  FakeDaemon daemon(socket_, [](int fd, const std::string&) {
+    return FakeDaemon::send(fd, FakeDaemon::http(400, R"({"message":"Minimum memory limit allowed is 6MB\n"})"));
+  });
+  const EngineContainer container{.engine = "docker", .id = kId, .socket = socket_};
+  const auto told = tell_limits(container, memory(Value::of(4 << 20), Value::absent()));
+  ASSERT_FALSE(told);
+  EXPECT_EQ(told.error().what, "docker: Minimum memory limit allowed is 6MB");
+  EXPECT_EQ(daemon.posted("/update"), std::vector<std::string>{R"({"Memory":4194304})"});
+}
+
+}  // namespace
+}  // namespace cgwarden::control
