@@ -73,7 +73,8 @@ if [ "${1:-}" = --in-guest ]; then
 
     podman stop -t 20 cgwarden-test-rootless > /dev/null
     ended() { [ "$(value cgwarden-test-rootless cgroup_container_exit_code)" = 3 ]; }
-    check "the agent knows its exit code" until_true 20 ended
+    until_true 20 ended
+    same "exit code" "$(value cgwarden-test-rootless cgroup_container_exit_code)" 3
     podman rm -f cgwarden-test-rootless > /dev/null
   }
   # The unit with another port and with homes.
