@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include "tests/outcome_words.h"
+
 namespace cgwarden::model {
 namespace {
 

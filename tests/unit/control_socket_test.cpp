@@ -15,6 +15,7 @@
 
 #include "src/base/fd.h"
 #include "src/control/socket.h"
+#include "tests/outcome_words.h"
 #include "tests/temp_dir.h"
 
 namespace cgwarden::control {

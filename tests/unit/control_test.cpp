@@ -13,6 +13,7 @@
 #include "src/control/place.h"
 #include "src/control/protocol.h"
 #include "src/control/settings.h"
+#include "tests/outcome_words.h"
 #include "tests/temp_dir.h"
 
 namespace cgwarden::control {
