@@ -330,6 +330,15 @@ Ancestor tightest_above(const Place& place, const Spot& spot) {
   return out;
 }
 
+// A group is protected only as far as every group above it is. Empty: as far as was asked.
+std::string protection_note(const Place& place, const Write& write) {
+  const auto* const row = find_setting_row(write.key);
+  const auto above = tightest_above(place, {row, &row->v2, write.dir, write.file, {}});
+  if (!less(above.value, write.wanted)) return {};
+  return write.key + " of " + base::printable(above.path) + " above it is " + show_bytes(above.value.fixed()) + ": " +
+         (above.value.fixed() == 0 ? "nothing" : "no more") + " is protected until that is raised";
+}
+
 // "0-3,8" -> {0,1,2,3,8}; nothing when it is none, or names numbers no machine has.
 std::optional<std::vector<unsigned>> parse_list(std::string_view text) {
   std::vector<unsigned> out;
@@ -773,14 +782,19 @@ Checked<WritePlan> plan_limits(const Place& place, std::span<const Setting> sett
   }
   bool memory_done = false;
   if (auto done = plan_v1_memory(place, plan.writes, memory_done); !done) return tl::unexpected(done.error());
+  const auto note = [&plan](std::string_view text) {
+    if (!plan.note.empty() && !text.empty()) plan.note += "; ";
+    plan.note += text;
+  };
   for (const auto& write : plan.writes) {
     if (write.key == "pids.max" && write.wanted.is_number()) {
       const auto current = number_in(*write.dir, "pids.current");
       if (current > write.wanted.fixed()) {
-        plan.note = "there are " + std::to_string(current) + " tasks now: none is killed, only forks fail";
+        note("there are " + std::to_string(current) + " tasks now: none is killed, only forks fail");
       }
     }
-    if (write.key == "io.max.wbps" && !write.dir->is_v2()) plan.note = "on v1 buffered writes are not limited";
+    if (write.key == "io.max.wbps" && !write.dir->is_v2()) note("on v1 buffered writes are not limited");
+    if (write.key == "memory.low" || write.key == "memory.min") note(protection_note(place, write));
   }
   return plan;
 }

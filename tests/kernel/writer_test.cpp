@@ -1050,6 +1050,29 @@ TEST_F(AWriter, KnowsWhatIsFrozenByTheGroupAndNotByTheStateOfItsTasks) {
   }
 }
 
+TEST_F(AWriter, SaysWhenNoGroupAbovePassesProtectionOn) {
+  make_group("/a");
+  switch_on("/a");
+  make_group("/a/b");
+  if (is_v1("memory") || file("/a/b", "memory", "", "memory.low").empty()) {
+    GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.low";
+  }
+  for (const std::string key : {"memory.low", "memory.min"}) {
+    auto outcome = limit("/a/b", {key + "=16M"});
+    EXPECT_TRUE(outcome.ok()) << outcome.text;
+    EXPECT_EQ(trimmed(file("/a/b", "memory", "", key)), "16777216") << "as asked all the same";
+    EXPECT_THAT(outcome.text, HasSubstr(key + " of " + path("/a") + " above it is 0 B: nothing is protected"));
+    EXPECT_THAT(limit("/a", {key + "=8M"}).text, HasSubstr(key + " of " + path() + " above it is 0 B"));
+    EXPECT_THAT(limit("", {key + "=32M"}).text, Not(HasSubstr("protected"))) << "nobody is above it but the root";
+    EXPECT_THAT(limit("/a/b", {key + "=16M"}).text,
+                HasSubstr(key + " of " + path("/a") + " above it is 8 MiB: no more is protected"));
+    EXPECT_THAT(limit("/a", {key + "=16M"}).text, Not(HasSubstr("protected")));
+    EXPECT_THAT(limit("/a/b", {key + "=16M"}).text, Not(HasSubstr("protected")));
+    outcome = limit("/a/b", {key + "=0"});
+    EXPECT_THAT(outcome.text, Not(HasSubstr("protected"))) << "none was asked for";
+  }
+}
+
 TEST_F(AWriter, NeverSwitchesTheOomKillerOff) {
   for (const auto* text : {"memory.oom_control=1", "memory.oom_kill_disable=1"}) {
     EXPECT_FALSE(model::parse_setting(text)) << text;
