@@ -131,7 +131,7 @@ FreezeState freeze_state(const Place& place) {
   return out;
 }
 
-Checked<Freezers> plan_freeze(const Place& place, bool as_engines_do) {
+Checked<Freezers> plan_freeze(const Place& place, bool as_runtimes_do) {
   const auto shown = base::printable(place.path());
   Freezers out;
   const auto* v2 = place.v2();
@@ -146,7 +146,7 @@ Checked<Freezers> plan_freeze(const Place& place, bool as_engines_do) {
   const bool v2_has_all = v2 != nullptr && missing(all, in_v2).empty();
   const bool v1_has_all = v1 != nullptr && missing(all, in_v1).empty();
   // v2's is the better one: tasks stopped by it can still be killed.
-  if (v2_has_all && !(as_engines_do && v1_has_all)) {
+  if (v2_has_all && !(as_runtimes_do && v1_has_all)) {
     out.v2 = v2;
   } else if (v1_has_all) {
     out.v1 = v1;

@@ -30,9 +30,9 @@ struct FreezeState {
 };
 FreezeState freeze_state(const Place& place);
 
-// `as_engines_do`: v1's freezer goes before v2's where both would do, as it does for OCI runtimes. Tasks that one has
-// stopped cannot be stopped by the other.
-Checked<Freezers> plan_freeze(const Place& place, bool as_engines_do = false);
+// `as_runtimes_do`: v1's freezer goes before v2's where both would do, as it does for runtimes of containers: they see
+// by it what is frozen, and tasks that one has stopped cannot be stopped by the other.
+Checked<Freezers> plan_freeze(const Place& place, bool as_runtimes_do);
 // Asks, and waits until all tasks are stopped. False: out of time; the caller thaws.
 base::Result<bool> freeze(const Freezers& freezers, base::Monotonic deadline);
 // Undoes a freeze of this group itself, in all its freezers.

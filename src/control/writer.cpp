@@ -706,7 +706,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   }
   Outcome out;
   auto engine = engine_of(place, "will still show it as running", out.text);
-  const auto freezers = plan_freeze(place, engine.has_value());
+  const auto freezers = plan_freeze(place, !runtime_of(place.path()).empty());
   if (!freezers) return outcome_of(freezers.error());
   // Of a slice systemd freezes each unit for itself, so that one of them may stay behind; the kernel freezes the whole.
   const bool by_systemd = !engine && unit_ && !unit_->is_slice() && freezers->v2 != nullptr && freezers->v1 == nullptr;
@@ -814,11 +814,12 @@ Outcome Writer::thaw_group(const Action& action, const Place& place) {
                       "frozen-ancestor");
   }
   for (const auto& dir : place.dirs()) {
-    if (dir.is_v2()) {
-      out.changes.push_back({dir.where("cgroup.freeze"), state.self ? "1" : "0", "0", {}});
-    } else if (dir.hierarchy->has("freezer")) {
-      out.changes.push_back({dir.where("freezer.state"), state.self ? "FROZEN" : "THAWED", "THAWED", {}});
-    }
+    const bool v1 = dir.hierarchy->has("freezer") && !dir.is_v2();
+    if (!v1 && !dir.is_v2()) continue;
+    const auto own = read_file(dir.fd.get(), v1 ? "freezer.self_freezing" : "cgroup.freeze");
+    if (!own || base::trim_end(*own) != "1") continue;
+    out.changes.push_back(
+        {dir.where(v1 ? "freezer.state" : "cgroup.freeze"), v1 ? "FROZEN" : "1", v1 ? "THAWED" : "0", {}});
   }
   if (action.dry_run) return out;
   auto session = begin(action, &place, out);
