@@ -356,9 +356,10 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       }
     }
   }
-  const auto engine = engine_of(place, kKeepsItsOwn, out.text);
   if (action.dry_run) {
-    if (engine) add(out.text, std::string(engine->engine) + " would be told");
+    if (const auto engine = engine_of(place, kKeepsItsOwn, out.text)) {
+      add(out.text, std::string(engine->engine) + " would be told");
+    }
     return out;
   }
 
@@ -430,7 +431,9 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
     }
   }
   if (kind == Kind::done) {
-    if (engine) add(out.text, tell_engine(*engine, place, plan.writes));
+    if (const auto engine = engine_of(place, kKeepsItsOwn, out.text)) {
+      add(out.text, tell_engine(*engine, place, plan.writes));
+    }
     for (std::size_t i = 0; i < plan.writes.size(); ++i) {
       const auto& write = plan.writes[i];
       const bool last = is_last(plan.writes, i);

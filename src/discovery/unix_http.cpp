@@ -50,7 +50,6 @@ struct UnixHttp::Connection {
   }
 
   HttpAnswer ask(const Request& request, Clock::time_point deadline) {
-    using Kind = HttpAnswer::Kind;
     http::response_parser<http::string_body> parser;
     parser.body_limit(most_bytes);
     parser.header_limit(kMostHeader);
@@ -61,14 +60,15 @@ struct UnixHttp::Connection {
     if (!error) error = socket.run(deadline, [&](auto done) { http::async_read(stream, buffer, parser, done); }).error;
     if (error || !parser.get().keep_alive()) close();
     if (!error)
-      return {.kind = Kind::answered,
+      return {.kind = HttpAnswer::Kind::answered,
               .status = static_cast<int>(parser.get().result_int()),
               .body = std::move(parser.get().body())};
-    if (error == http::error::body_limit) return {.kind = Kind::too_big, .why = "an answer is larger than it may be"};
-    if (socket.cancelled()) return {.kind = Kind::cancelled};
-    if (error == boost::asio::error::timed_out) return {.kind = Kind::timeout, .why = "no answer in time"};
-    if (is_http_error(error)) return {.kind = Kind::broken, .why = "this is no HTTP: " + error.message()};
-    return {.kind = Kind::unreachable, .why = error.message()};
+    if (error == http::error::body_limit)
+      return {.kind = HttpAnswer::Kind::too_big, .why = "an answer is larger than it may be"};
+    if (socket.cancelled()) return {.kind = HttpAnswer::Kind::cancelled};
+    if (error == boost::asio::error::timed_out) return {.kind = HttpAnswer::Kind::timeout, .why = "no answer in time"};
+    if (is_http_error(error)) return {.kind = HttpAnswer::Kind::broken, .why = "this is no HTTP: " + error.message()};
+    return {.kind = HttpAnswer::Kind::unreachable, .why = error.message()};
   }
 };
 
