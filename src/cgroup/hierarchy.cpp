@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
+#include "src/base/fd.h"
 #include "src/base/file.h"
 #include "src/base/text.h"
 
@@ -45,6 +47,16 @@ std::string translate(const std::string& mount_point, const HostPaths& paths) {
     return paths.cgroupfs + mount_point.substr(kUsualMount.size());
   }
   return paths.rootfs == "/" ? mount_point : paths.rootfs + mount_point;
+}
+
+// An agent that can open none of them would serve an empty host and call it well.
+base::Result<void> any_opens(const std::vector<Hierarchy>& all) {
+  std::string first;
+  for (const auto& h : all) {
+    if (base::Fd(::open(h.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))) return {};
+    if (first.empty()) first = base::Error::from_errno(errno, base::printable(h.mount_point)).what;
+  }
+  return base::fail("none of the mounted cgroup file systems can be opened; the first: " + first);
 }
 
 std::string joined(const std::vector<std::string>& words, char separator) {
@@ -153,19 +165,25 @@ std::string HostHierarchies::summary() const {
 
 base::Result<HostHierarchies> find_hierarchies(const HostPaths& paths) {
   // Another host's /proc shows its mounts as pid 1 sees them; our own are those of this process.
-  auto mounts =
-      paths.procfs == "/proc" ? read_whole("/proc/self/mountinfo") : read_whole(paths.procfs + "/1/mountinfo");
-  if (!mounts && paths.procfs != "/proc") mounts = read_whole(paths.procfs + "/self/mountinfo");
+  std::string source = paths.procfs + (paths.procfs == "/proc" ? "/self/mountinfo" : "/1/mountinfo");
+  auto mounts = read_whole(source);
+  if (!mounts && paths.procfs != "/proc") {
+    source = paths.procfs + "/self/mountinfo";
+    mounts = read_whole(source);
+  }
   if (!mounts) return tl::unexpected(mounts.error());
 
   HostHierarchies host;
   host.all = parse_mountinfo(*mounts);
   if (host.all.empty()) {
-    return base::fail("no cgroup file system is mounted according to " + base::printable(paths.procfs) +
-                      "/.../mountinfo; mount one: mount -t cgroup2 none /sys/fs/cgroup");
+    return base::fail("no cgroup file system is mounted according to " + base::printable(source) +
+                      "; mount one: mount -t cgroup2 none /sys/fs/cgroup");
   }
   for (auto& h : host.all) {
     h.mount_point = translate(h.mount_point, paths);
+  }
+  if (auto openable = any_opens(host.all); !openable) return tl::unexpected(std::move(openable.error()));
+  for (auto& h : host.all) {
     if (h.version != 2) continue;
     const auto offered = read_whole(h.mount_point + "/cgroup.controllers");
     if (!offered) continue;  // core files only

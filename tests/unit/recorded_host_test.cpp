@@ -61,6 +61,24 @@ class RecordedHost : public testing::Test {
   std::vector<std::string> notices;
 };
 
+TEST_F(RecordedHost, IsRefusedInOneLineWhenNoneOfItsHierarchiesCanBeOpened) {
+  file("proc/1/mountinfo",
+       "31 23 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n32 23 0:29 / /sys/fs/cgroup/unified rw - cgroup2 c "
+       "rw\n");
+  const auto opened =
+      collectors::Collection::open(catalogue, {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
+                                   [this](const std::string& line) { notices.push_back(line); });
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().what, "none of the mounted cgroup file systems can be opened; the first: " + root +
+                                     "/sys/fs/cgroup/cpu: No such file or directory");
+  EXPECT_THAT(notices, testing::IsEmpty());
+
+  fs::create_directories(root + "/sys/fs/cgroup/cpu");
+  collect();
+  EXPECT_THAT(notices,
+              testing::ElementsAre("cannot open " + root + "/sys/fs/cgroup/unified: No such file or directory"));
+}
+
 TEST_F(RecordedHost, GivesValueAbsentAndUnlimited) {
   group_file("a/memory.current", "4096\n");
   group_file("a/memory.max", "max\n");
