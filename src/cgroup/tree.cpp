@@ -283,7 +283,15 @@ void Tree::forget_watch(Node& node, std::size_t h) {
 
 void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, bool born) {
   auto dir = open_dir(&parent, h, name);
-  if (!dir) return;
+  if (!dir) {
+    if (errno == EACCES) {
+      notice_once(told_closed_, "no right to look into " +
+                                    base::printable((parent.parent == nullptr ? "" : path_of(parent)) + '/' + name) +
+                                    ": groups that their owner closed are not shown; run as root or with "
+                                    "CAP_DAC_READ_SEARCH");
+    }
+    return;
+  }
   struct stat st {};
   if (::fstat(dir.get(), &st) != 0) return;
   const auto known = parent.children.find(name);
@@ -353,6 +361,9 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
   if ((mask & IN_Q_OVERFLOW) != 0) {
     ++stats_.watch_overflows;
     must_walk_ = true;
+    notice_once(told_overflow_,
+                "more happened between two looks than the kernel keeps: everything is walked again, which costs more; "
+                "raise fs.inotify.max_queued_events");
     for (std::size_t h = 0; h < roots_.size(); ++h) {  // whatever was written and moved, too
       count_write(*top_, h);
       ++roots_[h].moves;

@@ -178,6 +178,8 @@ class Tree {
   bool started_ = false;
   bool must_walk_ = false;
   bool told_watches_ = false;
+  bool told_overflow_ = false;
+  bool told_closed_ = false;
   bool told_groups_ = false;
   bool told_dirs_ = false;
   std::vector<char> buffer_;

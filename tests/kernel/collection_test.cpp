@@ -4,12 +4,19 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
+#include "src/base/file.h"
+#include "src/base/text.h"
 #include "tests/kernel/test_cgroup.h"
 
 namespace cgwarden {
@@ -104,6 +111,83 @@ TEST_F(OnARealHost, WithoutWatchesBirthsAndDeathsAreFoundByWalking) {
   snapshot = collection->collect();
   EXPECT_EQ(find(*snapshot, path("/walked")), nullptr);
   EXPECT_NE(find(*snapshot, path("/other")), nullptr);
+}
+
+TEST_F(OnARealHost, AfterALossOfEventsEverythingIsWalkedAndItIsToldOnce) {
+  const auto kept =
+      base::to_int<int>(base::trim_end(base::read_file("/proc/sys/fs/inotify/max_queued_events").value_or("")));
+  if (!kept || *kept > 100'000) GTEST_SKIP() << "the kernel keeps more events than a test can make";
+  make("/parent");
+  const auto shortly = host().all.front().mount_point + path("/parent/short");  // of one hierarchy: that is enough
+  open();
+  for (std::uint64_t overflows = 1; overflows <= 2; ++overflows) {
+    for (int i = 0; i <= *kept / 2; ++i) {  // two events each
+      ASSERT_EQ(::mkdir(shortly.c_str(), 0755), 0) << std::strerror(errno);
+      ASSERT_EQ(::rmdir(shortly.c_str()), 0) << std::strerror(errno);
+    }
+    make("/parent/lost");
+    auto snapshot = collection->collect();
+    EXPECT_NE(find(*snapshot, path("/parent/lost")), nullptr);
+    EXPECT_EQ(find(*snapshot, path("/parent/short")), nullptr);
+    EXPECT_GE(snapshot->tree.watch_overflows, overflows);
+    EXPECT_TRUE(snapshot->tree.watching);
+    remove("/parent/lost");
+    EXPECT_EQ(find(*collection->collect(), path("/parent/lost")), nullptr);
+  }
+  EXPECT_EQ(std::ranges::count_if(
+                notices,
+                [](const std::string& line) { return line.find("fs.inotify.max_queued_events") != std::string::npos; }),
+            1);
+}
+
+TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndGroupsAreFoundByWalking) {
+  make("/a");
+  make("/a/b");
+  // In a user namespace of its own: the limit is of the namespace, and nobody else has it.
+  const auto child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::unshare(CLONE_NEWUSER) != 0) ::_exit(77);
+    write("/proc/sys/user/max_inotify_watches", "2");
+    open();
+    make("/later");
+    const auto snapshot = collection->collect();
+    const bool seen = find(*snapshot, path("/a/b")) != nullptr && find(*snapshot, path("/later")) != nullptr;
+    (void)collection->collect();
+    const auto told = std::ranges::count_if(
+        notices, [](const std::string& line) { return line.find("fs.inotify.max_user_watches") != std::string::npos; });
+    ::_exit(!seen ? 1 : snapshot->tree.watching ? 2 : told == 1 ? 0 : 3);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this kernel lets nobody make a user namespace";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not seen, 2: still watching, 3: not told once";
+}
+
+TEST_F(OnARealHost, ThatAGroupIsClosedToTheAgentIsToldOnce) {
+  for (const std::string group : {"/closed", "/closed-too", "/open"}) make(group);
+  for (const auto& h : host().all) {
+    for (const std::string group : {"/closed", "/closed-too"}) {
+      ASSERT_EQ(::chmod((h.mount_point + path(group)).c_str(), 0700), 0);
+    }
+  }
+  const auto child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(4);
+    open();
+    const auto snapshot = collection->collect();
+    const bool right = find(*snapshot, path("/open")) != nullptr && find(*snapshot, path("/closed")) == nullptr;
+    const auto told = std::ranges::count_if(notices, [](const std::string& line) {
+      return line.starts_with("no right to look into ") && line.find("CAP_DAC_READ_SEARCH") != std::string::npos;
+    });
+    ::_exit(!right ? 1 : told == 1 ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not the groups that are open, 2: not told once";
 }
 
 TEST_F(OnARealHost, WithoutDescriptorsForDirectoriesFilesAreOpenedByPath) {
