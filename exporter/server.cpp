@@ -113,12 +113,13 @@ std::string joined(const Request& request, http::field field) {
 
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
 
-// The answer to a request that could not be read. Nothing: the client is gone or too slow, and gets none.
+// The answer to a request that could not be read. Nothing: the client is gone, or never began.
 std::optional<Answer> answer_to(error_code error, std::size_t max_header_bytes) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
     return refuse(431, "the request's header is longer than " + std::to_string(max_header_bytes) + " bytes");
   }
-  if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
+  if (error == http::error::end_of_stream) return std::nullopt;
+  if (error == http::error::partial_message) return refuse(400, "the request ends in its middle");
   if (error == http::error::body_limit) return refuse(413, "requests have no body here");
   if (error.category() == make_error_code(http::error::bad_method).category()) {
     return refuse(400, "this is no HTTP/1.1 request: " + error.message());
@@ -311,11 +312,23 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream) {
     }
     http::request_parser<http::empty_body> parser;
     parser.header_limit(static_cast<std::uint32_t>(options.max_header_bytes));
-    stream.expires_after(options.header_timeout);
+    // The stream's own deadline would close it, and then nobody could say why.
+    stream.expires_never();
+    const auto late = std::make_shared<bool>(false);
+    asio::steady_timer deadline(io, options.header_timeout);
+    deadline.async_wait([weak = std::weak_ptr(late), &stream](const error_code& cancelled) {
+      const auto waits = weak.lock();  // with it, the stream
+      if (cancelled || !waits) return;
+      *waits = true;
+      stream.cancel();
+    });
     co_await http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+    deadline.cancel();
     if (stopped) co_return;
     if (error) {
-      if (const auto refusal = answer_to(error, options.max_header_bytes)) {
+      auto refusal = answer_to(error, options.max_header_bytes);
+      if (*late) refusal = refuse(408, "the request's header did not come in time");
+      if (refusal) {
         metrics->count_request("other", refusal->status, refusal->text.size());
         if (co_await send(stream, *refusal, false, true, false)) co_await linger(stream);
       }

@@ -208,6 +208,8 @@ class Client {
     send("GET " + path + " HTTP/1.1\r\nHost: test\r\n" + headers + "\r\n");
     return receive();
   }
+  // Sends no more, and still reads.
+  void end() { ::shutdown(fd_.get(), SHUT_WR); }
   // True when the server has closed the connection (or does within half a minute) and nothing more came.
   bool closed() { return pending_.empty() && !more(); }
 

@@ -302,15 +302,25 @@ TEST_F(ServerTest, AnswersBinaryGarbageWithOneLine) {
   }
 }
 
-TEST_F(ServerTest, ClosesOnAClientThatSendsHalfARequestAndServesOthersMeanwhile) {
+TEST_F(ServerTest, SaysToAClientThatSendsHalfARequestWhatIsMissingAndServesOthersMeanwhile) {
   options_.header_timeout = milliseconds(300);
   start();
   Client half(address_);
   half.send("GET /metrics HTTP/1.1\r\nHo");
   Client nothing(address_);
   EXPECT_EQ(Client(address_).get("/metrics").status, 200);
+  auto answer = half.receive();
+  EXPECT_EQ(answer.status, 408);
+  EXPECT_EQ(answer.body, "the request's header did not come in time\n");
   EXPECT_TRUE(half.closed());
   EXPECT_TRUE(nothing.closed());
+  Client ended(address_);
+  ended.send("GET /metr");
+  ended.end();
+  answer = ended.receive();
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_EQ(answer.body, "the request ends in its middle\n");
+  EXPECT_TRUE(ended.closed());
   // The limit is for the whole header: a byte now and then does not extend it.
   Client slow(address_);
   bool open = true;
