@@ -89,21 +89,27 @@ Listener::~Listener() {
   }
 }
 
+bool Listener::is_address(std::string_view address) {
+  if (address.starts_with(kUnixPrefix)) return address.substr(kUnixPrefix.size()).starts_with('/');
+  const auto colon = address.rfind(':');
+  if (colon == std::string_view::npos || !base::to_int<std::uint16_t>(address.substr(colon + 1))) return false;
+  const auto host = address.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') return true;
+  return host.find(':') == std::string_view::npos;
+}
+
 Result<Listener> Listener::open(const std::string& address) {
+  if (!is_address(address)) return malformed(address);
   if (address.starts_with(kUnixPrefix)) return open_unix(address, address.substr(kUnixPrefix.size()));
   return open_tcp(address);
 }
 
 Result<Listener> Listener::open_tcp(const std::string& address) {
   const auto colon = address.rfind(':');
-  if (colon == std::string::npos) return malformed(address);
   auto host = address.substr(0, colon);
   const auto port = address.substr(colon + 1);
-  if (!base::to_int<std::uint16_t>(port)) return malformed(address);
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string::npos) {
-    return malformed(address);
   }
 
   addrinfo hints{};
@@ -142,7 +148,6 @@ Result<Listener> Listener::open_tcp(const std::string& address) {
 Result<Listener> Listener::open_unix(const std::string& address, const std::string& path) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
-  if (path.empty() || path.front() != '/') return malformed(address);
   if (path.size() >= sizeof name.sun_path) return cannot(address, ENAMETOOLONG, "at most 107 bytes fit");
   path.copy(name.sun_path, path.size());
 

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <string_view>
 
 #include "src/base/fd.h"
 #include "src/base/result.h"
@@ -16,6 +17,8 @@ namespace cgwarden::exporter {
 
 class Listener {
  public:
+  // Whether it is written like one; open() may find more that is wrong.
+  static bool is_address(std::string_view address);
   // Non-blocking, close-on-exec. Errors read "cannot listen on X: Address already in use: how to mend it".
   static base::Result<Listener> open(const std::string& address);
 

@@ -4,7 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <iostream>
+#include <sstream>
 
+#include "exporter/listener.h"
+#include "src/base/text.h"
 #include "src/discovery/daemon.h"
 
 namespace cgwarden::agent {
@@ -24,6 +27,19 @@ std::string check_directory(std::string& path) {
   return {};
 }
 
+// CLI::Range lets "nan" through, as it is neither below nor above.
+CLI::Validator seconds_between(double least, double most) {
+  return CLI::Validator(
+      [least, most](std::string& text) {
+        const auto seconds = base::to_double(text);
+        if (seconds && *seconds >= least && *seconds <= most) return std::string();
+        std::ostringstream wrong;
+        wrong << text << " is no number of seconds from " << least << " to " << most;
+        return wrong.str();
+      },
+      "SECONDS");
+}
+
 }  // namespace
 
 Parsed parse_command_line(int argc, const char* const* argv, const model::Catalogue& catalogue) {
@@ -39,7 +55,12 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   app.add_option("--web.listen-address", o.listen_addresses,
                  "Where to listen: HOST:PORT, :PORT, [IPV6]:PORT or unix:/PATH; may be given several times")
       ->group("Web")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check([](const std::string& address) {
+        return exporter::Listener::is_address(address)
+                   ? std::string()
+                   : address + " is no address: write :10753, 127.0.0.1:10753, [::1]:10753 or unix:/path";
+      });
   app.add_option("--web.telemetry-path", o.telemetry_path, "Path of the metrics")
       ->group("Web")
       ->capture_default_str()
@@ -90,7 +111,7 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
                  "Sample in the background every so many seconds; 0: only when asked")
       ->group("Sampling")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 86'400.0));
+      ->check(seconds_between(0, 86'400));
 
   o.collectors.reserve(catalogue.collectors().size());
   std::vector<char> chosen;  // vector<bool> has no references to hand out
@@ -242,7 +263,7 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   for (auto* const command : {policy_explain, policy_test, enforce}) {
     command->add_option("--interval", o.policy_interval_seconds, "Seconds between two samples")
         ->capture_default_str()
-        ->check(CLI::Range(0.1, 86'400.0));
+        ->check(seconds_between(0.1, 86'400));
   }
 
   try {

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "collectors/collection.h"
+#include "src/agent/options.h"
+
+namespace cgwarden::agent {
+namespace {
+
+struct Said {
+  Parsed parsed;
+  std::string error;
+};
+
+Said parse(std::vector<const char*> words) {
+  words.insert(words.begin(), "cgwarden");
+  testing::internal::CaptureStderr();
+  auto parsed = parse_command_line(static_cast<int>(words.size()), words.data(), *collectors::make_catalogue());
+  return {std::move(parsed), testing::internal::GetCapturedStderr()};
+}
+
+TEST(CommandLine, ThatIsWrongIsRefusedInOneLineThatNamesTheOption) {
+  const std::vector<std::vector<const char*>> wrong = {
+      {"--no-such-flag"},
+      {"--web.listen-address"},
+      {"--web.listen-address", "here"},
+      {"--web.listen-address", ":65536"},
+      {"--web.listen-address", "[::1:80"},
+      {"--web.listen-address", "::1:80"},
+      {"--web.listen-address", "unix:run/s"},
+      {"--web.telemetry-path", "metrics"},
+      {"--web.max-connections", "0"},
+      {"--sampler.interval", "-1"},
+      {"--sampler.interval", "nan"},
+      {"--sampler.interval", "inf"},
+      {"--path.procfs", "/nonexistent"},
+      {"--path.procfs", "/dev/null"},
+      {"--log.level", "loud"},
+      {"--docker.socket", "docker.sock"},
+      {"enforce", "--policy.file", "p", "--interval", "nan"},
+  };
+  for (const auto& words : wrong) {
+    SCOPED_TRACE(testing::PrintToString(words));
+    const auto said = parse(words);
+    EXPECT_EQ(said.parsed.exit_code, kUsage);
+    EXPECT_THAT(said.error, testing::StartsWith("cgwarden: "));
+    EXPECT_THAT(said.error, testing::HasSubstr(words[words.size() == 1 || words[0][0] == '-' ? 0 : 3]));
+    EXPECT_EQ(said.error.find('\n'), said.error.size() - 1);
+  }
+}
+
+TEST(CommandLine, TakesEachFormOfAnAddress) {
+  const auto said = parse({"--web.listen-address", ":10753", "--web.listen-address", "[::1]:0", "--web.listen-address",
+                           "localhost:80", "--web.listen-address", "unix:/run/s", "--sampler.interval", "0.5"});
+  EXPECT_EQ(said.error, "");
+  EXPECT_THAT(said.parsed.options.listen_addresses,
+              testing::ElementsAre(":10753", "[::1]:0", "localhost:80", "unix:/run/s"));
+}
+
+}  // namespace
+}  // namespace cgwarden::agent
