@@ -68,13 +68,13 @@ class NamespacesOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-struct Kind {
+struct NamespaceKind {
   const char* name;
   int flag;
   bool of_children;  // unshare() changes what children get
 };
 
-class EachKind : public NamespacesOnARealHost, public testing::WithParamInterface<Kind> {};
+class EachKind : public NamespacesOnARealHost, public testing::WithParamInterface<NamespaceKind> {};
 
 TEST_P(EachKind, OfANewNamespaceIsShownAsTheGroupsOwn) {
   const auto [kind, flag, of_children] = GetParam();
@@ -113,12 +113,13 @@ TEST_P(EachKind, OfANewNamespaceIsShownAsTheGroupsOwn) {
   EXPECT_EQ(errors("namespaces"), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Namespaces, EachKind,
-                         testing::Values(Kind{"mnt", CLONE_NEWNS, false}, Kind{"uts", CLONE_NEWUTS, false},
-                                         Kind{"ipc", CLONE_NEWIPC, false}, Kind{"net", CLONE_NEWNET, false},
-                                         Kind{"user", CLONE_NEWUSER, false}, Kind{"cgroup", CLONE_NEWCGROUP, false},
-                                         Kind{"pid", CLONE_NEWPID, true}, Kind{"time", CLONE_NEWTIME, true}),
-                         [](const auto& kind) { return std::string(kind.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Namespaces, EachKind,
+    testing::Values(NamespaceKind{"mnt", CLONE_NEWNS, false}, NamespaceKind{"uts", CLONE_NEWUTS, false},
+                    NamespaceKind{"ipc", CLONE_NEWIPC, false}, NamespaceKind{"net", CLONE_NEWNET, false},
+                    NamespaceKind{"user", CLONE_NEWUSER, false}, NamespaceKind{"cgroup", CLONE_NEWCGROUP, false},
+                    NamespaceKind{"pid", CLONE_NEWPID, true}, NamespaceKind{"time", CLONE_NEWTIME, true}),
+    [](const auto& kind) { return std::string(kind.param.name); });
 
 TEST_F(NamespacesOnARealHost, TheHostsAreMarked) {
   const auto hosts = link_of(1, "net").empty() ? link_of(2, "net") : link_of(1, "net");

@@ -11,13 +11,9 @@ namespace cgwarden::cgtop {
 namespace {
 
 using model::Value;
+using test::columns;
 using test::SnapshotMaker;
 using testing::ElementsAre;
-
-const Columns& columns() {
-  static const Columns all(test::catalogue());
-  return all;
-}
 
 ColumnId id(std::string_view name) { return *columns().find(name); }
 

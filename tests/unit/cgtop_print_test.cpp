@@ -13,15 +13,11 @@ namespace cgwarden::cgtop {
 namespace {
 
 using model::Value;
+using test::columns;
 using test::SnapshotMaker;
 using testing::HasSubstr;
 
 constexpr const char* kHostile = "/esc\x1b[31m\xff,\"'\xe2\x80\xae\xc2\x9b";
-
-const Columns& columns() {
-  static const Columns all(test::catalogue());
-  return all;
-}
 
 Table two_groups() {
   const auto make = [](double at, std::int64_t cpu) {

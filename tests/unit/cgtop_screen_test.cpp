@@ -27,16 +27,12 @@ namespace cgwarden::cgtop {
 namespace {
 
 using model::Value;
+using test::columns;
 using test::SnapshotMaker;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr const char* kHostile = "/system.slice/evil\x1b[2J\x07\xff\xe2\x80\xae\xc2\x9b.service";
-
-const Columns& columns() {
-  static const Columns all(test::catalogue());
-  return all;
-}
+constexpr const char* kHostileUnit = "/system.slice/evil\x1b[2J\x07\xff\xe2\x80\xae\xc2\x9b.service";
 
 // A machine of 16 CPUs with units and two containers; `round` counts samples of 2 s.
 model::SnapshotPtr db07(int round, std::string_view without = {}) {
@@ -63,7 +59,7 @@ model::SnapshotPtr db07(int round, std::string_view without = {}) {
   group("/kubepods.slice", 3.901, 16588, 24576, 901);
   group("/kubepods.slice/kubepods-burstable-pod4f1c9e0a_2b7d_4c1e_9f00_0123456789ab.slice", 2.804, 9932, 12288, 530);
   group("/system.slice", 4.123, 22630, 0, 842);
-  group(kHostile, 0.01, 10, 0, 1);
+  group(kHostileUnit, 0.01, 10, 0, 1);
   group("/system.slice/docker-4f1c9e0a2b7d5566778899aabbccddeeff00112233445566778899aabbccddee.scope", 0.887, 9113,
         10240, 61);
   m.set("cpu_quota", 400'000'000).set("cpu_periods", 20 * round).set("cpu_throttled_periods", 5 * round);
@@ -647,7 +643,7 @@ TEST_F(Screen, CopiesAllOfAGroupAsJson) {
   ASSERT_EQ(json["groups"].size(), 1U);
   EXPECT_EQ(json["groups"][0]["depth"], 2);
   EXPECT_EQ(json["groups"][0]["memory_current"], 10 << 20);
-  EXPECT_EQ(json["groups"][0]["path_base64"], base64(kHostile));
+  EXPECT_EQ(json["groups"][0]["path_base64"], base64(kHostileUnit));
 }
 
 // ---- the mouse ----
@@ -788,7 +784,7 @@ TEST_F(Screen, ShowsWhatWasDoneToAGroupAmongItsEvents) {
       {"2026-11-24T08:00:06.123Z", "end", "limit", "rule calm", "refused",
        "402 MiB are in use: memory_current is 402MiB"},
       {"2026-11-24T07:59:58.001Z", "fire", "", "rule calm", "", "memory_current is 402MiB, above 300MiB for 30s"},
-      {"2026-11-24T07:10:00.000Z", "end", "freeze", "uid 0", "done", kHostile}});
+      {"2026-11-24T07:10:00.000Z", "end", "freeze", "uid 0", "done", kHostileUnit}});
   expect_golden("audit-120x30", show(30, 120));
   ui->feed_audit(std::vector<control::AuditEvent>());
   EXPECT_THAT(show(30, 120), HasSubstr("cgwarden did nothing to it"));
@@ -1008,7 +1004,7 @@ TEST_F(Acting, KeepsHostileNamesFromTheTerminal) {
   press("G");
   for (const char32_t k : {U'f', U'L', U'K'}) {
     (void)key(k);
-    ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::refused, kHostile));
+    ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::refused, kHostileUnit));
     for (const unsigned char c : show(24, 80)) ASSERT_TRUE(c == '\n' || (c >= 0x20 && c != 0x7F && c != 0xFF));
     key(key::kEscape);
   }

@@ -11,12 +11,18 @@
 #include <vector>
 
 #include "collectors/collection.h"
+#include "src/cgtop/columns.h"
 #include "src/model/snapshot.h"
 
 namespace cgwarden::test {
 
 inline std::shared_ptr<const model::Catalogue> catalogue() {
   static const auto all = collectors::make_catalogue();
+  return all;
+}
+
+inline const cgtop::Columns& columns() {
+  static const cgtop::Columns all(catalogue());
   return all;
 }
 

@@ -22,20 +22,12 @@ using Failure = Daemon::Failure;
 using Request = FakeContainerd::Request;
 
 const std::string kEngine = engine_id('a');
-const std::string kUid = "11111111-2222-3333-4444-555555555555";
 const Labels kOfAPod = {
     {"io.kubernetes.pod.name", "shop-0"}, {"io.kubernetes.pod.namespace", "default"}, {"io.kubernetes.pod.uid", kUid}};
 
 Labels with(Labels labels, const Labels& more) {
   labels.insert(more.begin(), more.end());
   return labels;
-}
-
-std::string origin_of(const model::Container& c, std::string_view fact) {
-  for (const auto& origin : c.origins) {
-    if (origin.fact == fact) return origin.source;
-  }
-  return {};
 }
 
 // Every container is in "default", has an image and runs.

@@ -26,13 +26,6 @@ const std::string kSandboxed = engine_id('c');
 
 std::string id_of(const std::string& target) { return target.substr(12, 64); }
 
-std::string origin_of(const model::Container& c, std::string_view fact) {
-  for (const auto& origin : c.origins) {
-    if (origin.fact == fact) return origin.source;
-  }
-  return {};
-}
-
 class ADaemon : public testing::Test {
  protected:
   Daemon::Round ask(const std::vector<std::string>& ids, FakeDaemon::Answer answer) {

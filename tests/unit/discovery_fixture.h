@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/discovery/resolver.h"
@@ -87,5 +88,16 @@ class DiscoveryTest : public testing::Test {
 };
 
 inline std::string engine_id(char digit) { return std::string(60, digit) + "beef"; }
+
+inline const std::string kId = engine_id('a');
+inline const std::string kUid = "11111111-2222-3333-4444-555555555555";
+
+// Where the container's `fact` was read; empty if nowhere.
+inline std::string origin_of(const model::Container& c, std::string_view fact) {
+  for (const auto& origin : c.origins) {
+    if (origin.fact == fact) return origin.source;
+  }
+  return {};
+}
 
 }  // namespace cgwarden::discovery

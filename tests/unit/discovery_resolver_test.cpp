@@ -12,7 +12,6 @@ using testing::IsEmpty;
 using testing::Optional;
 using testing::SizeIs;
 
-const std::string kId = engine_id('a');
 const std::string kGroup = "/docker/" + kId;
 
 class ResolverTest : public DiscoveryTest {

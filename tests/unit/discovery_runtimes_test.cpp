@@ -4,6 +4,7 @@
 #include <string>
 
 #include "src/discovery/runtimes.h"
+#include "tests/unit/discovery_fixture.h"
 
 namespace cgwarden::discovery {
 namespace {
@@ -12,7 +13,6 @@ using model::Role;
 
 const std::string kHex = "4f1c0a7de2b94f1c0a7de2b94f1c0a7de2b94f1c0a7de2b94f1c0a7de2b9abcd";
 const std::string kOther = "00000000000000000000000000000000000000000000000000000000000000ff";
-const std::string kUid = "11111111-2222-3333-4444-555555555555";
 const std::string kUidScores = "11111111_2222_3333_4444_555555555555";
 
 struct Case {

@@ -23,16 +23,7 @@ std::int64_t millis(const model::Container::Time& time) {
   return time ? duration_cast<milliseconds>(time->time_since_epoch()).count() : -1;
 }
 
-std::string source_of(const model::Container& c, std::string_view fact) {
-  for (const auto& origin : c.origins) {
-    if (origin.fact == fact) return origin.source;
-  }
-  return {};
-}
-
-const std::string kId = engine_id('a');
 const std::string kPodId = engine_id('b');
-const std::string kUid = "11111111-2222-3333-4444-555555555555";
 
 class RuntimeState : public DiscoveryTest {};
 
@@ -66,8 +57,8 @@ TEST_F(RuntimeState, OfDockerHasEverything) {
   EXPECT_EQ(millis(c.created), 1795510800000);
   EXPECT_THAT(c.labels, ElementsAre(Pair("org.lab.tier", "web")));
   EXPECT_FALSE(knows("/docker"));
-  EXPECT_EQ(source_of(c, "name"), "/var/lib/docker/containers/" + kId + "/config.v2.json");
-  EXPECT_EQ(source_of(c, "exit_code"), "");
+  EXPECT_EQ(origin_of(c, "name"), "/var/lib/docker/containers/" + kId + "/config.v2.json");
+  EXPECT_EQ(origin_of(c, "exit_code"), "");
 }
 
 TEST_F(RuntimeState, OfDockerNamesSwarmAndCompose) {
@@ -139,8 +130,8 @@ TEST_F(DockerLayers, AreToldInOrderWithTheirSizesAndTheDirectoryThatIsWrittenTo)
   EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{under_, 70000000}, model::Layer{over_, 12}));
   EXPECT_THAT(c.image_bytes, Optional(70000012));
   EXPECT_THAT(c.writable_layer, Optional("/var/lib/docker/overlay2/" + engine_id('9') + "/diff"));
-  EXPECT_EQ(source_of(c, "image_layers"), "/var/lib/docker/image/overlay2/layerdb/sha256");
-  EXPECT_EQ(source_of(c, "writable_layer"), "/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/mount-id");
+  EXPECT_EQ(origin_of(c, "image_layers"), "/var/lib/docker/image/overlay2/layerdb/sha256");
+  EXPECT_EQ(origin_of(c, "writable_layer"), "/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/mount-id");
 }
 
 TEST_F(DockerLayers, AreReadOnceForAllContainersOfAnImageAndNotWatched) {
@@ -286,7 +277,7 @@ TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
   EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
   ASSERT_TRUE(table->ended[0].container->finished);
   EXPECT_LT(base::wall_now() - *table->ended[0].container->finished, std::chrono::minutes(1));
-  EXPECT_EQ(source_of(*table->ended[0].container, "finished"), "/run/libpod/exits/" + kId);
+  EXPECT_EQ(origin_of(*table->ended[0].container, "finished"), "/run/libpod/exits/" + kId);
 }
 
 class PodmanLayers : public DiscoveryTest {
@@ -322,7 +313,7 @@ TEST_F(PodmanLayers, AreToldInOrderWithTheirSizesAndTheDirectoryThatIsWrittenTo)
                                            model::Layer{"sha256:" + engine_id('2'), 12}));
   EXPECT_THAT(c.image_bytes, Optional(70000012));
   EXPECT_THAT(c.writable_layer, Optional(storage_ + "overlay/" + engine_id('9') + "/diff"));
-  EXPECT_EQ(source_of(c, "image_layers"), storage_ + "overlay-layers/*.json");
+  EXPECT_EQ(origin_of(c, "image_layers"), storage_ + "overlay-layers/*.json");
 }
 
 TEST_F(PodmanLayers, OfAContainerThatIsToBeForgottenAreInListsOfTheirOwn) {

@@ -16,7 +16,6 @@ using testing::Not;
 using testing::Optional;
 using testing::SizeIs;
 
-const std::string kId = engine_id('a');
 const std::string kPasswd =
     "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:Ann,,,:/srv/home/ann:/bin/bash\nbob:x:1001:1001::/srv/home/bob:/"
     "bin/sh\n";

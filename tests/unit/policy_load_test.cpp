@@ -100,13 +100,13 @@ TEST(PolicyLoad, DryRunIsTheDefault) {
   EXPECT_TRUE(loaded.policy->rules[0].dry_run);
 }
 
-struct Case {
+struct Mistake {
   std::string text;
   std::string problem;
 };
 
 TEST(PolicyLoad, SaysWhatIsWrongWhereAndHowToMendIt) {
-  const std::vector<Case> cases = {
+  const std::vector<Mistake> cases = {
       {"", "p.yaml:1:1: the file is empty; it begins with 'version: 1'"},
       {"rules: []\n", "p.yaml:1:1: 'version: 1' is missing"},
       {"version: 2\n", "p.yaml:1:10: version is '2'; this program knows 1"},
