@@ -18,17 +18,17 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
-const std::string kId(64, 'a');
-const std::string kGroup = "/docker/" + kId;
+const std::string kEngineId(64, 'a');
+const std::string kEngineGroup = "/docker/" + kEngineId;
 
-EngineLimits memory(Value limit, Value swap) {
+EngineLimits memory_limits(Value limit, Value swap) {
   EngineLimits out;
   out.memory = limit;
   out.swap = swap;
   return out;
 }
 
-EngineLimits cpu(Value quota, std::int64_t period) {
+EngineLimits cpu_limits(Value quota, std::int64_t period) {
   EngineLimits out;
   out.cpu_quota = quota;
   out.cpu_period = Value::of(period);
@@ -36,13 +36,13 @@ EngineLimits cpu(Value quota, std::int64_t period) {
 }
 
 TEST(AnEngine, CountsSwapTogetherWithMemory) {
-  const auto limits = memory(Value::of(64 << 20), Value::of(32 << 20));
+  const auto limits = memory_limits(Value::of(64 << 20), Value::of(32 << 20));
   EXPECT_EQ(json::parse(docker_update(limits, true)), json::parse(R"({"Memory":67108864,"MemorySwap":100663296})"));
   EXPECT_EQ(json::parse(podman_update(limits)), json::parse(R"({"memory":{"limit":67108864,"swap":100663296}})"));
 }
 
 TEST(AnEngine, IsToldOfUnlimitedInItsOwnWords) {
-  auto limits = memory(Value::unlimited(), Value::unlimited());
+  auto limits = memory_limits(Value::unlimited(), Value::unlimited());
   limits.cpu_quota = Value::unlimited();
   limits.pids = Value::unlimited();
   EXPECT_EQ(json::parse(docker_update(limits, true)),
@@ -54,22 +54,22 @@ TEST(AnEngine, IsToldOfUnlimitedInItsOwnWords) {
 TEST(AnEngine, IsToldOfNothingThatTheKernelDoesNotHave) {
   EXPECT_EQ(docker_update({}, true), "");
   EXPECT_EQ(podman_update({}), "");
-  const auto without_swap = memory(Value::of(64 << 20), Value::absent());
+  const auto without_swap = memory_limits(Value::of(64 << 20), Value::absent());
   EXPECT_EQ(json::parse(docker_update(without_swap, true)), json::parse(R"({"Memory":67108864})"));
 }
 
 TEST(Docker, IsToldOfCpusAsItWasGivenThem) {
-  const auto half = cpu(Value::of(50'000), 100'000);
+  const auto half = cpu_limits(Value::of(50'000), 100'000);
   EXPECT_EQ(json::parse(docker_update(half, true)), json::parse(R"({"NanoCpus":500000000})"));
   EXPECT_EQ(json::parse(docker_update(half, false)), json::parse(R"({"CpuQuota":50000,"CpuPeriod":100000})"));
   // --cpus has no word for another period.
-  EXPECT_EQ(docker_update(cpu(Value::of(5'000), 10'000), true), "");
+  EXPECT_EQ(docker_update(cpu_limits(Value::of(5'000), 10'000), true), "");
 }
 
 TEST(Docker, SaysWhetherAContainerIsPausedAndHowItsCpusWereGiven) {
   const auto told = [](const std::string& state, const std::string& host) {
     return parse_engine_container(
-        R"({"Id":")" + kId + R"(","State":{"Paused":)" + state + R"(},"HostConfig":)" + host + "}", kId);
+        R"({"Id":")" + kEngineId + R"(","State":{"Paused":)" + state + R"(},"HostConfig":)" + host + "}", kEngineId);
   };
   EXPECT_TRUE(told("true", "{}")->paused);
   EXPECT_FALSE(told("false", "{}")->paused);
@@ -83,28 +83,28 @@ TEST(Docker, SaysWhetherAContainerIsPausedAndHowItsCpusWereGiven) {
 
 TEST(Docker, IsNotBelievedOfAnotherContainer) {
   for (const std::string text : {R"({"Id":"b"})", "{}", "[]", "7", "", R"({"Id":7})", "\xff"}) {
-    EXPECT_FALSE(parse_engine_container(text, kId)) << text;
+    EXPECT_FALSE(parse_engine_container(text, kEngineId)) << text;
   }
 }
 
 TEST(AContainersRuntime, IsThatOfItsOwnGroupOnly) {
-  EXPECT_EQ(runtime_of(kGroup), "docker");
-  EXPECT_EQ(runtime_of("/system.slice/docker-" + kId + ".scope"), "docker");
-  EXPECT_EQ(runtime_of("/machine.slice/libpod-" + kId + ".scope"), "podman");
-  EXPECT_EQ(runtime_of(kGroup + "/system.slice"), "");
+  EXPECT_EQ(runtime_of(kEngineGroup), "docker");
+  EXPECT_EQ(runtime_of("/system.slice/docker-" + kEngineId + ".scope"), "docker");
+  EXPECT_EQ(runtime_of("/machine.slice/libpod-" + kEngineId + ".scope"), "podman");
+  EXPECT_EQ(runtime_of(kEngineGroup + "/system.slice"), "");
   EXPECT_EQ(runtime_of("/system.slice/docker.service"), "");
-  EXPECT_EQ(runtime_of("/a/" + kId), "") << "it may be anybody's";
+  EXPECT_EQ(runtime_of("/a/" + kEngineId), "") << "it may be anybody's";
   EXPECT_EQ(runtime_of("/"), "");
 }
 
 class AnAskedEngine : public testing::Test {
  protected:
   [[nodiscard]] EngineSockets sockets() const { return {.docker = socket_, .podman = ""}; }
-  [[nodiscard]] base::Result<std::optional<EngineContainer>> ask(const std::string& group = kGroup) const {
+  [[nodiscard]] base::Result<std::optional<EngineContainer>> ask(const std::string& group = kEngineGroup) const {
     return Engines(sockets()).container_of(group);
   }
   static std::string container(bool paused = false) {
-    return R"({"Id":")" + kId + R"(","State":{"Paused":)" + (paused ? "true" : "false") + "}}";
+    return R"({"Id":")" + kEngineId + R"(","State":{"Paused":)" + (paused ? "true" : "false") + "}}";
   }
 
   const testing_files::TempDir folder_;
@@ -120,7 +120,8 @@ TEST_F(AnAskedEngine, ThatIsNotHereIsNone) {
 TEST_F(AnAskedEngine, IsNotAskedOfOthersGroups) {
   FakeDaemon daemon(socket_,
                     [](int fd, const std::string&) { return FakeDaemon::send(fd, FakeDaemon::http(200, "{}")); });
-  for (const auto& group : {"/machine.slice/libpod-" + kId + ".scope", std::string("/user.slice"), kGroup + "/inner"}) {
+  for (const auto& group :
+       {"/machine.slice/libpod-" + kEngineId + ".scope", std::string("/user.slice"), kEngineGroup + "/inner"}) {
     const auto found = ask(group);
     EXPECT_TRUE(found && !*found) << group;
   }
@@ -129,13 +130,13 @@ TEST_F(AnAskedEngine, IsNotAskedOfOthersGroups) {
 
 TEST_F(AnAskedEngine, KnowsItsContainers) {
   FakeDaemon daemon(socket_, [](int fd, const std::string& target) {
-    return FakeDaemon::send(fd, target == "/containers/" + kId + "/json" ? FakeDaemon::http(200, container(true))
-                                                                         : FakeDaemon::http(404, "{}"));
+    return FakeDaemon::send(fd, target == "/containers/" + kEngineId + "/json" ? FakeDaemon::http(200, container(true))
+                                                                               : FakeDaemon::http(404, "{}"));
   });
   const auto found = ask();
   ASSERT_TRUE(found && *found);
   EXPECT_EQ((*found)->engine, "docker");
-  EXPECT_EQ((*found)->id, kId);
+  EXPECT_EQ((*found)->id, kEngineId);
   EXPECT_TRUE((*found)->paused);
   const auto other = ask("/docker/" + std::string(64, 'b'));
   EXPECT_TRUE(other && !*other);
@@ -163,7 +164,7 @@ TEST_F(AnAskedEngine, ThatHangsIsGivenUp) {
   const auto found = ask();
   ASSERT_FALSE(found);
   EXPECT_THAT(found.error().what, HasSubstr("no answer in time"));
-  const EngineContainer container{.engine = "docker", .id = kId, .socket = socket_};
+  const EngineContainer container{.engine = "docker", .id = kEngineId, .socket = socket_};
   EXPECT_FALSE(pause(container, milliseconds(50)));
 }
 
@@ -171,8 +172,8 @@ TEST_F(AnAskedEngine, SaysInItsOwnWordsWhatItDoesNotTake) {
   FakeDaemon daemon(socket_, [](int fd, const std::string&) {
     return FakeDaemon::send(fd, FakeDaemon::http(400, R"({"message":"Minimum memory limit allowed is 6MB\n"})"));
   });
-  const EngineContainer container{.engine = "docker", .id = kId, .socket = socket_};
-  const auto told = tell_limits(container, memory(Value::of(4 << 20), Value::absent()));
+  const EngineContainer container{.engine = "docker", .id = kEngineId, .socket = socket_};
+  const auto told = tell_limits(container, memory_limits(Value::of(4 << 20), Value::absent()));
   ASSERT_FALSE(told);
   EXPECT_EQ(told.error().what, "docker: Minimum memory limit allowed is 6MB");
   EXPECT_EQ(daemon.posted("/update"), std::vector<std::string>{R"({"Memory":4194304})"});
