@@ -17,7 +17,7 @@ namespace {
 
 using discovery::HttpAnswer;
 using discovery::UnixHttp;
-using nlohmann::json;
+using Json = nlohmann::json;
 
 constexpr std::chrono::milliseconds kLookWithin{500};
 constexpr std::chrono::milliseconds kTellWithin{2000};
@@ -48,7 +48,7 @@ const Row* row_of_engine(std::string_view engine) {
 
 // "container not paused" of {"message":"..."}, else of {"cause":"..."}.
 std::string reason_of(const HttpAnswer& answer) {
-  const auto parsed = json::parse(answer.body, nullptr, false);
+  const auto parsed = Json::parse(answer.body, nullptr, false);
   std::string out;
   for (const auto* key : {"message", "cause"}) {
     if (!out.empty() || !parsed.is_object()) continue;
@@ -86,7 +86,7 @@ std::int64_t memory_and_swap(const EngineLimits& limits) {
   return limits.memory.is_number() && limits.swap.is_number() ? limits.memory.fixed() + limits.swap.fixed() : -1;
 }
 
-std::string dump_or_nothing(const json& out) { return out.empty() ? std::string() : out.dump(); }
+std::string dump_or_nothing(const Json& out) { return out.empty() ? std::string() : out.dump(); }
 
 }  // namespace
 
@@ -118,7 +118,7 @@ base::Result<std::optional<EngineContainer>> Engines::container_of(std::string_v
 }
 
 std::optional<EngineContainer> parse_engine_container(std::string_view text, const std::string& id) {
-  const auto parsed = json::parse(text, nullptr, false);
+  const auto parsed = Json::parse(text, nullptr, false);
   if (!parsed.is_object()) return std::nullopt;
   const auto told_id = parsed.find("Id");
   if (told_id == parsed.end() || !told_id->is_string() || told_id->get_ref<const std::string&>() != id) {
@@ -141,7 +141,7 @@ std::optional<EngineContainer> parse_engine_container(std::string_view text, con
 }
 
 std::string docker_update(const EngineLimits& limits, bool by_cores) {
-  json out = json::object();
+  Json out = Json::object();
   if (limits.memory.has_value()) {
     out["Memory"] = or_unlimited(limits.memory, kDockersUnlimited);
     if (limits.swap.has_value()) out["MemorySwap"] = memory_and_swap(limits);
@@ -164,7 +164,7 @@ std::string docker_update(const EngineLimits& limits, bool by_cores) {
 }
 
 std::string podman_update(const EngineLimits& limits) {
-  json out = json::object();
+  Json out = Json::object();
   if (limits.memory.has_value()) {
     out["memory"]["limit"] = or_unlimited(limits.memory, -1);
     if (limits.swap.has_value()) out["memory"]["swap"] = memory_and_swap(limits);
