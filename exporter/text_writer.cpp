@@ -244,8 +244,14 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
   roster_ = roster;
 }
 
+// Within a family, too: the largest is megabytes long on a host of thousands of groups.
+void TextWriter::give(Buffer& out, const Full& full) {
+  if (out.size() >= kPiece && full) full(out);
+}
+
 template <int kDecimals>
-std::size_t TextWriter::write_dense(const Family& family, const model::Column& column, Buffer& out) const {
+std::size_t TextWriter::write_dense(const Family& family, const model::Column& column, Buffer& out,
+                                    const Full& full) const {
   const std::size_t need = family.name.size() + family.created.size() + 2 * (longest_block_ + kSampleRoom);
   const std::size_t groups = std::min(column.dense.size(), blocks_.size());
   std::size_t series = 0;
@@ -254,8 +260,9 @@ std::size_t TextWriter::write_dense(const Family& family, const model::Column& c
     const Value value = column.dense[group];
     const Block& block = blocks_[group];
     if (!value.has_value() || block.text.empty()) continue;
-    if (static_cast<std::size_t>(out.limit() - at) < need) {
+    if (static_cast<std::size_t>(out.limit() - at) < need || (full && at >= out.view().data() + kPiece)) {
       out.written_to(at);
+      give(out, full);
       at = out.room(need);
     }
     at = put(at, family.name);
@@ -280,7 +287,8 @@ bool TextWriter::written_before(const model::Column& column, std::string_view te
 }
 
 template <int kDecimals>
-std::size_t TextWriter::write_cells(const Family& family, const model::Column& column, bool info, Buffer& out) {
+std::size_t TextWriter::write_cells(const Family& family, const model::Column& column, bool info, Buffer& out,
+                                    const Full& full) {
   std::size_t series = 0;
   const model::Cell* previous = nullptr;
   std::string_view least;
@@ -337,6 +345,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
       at = put(at, block.created);
     }
     out.written_to(at);
+    give(out, full);
     ++series;
   }
   run_.clear();
@@ -344,7 +353,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
 }
 
 std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
-                              const std::function<void(Buffer&)>& full) {
+                              const Full& full) {
   if (!snapshot.catalogue) return 0;
   prepare_blocks(snapshot.roster);
   const auto& families = families_of(snapshot.catalogue, format);
@@ -361,8 +370,8 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     const auto start = out.size();
     out.append(family.header);
     const auto write_as = [&]<int kDecimals>() {
-      return field.labelled() ? write_cells<kDecimals>(family, column, field.kind == model::Kind::info, out)
-                              : write_dense<kDecimals>(family, column, out);
+      return field.labelled() ? write_cells<kDecimals>(family, column, field.kind == model::Kind::info, out, full)
+                              : write_dense<kDecimals>(family, column, out, full);
     };
     std::size_t series = 0;
     switch (model::decimals(field.unit)) {
@@ -377,7 +386,6 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     }
     if (series == 0) out.truncate(start);
     all += series;
-    if (full && out.size() >= kPiece) full(out);
   }
   if (only.empty()) all += write_containers(snapshot, format, out);
   return all;

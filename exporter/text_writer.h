@@ -51,10 +51,12 @@ class TextWriter {
 
   // Appends the families to `out` in the order of their names, those of containers behind them unless there is a
   // choice of collectors, without the "# EOF" of OpenMetrics. Returns how many
-  // series were written, `_created` not counted. Whenever `out` has kPiece bytes and more, `full` may take them away.
+  // series were written, `_created` not counted. Whenever `out` has kPiece bytes and more, within a family, too, `full`
+  // may take them away.
   static constexpr std::size_t kPiece = 256UL << 10U;
+  using Full = std::function<void(Buffer&)>;
   std::size_t write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
-                    const std::function<void(Buffer&)>& full = {});
+                    const Full& full = {});
 
   // The label source would answer differently now.
   void forget_labels() { roster_.reset(); }
@@ -74,10 +76,11 @@ class TextWriter {
 
   const std::vector<Family>& families_of(const std::shared_ptr<const model::Catalogue>& catalogue, Format format);
   void prepare_blocks(const std::shared_ptr<const model::Roster>& roster);
+  static void give(Buffer& out, const Full& full);
   template <int kDecimals>
-  std::size_t write_dense(const Family& family, const model::Column& column, Buffer& out) const;
+  std::size_t write_dense(const Family& family, const model::Column& column, Buffer& out, const Full& full) const;
   template <int kDecimals>
-  std::size_t write_cells(const Family& family, const model::Column& column, bool info, Buffer& out);
+  std::size_t write_cells(const Family& family, const model::Column& column, bool info, Buffer& out, const Full& full);
   [[nodiscard]] bool written_before(const model::Column& column, std::string_view text, bool plain) const;
 
   Options options_;
