@@ -425,8 +425,7 @@ void Reader::learn(const PlannedFile& file, Got got, std::string_view text, Node
   }
   if (file.witness) {
     auto& dir = node.dirs[file.hierarchy];
-    const auto run = got == Got::text ? run_time(text) : 0;
-    dir.idle = got == Got::text && run == std::exchange(dir.run_time, run);
+    dir.ran_for(got == Got::text ? run_time(text) : 0, got == Got::text);
   }
 }
 

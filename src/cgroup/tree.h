@@ -30,18 +30,25 @@ namespace cgwarden::cgroup {
 
 // The group's directory in one hierarchy.
 struct Dir {
-  base::Fd fd;              // empty when descriptors ran out: open by path then
+  base::Fd fd;  // empty when descriptors ran out: open by path then
+  int watch = -1;
   std::uint64_t inode = 0;  // 0: the group is not in this hierarchy
   std::uint64_t last_inode = 0;
-  std::uint64_t seen_in_walk = 0;
-  int watch = -1;
+  std::uint32_t seen_in_walk = 0;
   // Counts writes to files of this directory and of those above it (descendants inherit), and its children's births and
   // deaths, as far as it is watched.
   std::uint32_t writes = 0;
   // The Reader's: how long tasks of the group have run, and whether none ran since the reading before the last.
-  std::uint64_t run_time = 0;
-  bool idle = false;
+  std::uint64_t run_time : 63 = 0;  // nanoseconds at most: 292 years
+  std::uint64_t idle : 1 = 0;
+
+  void ran_for(std::uint64_t time, bool known) {
+    constexpr auto most = ~std::uint64_t{0} >> 1U;
+    idle = known && run_time == (time & most) ? 1 : 0;
+    run_time = time & most;
+  }
 };
+static_assert(sizeof(Dir) == 40);  // there are up to ten of them a group
 
 // State of one interface file of one group, kept by the Reader.
 struct OpenFile {
@@ -169,7 +176,7 @@ class Tree {
   model::TreeStats stats_;
   std::vector<Death> deaths_;
   std::uint64_t generation_ = 0;
-  std::uint64_t walk_ = 0;
+  std::uint32_t walk_ = 0;
   std::size_t group_count_ = 0;
   std::vector<std::size_t> dropped_;   // directories beyond the bound, by hierarchy
   std::size_t v2_ = kMostHierarchies;  // which hierarchy is v2's
