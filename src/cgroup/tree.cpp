@@ -253,12 +253,24 @@ void Tree::remove_if_gone(Node& node) {
 
 void Tree::watch(Node& node, std::size_t h) {
   if (!inotify_ || !stats_.watching) return;
-  // Through the descriptor where there is one, so that it is this very directory and no successor of its name.
-  std::string path = roots_[h].mount_point + "/" + path_below_root(node, h);
-  if (node.dirs[h].fd) path = "/proc/self/fd/" + std::to_string(node.dirs[h].fd.get());
+  auto& slot = node.dirs[h];
+  const auto by_fd = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
+  // Below the parent's descriptor and not through its own: the kernel keeps an inode of /proc for each descriptor that
+  // was named so, 0.9 kB of them in each hierarchy for each group.
+  const int parent = node.parent != nullptr ? node.parent->dirs[h].fd.get() : -1;
+  const std::string path = parent >= 0 ? by_fd(parent) + "/" + node.name
+                           : slot.fd   ? by_fd(slot.fd.get())
+                                       : roots_[h].mount_point + "/" + path_below_root(node, h);
   const int wd = ::inotify_add_watch(inotify_.get(), path.c_str(), kEvents);
   if (wd >= 0) {
-    node.dirs[h].watch = wd;
+    // It must be this very directory and no successor of its name; inodes are not given twice.
+    struct stat st {};
+    if (parent >= 0 &&
+        (::fstatat(parent, node.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_ino != slot.inode)) {
+      ::inotify_rm_watch(inotify_.get(), wd);
+      return;  // gone already: the parent's watch tells it
+    }
+    slot.watch = wd;
     watched_[wd] = {&node, h};
     stats_.watches = watched_.size();
     return;
