@@ -7,11 +7,17 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <utility>
 
 namespace cgwarden::collectors {
 
 namespace asio = boost::asio;
+
+// The kernel keeps 16,384 events: in a pause some are lost when more than 800,000 a second come, and the kernel says
+// so; they are found by a walk then.
+constexpr auto kPause = std::chrono::milliseconds(20);
 
 struct Sampler::Inner {
   asio::io_context io{1};
@@ -21,15 +27,21 @@ struct Sampler::Inner {
   std::function<void(std::string)> notice;
   std::unique_ptr<Collection> collection;
   asio::posix::stream_descriptor events{io};
+  asio::steady_timer pause{io};
 
-  // Takes in births and deaths when they happen, so that their time is right and the queue stays short.
+  // Takes in births and deaths when they happen, so that their time is right and the queue stays short: the first at
+  // once, what follows within the pause together. A collection takes in what waits, whatever is left of the pause.
   void watch_events() {
-    if (collection->event_fd() < 0) return;
-    if (!events.is_open()) events.assign(::dup(collection->event_fd()));
+    if (collection->event_fd() < 0 || events.is_open()) return;
+    events.assign(::dup(collection->event_fd()));
     events.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
       if (error) return;
+      events.close();  // else each event would wake this thread, waited for or not
       collection->take_events();
-      watch_events();
+      pause.expires_after(kPause);
+      pause.async_wait([this](const boost::system::error_code& cancelled) {
+        if (!cancelled) watch_events();
+      });
     });
   }
 };
@@ -92,6 +104,7 @@ void Sampler::reopen(std::function<void(base::Result<std::string>)> done) {
     auto collection = Collection::open(inner->catalogue, inner->options, inner->notice);
     base::Result<std::string> result;
     if (collection) {
+      inner->pause.cancel();
       inner->events.close();
       inner->collection = std::move(*collection);
       inner->watch_events();

@@ -13,8 +13,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <cstring>
 
+#include "collectors/sampler.h"
 #include "src/base/file.h"
 #include "src/base/text.h"
 #include "tests/kernel/test_cgroup.h"
@@ -540,6 +543,31 @@ TEST_F(OnARealHost, NothingIsReadUntilSomebodyAsks) {
   snapshot = collection->collect();
   const auto once = reads(*snapshot) - before;
   EXPECT_LT(once, 2 * before);
+}
+
+// Events that follow one another are taken in together, a moment later; an answer waits for none of them.
+TEST_F(OnARealHost, WhoAsksSeesWhatWasBornAndDiedBefore) {
+  boost::asio::io_context loop;
+  const auto work = boost::asio::make_work_guard(loop);
+  auto sampler = collectors::Sampler::start(loop, catalogue, {}, [](const std::string&) {});
+  ASSERT_TRUE(sampler) << sampler.error().what;
+  const auto shown = [&](const std::string& group) {
+    bool there = false;
+    (*sampler)->ask(std::chrono::nanoseconds(0), [&](const model::SnapshotPtr& snapshot) {
+      there = find(*snapshot, path(group)) != nullptr;
+      loop.stop();
+    });
+    loop.restart();
+    loop.run();
+    return there;
+  };
+  for (int i = 0; i < 10; ++i) {
+    const auto group = "/burst" + std::to_string(i);
+    make(group);
+    EXPECT_TRUE(shown(group));
+    remove(group);
+    EXPECT_FALSE(shown(group));
+  }
 }
 
 }  // namespace
