@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "src/base/result.h"
 #include "src/base/text.h"
@@ -248,7 +249,8 @@ bool ProcessTable::nothing_moved(const Tree& tree, const Node& node, const KeptL
   return kept.listed && kept.writes == writes && kept.moves == moves;
 }
 
-void ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchies) {
+// True: they are those of the last round, and none of them ran since.
+bool ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchies) {
   auto& kept = node.processes;
   const bool same = kept.hierarchies == hierarchies && kept.pids == group_.pids && nothing_moved(tree, node, kept);
   kept.quiet = same && group_.out_of_view == 0;
@@ -266,6 +268,7 @@ void ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchi
   } else {
     kept.pids.clear();
   }
+  return same;
 }
 
 const ProcessTable::Group& ProcessTable::list(const Tree& tree, Node& node, model::GroupIndex group,
@@ -277,11 +280,11 @@ const ProcessTable::Group& ProcessTable::list(const Tree& tree, Node& node, mode
   group_.known.clear();
   group_.out_of_view = group_.unknown = 0;
   group_.listed = false;
-  quiet_ = false;
+  quiet_ = asleep_ = false;
   if (!usable_) return group_;
   listed_tick_ = ticks_since_boot();
   if (node.processes.quiet && nothing_moved(tree, node, node.processes)) {
-    quiet_ = group_.listed = true;
+    quiet_ = asleep_ = group_.listed = true;
     group_.pids = node.processes.pids;
     listed_in_ = order_[node.processes.hierarchies - 1];
     return group_;
@@ -299,7 +302,7 @@ const ProcessTable::Group& ProcessTable::list(const Tree& tree, Node& node, mode
     listed_in_ = h;
     if (group_.count() != 0) break;
   }
-  keep_list(tree, node, asked);
+  asleep_ = keep_list(tree, node, asked);
   return group_;
 }
 
@@ -343,9 +346,16 @@ ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::Col
     const auto age = static_cast<std::int64_t>(listed_tick_) - static_cast<std::int64_t>(process.start);
     static const auto per_second = std::max(1L, ::sysconf(_SC_CLK_TCK));
     const bool young = age < options_.young.count() * per_second;
+    // setns() and unshare() are the caller's own, and so is exec(): kernel/nsproxy.c. A process with threads in several
+    // groups is listed by each of them, so that any of them running is seen.
+    process.ran = process.ran || !asleep_ || !process.complete;
+    const bool asleep = !process.ran && now_ - process.read_at < options_.asleep * (1.0 + pid % 64 / 64.0);
     // Once in a round is enough.
-    if (process.round == round_ || (same && !due && !young)) {
-      if (process.round != round_) process.first_group = group_index_;
+    if (process.round == round_ || (same && (asleep || (!due && !young)))) {
+      if (process.round != round_) {
+        process.first_group = group_index_;
+        if (asleep && (young || now_ - process.root_read_at >= options_.age_limit)) read_root(process);
+      }
       process.round = round_;
       out = &process;
       return Seen::known;
@@ -377,7 +387,7 @@ ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Proce
   if (::fstat(fd.get(), &st) != 0) return Seen::gone;
   process.pid = pid;
   process.proc_id = st.st_ino;
-  process.read_at = now_;
+  process.read_at = process.root_read_at = now_;
   ProcessStat stat;
   const auto text = read_file(fd.get(), "stat", stats);
   if (text.empty()) return ::faccessat(fd.get(), "stat", F_OK, 0) == 0 ? Seen::unknown : Seen::gone;
@@ -392,6 +402,16 @@ ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Proce
   // A process that ended meanwhile has lost some of its links.
   if (!process.complete && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) return Seen::gone;
   return Seen::known;
+}
+
+// Of one that is known to live still.
+void ProcessTable::read_root(Process& process) const {
+  char link[32];
+  std::memcpy(std::to_chars(link, link + 16, process.pid).ptr, "/root", sizeof "/root");
+  char root[1024];
+  const auto n = ::readlinkat(proc_.get(), link, root, sizeof root);
+  process.root.assign(root, static_cast<std::size_t>(std::max<ssize_t>(0, n)));
+  process.root_read_at = now_;
 }
 
 bool ProcessTable::read_namespaces(int process, NamespaceIds& ids) const {

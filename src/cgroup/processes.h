@@ -8,7 +8,9 @@
 // two is not counted where its predecessor was.
 //
 // Namespaces change seldom: they are read at first sight, again while the process is young (runtimes set them up then),
-// and slowly afterwards. Everything is bounded, and what a bound leaves out is unknown, never 0.
+// and slowly afterwards; hardly ever while its group sleeps, as a process enters a namespace by running. Its root can
+// be moved by others: pivot_root(2), chroot(2) of one that shares it, renames. Everything is bounded, and what a bound
+// leaves out is unknown, never 0.
 //
 // Thread: the sampler's. Errors: "permission denied" and "not looked at" make a process unknown; vanished ones are left
 // out.
@@ -49,9 +51,11 @@ struct Process {
   NamespaceIds namespaces{};
   std::string root;  // "/": as its mount namespace has it; another path: a chroot; empty: unknown
   base::Monotonic read_at{};
+  base::Monotonic root_read_at{};
   std::uint32_t round = 0;            // in which it was last met
   model::GroupIndex first_group = 0;  // that listed it in that round; on v1 several can, each in its hierarchy
   bool complete = false;              // all namespaces of this kernel are known
+  bool ran = false;                   // it may have, since it was read
 };
 
 // "net:[4026531840]" -> 4026531840; 0 for anything else.
@@ -74,6 +78,7 @@ class ProcessTable {
     std::size_t max_fresh = 8192;        // read anew in one round
     std::chrono::seconds young{10};      // so long namespaces are read in each round
     std::chrono::seconds age_limit{60};  // and then so often
+    std::chrono::seconds asleep{300};    // but no sooner, up to twice that, when no task of its group ran
   };
 
   struct Group {
@@ -121,10 +126,11 @@ class ProcessTable {
 
   Seen look_at(pid_t pid, const Node& node, model::CollectorStats& stats, const Process*& out);
   Seen read_process(pid_t pid, const Node& node, Process& process, model::CollectorStats& stats);
+  void read_root(Process& process) const;
   bool read_namespaces(int process, NamespaceIds& ids) const;
   bool is_member(int process, const Node& node, model::CollectorStats& stats);
   [[nodiscard]] bool nothing_moved(const Tree& tree, const Node& node, const KeptList& kept) const;
-  void keep_list(const Tree& tree, Node& node, std::size_t hierarchies);
+  bool keep_list(const Tree& tree, Node& node, std::size_t hierarchies);
   bool read_list(const Tree& tree, const Node& node, std::size_t hierarchy, model::CollectorStats& stats);
   void owners_of_threads(model::CollectorStats& stats);
   void find_host_namespaces();
@@ -143,6 +149,7 @@ class ProcessTable {
   model::GroupIndex group_index_ = model::kNoGroup;
   bool looked_ = false;
   bool quiet_ = false;             // group_ is as it was: no process ended, so no pid is another's
+  bool asleep_ = false;            // none of group_ ran or came since the last round
   std::size_t listed_in_ = 0;      // hierarchy of group_.pids
   std::uint64_t listed_tick_ = 0;  // when, in ticks since boot
   std::uint32_t round_ = 0;

@@ -2,8 +2,10 @@
 // What is not read again must not have changed. For each rule of src/cgroup/quiet.cpp the thing is made to happen, on
 // groups that have been quiet for several snapshots, and the very next snapshot is compared with what the kernel says.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <array>
 #include <cstring>
@@ -49,6 +51,10 @@ void fork_one_that_stays() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   while (true) ::pause();
 }
+
+void enter_a_namespace() { [[maybe_unused]] const auto done = ::unshare(CLONE_NEWUTS); }
+
+void change_its_root() { [[maybe_unused]] const auto done = ::chroot("/var"); }
 
 void write_through() {
   const auto path = "/var/tmp/cgwarden-test-" + std::to_string(::getpid());
@@ -317,6 +323,78 @@ TEST_F(AQuietGroup, ThatWaitsForADiskShowsItsPressure) {
   ASSERT_NE(at, std::string::npos);
   EXPECT_EQ(value("pressure_io_some", "/g").fixed(), std::atoll(text.c_str() + at + 6) * 1000);
   EXPECT_GT(value("pressure_io_some", "/g").fixed(), 0) << "writing through did not wait for the disk";
+}
+
+TEST_F(AQuietGroup, IsNotAskedForItsNamespacesAgain) {
+  if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
+  constexpr int count = 20;
+  std::vector<pid_t> pids;
+  for (int i = 0; i < count; ++i) {
+    make("/g" + std::to_string(i));
+    pids.push_back(sleeper("/g" + std::to_string(i), enter_a_namespace));
+  }
+  open({"cgroup", "namespaces"});
+  settle();
+  const auto in_one_round = [this] {
+    const auto before = reads("namespaces");
+    collect();
+    return reads("namespaces") - before;
+  };
+  const auto quiet = in_one_round();
+  for (const auto pid : pids) tell(pid);
+  const auto busy = in_one_round();
+  EXPECT_GE(busy, quiet + count + count / 2) << "the list and one process of each, when it ran";
+}
+
+TEST_F(AQuietGroup, WhoseProcessEntersANamespaceShowsIt) {
+  make("/g");
+  const auto pid = sleeper("/g", enter_a_namespace);
+  open({"cgroup", "namespaces"});
+  settle();
+  const auto shown = [this] {
+    std::string out;
+    for (const auto& one : series("namespace", "/g"))
+      out += one.labels[0] == "uts" ? "uts:[" + one.labels[1] + "]" : "";
+    return out;
+  };
+  const auto link = [pid] {
+    return std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/ns/uts").string();
+  };
+  const auto before = shown();
+  EXPECT_EQ(before, link());
+  tell(pid);
+  collect();
+  EXPECT_EQ(shown(), link());
+  EXPECT_NE(shown(), before);
+}
+
+// Two processes of one root, of which only the other one runs.
+TEST_F(AQuietGroup, WhoseRootAnotherGroupChangesShowsIt) {
+  make("/runs");
+  make("/sleeps");
+  const auto runs = spawn("/runs", [] {
+    work = change_its_root;
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    ::sigaction(SIGUSR1, &action, nullptr);
+    if (::syscall(SYS_clone, CLONE_FS | SIGCHLD, 0, 0, 0, 0) != 0) return;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (true) ::pause();
+  });
+  std::istringstream listed(read(host().all.front().mount_point + path("/runs") + "/cgroup.procs"));
+  pid_t sleeps = 0;
+  while (listed >> sleeps && sleeps == runs) {
+  }
+  for (const auto& h : host().all) {
+    ASSERT_TRUE(write(h.mount_point + path("/sleeps") + "/cgroup.procs", std::to_string(sleeps)));
+  }
+  open({"cgroup", "namespaces"});
+  settle();
+  EXPECT_EQ(value("chroot_processes", "/sleeps"), model::Value::of(0));
+  tell(runs);
+  collect();
+  EXPECT_EQ(value("chroot_processes", "/runs"), model::Value::of(1));
+  EXPECT_EQ(value("chroot_processes", "/sleeps"), model::Value::of(1));
 }
 
 }  // namespace
