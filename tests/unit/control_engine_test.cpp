@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "src/control/engine.h"
@@ -143,13 +144,12 @@ TEST_F(AnAskedEngine, KnowsItsContainers) {
 }
 
 TEST_F(AnAskedEngine, ThatLiesBreaksOrRefusesIsAnError) {
-  std::string answer;
-  FakeDaemon daemon(socket_, [&](int fd, const std::string&) { return FakeDaemon::send(fd, answer) && false; });
   for (const auto& [text, why] : {std::pair(FakeDaemon::http(200, R"({"Id":"another"})"), "another container"),
                                   {"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP"},
                                   {FakeDaemon::http(500, R"({"message":"no \u001b[31m space"})"), "space"},
                                   {FakeDaemon::http(503, "<html>"), "it answers 503"}}) {
-    answer = text;
+    FakeDaemon daemon(socket_,
+                      [answer = text](int fd, const std::string&) { return FakeDaemon::send(fd, answer) && false; });
     const auto found = ask();
     ASSERT_FALSE(found) << text;
     EXPECT_THAT(found.error().what, HasSubstr(why));
@@ -158,8 +158,8 @@ TEST_F(AnAskedEngine, ThatLiesBreaksOrRefusesIsAnError) {
 }
 
 TEST_F(AnAskedEngine, ThatHangsIsGivenUp) {
-  FakeDaemon* daemon = nullptr;
-  FakeDaemon hanging(socket_, [&](int fd, const std::string&) { return daemon->hang(fd); });
+  std::atomic<FakeDaemon*> daemon = nullptr;
+  FakeDaemon hanging(socket_, [&](int fd, const std::string&) { return daemon.load()->hang(fd); });
   daemon = &hanging;
   const auto found = ask();
   ASSERT_FALSE(found);
