@@ -314,7 +314,7 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream) {
     parser.header_limit(static_cast<std::uint32_t>(options.max_header_bytes));
     // The stream's own deadline would close it, and then nobody could say why.
     stream.expires_never();
-    const auto late = std::make_shared<bool>(false);
+    auto late = std::make_shared<bool>(false);
     asio::steady_timer deadline(io, options.header_timeout);
     deadline.async_wait([weak = std::weak_ptr(late), &stream](const error_code& cancelled) {
       const auto waits = weak.lock();  // with it, the stream
@@ -324,10 +324,12 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream) {
     });
     co_await http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
     deadline.cancel();
+    const bool was_late = *late;
+    late.reset();  // a timer that ran out just now must not end the answer
     if (stopped) co_return;
     if (error) {
       auto refusal = answer_to(error, options.max_header_bytes);
-      if (*late) refusal = refuse(408, "the request's header did not come in time");
+      if (was_late) refusal = refuse(408, "the request's header did not come in time");
       if (refusal) {
         metrics->count_request("other", refusal->status, refusal->text.size());
         if (co_await send(stream, *refusal, false, true, false)) co_await linger(stream);
