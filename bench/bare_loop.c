@@ -2,14 +2,15 @@
 // The floor: what the kernel itself takes to produce the bytes. Reads paths from standard input, opens them all, then
 // preads each once per round from its kept descriptor, in the given order. Prints per round, in microseconds of CPU
 // (user and system): the median and the smallest; the bytes of a round; and what opening all and reading them the first
-// time took.
-//   bare_loop ROUNDS < paths
+// time took. PAUSE_MS between the rounds: as long as others have the caches between two scrapes.
+//   bare_loop ROUNDS [PAUSE_MS] < paths
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static double cpu_us(void) {
@@ -29,6 +30,12 @@ int main(int argc, char** argv) {
     fprintf(stderr, "bare_loop: ROUNDS must be 1 to 10000\n");
     return 2;
   }
+  const int pause_ms = argc > 2 ? atoi(argv[2]) : 0;
+  if (pause_ms < 0 || pause_ms > 60000) {
+    fprintf(stderr, "bare_loop: PAUSE_MS must be 0 to 60000\n");
+    return 2;
+  }
+  const struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000L};
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     limit.rlim_cur = limit.rlim_max;
@@ -57,6 +64,7 @@ int main(int argc, char** argv) {
   if (took == NULL) return 1;
   size_t bytes = 0;
   for (int r = -1; r < rounds; ++r) {  // the first warms up
+    if (r >= 0) nanosleep(&pause, NULL);
     const double begun = cpu_us();
     bytes = 0;
     for (size_t i = 0; i < count; ++i) {
