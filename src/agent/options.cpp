@@ -248,11 +248,15 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
       ->add_option("--control.socket", o.control_socket,
                    "Where cgtop asks that is not root; who may do what: docs/enforcement.md. Empty: nowhere")
       ->capture_default_str();
+  const auto is_engine = [&](const std::string& path) { return path == "none" ? std::string() : is_socket(path); };
   enforce
       ->add_option("--control.docker-socket", o.engines.docker,
-                   "Where Docker is told of what is done to its containers; empty: it is not")
-      ->capture_default_str();
-  enforce->add_option("--control.podman-socket", o.engines.podman, "The same for Podman")->capture_default_str();
+                   "Where Docker is told of what is done to its containers; none: it is not")
+      ->capture_default_str()
+      ->check(is_engine);
+  enforce->add_option("--control.podman-socket", o.engines.podman, "The same for Podman")
+      ->capture_default_str()
+      ->check(is_engine);
   enforce->add_option("--control.state-directory", o.control_state, "Where it is kept what must be taken back")
       ->capture_default_str();
   policy_test

@@ -10,6 +10,7 @@
 #include "src/cgtop/config.h"
 #include "src/cgtop/screen.h"
 #include "src/cgtop/theme.h"
+#include "src/discovery/daemon.h"
 #include "src/model/action.h"
 
 namespace cgwarden::cgtop {
@@ -41,13 +42,21 @@ CLI::Validator timespan(std::string name) {
 
 // Who does it, and where it is kept.
 void add_doer(CLI::App& app, Options& o, const std::string& group) {
+  const auto is_socket = [](const std::string& path) {
+    return path == "none" || discovery::is_socket_path(path)
+               ? std::string()
+               : path + " is no path of a socket: beginning with /, at most 107 bytes";
+  };
   for (auto* const option :
        {app.add_option("--socket", o.socket,
                        "Ask the enforcer at this socket (default: /run/cgwarden-control/socket, unless root)"),
         app.add_option("--docker-socket", o.engines.docker,
-                       "Where Docker is told of what is done to its containers; empty: it is not")
-            ->capture_default_str(),
-        app.add_option("--podman-socket", o.engines.podman, "The same for Podman")->capture_default_str()}) {
+                       "Where Docker is told of what is done to its containers; none: it is not")
+            ->capture_default_str()
+            ->check(is_socket),
+        app.add_option("--podman-socket", o.engines.podman, "The same for Podman")
+            ->capture_default_str()
+            ->check(is_socket)}) {
     if (!group.empty()) option->group(group);
   }
   app.add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");

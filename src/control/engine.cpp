@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "src/base/text.h"
+#include "src/discovery/daemon.h"
 #include "src/discovery/runtimes.h"
 #include "src/discovery/unix_http.h"
 
@@ -30,14 +31,13 @@ constexpr std::int64_t kUsualPeriod = 100'000;  // microseconds: the one that --
 struct Row {
   std::string_view engine;
   std::string EngineSockets::*socket;
-  std::string_view update;  // before and behind the id
-  std::string_view update_end;
+  std::string_view containers;  // before the id, where its limits are updated
   std::string (*body)(const EngineLimits&, bool by_cores);
 };
 
 constexpr Row kEngines[] = {
-    {"docker", &EngineSockets::docker, "/containers/", "/update", docker_update},
-    {"podman", &EngineSockets::podman, "/v4.0.0/libpod/containers/", "/update",
+    {"docker", &EngineSockets::docker, "/containers/", docker_update},
+    {"podman", &EngineSockets::podman, "/v4.0.0/libpod/containers/",
      [](const EngineLimits& limits, bool) { return podman_update(limits); }},
 };
 
@@ -96,15 +96,15 @@ std::string_view runtime_of(std::string_view path) {
   return place->runtime;
 }
 
-base::Result<std::optional<EngineContainer>> Engines::container_of(std::string_view path) const {
+base::Result<std::optional<EngineContainer>> container_of(const EngineSockets& sockets, std::string_view path) {
   const auto place = discovery::locate(path);
   if (!place || place->role != model::Role::container) return std::nullopt;
   const auto* const row = row_of_engine(place->runtime);
-  if (row == nullptr || (sockets_.*row->socket).empty()) return std::nullopt;
+  if (row == nullptr || !discovery::is_socket_path(sockets.*row->socket)) return std::nullopt;
   EngineContainer container;
   container.engine = row->engine;
   container.id = place->id;
-  container.socket = sockets_.*row->socket;
+  container.socket = sockets.*row->socket;
   UnixHttp server(container.socket, kMostAnswer);
   const auto answer = server.get(target_of(container, "/json"), UnixHttp::Clock::now() + kLookWithin);
   // Not running here, or another one's container.
@@ -183,8 +183,7 @@ base::Result<void> tell_limits(const EngineContainer& container, const EngineLim
   if (row == nullptr) return base::fail("no such engine");
   auto body = row->body(limits, container.by_cores);
   if (body.empty()) return base::fail(std::string(container.engine) + " has no word for it");
-  return post(container, std::string(row->update) + container.id + std::string(row->update_end), std::move(body),
-              kTellWithin);
+  return post(container, std::string(row->containers) + container.id + "/update", std::move(body), kTellWithin);
 }
 
 base::Result<void> pause(const EngineContainer& container, std::chrono::milliseconds wait) {

@@ -24,7 +24,7 @@
 
 namespace cgwarden::control {
 
-// Where the engines listen; empty: not told of anything.
+// Where the engines listen. What is no path of a socket, such as "none": not told of anything.
 struct EngineSockets {
   std::string docker = "/run/docker.sock";
   std::string podman = "/run/podman/podman.sock";
@@ -40,8 +40,6 @@ struct EngineLimits {
   model::Value pids;
   std::string cpus;  // "0-3"; empty: not told of
   std::string mems;
-
-  friend bool operator==(const EngineLimits&, const EngineLimits&) = default;
 };
 
 struct EngineContainer {
@@ -56,16 +54,8 @@ struct EngineContainer {
 // runtime knows nothing.
 std::string_view runtime_of(std::string_view path);
 
-class Engines {
- public:
-  explicit Engines(EngineSockets sockets) : sockets_(std::move(sockets)) {}
-
-  // Nothing: no engine's, or of one that is not here or has no such container. Error: it does not answer.
-  [[nodiscard]] base::Result<std::optional<EngineContainer>> container_of(std::string_view path) const;
-
- private:
-  EngineSockets sockets_;
-};
+// Nothing: no engine's, or of one that is not here or has no such container. Error: it does not answer.
+base::Result<std::optional<EngineContainer>> container_of(const EngineSockets& sockets, std::string_view path);
 
 // Error: what the engine says, or that it does not.
 base::Result<void> tell_limits(const EngineContainer& container, const EngineLimits& limits);

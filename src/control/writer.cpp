@@ -238,7 +238,7 @@ std::optional<EngineContainer> Writer::engine_of(const Place& place, std::string
                                                  std::string& note) const {
   const auto runtime = runtime_of(place.path());
   if (runtime.empty() || options_.paths.rootfs != "/") return std::nullopt;
-  auto found = Engines(options_.engines).container_of(place.path());
+  auto found = container_of(options_.engines, place.path());
   if (found && *found) return std::move(*found);
   add(note, std::string(runtime) + ' ' + std::string(else_it) + (found ? "" : " (" + found.error().what + ")"));
   return std::nullopt;

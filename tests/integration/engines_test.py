@@ -224,7 +224,7 @@ def an_engine_that_hangs_is_not_waited_for(engine, container):
 
 def without_its_socket_people_are_told(engine, container):
     silent = Engine(engine.name, os.path.dirname(engine.directory), engine.cgtop)
-    silent.socket = ""
+    silent.socket = "none"
     done = silent.act("limit", container.group, "pids.max=43", "--dry-run")
     want(f"{engine.name} does not know of it" in done["text"], done["text"])
 

@@ -42,6 +42,7 @@ TEST(CommandLine, ThatIsWrongIsRefusedInOneLineThatNamesTheOption) {
       {"--log.level", "loud"},
       {"--docker.socket", "docker.sock"},
       {"enforce", "--policy.file", "p", "--interval", "nan"},
+      {"enforce", "--policy.file", "p", "--control.docker-socket", "run/docker.sock"},
   };
   for (const auto& words : wrong) {
     SCOPED_TRACE(testing::PrintToString(words));

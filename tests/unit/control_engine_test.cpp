@@ -102,7 +102,7 @@ class AnAskedEngine : public testing::Test {
  protected:
   [[nodiscard]] EngineSockets sockets() const { return {.docker = socket_, .podman = ""}; }
   [[nodiscard]] base::Result<std::optional<EngineContainer>> ask(const std::string& group = kEngineGroup) const {
-    return Engines(sockets()).container_of(group);
+    return container_of(sockets(), group);
   }
   static std::string container(bool paused = false) {
     return R"({"Id":")" + kEngineId + R"(","State":{"Paused":)" + (paused ? "true" : "false") + "}}";
