@@ -24,6 +24,8 @@ constexpr std::chrono::nanoseconds kConfirm = 1s;
 constexpr std::chrono::nanoseconds kExpected = 10s;
 constexpr std::size_t kMostExpected = 1024;
 constexpr Watcher::Key kClaimsKey = 0;
+// Of looking for claims again at once where they come faster than they can be watched.
+constexpr int kMostRounds = 4;
 // Nobody may ask for them; and who comes too late for this is asked for like everybody, now and then.
 constexpr std::size_t kMostTurned = 4096;
 
@@ -249,7 +251,7 @@ bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
     watcher_.forget(key);
     return other;
   }
-  entry.watched = watcher_.watch(key, looks, files_);
+  entry.watched = watcher_.watch(key, looks, files_).all;
   plan(entry, again, now);
   if (entry.due == base::Monotonic::max()) {
     waiting_.erase(key);
@@ -282,15 +284,21 @@ void Resolver::look_up_ended(Key key, Ended& ended) {
 bool Resolver::refresh_claims(base::Monotonic now) {
   const auto problems = [this] { return files_.stats().broken + files_.stats().refused + files_.stats().denied; };
   const auto before = problems();
-  files_.take_looks();
-  claims_.refresh(context_);
-  const bool watched = watcher_.watch(kClaimsKey, files_.take_looks(), files_);
-  if (problems() != before) {
+  // Until all that is looked at was watched before the look: a claim that is written between the two goes unnoticed.
+  Watcher::Watched watched{.fresh = true};
+  for (int round = 0; watched.fresh && round < kMostRounds; ++round) {
+    files_.take_looks();
+    claims_.refresh(context_);
+    watched = watcher_.watch(kClaimsKey, files_.take_looks(), files_);
+  }
+  if (watched.fresh || problems() != before) {
     claims_delay_ = std::clamp<std::chrono::nanoseconds>(claims_delay_ * 2, kFirstDelay, kLongestDelay);
   } else {
     claims_delay_ = 0ns;
   }
-  claims_due_ = claims_delay_ != 0ns ? now + claims_delay_ : watched ? base::Monotonic::max() : now + kUnwatchedDelay;
+  claims_due_ = claims_delay_ != 0ns ? now + claims_delay_
+                : watched.all        ? base::Monotonic::max()
+                                     : now + kUnwatchedDelay;
   bool other = false;
   for (auto& [key, entry] : entries_) {
     if (entry.place && (!model::is_workload(entry.place->role) || entry.place->role == Role::pod)) continue;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace cgwarden::discovery {
 namespace {
@@ -18,38 +19,41 @@ constexpr std::uint32_t kEvents =
 
 Watcher::Watcher(std::size_t most_watches) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), most_(most_watches) {}
 
-bool Watcher::watch(Key key, const std::set<Look>& looks, StateFiles& files) {
-  auto before = std::exchange(keys_[key], {});
-  bool good = static_cast<bool>(fd_);
+Watcher::Watched Watcher::watch(Key key, const std::set<Look>& looks, StateFiles& files) {
+  auto& now = keys_[key];
+  const auto before = std::exchange(now, {});
+  Watched out{.all = static_cast<bool>(fd_)};
   for (auto look : looks) {
     if (!fd_) break;
     const auto dir = files.open_for_watch(look);
     if (!dir) {
-      good = false;
+      out.all = false;
       continue;
     }
     const auto path = "/proc/self/fd/" + std::to_string(dir.get());
     // Asking again for a directory that is watched gives the same number, so the bound is checked afterwards.
     const int watch = ::inotify_add_watch(fd_.get(), path.c_str(), kEvents);
     if (watch < 0) {
-      good = false;
+      out.all = false;
       continue;
     }
     if (!directories_.contains(watch) && directories_.size() >= most_) {
       ::inotify_rm_watch(fd_.get(), watch);
-      good = false;
+      out.all = false;
       continue;
     }
     directories_[watch].by_name[look.name].insert(key);
-    keys_[key].emplace_back(watch, look.name);
+    now.emplace_back(watch, look.name);
   }
+  std::ranges::sort(now);
+  now.erase(std::ranges::unique(now).begin(), now.end());
+  out.fresh = !std::ranges::includes(before, now);
   // What is looked at no longer; after the new ones, so that a watch is not given up and taken again.
-  const auto& now = keys_[key];
-  for (const auto& [watch, name] : before) {
-    if (std::ranges::find(now, std::pair{watch, name}) == now.end()) drop(watch, name, key);
-  }
+  std::vector<std::pair<int, std::string>> no_longer;
+  std::ranges::set_difference(before, now, std::back_inserter(no_longer));
   if (now.empty()) keys_.erase(key);
-  return good;
+  for (const auto& [watch, name] : no_longer) drop(watch, name, key);
+  return out;
 }
 
 void Watcher::drop(int watch, const std::string& name, Key key) {

@@ -24,8 +24,13 @@ class Watcher {
 
   explicit Watcher(std::size_t most_watches);
 
-  // Watches these looks for `key`, instead of those before. False: not all of them can be.
-  bool watch(Key key, const std::set<Look>& looks, StateFiles& files);
+  struct Watched {
+    bool all = true;     // false: some cannot be
+    bool fresh = false;  // some were not watched before: they may have changed between the look and this
+  };
+
+  // Watches these looks for `key`, instead of those before.
+  Watched watch(Key key, const std::set<Look>& looks, StateFiles& files);
   void forget(Key key);
   // Readable when there are events; -1 when there is no inotify.
   [[nodiscard]] int event_fd() const { return fd_.get(); }
@@ -41,8 +46,8 @@ class Watcher {
 
   base::Fd fd_;
   std::size_t most_;
-  std::unordered_map<int, Directory> directories_;  // by watch descriptor
-  std::unordered_map<Key, std::vector<std::pair<int, std::string>>> keys_;
+  std::unordered_map<int, Directory> directories_;                          // by watch descriptor
+  std::unordered_map<Key, std::vector<std::pair<int, std::string>>> keys_;  // ordered
 };
 
 }  // namespace cgwarden::discovery

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/unit/discovery_fixture.h"
 
 namespace cgwarden::discovery {
@@ -195,6 +198,29 @@ TEST_F(ResolverTest, NamesAContainerOfRuncWhoseStateComesAfterItsCgroup) {
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
   EXPECT_TRUE(resolver().refresh(now_));
   EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
+}
+
+TEST_F(ResolverTest, MissesNoContainerOfContainerdThatIsMadeWhileItLooks) {
+  const auto bundles = root_ + "/run/containerd/io.containerd.runtime.v2.task/default/";
+  const auto write_bundle = [&](const std::string& id) {
+    write(bundles.substr(root_.size()) + id + "/config.json", R"({"linux":{"cgroupsPath":"/any/)" + id + R"("}})");
+  };
+  for (int n = 0; n < 100; ++n) write_bundle("web-" + std::to_string(n));  // so that a look takes a while
+  for (int n = 0; n < 30; ++n) {
+    const auto id = "a-" + std::to_string(n);  // looked at first
+    see({"/any/" + id});
+    std::atomic<bool> done = false;
+    std::thread containerd([&] {
+      std::filesystem::create_directories(bundles + id);
+      std::this_thread::sleep_for(std::chrono::microseconds(50 * n));  // into each part of a look
+      write_bundle(id);
+      done = true;
+    });
+    while (!done) resolver().refresh(now_);
+    containerd.join();
+    resolver().refresh(now_);  // no time has passed
+    EXPECT_TRUE(at("/any/" + id).name) << id;
+  }
 }
 
 TEST_F(ResolverTest, RemembersWhoAGroupIsWhenItsRuntimeForgetsItFirst) {
