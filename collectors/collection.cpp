@@ -51,7 +51,7 @@ Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup
       paths_(options.paths),
       reader_(catalogue_, host_, paths_, {enabled_or_default(*catalogue_, options.enabled), options.max_open_files},
               notice),
-      processes_(host_, paths_, {}, notice) {
+      processes_(host_, paths_, options.processes, notice) {
   make_odd_readers(options, notice);
 }
 

@@ -14,6 +14,7 @@
 #include "collectors/collectors.h"
 #include "src/base/result.h"
 #include "src/cgroup/hierarchy.h"
+#include "src/cgroup/processes.h"
 #include "src/cgroup/reader.h"
 #include "src/cgroup/tree.h"
 #include "src/model/snapshot.h"
@@ -24,6 +25,7 @@ struct CollectionOptions {
   cgroup::HostPaths paths = {};
   std::vector<bool> enabled = {};  // by CollectorId; empty: those that are on by default
   cgroup::Tree::Options tree = {};
+  cgroup::ProcessTable::Options processes = {};
   std::size_t max_open_files = 2048;
   OddOptions odd = {};
 };

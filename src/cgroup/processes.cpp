@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +25,10 @@ constexpr std::size_t kLargestProcFile = 4UL << 20U;
 constexpr int kRead = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
+
+// PIDFD_GET_..._NAMESPACE of <linux/pidfd.h>, by kind. Since Linux 6.11 (fs/pidfs.c).
+constexpr std::array<unsigned long, kNamespaceKinds.size()> kAskForNamespace = {
+    _IO(0xFF, 1), _IO(0xFF, 2), _IO(0xFF, 3), _IO(0xFF, 4), _IO(0xFF, 5), _IO(0xFF, 7), _IO(0xFF, 9), _IO(0xFF, 10)};
 
 // "4711" for openat(), without an allocation.
 class PidName {
@@ -107,6 +113,9 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
     struct stat st {};
     kinds_[kind] = ::fstatat(self_fd.get(), link.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
   }
+  NamespaceIds by_link{}, by_pidfd{};
+  by_pidfd_ = options_.by_pidfd && read_namespaces(self_fd.get(), ::getpid(), by_link) &&
+              ask_for_namespaces(self_fd.get(), ::getpid(), by_pidfd) && by_link == by_pidfd;
   find_host_namespaces();
 }
 
@@ -116,12 +125,12 @@ void ProcessTable::find_host_namespaces() {
     hides_ = true;
     notice_("processes of others are unknown: /proc hides them (hidepid, ProtectProc=); CAP_SYS_PTRACE shows them");
   }
-  if (const auto first = open(pid_t{1}); first && read_namespaces(first.get(), host_)) return;
+  if (const auto first = open(pid_t{1}); first && read_namespaces(first.get(), 1, host_)) return;
   NamespaceIds ids{};
   ProcessStat stat;
   const auto thread = open(pid_t{2});
   if (thread && parse_process_stat(read_file(thread.get(), "stat", unused), stat) &&
-      (stat.flags & kKernelThread) != 0 && read_namespaces(thread.get(), ids)) {
+      (stat.flags & kKernelThread) != 0 && read_namespaces(thread.get(), 2, ids)) {
     host_ = ids;
     return;
   }
@@ -395,7 +404,7 @@ ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Proce
   process.start = stat.start;
   if (stat.start >= listed_tick_ && !is_member(fd.get(), node, stats)) return Seen::gone;
   if (stat.state == 'Z' || stat.state == 'X') return Seen::gone;  // the dead have no namespaces any more
-  process.complete = read_namespaces(fd.get(), process.namespaces);
+  process.complete = read_namespaces(fd.get(), pid, process.namespaces);
   char root[1024];
   const auto n = ::readlinkat(fd.get(), "root", root, sizeof root);
   if (n > 0) process.root.assign(root, static_cast<std::size_t>(n));
@@ -414,7 +423,24 @@ void ProcessTable::read_root(Process& process) const {
   process.root_read_at = now_;
 }
 
-bool ProcessTable::read_namespaces(int process, NamespaceIds& ids) const {
+// The kernel keeps a name and an inode for each link of /proc/PID/ns that was read, 8 kB a process, and none for this.
+bool ProcessTable::ask_for_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
+  const base::Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  // Still there, it is what that pid was given to.
+  if (!fd || ::faccessat(process, "stat", F_OK, 0) != 0) return false;
+  bool complete = true;
+  for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
+    if (!kinds_[kind]) continue;
+    const base::Fd space(::ioctl(fd.get(), kAskForNamespace[kind], 0));
+    struct stat st {};
+    ids[kind] = space && ::fstat(space.get(), &st) == 0 ? st.st_ino : 0;
+    complete = complete && ids[kind] != 0;
+  }
+  return complete;
+}
+
+bool ProcessTable::read_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
+  if (by_pidfd_ && ask_for_namespaces(process, pid, ids)) return true;
   static const auto links = [] {
     std::array<std::string, kNamespaceKinds.size()> out;
     for (std::size_t kind = 0; kind < out.size(); ++kind) out[kind] = "ns/" + std::string(kNamespaceKinds[kind]);

@@ -79,6 +79,7 @@ class ProcessTable {
     std::chrono::seconds young{10};      // so long namespaces are read in each round
     std::chrono::seconds age_limit{60};  // and then so often
     std::chrono::seconds asleep{300};    // but no sooner, up to twice that, when no task of its group ran
+    bool by_pidfd = true;                // false: as on a kernel before 6.11
   };
 
   struct Group {
@@ -127,7 +128,8 @@ class ProcessTable {
   Seen look_at(pid_t pid, const Node& node, model::CollectorStats& stats, const Process*& out);
   Seen read_process(pid_t pid, const Node& node, Process& process, model::CollectorStats& stats);
   void read_root(Process& process) const;
-  bool read_namespaces(int process, NamespaceIds& ids) const;
+  bool read_namespaces(int process, pid_t pid, NamespaceIds& ids) const;
+  bool ask_for_namespaces(int process, pid_t pid, NamespaceIds& ids) const;
   bool is_member(int process, const Node& node, model::CollectorStats& stats);
   [[nodiscard]] bool nothing_moved(const Tree& tree, const Node& node, const KeptList& kept) const;
   bool keep_list(const Tree& tree, Node& node, std::size_t hierarchies);
@@ -142,6 +144,7 @@ class ProcessTable {
   bool usable_ = false;
   bool hides_ = false;  // /proc hides processes of others (hidepid): one that is not there may be there all the same
   std::array<bool, kNamespaceKinds.size()> kinds_{};
+  bool by_pidfd_ = false;  // this kernel tells the namespaces of a pidfd
   NamespaceIds host_{};
   std::vector<std::size_t> order_;  // of hierarchies: where to look for processes first
   std::unordered_map<pid_t, Process> known_;

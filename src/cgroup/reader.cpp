@@ -21,8 +21,9 @@ using model::Value;
 
 constexpr std::size_t kBuffer = 64UL << 10U;
 constexpr std::size_t kLargestFile = 4UL << 20U;
-constexpr std::uint32_t kAbsentFor = 60;   // seconds until a missing file is looked for again
-constexpr std::uint32_t kSteadyFor = 300;  // seconds until a steady file is read again although nobody wrote
+constexpr std::uint32_t kAbsentFor = 60;    // seconds until a missing file is looked for again
+constexpr std::uint32_t kSteadyFor = 300;   // seconds until a steady file is read again although nobody wrote
+constexpr std::uint32_t kListedFor = 1200;  // seconds until it is looked whether a module brought files to a group
 constexpr auto kDeviceNamesFor = std::chrono::seconds(60);
 constexpr std::size_t kMostTold = 1000;
 
@@ -328,11 +329,17 @@ void Reader::close_files(Node& node) {
   }
 }
 
-void Reader::prepare(Node& node, int plan) {
+void Reader::prepare(Tree& tree, Node& node, int plan) {
   close_files(node);
+  list_files(tree, node);
   node.plan = plan;
   node.files = std::vector<OpenFile>(plans_[static_cast<std::size_t>(plan)]->files.size());
   node.limits = kAllLimits;
+}
+
+void Reader::list_files(Tree& tree, Node& node) const {
+  tree.list_files(node);
+  node.listed_at = now_;
 }
 
 void Reader::begin(model::Snapshot& snapshot) {
@@ -480,8 +487,9 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   return got;
 }
 
-bool Reader::read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot) {
-  if (node.plan < 0) prepare(node, plan_for(node));
+bool Reader::read(Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot) {
+  if (node.plan < 0) prepare(tree, node, plan_for(node));
+  if (now_ - node.listed_at >= kListedFor + node.group->id % kListedFor) list_files(tree, node);
   auto& plan = *plans_[static_cast<std::size_t>(node.plan)];
   Sink sink(*this, snapshot, group);
   node.path_limits = node.limits | (node.parent != nullptr ? node.parent->path_limits : 0);

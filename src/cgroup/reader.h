@@ -42,7 +42,7 @@ class Reader {
   // Empties the snapshot's columns; its roster is set already.
   void begin(model::Snapshot& snapshot);
   // False: the group vanished meanwhile and has no values in this snapshot.
-  bool read(const Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot);
+  bool read(Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot);
   // Writes the collectors' statistics.
   void end(model::Snapshot& snapshot);
 
@@ -57,7 +57,8 @@ class Reader {
   void add_rules(Plan& plan) const;
   [[nodiscard]] bool in_v1(std::uint32_t mask, std::string_view controller) const;
   const model::Source* choose_source(const model::Field& field, std::uint32_t mask, std::size_t& hierarchy) const;
-  void prepare(Node& node, int plan);
+  void prepare(Tree& tree, Node& node, int plan);
+  void list_files(Tree& tree, Node& node) const;
   void close_files(Node& node);
   Got fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot, std::string_view& text);
   [[nodiscard]] bool need_not_read(const Tree& tree, const Node& node, const PlannedFile& file,

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 
 #include "src/base/result.h"
@@ -25,27 +26,61 @@ constexpr std::uint32_t kEvents =
 constexpr int kOpenDir = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::size_t kEventBuffer = 64UL << 10U;
 
-// Names of the directories in `dir`. getdents64 on the kept descriptor: no second open, no DIR.
-std::vector<std::string> subdirectories(int dir) {
-  std::vector<std::string> names;
+// Calls `entry` with each dirent64 of `dir`. getdents64 on the kept descriptor: no second open, no DIR. False: not all
+// could be read.
+template <class Entry>
+bool for_each_entry(int dir, Entry entry) {
   alignas(8) std::array<char, 16384> buffer{};
-  if (::lseek(dir, 0, SEEK_SET) < 0) return names;
+  if (::lseek(dir, 0, SEEK_SET) < 0) return false;
   while (true) {
     const auto n = ::syscall(SYS_getdents64, dir, buffer.data(), buffer.size());
-    if (n <= 0) return names;
+    if (n <= 0) return n == 0;
     for (long at = 0; at < n;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
-      at += entry->d_reclen;
-      const std::string_view name(entry->d_name);
-      if (name == "." || name == "..") continue;
-      bool is_dir = entry->d_type == DT_DIR;
-      if (entry->d_type == DT_UNKNOWN) {
-        struct stat st {};
-        is_dir = ::fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-      }
-      if (is_dir) names.emplace_back(name);
+      const auto* found = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += found->d_reclen;
+      entry(*found);
     }
   }
+}
+
+std::vector<std::string> subdirectories(int dir) {
+  std::vector<std::string> names;
+  for_each_entry(dir, [&](const dirent64& entry) {
+    const std::string_view name(entry.d_name);
+    if (name == "." || name == "..") return;
+    bool is_dir = entry.d_type == DT_DIR;
+    if (entry.d_type == DT_UNKNOWN) {
+      struct stat st {};
+      is_dir = ::fstatat(dir, entry.d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    }
+    if (is_dir) names.emplace_back(name);
+  });
+  return names;
+}
+
+// The file of that number on `mount`, a cgroup file system (fs/kernfs/mount.c, __kernfs_fh_to_dentry(); FILEID_KERNFS
+// is not in the kernel's interface headers, but handles of it are stored and may not change). Since Linux 5.5, with
+// CAP_DAC_READ_SEARCH. ESTALE: it is gone; a number is not given twice.
+int open_by_inode(int mount, std::uint64_t inode, int flags) {
+  constexpr int fileid_kernfs = 0xfe;
+  struct Handle {
+    unsigned size = sizeof inode;
+    int type = fileid_kernfs;
+    std::uint64_t inode = 0;
+  } handle{.inode = inode};
+  static_assert(offsetof(Handle, inode) == offsetof(file_handle, f_handle));
+  return static_cast<int>(::syscall(SYS_open_by_handle_at, mount, &handle, flags | O_CLOEXEC));
+}
+
+// Tried with a file that is in every directory.
+bool opens_by_inode(int dir) {
+  std::uint64_t inode = 0;
+  for_each_entry(dir, [&](const dirent64& entry) {
+    if (std::string_view(entry.d_name) == "cgroup.procs") inode = entry.d_ino;
+  });
+  const base::Fd fd(inode == 0 ? -1 : open_by_inode(dir, inode, O_RDONLY));
+  struct stat st {};
+  return fd && ::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == inode;
 }
 
 // Of a directory of a cgroup hierarchy, where a link stands for a child (fs/kernfs/inode.c, kernfs_refresh_inode). Most
@@ -88,9 +123,15 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
     if (hierarchy.version == 2) v2_ = h;
     base::Fd fd(::open(hierarchy.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) notice_(base::Error::from_errno(errno, "cannot open " + base::printable(hierarchy.mount_point)).what);
-    const bool counts_children = fd && is_cgroupfs(fd.get());
-    roots_.push_back({std::move(fd), hierarchy.root, hierarchy.mount_point, hierarchy.root == "/" && sees_all_groups(),
-                      counts_children});
+    const bool real = fd && is_cgroupfs(fd.get());
+    const bool by_inode = options_.by_inode && real && opens_by_inode(fd.get());
+    roots_.push_back({std::move(fd),
+                      hierarchy.root,
+                      hierarchy.mount_point,
+                      hierarchy.root == "/" && sees_all_groups(),
+                      real,
+                      by_inode,
+                      {}});
   }
   top_->dirs.resize(count);
   dropped_.resize(count);
@@ -151,10 +192,60 @@ base::Fd Tree::open_dir(const Node* parent, std::size_t h, const std::string& na
   return base::Fd(::openat(roots_[h].fd.get(), (path_below_root(*parent, h) + "/" + name).c_str(), kOpenDir));
 }
 
+int Tree::dir_of(const Node& node, std::size_t h, base::Fd& by_path) const {
+  if (node.dirs[h].fd) return node.dirs[h].fd.get();
+  by_path = base::Fd(::openat(roots_[h].fd.get(), path_below_root(node, h).c_str(), kOpenDir));
+  return by_path.get();
+}
+
 int Tree::open_file(const Node& node, std::size_t h, const char* file, int flags) const {
   const auto& dir = node.dirs[h];
+  if ((node.listed >> h & 1U) != 0 && (flags & O_DIRECTORY) == 0) {
+    const auto& numbers = roots_[h].numbers;
+    const auto number = numbers.find(std::string_view(file));
+    const auto at = number == numbers.end() || number->second >= node.files_at.size() ? Node::kNoFile
+                                                                                      : node.files_at[number->second];
+    if (at == Node::kNoFile && dir.watch >= 0) {
+      errno = ENOENT;  // else it would have been told of
+      return -1;
+    }
+    if (at != Node::kNoFile && at != Node::kFarFile) {
+      const int fd = open_by_inode(roots_[h].fd.get(), dir.inode + at, flags);
+      if (fd >= 0) return fd;
+    }
+  }
   if (dir.fd) return ::openat(dir.fd.get(), file, flags | O_CLOEXEC);
   return ::openat(roots_[h].fd.get(), (path_below_root(node, h) + "/" + file).c_str(), flags | O_CLOEXEC);
+}
+
+void Tree::list_files(Node& node) {
+  node.listed = 0;
+  std::ranges::fill(node.files_at, Node::kNoFile);
+  for (std::size_t h = 0; h < roots_.size(); ++h) {
+    if ((node.mask >> h & 1U) != 0 && roots_[h].by_inode && list_files(node, h)) node.listed |= 1U << h;
+  }
+}
+
+bool Tree::list_files(Node& node, std::size_t h) {
+  base::Fd by_path;
+  const int dir = dir_of(node, h, by_path);
+  if (dir < 0) return false;
+  auto& numbers = roots_[h].numbers;
+  bool room = true;
+  const bool all = for_each_entry(dir, [&](const dirent64& entry) {
+    if (entry.d_type != DT_REG) return;
+    auto number = numbers.find(std::string_view(entry.d_name));
+    if (number == numbers.end()) {
+      room = room && numbers_ < kMostNumbers;
+      if (!room) return;
+      number = numbers.emplace(entry.d_name, numbers_++).first;
+    }
+    if (node.files_at.size() <= number->second) node.files_at.resize(numbers_);
+    const auto distance = entry.d_ino - node.dirs[h].inode;
+    node.files_at[number->second] =
+        distance > 0 && distance < Node::kFarFile ? static_cast<std::uint16_t>(distance) : Node::kFarFile;
+  });
+  return all && room;
 }
 
 void Tree::make_group(Node& node, bool born) {
@@ -179,6 +270,7 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
   }
   const bool replaced = slot.last_inode != 0 && slot.last_inode != st.st_ino;
   slot.inode = slot.last_inode = st.st_ino;
+  node.listed &= ~(1U << h);
   slot.seen_in_walk = walk_;
   if (open_dirs_ < options_.max_open_dirs) {
     slot.fd = std::move(dir);
@@ -330,12 +422,8 @@ void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, boo
 
 void Tree::walk(Node& node, std::size_t h, bool born) {
   base::Fd by_path;
-  int dir = node.dirs[h].fd.get();
-  if (dir < 0) {
-    by_path = base::Fd(::openat(roots_[h].fd.get(), path_below_root(node, h).c_str(), kOpenDir));
-    dir = by_path.get();
-    if (dir < 0) return;
-  }
+  const int dir = dir_of(node, h, by_path);
+  if (dir < 0) return;
   if (!roots_[h].counts_children || !has_no_child(dir)) {
     for (const auto& name : subdirectories(dir)) visit_child(node, h, name, born);
   }
@@ -396,6 +484,7 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
     if (name == "cgroup.subtree_control") {
       for (auto& [child_name, child] : node->children) child->plan = -1;
     }
+    if (name == "cgroup.pressure") node->plan = -1;  // so do its own
     if (name == "cgroup.events") {
       ++node->dirs[h].writes;  // populated or frozen changed, here only
     } else if (name.starts_with("cpuset.") || name == "cgroup.type") {

@@ -82,6 +82,13 @@ struct Node {
   std::uint32_t mask = 0;  // bit h: it is in hierarchy h
   std::shared_ptr<const model::Group> group;
 
+  // Of its interface files, as list_files() met them, by the number of the file's name: how far the file's inode number
+  // is from that of its directory. kNoFile: there is none. kFarFile: further than that, so it is opened by name.
+  static constexpr std::uint16_t kNoFile = 0, kFarFile = 0xFFFF;
+  std::vector<std::uint16_t> files_at;
+  std::uint32_t listed = 0;     // bit h: files_at says what there is in hierarchy h
+  std::uint32_t listed_at = 0;  // the Reader's: second of that
+
   int plan = -1;  // the Reader's: which files it reads of this group
   std::vector<OpenFile> files;
   std::uint8_t limits = 0xFF;       // that may be set on it (quiet.h)
@@ -101,6 +108,7 @@ class Tree {
     std::size_t max_groups = 65'536;
     std::size_t max_open_dirs = 10'000;  // kept directory descriptors
     bool watch = true;                   // false: as on a host that refuses inotify
+    bool by_inode = true;                // false: as on a kernel before 5.5, or without the right
   };
 
   // Walks everything once. `notice` gets one line for what a person should know, once per cause.
@@ -126,28 +134,40 @@ class Tree {
     base::Wall when;
   };
   [[nodiscard]] std::vector<Death> take_deaths() { return std::exchange(deaths_, {}); }
-  // Opens `file` of the group in hierarchy h; -1 and errno.
+  // Opens `file` of the group in hierarchy h; -1 and errno. Where the group's files were listed, by inode number: the
+  // kernel keeps no name and no inode of what was opened so, 0.9 kB for each file, and it can be no other file.
   [[nodiscard]] int open_file(const Node& node, std::size_t h, const char* file, int flags) const;
+  // To be called again when files may have come or gone.
+  void list_files(Node& node);
 
  private:
+  struct NameHash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  using FileNumbers = std::unordered_map<std::string, std::uint16_t, NameHash, std::equal_to<>>;
   struct Root {
     base::Fd fd;
     std::string path;  // of the mount's topmost group
     std::string mount_point;
     bool whole = false;            // the mount shows all groups of the hierarchy, so that no task is moved out of sight
     bool counts_children = false;  // in the links of a directory
+    bool by_inode = false;         // its files can be opened by inode number
+    FileNumbers numbers;           // of names of files, in Node::files_at
     std::uint32_t moves = 0;
   };
   struct Watched {
     Node* node = nullptr;
     std::size_t hierarchy = 0;
   };
-
   static constexpr std::size_t kMostDeaths = 4096;
+  static constexpr std::uint16_t kMostNumbers = 4096;  // some 150 are needed
 
   void note_death(const Node& node);
   Node* find_or_make(std::string_view path);
   base::Fd open_dir(const Node* parent, std::size_t h, const std::string& name) const;
+  // The group's directory: the kept descriptor, or one opened by path into `by_path`. -1: it is gone.
+  [[nodiscard]] int dir_of(const Node& node, std::size_t h, base::Fd& by_path) const;
+  bool list_files(Node& node, std::size_t h);
   void attach(Node& node, std::size_t h, base::Fd dir, bool born);
   void detach(Node& node, std::size_t h);
   void detach_subtree(Node& node, std::size_t h);
@@ -168,6 +188,7 @@ class Tree {
   Options options_;
   std::function<void(std::string)> notice_;
   std::vector<Root> roots_;
+  std::uint16_t numbers_ = 0;  // given
   std::unique_ptr<Node> top_;
   base::Fd inotify_;
   std::unordered_map<int, Watched> watched_;

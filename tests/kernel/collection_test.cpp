@@ -4,10 +4,12 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstring>
+#include <set>
 
 #include "collectors/sampler.h"
 #include "src/base/file.h"
@@ -325,18 +328,20 @@ TEST_F(OnARealHost, KeptDescriptorsStayWithinTheirBudget) {
 
 TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheGroup) {
   struct Descriptors {
-    std::ptrdiff_t ours = 0;    // of the groups that are made here
-    std::ptrdiff_t others = 0;  // of no group at all; the machine's other groups come and go meanwhile
+    std::size_t ours = 0;    // of the groups that are made here
+    std::size_t others = 0;  // of no group at all; the machine's other groups come and go meanwhile
   };
-  const auto descriptors = [this] {
+  std::set<std::pair<dev_t, ino_t>> made;
+  const auto descriptors = [&] {
     Descriptors out;
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-      std::error_code gone;
-      const auto target = std::filesystem::read_symlink(entry.path(), gone).string();
-      if (target.find(path("/fd")) != std::string::npos) {
-        ++out.ours;
-      } else if (std::ranges::none_of(host().all, [&](const auto& h) { return target.starts_with(h.mount_point); })) {
+      struct stat st {};
+      struct statfs fs {};
+      if (::stat(entry.path().c_str(), &st) != 0 || ::statfs(entry.path().c_str(), &fs) != 0) continue;
+      if (fs.f_type != CGROUP_SUPER_MAGIC && fs.f_type != CGROUP2_SUPER_MAGIC) {
         ++out.others;
+      } else if (made.contains({st.st_dev, st.st_ino})) {
+        ++out.ours;
       }
     }
     return out;
@@ -346,13 +351,22 @@ TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheGroup) {
   const auto kept = collection->collect()->tree.open_files;
   const auto before = descriptors().others;
   for (int round = 0; round < 5; ++round) {
-    for (int i = 0; i < 10; ++i) make("/fd" + std::to_string(i));
+    for (int i = 0; i < 10; ++i) {
+      const auto group = "/fd" + std::to_string(i);
+      make(group);
+      for (const auto& h : host().all) {
+        for (const auto& entry : std::filesystem::directory_iterator(h.mount_point + path(group))) {
+          struct stat st {};
+          if (::stat(entry.path().c_str(), &st) == 0) made.emplace(st.st_dev, st.st_ino);
+        }
+      }
+    }
     EXPECT_GT(collection->collect()->tree.open_files, kept + 50);
-    EXPECT_GT(descriptors().ours, 50);
+    EXPECT_GT(descriptors().ours, 50U);
     for (int i = 0; i < 10; ++i) remove("/fd" + std::to_string(i));
     (void)collection->collect();
   }
-  EXPECT_EQ(descriptors().ours, 0);
+  EXPECT_EQ(descriptors().ours, 0U);
   EXPECT_LE(descriptors().others, before);
 }
 

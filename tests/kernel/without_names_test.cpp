@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is looked at by number and not by name, so that the kernel keeps neither name nor inode of it: interface files
+// by their inode number, namespaces by a descriptor of their process. Both say what the names say, at all times.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <map>
+
+#include "src/cgroup/processes.h"
+#include "tests/kernel/collected.h"
+#include "tests/temp_dir.h"
+
+namespace cgwarden {
+namespace {
+
+using model::Value;
+using testing_kernel::host;
+using testing_kernel::read;
+using testing_kernel::write;
+
+class WithoutNames : public testing_kernel::CollectedTest {
+ protected:
+  struct Ways {
+    bool by_inode = true;
+    bool by_pidfd = true;
+  };
+
+  std::unique_ptr<collectors::Collection> open_by(Ways ways) {
+    collectors::CollectionOptions options;
+    options.max_open_files = 0;
+    options.tree.by_inode = ways.by_inode;
+    options.processes.by_pidfd = ways.by_pidfd;
+    auto opened =
+        collectors::Collection::open(catalogue, options, [this](const std::string& line) { notices.push_back(line); });
+    return opened ? std::move(*opened) : nullptr;
+  }
+
+  // All that is read of one of the test's own groups.
+  std::map<std::string, std::string> values_of(collectors::Collection& from, const std::string& group) {
+    snapshot = from.collect();
+    std::map<std::string, std::string> out;
+    const auto index = index_of(path(group));
+    for (std::size_t i = 0; i < catalogue->size(); ++i) {
+      const auto id = static_cast<model::FieldId>(i);
+      const auto& field = catalogue->field(id);
+      const auto name = std::string(field.name);
+      const auto& column = snapshot->columns[id];
+      if (index < column.dense.size() && !column.dense[index].is_absent()) {
+        out[name] = std::to_string(column.dense[index].fixed());
+      }
+      for (const auto& cell : column.cells) {
+        if (cell.group != index) continue;
+        out[name + ' ' + std::string(column.text_of(cell))] = std::to_string(cell.value.fixed());
+      }
+    }
+    return out;
+  }
+
+  // KiB of the kernel's own memory that a process takes, by the group it is in, for a collection of that kind.
+  std::int64_t kernel_memory(Ways ways, const std::string& group) {
+    make(group);
+    const auto result = folder_.path() + "/taken";
+    const auto used = [at = dir("memory", group)] {
+      const auto v1 = read(at + "/memory.kmem.usage_in_bytes");
+      if (!v1.empty()) return std::stoll(v1) / 1024;
+      const auto v2 = read(at + "/memory.stat");
+      return std::stoll(v2.substr(v2.find("\nkernel ") + 8)) / 1024;
+    };
+    end(spawn(group, [&] {
+      const auto before = used();
+      const auto own = open_by(ways);
+      (void)own->collect();
+      ::usleep(300'000);  // what was given up is freed after an RCU grace period
+      write(result, std::to_string(used() - before));
+    }));
+    return std::stoll(read(result));
+  }
+
+ private:
+  testing_files::TempDir folder_;
+};
+
+bool tells_namespaces_of_a_pidfd() {
+  const base::Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  const base::Fd space(::ioctl(self.get(), _IO(0xFF, 4), 0));
+  return static_cast<bool>(space);
+}
+
+TEST_F(WithoutNames, FilesSayTheSame) {
+  make("/a");
+  make("/a/b");
+  auto by_inode = open_by({.by_inode = true});
+  auto by_name = open_by({.by_inode = false});
+  const auto expected = values_of(*by_name, "/a");
+  EXPECT_GT(expected.size(), 40U);
+  EXPECT_EQ(values_of(*by_inode, "/a"), expected);
+}
+
+TEST_F(WithoutNames, FilesLeaveNothingBehindInTheKernel) {
+  for (int i = 0; i < 100; ++i) make("/g" + std::to_string(i));
+  const auto by_name = kernel_memory({.by_inode = false}, "/by-name");
+  const auto by_inode = kernel_memory({.by_inode = true}, "/by-inode");
+  EXPECT_GT(by_name, 2000);
+  EXPECT_LT(by_inode, by_name / 4);
+}
+
+TEST_F(WithoutNames, NamespacesLeaveNothingBehindInTheKernel) {
+  if (!tells_namespaces_of_a_pidfd()) GTEST_SKIP() << "no namespaces of a pidfd on this kernel: older than 6.11";
+  make("/many");
+  for (int i = 0; i < 250; ++i) spawn("/many", [] {});
+  const auto by_link = kernel_memory({.by_pidfd = false}, "/by-link");
+  const auto by_pidfd = kernel_memory({.by_pidfd = true}, "/by-pidfd");
+  EXPECT_GT(by_link, 1000);
+  EXPECT_LT(by_pidfd, by_link / 4);
+}
+
+TEST_F(WithoutNames, AFileIsNeverThatOfAnotherGroupOfTheSameName) {
+  make("/a");
+  cgroup::Tree tree(host().all, {}, [](const std::string&) {});
+  const auto& nodes = tree.nodes();
+  const auto node = std::ranges::find(nodes, path("/a"), [](const auto* one) { return one->group->path; });
+  ASSERT_NE(node, nodes.end());
+  tree.list_files(**node);
+  const auto file = [&] { return base::Fd(tree.open_file(**node, 0, "cgroup.procs", O_RDONLY)); };
+  EXPECT_TRUE(file());
+  remove("/a");
+  make("/a");
+  EXPECT_FALSE(file());  // the tree was not told yet
+}
+
+TEST_F(WithoutNames, FilesThatComeAndGoWithTheSwitchOfPressureAreSeenAtOnce) {
+  if (read(dir("v2") + "/cgroup.pressure") != "1\n") GTEST_SKIP() << "no cgroup.pressure on this kernel";
+  make("/a");
+  open({"pressure"});
+  collect();
+  ASSERT_FALSE(value("pressure_cpu_some", "/a").is_absent());
+  ASSERT_TRUE(write(dir("v2", "/a") + "/cgroup.pressure", "0"));
+  collect();
+  EXPECT_TRUE(value("pressure_cpu_some", "/a").is_absent());
+  ASSERT_TRUE(write(dir("v2", "/a") + "/cgroup.pressure", "1"));
+  collect();
+  EXPECT_FALSE(value("pressure_cpu_some", "/a").is_absent());
+}
+
+TEST_F(WithoutNames, FilesOfAControllerThatIsSwitchedOnLaterAreSeenAtOnce) {
+  if (read(dir("v2") + "/cgroup.controllers").find("pids") == std::string::npos) {
+    GTEST_SKIP() << "no cgroup v2 controllers on this machine: none to be switched on";
+  }
+  make("/a");
+  ASSERT_TRUE(write(dir("v2") + "/cgroup.subtree_control", "-pids"));
+  open({"pids"});
+  collect();
+  EXPECT_TRUE(value("pids_max", "/a").is_absent());
+  ASSERT_TRUE(write(dir("v2") + "/cgroup.subtree_control", "+pids"));
+  collect();
+  EXPECT_EQ(value("pids_max", "/a"), Value::unlimited());
+}
+
+}  // namespace
+}  // namespace cgwarden
