@@ -60,6 +60,12 @@ if [ "${1:-}" = --in-guest ]; then
   same "collectors with errors" "$(awk '/^cgwarden_collector_errors_total/ && $NF != 0' /tmp/service)" ""
   check "it is ready" curl -sSf --max-time 20 -o /dev/null http://127.0.0.1:10753/-/ready
 
+  mkdir /sys/fs/cgroup/cgwarden-test-young
+  for _ in 1 2 3; do serves; sleep 0.6; done
+  same "whether files of a new group are opened by number" \
+    "$(find "/proc/$pid/fd" -lname / | grep -c . | sed 's/^[1-9].*/yes/')" yes
+  rmdir /sys/fs/cgroup/cgwarden-test-young
+
   check "reload is understood" systemctl reload cgwarden
   check "it serves after a reload" serves
   same "it is the same process" "$(property MainPID)" "$pid"
