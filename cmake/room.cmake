@@ -7,8 +7,8 @@ target_compile_options(cgwarden_options INTERFACE -Wall -Wextra -Wpedantic -Wsha
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(cgwarden_options INTERFACE -Wno-restrict) # GCC PR 105651: "x" + std::string at -O3
 endif()
-if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  # names that only one file sees are then in an included file, which it takes for a header
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # where several files are one unit, names that only one sees are in an included file, which it takes for a header
   target_compile_options(cgwarden_options INTERFACE -Wno-subobject-linkage)
 endif()
 target_compile_definitions(cgwarden_options INTERFACE CGWARDEN_VERSION="${PROJECT_VERSION}")

@@ -46,7 +46,7 @@ Watcher::Watched Watcher::watch(Key key, const std::set<Look>& looks, StateFiles
     now.emplace_back(watch, look.name);
   }
   std::ranges::sort(now);
-  now.erase(std::ranges::unique(now).begin(), now.end());
+  now.erase(std::unique(now.begin(), now.end()), now.end());
   out.fresh = !std::ranges::includes(before, now);
   // What is looked at no longer; after the new ones, so that a watch is not given up and taken again.
   std::vector<std::pair<int, std::string>> no_longer;

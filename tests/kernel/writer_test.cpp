@@ -19,7 +19,7 @@
 #include "tests/kernel/test_cgroup.h"
 #include "tests/outcome_words.h"
 #include "tests/temp_dir.h"
-#include "tests/unit/fake_daemon.h"
+#include "tests/threads/fake_daemon.h"
 
 namespace cgwarden {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "src/base/fd.h"
 #include "src/discovery/daemon.h"
+#include "tests/threads/fake_daemon.h"
 #include "tests/unit/discovery_fixture.h"
-#include "tests/unit/fake_daemon.h"
 
 namespace cgwarden::discovery {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "src/control/engine.h"
 #include "tests/temp_dir.h"
-#include "tests/unit/fake_daemon.h"
+#include "tests/threads/fake_daemon.h"
 
 namespace cgwarden::control {
 namespace {

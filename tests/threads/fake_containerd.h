@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "src/discovery/protobuf.h"
-#include "tests/unit/unix_server.h"
+#include "tests/threads/unix_server.h"
 
 namespace cgwarden::discovery {
 

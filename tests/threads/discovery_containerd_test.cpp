@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 
 #include "src/discovery/containerd.h"
+#include "tests/threads/fake_containerd.h"
 #include "tests/unit/discovery_fixture.h"
-#include "tests/unit/fake_containerd.h"
 
 namespace cgwarden::discovery {
 namespace {

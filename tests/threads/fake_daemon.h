@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/unit/unix_server.h"
+#include "tests/threads/unix_server.h"
 
 namespace cgwarden::discovery {
 

@@ -10,9 +10,9 @@
 #include "src/agent/daemons.h"
 #include "src/agent/log.h"
 #include "tests/temp_dir.h"
+#include "tests/threads/fake_containerd.h"
+#include "tests/threads/fake_daemon.h"
 #include "tests/unit/discovery_fixture.h"
-#include "tests/unit/fake_containerd.h"
-#include "tests/unit/fake_daemon.h"
 
 namespace cgwarden::agent {
 namespace {
