@@ -101,8 +101,9 @@ TEST_F(WithoutNames, FilesSayTheSame) {
 
 TEST_F(WithoutNames, FilesLeaveNothingBehindInTheKernel) {
   for (int i = 0; i < 100; ++i) make("/g" + std::to_string(i));
-  const auto by_name = kernel_memory({.by_inode = false}, "/by-name");
+  (void)kernel_memory({}, "/first");  // pays for what is there for whoever comes next, so the dearer way is the last
   const auto by_inode = kernel_memory({.by_inode = true}, "/by-inode");
+  const auto by_name = kernel_memory({.by_inode = false}, "/by-name");
   EXPECT_GT(by_name, 2000);
   EXPECT_LT(by_inode, by_name / 4);
 }
@@ -111,8 +112,9 @@ TEST_F(WithoutNames, NamespacesLeaveNothingBehindInTheKernel) {
   if (!tells_namespaces_of_a_pidfd()) GTEST_SKIP() << "no namespaces of a pidfd on this kernel: older than 6.11";
   make("/many");
   for (int i = 0; i < 250; ++i) spawn("/many", [] {});
-  const auto by_link = kernel_memory({.by_pidfd = false}, "/by-link");
+  (void)kernel_memory({}, "/first");
   const auto by_pidfd = kernel_memory({.by_pidfd = true}, "/by-pidfd");
+  const auto by_link = kernel_memory({.by_pidfd = false}, "/by-link");
   EXPECT_GT(by_link, 1000);
   EXPECT_LT(by_pidfd, by_link / 4);
 }
