@@ -205,8 +205,10 @@ int Tree::open_file(const Node& node, std::size_t h, const char* file, int flags
     const auto number = numbers.find(std::string_view(file));
     const auto at = number == numbers.end() || number->second >= node.files_at.size() ? Node::kNoFile
                                                                                       : node.files_at[number->second];
-    if (at == Node::kNoFile && dir.watch >= 0) {
-      errno = ENOENT;  // else it would have been told of
+    // Files come with a write to this directory or to the one above, which would have been told of.
+    const bool told = dir.watch >= 0 && node.parent != nullptr && node.parent->dirs[h].watch >= 0;
+    if (at == Node::kNoFile && told) {
+      errno = ENOENT;
       return -1;
     }
     if (at != Node::kNoFile && at != Node::kFarFile) {
