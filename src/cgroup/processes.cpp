@@ -440,7 +440,7 @@ bool ProcessTable::ask_for_namespaces(int process, pid_t pid, NamespaceIds& ids)
 }
 
 bool ProcessTable::read_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
-  if (by_pidfd_ && ask_for_namespaces(process, pid, ids)) return true;
+  if (by_pidfd_) return ask_for_namespaces(process, pid, ids);
   static const auto links = [] {
     std::array<std::string, kNamespaceKinds.size()> out;
     for (std::size_t kind = 0; kind < out.size(); ++kind) out[kind] = "ns/" + std::string(kNamespaceKinds[kind]);
