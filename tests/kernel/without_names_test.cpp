@@ -92,11 +92,19 @@ bool tells_namespaces_of_a_pidfd() {
 TEST_F(WithoutNames, FilesSayTheSame) {
   make("/a");
   make("/a/b");
-  auto by_inode = open_by({.by_inode = true});
-  auto by_name = open_by({.by_inode = false});
-  const auto expected = values_of(*by_name, "/a");
-  EXPECT_GT(expected.size(), 40U);
-  EXPECT_EQ(values_of(*by_inode, "/a"), expected);
+  const auto values = [&](bool by_inode) { return values_of(*open_by({.by_inode = by_inode}), "/a"); };
+  auto before = values(false);
+  EXPECT_GT(before.size(), 40U);
+  for (int tries = 0; tries < 20; ++tries) {
+    const auto found = values(true);
+    const auto after = values(false);
+    if (before == after) {
+      EXPECT_EQ(found, after);
+      return;
+    }
+    before = after;  // the host changed: a controller that was unmounted comes to v2 a moment later
+  }
+  FAIL() << "the host does not keep still";
 }
 
 TEST_F(WithoutNames, FilesLeaveNothingBehindInTheKernel) {
