@@ -14,6 +14,7 @@
 
 #include "collectors/collectors.h"
 #include "collectors/series.h"
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::collectors {
@@ -97,7 +98,7 @@ class States : public OddReader {
       if (!fd && !processes_.means_ended(errno)) ++unknown;
       if (!fd) continue;
       const auto text = processes_.read_file(fd.get(), "stat", stats);
-      if (text.empty() && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) continue;  // gone
+      if (text.empty() && !base::exists(fd.get(), "stat")) continue;  // gone
       cgroup::ProcessStat stat;
       const bool read = cgroup::parse_process_stat(text, stat);
       const auto* const state = std::ranges::find(kTaskStates, stat.state, &State::letter);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small files of /proc, /sys and cgroup file systems, read whole. Not for the path of a scrape: it allocates.
+// Small files of /proc, /sys and cgroup file systems, read whole. Not for the path of a scrape: reading allocates.
 //
 // Thread: any. Errors: nothing and errno. Never blocks on a FIFO; what is longer than the limit is cut there.
 #pragma once
@@ -21,6 +21,13 @@
 namespace cgwarden::base {
 
 inline constexpr std::size_t kMostOfAFile = 4U << 20U;  // mountinfo of a host with tens of thousands of mounts
+
+// Whether it is there for this process as it is. access(2) and faccessat(2) ask for the real user without capabilities:
+// to them, what only a capability shows is not there.
+inline bool exists(int dir, const char* path) {
+  struct stat st {};
+  return ::fstatat(dir, path, &st, 0) == 0;
+}
 
 inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMostOfAFile) {
   std::string text;

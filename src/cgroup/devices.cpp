@@ -10,6 +10,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::cgroup {
@@ -51,8 +52,6 @@ std::vector<std::string> entries(int dir, const char* folder, std::size_t most) 
   std::ranges::sort(out);
   return out;
 }
-
-bool has(int dir, const char* file) { return ::faccessat(dir, file, F_OK, 0) == 0; }
 
 struct MountLine {
   std::string number;
@@ -130,13 +129,13 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
     if (device.name.empty()) device.name = number;
     device.number = std::move(number);
     device.kind = "disk";
-    if (has(dir.get(), "partition")) {
+    if (base::exists(dir.get(), "partition")) {
       device.kind = "partition";
       if (auto disk = device_name(read_small(dir.get(), "../uevent")); !disk.empty()) device.on = {std::move(disk)};
-    } else if (has(dir.get(), "dm")) {
+    } else if (base::exists(dir.get(), "dm")) {
       device.kind = "dm";
       device.alias = base::trim_end(read_small(dir.get(), "dm/name"));
-    } else if (has(dir.get(), "md")) {
+    } else if (base::exists(dir.get(), "md")) {
       device.kind = "md";
     } else if (device.name.starts_with("loop")) {
       device.kind = "loop";

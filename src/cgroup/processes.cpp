@@ -14,6 +14,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "src/base/file.h"
 #include "src/base/result.h"
 #include "src/base/text.h"
 
@@ -399,7 +400,7 @@ ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Proce
   process.read_at = process.root_read_at = now_;
   ProcessStat stat;
   const auto text = read_file(fd.get(), "stat", stats);
-  if (text.empty()) return ::faccessat(fd.get(), "stat", F_OK, 0) == 0 ? Seen::unknown : Seen::gone;
+  if (text.empty()) return base::exists(fd.get(), "stat") ? Seen::unknown : Seen::gone;
   if (!parse_process_stat(text, stat)) return Seen::unknown;
   process.start = stat.start;
   if (stat.start >= listed_tick_ && !is_member(fd.get(), node, stats)) return Seen::gone;
@@ -409,7 +410,7 @@ ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Proce
   const auto n = ::readlinkat(fd.get(), "root", root, sizeof root);
   if (n > 0) process.root.assign(root, static_cast<std::size_t>(n));
   // A process that ended meanwhile has lost some of its links.
-  if (!process.complete && ::faccessat(fd.get(), "stat", F_OK, 0) != 0) return Seen::gone;
+  if (!process.complete && !base::exists(fd.get(), "stat")) return Seen::gone;
   return Seen::known;
 }
 
@@ -427,7 +428,7 @@ void ProcessTable::read_root(Process& process) const {
 bool ProcessTable::ask_for_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
   const base::Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   // Still there, it is what that pid was given to.
-  if (!fd || ::faccessat(process, "stat", F_OK, 0) != 0) return false;
+  if (!fd || !base::exists(process, "stat")) return false;
   bool complete = true;
   for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
     if (!kinds_[kind]) continue;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 
+#include "src/base/file.h"
 #include "src/base/result.h"
 #include "src/base/text.h"
 
@@ -462,7 +463,7 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   auto got = read_text(fd, file.to_the_end, text);
   const int cause = errno;
   if (got == Got::text) stats.bytes += text.size();
-  if (got == Got::vanished && ::faccessat(dir.fd.get(), "cgroup.procs", F_OK, 0) == 0) {
+  if (got == Got::vanished && base::exists(dir.fd.get(), "cgroup.procs")) {
     got = Got::absent;  // the group lives: only the controller was switched off here
   }
   slot.absent = got == Got::absent;

@@ -274,9 +274,9 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
                                     {"CRI-O", "/run/crio"},
                                     {"Kubernetes", "/var/lib/kubelet"},
                                     {"LXC", "/var/lib/lxc"}}) {
-    if (::access((root + place).c_str(), F_OK) == 0) say(good, std::string(name) + " is here (" + place + ")");
+    if (base::exists(AT_FDCWD, (root + place).c_str())) say(good, std::string(name) + " is here (" + place + ")");
   }
-  if (::access((root + "/run/systemd/system").c_str(), F_OK) != 0) {
+  if (!base::exists(AT_FDCWD, (root + "/run/systemd/system").c_str())) {
     say(note, "systemd does not run here: no unit sets limits or delegates groups");
   }
   rlimit limit{};

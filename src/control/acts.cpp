@@ -228,7 +228,8 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
   const auto before = place.members();
   out.processes = before.pids.size() + before.foreign;
   const auto* const v2 = place.v2();
-  const bool has_kill = v2 != nullptr && ::faccessat(v2->fd.get(), "cgroup.kill", W_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  const bool has_kill =
+      v2 != nullptr && ::faccessat(v2->fd.get(), "cgroup.kill", W_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0;
   const auto by_v2 = has_kill ? place.members(*v2) : Place::Members{};
   const auto left_out = left_out_by_v1(place);
   if (before.foreign > by_v2.foreign || (left_out > 0 && by_v2.foreign == 0)) {

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <limits>
 
+#include "src/base/file.h"
 #include "src/base/text.h"
 
 namespace cgwarden::discovery {
@@ -268,7 +269,7 @@ std::vector<std::string> StateFiles::list(const std::string& root, const std::st
 
 bool StateFiles::alive(std::int64_t pid) const {
   if (pid <= 0 || pid > std::numeric_limits<pid_t>::max()) return false;
-  if (::access((procfs_ + '/' + std::to_string(pid)).c_str(), F_OK) == 0) return true;
+  if (base::exists(AT_FDCWD, (procfs_ + '/' + std::to_string(pid)).c_str())) return true;
   // Hidden by the mount's hidepid, it still answers to the question whether it is there.
   return procfs_ == "/proc" && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == EPERM;
 }

@@ -15,8 +15,9 @@ namespace cgwarden::testing_kernel {
 class CollectedTest : public CgroupTest {
  protected:
   // Only the named collectors; none named: those that are on by default.
-  void open(const std::vector<std::string>& collectors = {}) {
+  void open(const std::vector<std::string>& collectors = {}, const cgroup::ProcessTable::Options& processes = {}) {
     collectors::CollectionOptions options;
+    options.processes = processes;
     if (!collectors.empty()) options.enabled.assign(catalogue->collectors().size(), false);
     for (const auto& name : collectors) options.enabled[catalogue->find_collector(name).value()] = true;
     auto opened =

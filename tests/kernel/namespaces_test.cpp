@@ -3,6 +3,7 @@
 // that are used again, and processes that may not be looked at. Compared with readlink.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -56,6 +57,22 @@ class NamespacesOnARealHost : public testing_kernel::CollectedTest {
 
   [[nodiscard]] std::string procs_file(const std::string& group) const {
     return host().all.front().mount_point + path(group) + "/cgroup.procs";
+  }
+
+  // In a mount namespace of its own, a /proc that shows a user no processes but his.
+  static bool mount_hiding_proc() {
+    return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+           ::mount("proc", "/proc", "proc", 0, "hidepid=invisible") == 0;
+  }
+
+  // As a service with User= and AmbientCapabilities= has them.
+  static bool become_nobody_with(std::initializer_list<unsigned> capabilities) {
+    if (::prctl(PR_SET_KEEPCAPS, 1) != 0 || ::setgid(65534) != 0 || ::setuid(65534) != 0) return false;
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, 2> sets{};
+    for (const auto one : capabilities) sets[0].effective |= 1U << one;
+    sets[0].permitted = sets[0].effective;
+    return ::syscall(SYS_capset, &header, sets.data()) == 0;
   }
 
   // Runs `body` in a child that is not the tests' process any more; its result is the exit status.
@@ -312,10 +329,7 @@ TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheyAreUnknownAndNotZero) {
   spawn("/hidden", [] {});
   spawn("/hidden", [] {});
   const auto status = in_child([this] {
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("proc", "/proc", "proc", 0, "hidepid=invisible") != 0) {
-      return 77;
-    }
+    if (!mount_hiding_proc()) return 77;
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 1;
     open({"namespaces", "process_states", "process_files"});
     collect();
@@ -324,6 +338,25 @@ TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheyAreUnknownAndNotZero) {
     if (!value("own_threads", "/hidden").is_absent()) return 4;
     if (!value("own_open_files", "/hidden").is_absent()) return 5;
     return notices.empty() ? 6 : 0;
+  });
+  if (status == 77) GTEST_SKIP() << "cannot mount a /proc that hides processes";
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheRightToTraceShowsThem) {
+  make("/shown");
+  spawn("/shown", [] {});
+  const auto status = in_child([this] {
+    if (!mount_hiding_proc()) return 77;
+    if (!become_nobody_with({CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE})) return 1;
+    for (const bool by_pidfd : {true, false}) {
+      open({"namespaces"}, {.by_pidfd = by_pidfd});
+      collect();
+      if (value("namespace_unknown_processes", "/shown") != Value::of(0)) return 2;
+      if (numbers("/shown", "mnt").size() != 1) return 3;
+      if (value("chroot_processes", "/shown") != Value::of(0)) return 4;
+    }
+    return 0;
   });
   if (status == 77) GTEST_SKIP() << "cannot mount a /proc that hides processes";
   EXPECT_EQ(status, 0);
