@@ -2,6 +2,7 @@
 #include "src/agent/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <sstream>
@@ -116,6 +117,11 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   o.collectors.reserve(catalogue.collectors().size());
   std::vector<char> chosen;  // vector<bool> has no references to hand out
   for (const auto& collector : catalogue.collectors()) chosen.push_back(collector.on_by_default ? 1 : 0);
+  // Flags act in this order, whatever the command line's.
+  app.add_flag_callback(
+         "--collector.disable-defaults", [&chosen] { std::ranges::fill(chosen, 0); },
+         "Only the collectors that are named are on")
+      ->group("Collectors");
   for (std::size_t c = 0; c < chosen.size(); ++c) {
     const auto& collector = catalogue.collectors()[c];
     const std::string name(collector.name);

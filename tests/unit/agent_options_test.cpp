@@ -62,5 +62,20 @@ TEST(CommandLine, TakesEachFormOfAnAddress) {
               testing::ElementsAre(":10753", "[::1]:0", "localhost:80", "unix:/run/s"));
 }
 
+TEST(CommandLine, WithoutDefaultsOnlyTheNamedCollectorsAreOnInWhateverOrder) {
+  const auto catalogue = collectors::make_catalogue();
+  for (const auto& words :
+       {std::vector<const char*>{"--collector.disable-defaults", "--collector.cpu", "--collector.bpf"},
+        {"--collector.bpf", "--collector.cpu", "--collector.disable-defaults"}}) {
+    const auto said = parse(words);
+    EXPECT_EQ(said.error, "");
+    std::vector<std::string_view> on;
+    for (std::size_t c = 0; c < catalogue->collectors().size(); ++c) {
+      if (said.parsed.options.collectors[c]) on.push_back(catalogue->collectors()[c].name);
+    }
+    EXPECT_THAT(on, testing::UnorderedElementsAre("cpu", "bpf"));
+  }
+}
+
 }  // namespace
 }  // namespace cgwarden::agent
