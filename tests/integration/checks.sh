@@ -28,6 +28,16 @@ refused() { # TEXT CODE WORD COMMAND...: that exit code is wanted, and the word 
   fi
 }
 
+box_image() { # FILE: a root file system for a container, packed; what it runs ends politely, with exit code 3
+  mkdir -p /tmp/box/bin
+  cp /bin/busybox /tmp/box/bin/
+  ln -s busybox /tmp/box/bin/sh
+  printf '#!/bin/sh\ntrap "exit 3" TERM\nwhile :; do /bin/busybox sleep 0.2; done\n' > /tmp/box/bin/load
+  chmod 755 /tmp/box/bin/load
+  tar -C /tmp/box -cf "$1" .
+  chmod 644 "$1"
+}
+
 until_true() { # SECONDS COMMAND...
   local end=$((SECONDS + $1))
   shift

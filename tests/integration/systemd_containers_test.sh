@@ -36,13 +36,7 @@ if [ "${1:-}" = --in-guest ]; then
   rootless() {
     loginctl enable-linger tester
     check "the user has a systemd" until_true 60 test -S /run/user/1000/bus
-    mkdir -p /tmp/box/bin
-    cp /bin/busybox /tmp/box/bin/
-    ln -s busybox /tmp/box/bin/sh
-    printf '#!/bin/sh\ntrap "exit 3" TERM\nwhile :; do /bin/busybox sleep 0.2; done\n' > /tmp/box/bin/load
-    chmod 755 /tmp/box/bin/load
-    tar -C /tmp/box -cf "$home/box.tar" .
-    chmod 644 "$home/box.tar"
+    box_image "$home/box.tar"
     check "Podman has an image" podman import --change 'CMD ["/bin/load"]' "$home/box.tar" cgwarden-test/box:1
     check "Podman runs a container" podman run -d --name cgwarden-test-rootless --network none --log-driver k8s-file \
       --memory 64m --pids-limit 50 localhost/cgwarden-test/box:1

@@ -25,6 +25,12 @@ if [ "${1:-}" = --in-guest ]; then
   chown -R tester "$closed"
   chmod 700 "$closed" "$closed/inner"
 
+  # a container, whose state is in directories of root's alone
+  box_image /tmp/box.tar
+  check "Podman has an image" podman import --change 'CMD ["/bin/load"]' /tmp/box.tar cgwarden-test/box:1
+  check "Podman runs a container" podman run -d --name cgwarden-test-box --network none --log-driver k8s-file \
+    --memory 64m localhost/cgwarden-test/box:1
+
   # start returns when the agent has said READY=1
   started=$(date +%s%N)
   check "the unit starts" systemctl start cgwarden
@@ -46,6 +52,7 @@ if [ "${1:-}" = --in-guest ]; then
     'cgroup_populated{cgroup="/cgwarden-test-closed/inner"}' 'cgroup_pids_current{cgroup="/system.slice"}'; do
     check "it shows $series" grep -qF "$series" /tmp/service
   done
+  check "it names the container" grep -q '^cgroup_container_info{.*container="cgwarden-test-box",runtime="podman"' /tmp/service
   # The sandbox hides nothing: root without it sees the same series of the same groups. A group may come or go meanwhile.
   names() { grep '^cgroup_' "$1" | sed 's/ [^ ]*$//' | sort; }
   unchanged() {
