@@ -63,6 +63,8 @@ cgwarden_script_test(agent.stays_as_small_while_containers_come_and_go LABEL int
                      COMMAND ${integration}/churn_test.py $<TARGET_FILE:cgwarden> 1200)
 cgwarden_script_test(runtimes.agree_with_what_the_agent_says LABEL integration TIMEOUT 600 MACHINE
                      COMMAND ${integration}/runtimes_test.py $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(agent.shows_from_a_container_what_it_shows_outside LABEL integration TIMEOUT 120 MACHINE
+                     COMMAND ${integration}/in_container_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(containerd.is_asked_and_heard_and_costs_nothing LABEL integration TIMEOUT 300 MACHINE
                      COMMAND ${integration}/containerd_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(engines.know_what_was_done_to_their_containers LABEL integration TIMEOUT 300 MACHINE
