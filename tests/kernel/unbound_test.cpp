@@ -16,6 +16,7 @@ namespace {
 
 using model::Value;
 using testing::ElementsAre;
+using testing_kernel::host;
 using testing_kernel::read;
 using testing_kernel::write;
 
@@ -30,7 +31,14 @@ class UnboundControllers : public testing_kernel::CollectedTest {
     for (const std::string controller : {"net_cls", "net_prio", "perf_event", "hugetlb"}) {
       const auto at = folder_.path() + "/" + controller;
       ASSERT_EQ(::mkdir(at.c_str(), 0755), 0);
-      if (::mount("cgroup", at.c_str(), "cgroup", 0, controller.c_str()) == 0) mounts_.push_back(at);
+      // Busy is what v2 has switched on, and, for a moment, what it has just let go of.
+      const auto mount = [&] {
+        return ::mount("cgroup", at.c_str(), "cgroup", 0, controller.c_str()) == 0 ? 0 : errno;
+      };
+      int error = 0;
+      wait_until([&] { return (error = mount()) != EBUSY || switched_on_in_v2(controller); });
+      if (error == 0) mounts_.push_back(at);
+      not_mounted_ += error == 0 ? "" : controller + ": " + std::strerror(error) + "\n";
     }
     testing_kernel::look_at_host_again();
     CollectedTest::SetUp();
@@ -39,9 +47,12 @@ class UnboundControllers : public testing_kernel::CollectedTest {
     CollectedTest::TearDown();
     collection.reset();  // its descriptors hold the mounts
     for (const auto& at : mounts_) {
+      const auto controller = at.substr(at.rfind('/') + 1);
       // The kernel lets go of a removed group a moment later; unmounted before that, the hierarchy stays for ever.
-      for (int tries = 0; tries < 500 && groups_of(at.substr(at.rfind('/') + 1)) > 1; ++tries) ::usleep(10'000);
+      wait_until([&] { return counted(controller).groups <= 1; });
       EXPECT_EQ(::umount2(at.c_str(), 0), 0) << at << ": " << std::strerror(errno);
+      // And of the hierarchy: until then nobody else can have the controller.
+      EXPECT_TRUE(wait_until([&] { return counted(controller).hierarchy == 0; })) << at;
     }
     testing_kernel::look_at_host_again();
   }
@@ -52,19 +63,36 @@ class UnboundControllers : public testing_kernel::CollectedTest {
     return out;
   }
 
+  std::string not_mounted_;  // and why
+
  private:
-  // As the kernel counts them, dying ones too.
-  static int groups_of(const std::string& controller) {
+  struct Counted {
+    int hierarchy = 0;  // 0: v2's, or none
+    int groups = 0;     // dying ones too
+  };
+  static Counted counted(const std::string& controller) {
     std::istringstream table(read("/proc/cgroups"));
     std::string line;
     while (std::getline(table, line)) {
       std::istringstream row(line);
       std::string name;
-      int hierarchy = 0;
-      int groups = 0;
-      if (row >> name >> hierarchy >> groups && name == controller) return groups;
+      Counted out;
+      if (row >> name >> out.hierarchy >> out.groups && name == controller) return out;
     }
-    return 0;
+    return {};
+  }
+  [[nodiscard]] static bool switched_on_in_v2(const std::string& controller) {
+    const auto* v2 = host().v2();
+    if (v2 == nullptr) return false;
+    return (" " + read(v2->mount_point + "/cgroup.subtree_control")).find(" " + controller) != std::string::npos;
+  }
+  template <class Condition>
+  static bool wait_until(Condition condition) {
+    for (int tries = 0; tries < 500; ++tries) {
+      if (condition()) return true;
+      ::usleep(10'000);
+    }
+    return false;
   }
 
   testing_files::TempDir folder_;
@@ -134,6 +162,7 @@ class HugePages : public UnboundControllers {
     if (dir("hugetlb") == dir("v2")) write(dir("v2") + "/cgroup.subtree_control", "+hugetlb");
     make("/huge");
     on_v1_ = ::access(file("limit_in_bytes").c_str(), F_OK) == 0;
+    ASSERT_TRUE(on_v1_ || ::access(file("max").c_str(), F_OK) == 0) << file("max") << "\n" << not_mounted_;
   }
   void TearDown() override {
     UnboundControllers::TearDown();
