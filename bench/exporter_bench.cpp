@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a scrape costs after the collection: writing the text and compressing it, in nanoseconds a series.
-// 1,000 groups: 45 fields without labels and two with, for three devices each; a path has 60 to 70 bytes.
+// 1,000 cgroups: 45 fields without labels and two with, for three devices each; a path has 60 to 70 bytes.
 #include <benchmark/benchmark.h>
 
 #include <deque>
@@ -20,7 +20,7 @@ using model::Field;
 using model::Snapshot;
 using model::Value;
 
-constexpr std::size_t kGroups = 1000;
+constexpr std::size_t kCgroups = 1000;
 
 std::shared_ptr<const model::Catalogue> make_catalogue() {
   static std::deque<std::string> names;
@@ -53,16 +53,16 @@ const Snapshot& snapshot() {
   static const Snapshot made = [] {
     Snapshot out;
     out.catalogue = make_catalogue();
-    auto roster = std::make_shared<model::Roster>();
-    for (std::size_t i = 0; i < kGroups; ++i) {
-      auto group = std::make_shared<model::Group>();
-      group->id = i;
-      group->path = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + std::to_string(i) + ".slice";
-      group->birth = base::Wall(std::chrono::milliseconds(1700000000123));
-      roster->groups.push_back(group);
-      roster->parents.push_back(model::kNoGroup);
+    auto cgroup_list = std::make_shared<model::CgroupList>();
+    for (std::size_t i = 0; i < kCgroups; ++i) {
+      auto cgroup = std::make_shared<model::Cgroup>();
+      cgroup->id = i;
+      cgroup->path = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + std::to_string(i) + ".slice";
+      cgroup->created = base::Wall(std::chrono::milliseconds(1700000000123));
+      cgroup_list->cgroups.push_back(cgroup);
+      cgroup_list->parents.push_back(model::kNoCgroup);
     }
-    out.roster = roster;
+    out.cgroup_list = cgroup_list;
     out.columns.resize(out.catalogue->size());
     std::uint64_t random = 1;
     const auto next = [&](int bits) {
@@ -72,7 +72,7 @@ const Snapshot& snapshot() {
     for (std::size_t id = 0; id < out.columns.size(); ++id) {
       auto& column = out.columns[id];
       const auto& field = out.catalogue->field(static_cast<model::FieldId>(id));
-      for (std::size_t g = 0; g < kGroups; ++g) {
+      for (std::size_t g = 0; g < kCgroups; ++g) {
         if (!field.labelled()) {
           // CPU times are in microseconds, memory in pages.
           column.dense.push_back(field.unit == model::Unit::seconds ? Value::of(next(40) * 1000)
@@ -82,8 +82,8 @@ const Snapshot& snapshot() {
         for (const auto* device : {"254:16", "254:0", "259:0"}) {
           const auto at = static_cast<std::uint32_t>(column.text.size());
           column.text += device;
-          column.cells.push_back({static_cast<model::GroupIndex>(g), at,
-                                  static_cast<std::uint16_t>(column.text.size() - at), Value::of(next(34))});
+          column.series.push_back({static_cast<model::CgroupIndex>(g), at,
+                                   static_cast<std::uint16_t>(column.text.size() - at), Value::of(next(34))});
         }
       }
     }
@@ -113,7 +113,7 @@ void BM_Write(benchmark::State& state) {
 }
 BENCHMARK(BM_Write)->Arg(0)->Arg(1)->ArgName("openmetrics");
 
-// When a group was born or died since the last scrape.
+// When a cgroup was born or died since the last scrape.
 void BM_WriteAfterTheRosterChanged(benchmark::State& state) {
   TextWriter writer;
   Buffer out;

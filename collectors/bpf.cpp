@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BPF programs attached to groups of v2: bpf(2), BPF_PROG_QUERY. They stand for what v1 had controllers for: rules of
+// BPF programs attached to cgroups of v2: bpf(2), BPF_PROG_QUERY. They stand for what v1 had controllers for: rules of
 // devices (systemd's DeviceAllow=, containers), and for addresses, sockets and sysctls.
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -21,19 +21,19 @@
 namespace cgwarden::collectors {
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using enum model::Kind;
 
-constexpr std::string_view kBpfFrom = "`BPF_PROG_QUERY` on the group's v2 directory";
+constexpr std::string_view kBpfFrom = "`BPF_PROG_QUERY` on the cgroup's v2 directory";
 
 // clang-format off
 constexpr model::Field kBpfRows[] = {
     {.name = "bpf_programs", .kind = gauge, .derived = kBpfFrom, .labels = "attach_type", .since = "5.4",
-     .help = "BPF programs attached to the group itself. Types without one are left out, but for device."},
+     .help = "BPF programs attached to the cgroup itself. Types without one are left out, but for device."},
     {.name = "bpf_effective_programs", .kind = gauge, .derived = kBpfFrom, .labels = "attach_type", .since = "5.4",
-     .help = "BPF programs that run for the group: its own and those it has from above. Types without one are left out, but for device."},
+     .help = "BPF programs that run for the cgroup: its own and those it has from above. Types without one are left out, but for device."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kBpfRows));
@@ -75,9 +75,9 @@ constexpr AttachType kTypes[] = {
     {53, "unix_getsockname"},
 };
 
-class Bpf : public OddReader {
+class Bpf : public CustomReader {
  public:
-  explicit Bpf(const OddContext& context) : notice_(context.notice) {
+  explicit Bpf(const CustomContext& context) : notice_(context.notice) {
     own_ = context.catalogue.find("bpf_programs").value();
     effective_ = context.catalogue.find("bpf_effective_programs").value();
     known_.fill(true);
@@ -88,20 +88,20 @@ class Bpf : public OddReader {
 
   void begin(model::Snapshot&) override { permitted_ = true; }
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     if (!permitted_ || v2_ >= node.dirs.size() || node.dirs[v2_].inode == 0) return;
     const base::Fd dir(tree.open_file(node, v2_, ".", O_RDONLY | O_DIRECTORY));
     if (!dir) return;  // vanished
     for (std::size_t i = 0; i < known_.size() && permitted_; ++i) {
       if (!known_[i]) continue;
-      add(i, 0, own_, dir.get(), group, snapshot, stats);
-      if (known_[i]) add(i, BPF_F_QUERY_EFFECTIVE, effective_, dir.get(), group, snapshot, stats);
+      add(i, 0, own_, dir.get(), cgroup, snapshot, stats);
+      if (known_[i]) add(i, BPF_F_QUERY_EFFECTIVE, effective_, dir.get(), cgroup, snapshot, stats);
     }
   }
 
  private:
-  void add(std::size_t type, std::uint32_t flags, FieldId field, int dir, GroupIndex group, model::Snapshot& snapshot,
+  void add(std::size_t type, std::uint32_t flags, FieldId field, int dir, CgroupIndex cgroup, model::Snapshot& snapshot,
            model::CollectorStats& stats) {
     bpf_attr attr{};
     attr.query.target_fd = static_cast<std::uint32_t>(dir);
@@ -110,7 +110,7 @@ class Bpf : public OddReader {
     if (::syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof attr) == 0) {
       ++stats.reads;
       if (attr.query.prog_cnt > 0 || type == 0) {
-        add_series(snapshot.columns[field], group, kTypes[type].name, Value::of(attr.query.prog_cnt));
+        add_series(snapshot.columns[field], cgroup, kTypes[type].name, Value::of(attr.query.prog_cnt));
       }
       return;
     }
@@ -124,7 +124,7 @@ class Bpf : public OddReader {
       case ENOSYS:
         permitted_ = false;  // unknown: no series
         if (!std::exchange(told_, true)) {
-          notice_(base::Error::from_errno(errno, "cannot ask for BPF programs of groups").what +
+          notice_(base::Error::from_errno(errno, "cannot ask for BPF programs of cgroups").what +
                   "; it takes CAP_NET_ADMIN, and no filter on bpf(2)");
         }
         break;
@@ -142,7 +142,7 @@ class Bpf : public OddReader {
   FieldId own_ = 0;
   FieldId effective_ = 0;
   std::array<bool, std::size(kTypes)> known_{};
-  std::size_t v2_ = cgroup::Tree::kMostHierarchies;
+  std::size_t v2_ = cgroup::Tree::kMaxHierarchies;
   bool permitted_ = true;
   bool told_ = false;
 };
@@ -150,11 +150,12 @@ class Bpf : public OddReader {
 }  // namespace
 
 Collector bpf() {
-  return {{"bpf",
-           "BPF programs attached to groups of v2, such as rules of devices: 50 system calls for each group. It takes "
-           "CAP_NET_ADMIN.",
-           false, kBpfRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Bpf>(context); }};
+  return {
+      {"bpf",
+       "BPF programs attached to cgroups of v2, such as rules of devices: 50 system calls for each cgroup. It takes "
+       "CAP_NET_ADMIN.",
+       false, kBpfRows},
+      [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Bpf>(context); }};
 }
 
 }  // namespace cgwarden::collectors

@@ -52,17 +52,17 @@ Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup
       reader_(catalogue_, host_, paths_, {enabled_or_default(*catalogue_, options.enabled), options.max_open_files},
               notice),
       processes_(host_, paths_, options.processes, notice) {
-  make_odd_readers(options, notice);
+  make_custom_readers(options, notice);
 }
 
-void Collection::make_odd_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice) {
+void Collection::make_custom_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice) {
   const auto enabled = enabled_or_default(*catalogue_, options.enabled);
   for (const auto& collector : all()) {
     const auto id = catalogue_->find_collector(collector.info.name);
     if (!id || collector.make_reader == nullptr || *id >= enabled.size() || !enabled[*id]) continue;
-    odd_.push_back(
-        {*id, collector.make_reader({*catalogue_, host_, paths_, processes_, tree_, options.odd, notice}), {}});
-    odd_.back().stats.enabled = true;
+    custom_.push_back(
+        {*id, collector.make_reader({*catalogue_, host_, paths_, processes_, tree_, options.custom, notice}), {}});
+    custom_.back().stats.enabled = true;
   }
 }
 
@@ -75,7 +75,7 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
   const auto& nodes = tree_.nodes();
   snapshot->catalogue = catalogue_;
   snapshot->hierarchies = infos_;
-  snapshot->roster = tree_.roster();
+  snapshot->cgroup_list = tree_.cgroup_list();
   snapshot->containers.reset();
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
@@ -85,36 +85,36 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
     const auto now = base::monotonic_now();
     stats.duration += now - std::exchange(mark, now);
   };
-  for (auto& odd : odd_) {
-    odd.stats.duration = {};
-    odd.stats.errors_now = 0;
-    odd.reader->begin(*snapshot);
-    lap(odd.stats);
+  for (auto& custom : custom_) {
+    custom.stats.duration = {};
+    custom.stats.errors_now = 0;
+    custom.reader->begin(*snapshot);
+    lap(custom.stats);
   }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const auto group = static_cast<model::GroupIndex>(i);
-    if (!reader_.read(tree_, *nodes[i], group, *snapshot)) {
-      vanished_.push_back(group);
+    const auto cgroup = static_cast<model::CgroupIndex>(i);
+    if (!reader_.read(tree_, *nodes[i], cgroup, *snapshot)) {
+      vanished_.push_back(cgroup);
       continue;
     }
-    if (odd_.empty()) continue;
+    if (custom_.empty()) continue;
     mark = base::monotonic_now();
-    for (auto& odd : odd_) {
-      odd.reader->read(tree_, *nodes[i], group, *snapshot, odd.stats);
-      lap(odd.stats);
+    for (auto& custom : custom_) {
+      custom.reader->read(tree_, *nodes[i], cgroup, *snapshot, custom.stats);
+      lap(custom.stats);
     }
   }
   reader_.end(*snapshot);
   mark = base::monotonic_now();
-  for (auto& odd : odd_) {
-    odd.reader->end(*snapshot, odd.stats);
-    lap(odd.stats);
-    snapshot->collectors[odd.id] = odd.stats;
+  for (auto& custom : custom_) {
+    custom.reader->end(*snapshot, custom.stats);
+    lap(custom.stats);
+    snapshot->collectors[custom.id] = custom.stats;
   }
   processes_.end_round();
-  for (const auto group : vanished_) {  // what was derived from its ancestors is not shown alone
+  for (const auto cgroup : vanished_) {  // what was derived from its ancestors is not shown alone
     for (auto& column : snapshot->columns) {
-      if (group < column.dense.size()) column.dense[group] = model::Value::absent();
+      if (cgroup < column.dense.size()) column.dense[cgroup] = model::Value::absent();
     }
   }
   vanished_.clear();

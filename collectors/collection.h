@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One whole collection: the tree brought up to date, every group read, one immutable snapshot.
+// One whole collection: the tree brought up to date, every cgroup read, one immutable snapshot.
 //
 // Thread: one, the sampler's (or a tool's only one). Snapshots are handed out as shared_ptr<const Snapshot>; the memory
 // of a released one is used again for a later one, so that a steady host costs no allocation.
@@ -27,7 +27,7 @@ struct CollectionOptions {
   cgroup::Tree::Options tree = {};
   cgroup::ProcessTable::Options processes = {};
   std::size_t max_open_files = 2048;
-  OddOptions odd = {};
+  CustomOptions custom = {};
 };
 
 // The catalogue of this program: all rows of all collectors.
@@ -42,7 +42,7 @@ class Collection {
 
   // Not yet handed out: the caller may complete it.
   [[nodiscard]] std::shared_ptr<model::Snapshot> collect();
-  // Readable when groups were born or died; -1 when they are found by walking.
+  // Readable when cgroups were born or died; -1 when they are found by walking.
   [[nodiscard]] int event_fd() const { return tree_.event_fd(); }
   void take_events() { tree_.take_events(); }
   [[nodiscard]] const cgroup::HostHierarchies& hierarchies() const { return host_; }
@@ -52,12 +52,12 @@ class Collection {
              const CollectionOptions& options, const std::function<void(std::string)>& notice);
 
   // An odd collector that is on.
-  struct Odd {
+  struct CustomCollector {
     model::CollectorId id = 0;
-    std::unique_ptr<OddReader> reader;
+    std::unique_ptr<CustomReader> reader;
     model::CollectorStats stats;
   };
-  void make_odd_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice);
+  void make_custom_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice);
 
   // Where released snapshots wait: one place, taken and filled by exchange.
   struct Spare {
@@ -72,8 +72,8 @@ class Collection {
   cgroup::HostPaths paths_;
   cgroup::Reader reader_;
   cgroup::ProcessTable processes_;
-  std::vector<Odd> odd_;
-  std::vector<model::GroupIndex> vanished_;  // while this snapshot was read
+  std::vector<CustomCollector> custom_;
+  std::vector<model::CgroupIndex> vanished_;  // while this snapshot was read
   std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of collectors. A new one is a file in this folder and a line in collectors.cpp.
 //
-// A collector is rows. One that is odd, because what it says is in no interface file of the group, brings an OddReader.
+// A collector is rows. One that is odd, because what it says is in no interface file of the cgroup, brings an
+// OddReader.
 #pragma once
 
 #include <chrono>
@@ -20,41 +21,41 @@
 namespace cgwarden::collectors {
 
 // What may be set of odd collectors.
-struct OddOptions {
-  std::size_t max_ended = 512;          // ended groups kept
+struct CustomOptions {
+  std::size_t max_ended = 512;          // ended cgroups kept
   std::chrono::seconds ended_for{300};  // and how long
 };
 
 // What an odd collector is made with. All references outlive it.
-struct OddContext {
+struct CustomContext {
   const model::Catalogue& catalogue;
   const cgroup::HostHierarchies& host;
   const cgroup::HostPaths& paths;
   cgroup::ProcessTable& processes;  // shared by all; the collection begins and ends its rounds
   cgroup::Tree& tree;
-  OddOptions options;
+  CustomOptions options;
   std::function<void(std::string)> notice;  // single lines for the log
 };
 
-// Fills the columns of its collector's rows. The columns are empty at begin(); read() comes once for each group that
+// Fills the columns of its collector's rows. The columns are empty at begin(); read() comes once for each cgroup that
 // could be read, in order; at end() the columns of all collectors with interface files are there. Reads and errors are
 // counted by the reader, time by the collection.
 //
 // Thread: the sampler's. Errors: as cgroup::Reader: absent, unlimited, error and vanished are different things.
-class OddReader {
+class CustomReader {
  public:
-  OddReader() = default;
-  OddReader(const OddReader&) = delete;
-  OddReader& operator=(const OddReader&) = delete;
-  virtual ~OddReader() = default;
+  CustomReader() = default;
+  CustomReader(const CustomReader&) = delete;
+  CustomReader& operator=(const CustomReader&) = delete;
+  virtual ~CustomReader() = default;
   virtual void begin(model::Snapshot&) {}
-  virtual void read(const cgroup::Tree&, cgroup::Node&, model::GroupIndex, model::Snapshot&, model::CollectorStats&) {}
+  virtual void read(const cgroup::Tree&, cgroup::Node&, model::CgroupIndex, model::Snapshot&, model::CollectorStats&) {}
   virtual void end(model::Snapshot&, model::CollectorStats&) {}
 };
 
 struct Collector {
   model::CollectorInfo info;
-  std::unique_ptr<OddReader> (*make_reader)(const OddContext&) = nullptr;
+  std::unique_ptr<CustomReader> (*make_reader)(const CustomContext&) = nullptr;
 };
 
 std::span<const Collector> all();

@@ -15,7 +15,7 @@ using enum model::Shape;
 constexpr model::Field kCpuRows[] = {
     {.name = "cpu_usage", .kind = counter, .unit = seconds, .v1 = {"cpuacct.usage", "", single, model::Scale::nano},
      .v2 = {"cpu.stat", "usage_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "CPU time used by the group and its descendants.", .cadvisor = "container_cpu_usage_seconds_total"},
+     .help = "CPU time used by the cgroup and its descendants.", .cadvisor = "container_cpu_usage_seconds_total"},
     {.name = "cpu_user", .kind = counter, .unit = seconds, .v1 = {"cpuacct.stat", "user", flat_keyed, model::Scale::tick},
      .v2 = {"cpu.stat", "user_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
      .help = "CPU time used in user mode.", .cadvisor = "container_cpu_user_seconds_total"},
@@ -31,15 +31,15 @@ constexpr model::Field kCpuRows[] = {
      .help = "Time that sibling CPUs had to idle because of core scheduling."},
     {.name = "cpu_periods", .kind = counter, .v1 = {"cpu.stat", "nr_periods", flat_keyed},
      .v2 = {"cpu.stat", "nr_periods", flat_keyed}, .since = "5.4",
-     .help = "Quota periods in which the group was runnable.", .cadvisor = "container_cpu_cfs_periods_total"},
+     .help = "Quota periods in which the cgroup was runnable.", .cadvisor = "container_cpu_cfs_periods_total"},
     {.name = "cpu_throttled_periods", .kind = counter, .v1 = {"cpu.stat", "nr_throttled", flat_keyed},
      .v2 = {"cpu.stat", "nr_throttled", flat_keyed}, .since = "5.4",
-     .help = "Quota periods in which the quota of this very group ran out.",
+     .help = "Quota periods in which the quota of this very cgroup ran out.",
      .cadvisor = "container_cpu_cfs_throttled_periods_total"},
     {.name = "cpu_throttled", .kind = counter, .unit = seconds,
      .v1 = {"cpu.stat", "throttled_time", flat_keyed, model::Scale::nano},
      .v2 = {"cpu.stat", "throttled_usec", flat_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "Time the group was stopped by its own quota, summed over CPUs.",
+     .help = "Time the cgroup was stopped by its own quota, summed over CPUs.",
      .cadvisor = "container_cpu_cfs_throttled_seconds_total"},
     {.name = "cpu_burst_periods", .kind = counter, .v1 = {"cpu.stat", "nr_bursts", flat_keyed},
      .v2 = {"cpu.stat", "nr_bursts", flat_keyed}, .since = "5.16",
@@ -51,7 +51,7 @@ constexpr model::Field kCpuRows[] = {
      .cadvisor = "container_cpu_cfs_burst_seconds_total"},
     {.name = "cpu_wait", .kind = counter, .unit = seconds,
      .v1 = {"cpu.stat", "wait_sum", flat_keyed, model::Scale::nano}, .since = "5.4",
-     .help = "Time the group was runnable and waited for a CPU, where the kernel keeps scheduler statistics."},
+     .help = "Time the cgroup was runnable and waited for a CPU, where the kernel keeps scheduler statistics."},
     {.name = "cpu_quota", .kind = setting, .unit = seconds,
      .v1 = {"cpu.cfs_quota_us", "", single, model::Scale::micro, true},
      .v2 = {"cpu.max", "0", spaced, model::Scale::micro}, .since = "5.4", .help = "CPU time allowed in each period.",
@@ -64,22 +64,22 @@ constexpr model::Field kCpuRows[] = {
      .v2 = {"cpu.max.burst", "", single, model::Scale::micro}, .since = "5.14",
      .help = "CPU time that may be saved up for use above the quota."},
     {.name = "cpu_weight", .kind = setting, .v2 = {"cpu.weight"}, .since = "5.4",
-     .help = "Share of CPU time relative to siblings, 1 to 10000, and 0 for an idle group."},
+     .help = "Share of CPU time relative to siblings, 1 to 10000, and 0 for an idle cgroup."},
     {.name = "cpu_weight_nice", .kind = setting, .v2 = {"cpu.weight.nice"}, .since = "5.4",
      .help = "The weight as the nearest nice level, -20 to 19."},
     {.name = "cpu_shares", .kind = setting, .v1 = {"cpu.shares"}, .since = "5.4",
      .help = "Share of CPU time relative to siblings, where 1024 is the default.",
      .cadvisor = "container_spec_cpu_shares"},
     {.name = "cpu_idle", .kind = setting, .v1 = {"cpu.idle"}, .v2 = {"cpu.idle"}, .since = "5.15",
-     .help = "Whether the group runs only when nothing else wants the CPU."},
+     .help = "Whether the cgroup runs only when nothing else wants the CPU."},
     {.name = "cpu_uclamp_min", .kind = setting, .unit = ratio,
      .v1 = {"cpu.uclamp.min", "", single, model::Scale::percent},
      .v2 = {"cpu.uclamp.min", "", single, model::Scale::percent}, .since = "5.4",
-     .help = "Least CPU utilization that frequency selection assumes for the group."},
+     .help = "Least CPU utilization that frequency selection assumes for the cgroup."},
     {.name = "cpu_uclamp_max", .kind = setting, .unit = ratio,
      .v1 = {"cpu.uclamp.max", "", single, model::Scale::percent},
      .v2 = {"cpu.uclamp.max", "", single, model::Scale::percent}, .since = "5.4",
-     .help = "Most CPU utilization that frequency selection assumes for the group."},
+     .help = "Most CPU utilization that frequency selection assumes for the cgroup."},
     {.name = "cpu_rt_runtime", .kind = setting, .unit = seconds,
      .v1 = {"cpu.rt_runtime_us", "", single, model::Scale::micro, true}, .since = "5.4",
      .help = "CPU time allowed to real-time tasks in each real-time period."},
@@ -107,7 +107,7 @@ static_assert(model::all_well_formed(kPercpuRows));
 
 model::CollectorInfo cpu() { return {"cpu", "CPU time, throttling, quota and weight.", true, kCpuRows}; }
 model::CollectorInfo percpu() {
-  return {"percpu", "CPU time for each CPU (v1 only): a series for each CPU and group.", false, kPercpuRows};
+  return {"percpu", "CPU time for each CPU (v1 only): a series for each CPU and cgroup.", false, kPercpuRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -16,14 +16,14 @@ constexpr model::Field kCpusetRows[] = {
      .labels = "mems", .since = "5.4", .help = "Memory nodes asked for; none means those of the parent.", .inherited = true},
     {.name = "cpuset_cpus_effective", .kind = info, .v1 = {"cpuset.effective_cpus", "", text},
      .v2 = {"cpuset.cpus.effective", "", text}, .labels = "cpus", .since = "5.4",
-     .help = "CPUs that the group may run on.", .inherited = true},
+     .help = "CPUs that the cgroup may run on.", .inherited = true},
     {.name = "cpuset_mems_effective", .kind = info, .v1 = {"cpuset.effective_mems", "", text},
      .v2 = {"cpuset.mems.effective", "", text}, .labels = "mems", .since = "5.4",
-     .help = "Memory nodes that the group may use.", .inherited = true},
+     .help = "Memory nodes that the cgroup may use.", .inherited = true},
     {.name = "cpuset_cpus_exclusive", .kind = info, .v2 = {"cpuset.cpus.exclusive", "", text}, .labels = "cpus",
-     .since = "6.7", .help = "CPUs that a partition of the group may have for itself.", .inherited = true},
+     .since = "6.7", .help = "CPUs that a partition of the cgroup may have for itself.", .inherited = true},
     {.name = "cpuset_cpus_exclusive_effective", .kind = info, .v2 = {"cpuset.cpus.exclusive.effective", "", text},
-     .labels = "cpus", .since = "6.7", .help = "CPUs that the group has for itself.", .inherited = true},
+     .labels = "cpus", .since = "6.7", .help = "CPUs that the cgroup has for itself.", .inherited = true},
     {.name = "cpuset_cpus_partition", .kind = info, .v2 = {"cpuset.cpus.partition", "", text}, .labels = "partition",
      .since = "5.4", .help = "Member, root or isolated, and why a partition is invalid."},
     {.name = "cpuset_cpus_isolated", .kind = info, .v2 = {"cpuset.cpus.isolated", "", text}, .labels = "cpus",
@@ -50,6 +50,6 @@ static_assert(model::all_well_formed(kCpusetRows));
 
 }  // namespace
 
-model::CollectorInfo cpuset() { return {"cpuset", "CPUs and memory nodes the group may use.", true, kCpusetRows}; }
+model::CollectorInfo cpuset() { return {"cpuset", "CPUs and memory nodes the cgroup may use.", true, kCpusetRows}; }
 
 }  // namespace cgwarden::collectors

@@ -11,7 +11,7 @@ using enum model::Kind;
 // clang-format off
 constexpr model::Field kCpusetPressureRows[] = {
     {.name = "cpuset_memory_pressure", .kind = gauge, .v1 = {"cpuset.memory_pressure"}, .since = "5.4",
-     .help = "Rate of reclaim by tasks of the group, a thousand times the times per second."},
+     .help = "Rate of reclaim by tasks of the cgroup, a thousand times the times per second."},
     {.name = "cpuset_memory_pressure_enabled", .kind = setting, .v1 = {"cpuset.memory_pressure_enabled"},
      .since = "5.4", .help = "Whether the rate of reclaim is measured (root only)."},
 };

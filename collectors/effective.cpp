@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Effective limits: what a group can really have is the tightest limit on the way up. cgroup-v2.rst, "Top-down
+// Effective limits: what a cgroup can really have is the tightest limit on the way up. cgroup-v2.rst, "Top-down
 // Constraint"; of v1, memory.txt, section 6 (hierarchy support), and scheduler/sched-bwc.rst, "Hierarchical
 // considerations".
 #include "collectors/effective.h"
@@ -13,8 +13,8 @@
 
 namespace cgwarden::collectors {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 
 Value tighter(Value a, Value b) {
@@ -24,7 +24,7 @@ Value tighter(Value a, Value b) {
   return a.is_unlimited() || b.fixed() < a.fixed() ? b : a;
 }
 
-void tighten_by_ancestors(std::span<const GroupIndex> parents, Inherit inherit, std::vector<Value>& limits) {
+void tighten_by_ancestors(std::span<const CgroupIndex> parents, Inherit inherit, std::vector<Value>& limits) {
   for (std::size_t g = 0; g < std::min(parents.size(), limits.size()); ++g) {
     const auto parent = parents[g];
     if (parent >= g) continue;  // the topmost
@@ -68,26 +68,26 @@ using enum model::Unit;
 constexpr model::Field kEffectiveRows[] = {
     {.name = "effective_cpu_max", .kind = setting, .unit = model::Unit::cores,
      .derived = "least quota per period up the tree", .since = "5.4",
-     .help = "CPUs' worth of time allowed by the tightest quota of the group and its ancestors."},
+     .help = "CPUs' worth of time allowed by the tightest quota of the cgroup and its ancestors."},
     {.name = "effective_cpuset_cpus", .kind = gauge, .derived = "CPUs in the effective list", .since = "5.4",
-     .help = "CPUs that the group may run on."},
+     .help = "CPUs that the cgroup may run on."},
     {.name = "effective_memory_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest hard limit of memory of the group and its ancestors."},
+     .since = "5.4", .help = "Tightest hard limit of memory of the cgroup and its ancestors."},
     {.name = "effective_memory_high", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest limit above which memory is reclaimed, of the group and its ancestors."},
+     .since = "5.4", .help = "Tightest limit above which memory is reclaimed, of the cgroup and its ancestors."},
     {.name = "effective_memory_swap_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest hard limit of swap of the group and its ancestors (v2)."},
+     .since = "5.4", .help = "Tightest hard limit of swap of the cgroup and its ancestors (v2)."},
     {.name = "effective_memory_memsw_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest hard limit of memory and swap together of the group and its ancestors (v1)."},
+     .since = "5.4", .help = "Tightest hard limit of memory and swap together of the cgroup and its ancestors (v1)."},
     {.name = "effective_pids_max", .kind = setting, .derived = "least limit up the tree", .since = "5.4",
-     .help = "Tightest limit of processes and threads of the group and its ancestors."},
+     .help = "Tightest limit of processes and threads of the cgroup and its ancestors."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kEffectiveRows));
 
-class Effective : public OddReader {
+class Effective : public CustomReader {
  public:
-  explicit Effective(const OddContext& context) : catalogue_(context.catalogue), host_(context.host) {
+  explicit Effective(const CustomContext& context) : catalogue_(context.catalogue), host_(context.host) {
     cpu_max_ = id("effective_cpu_max");
     cpu_quota_ = id("cpu_quota");
     cpu_period_ = id("cpu_period");
@@ -113,10 +113,10 @@ class Effective : public OddReader {
     auto& cpu = snapshot.columns[cpu_max_].dense;
     cpu.assign(quota.size(), Value::absent());
     for (std::size_t g = 0; g < quota.size(); ++g) {
-      const auto group = static_cast<GroupIndex>(g);
-      if (!quota[g].is_absent()) cpu[g] = collectors::cores(quota[g], snapshot.value(cpu_period_, group));
+      const auto cgroup = static_cast<CgroupIndex>(g);
+      if (!quota[g].is_absent()) cpu[g] = collectors::cores(quota[g], snapshot.value(cpu_period_, cgroup));
     }
-    tighten_by_ancestors(snapshot.roster->parents, inherit("cpu"), cpu);
+    tighten_by_ancestors(snapshot.cgroup_list->parents, inherit("cpu"), cpu);
     count_cpus(snapshot, stats);
   }
 
@@ -138,11 +138,11 @@ class Effective : public OddReader {
     const auto& own = snapshot.columns[limit.own].dense;
     auto& effective = snapshot.columns[limit.effective].dense;
     effective.assign(own.begin(), own.end());
-    tighten_by_ancestors(snapshot.roster->parents, inherit(limit.controller), effective);
+    tighten_by_ancestors(snapshot.cgroup_list->parents, inherit(limit.controller), effective);
   }
 
-  // The v1 kernel says it itself. It also knows ancestors that are outside of what is mounted here, and whether a group
-  // of an old kernel takes part in the hierarchy at all.
+  // The v1 kernel says it itself. It also knows ancestors that are outside of what is mounted here, and whether a
+  // cgroup of an old kernel takes part in the hierarchy at all.
   static void prefer(model::Snapshot& snapshot, FieldId kernels, FieldId effective) {
     const auto& said = snapshot.columns[kernels].dense;
     auto& ours = snapshot.columns[effective].dense;
@@ -153,14 +153,14 @@ class Effective : public OddReader {
 
   void count_cpus(model::Snapshot& snapshot, model::CollectorStats& stats) const {
     const auto& lists = snapshot.columns[cpuset_list_];
-    if (lists.cells.empty()) return;
-    const auto& parents = snapshot.roster->parents;
+    if (lists.series.empty()) return;
+    const auto& parents = snapshot.cgroup_list->parents;
     auto& counts = snapshot.columns[cpuset_cpus_].dense;
-    counts.assign(snapshot.group_count(), Value::absent());
-    for (const auto& cell : lists.cells) {
-      if (cell.group >= counts.size()) continue;
+    counts.assign(snapshot.cgroup_count(), Value::absent());
+    for (const auto& cell : lists.series) {
+      if (cell.cgroup >= counts.size()) continue;
       const auto count = count_of_list(lists.text_of(cell));
-      counts[cell.group] = count ? Value::of(*count) : Value::error();
+      counts[cell.cgroup] = count ? Value::of(*count) : Value::error();
       if (count) continue;
       ++stats.errors;
       ++stats.errors_now;
@@ -184,9 +184,11 @@ class Effective : public OddReader {
 
 Collector effective() {
   return {{"effective",
-           "Tightest limit of a group and its ancestors, from what the collectors cpu, cpuset, memory and pids read.",
+           "Tightest limit of a cgroup and its ancestors, from what the collectors cpu, cpuset, memory and pids read.",
            true, kEffectiveRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Effective>(context); }};
+          [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
+            return std::make_unique<Effective>(context);
+          }};
 }
 
 }  // namespace cgwarden::collectors

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups that ended, for a while, with what was last read of them; and what must not be lost with a group.
+// Cgroups that ended, for a while, with what was last read of them; and what must not be lost with a cgroup.
 //
-// OOM kills on v2 are not lost: memory.events counts those of descendants, dead ones too. On v1 a group counts only its
-// own, so those of a group that ended are added to its ancestors here: cgroup-v1/memory.txt, section 10. What happened
-// between the last reading and the end is in no group's counter any more: the kernel's log tells it, where it may be
-// read, and the host's own count (vmstat), which is shown on the topmost group. The v1 notification by eventfd is no
-// count of kills: the kernel also gives it to every descendant of the group whose limit was hit, and another one for
-// the removal.
+// OOM kills on v2 are not lost: memory.events counts those of descendants, dead ones too. On v1 a cgroup counts only
+// its own, so those of a cgroup that ended are added to its ancestors here: cgroup-v1/memory.txt, section 10. What
+// happened between the last reading and the end is in no cgroup's counter any more: the kernel's log tells it, where it
+// may be read, and the host's own count (vmstat), which is shown on the topmost cgroup. The v1 notification by eventfd
+// is no count of kills: the kernel also gives it to every descendant of the cgroup whose limit was hit, and another one
+// for the removal.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -29,43 +29,43 @@
 namespace cgwarden::collectors {
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using std::chrono::nanoseconds;
 using enum model::Kind;
 using enum model::Unit;
 
-constexpr std::string_view kLast = "last reading before the group ended";
+constexpr std::string_view kLast = "last reading before the cgroup ended";
 
 // clang-format off
 constexpr model::Field kEndedRows[] = {
-    {.name = "ended_time", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "When the group ended, since 1970."},
-    {.name = "ended_lifetime", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "How long the ended group lived."},
-    {.name = "ended_cpu_usage", .kind = gauge, .unit = seconds, .derived = kLast,
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "CPU time the ended group had used when last read."},
-    {.name = "ended_memory_current", .kind = gauge, .unit = bytes, .derived = kLast,
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Memory the ended group used when last read."},
-    {.name = "ended_memory_peak", .kind = gauge, .unit = bytes, .derived = kLast,
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Most memory the ended group had used when last read."},
-    {.name = "ended_oom_kills", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id", .since = "5.4",
-     .help = "OOM kills in the ended group when last read, and those that the kernel has logged since."},
-    {.name = "ended_pids_events_max", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id",
-     .since = "5.4", .help = "Times a fork was refused by the limit of the ended group when last read."},
-    {.name = "ended_descendants_oom_kill", .kind = counter, .derived = "v1: last readings of ended descendants",
+    {.name = "removed_time", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
+     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "When the cgroup ended, since 1970."},
+    {.name = "removed_lifetime", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
+     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "How long the ended cgroup lived."},
+    {.name = "removed_cpu_usage", .kind = gauge, .unit = seconds, .derived = kLast,
+     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "CPU time the ended cgroup had used when last read."},
+    {.name = "removed_memory_current", .kind = gauge, .unit = bytes, .derived = kLast,
+     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Memory the ended cgroup used when last read."},
+    {.name = "removed_memory_peak", .kind = gauge, .unit = bytes, .derived = kLast,
+     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Most memory the ended cgroup had used when last read."},
+    {.name = "removed_oom_kills", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id", .since = "5.4",
+     .help = "OOM kills in the ended cgroup when last read, and those that the kernel has logged since."},
+    {.name = "removed_pids_events_max", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id",
+     .since = "5.4", .help = "Times a fork was refused by the limit of the ended cgroup when last read."},
+    {.name = "removed_descendants_oom_kill", .kind = counter, .derived = "v1: last readings of ended descendants",
      .since = "5.4",
-     .help = "OOM kills in descendants that have ended since the agent started (v1, where a group counts only its own)."},
-    {.name = "host_oom_kill", .kind = counter, .derived = "`/proc/vmstat` oom_kill, on the topmost group",
-     .since = "5.4", .help = "OOM kills on the whole host, also of groups that have ended."},
+     .help = "OOM kills in descendants that have ended since the agent started (v1, where a cgroup counts only its own)."},
+    {.name = "host_oom_kill", .kind = counter, .derived = "`/proc/vmstat` oom_kill, on the topmost cgroup",
+     .since = "5.4", .help = "OOM kills on the whole host, also of cgroups that have ended."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kEndedRows));
 
-class Ended : public OddReader {
+class Ended : public CustomReader {
  public:
-  explicit Ended(const OddContext& context)
+  explicit Ended(const CustomContext& context)
       : tree_(context.tree),
         options_(context.options),
         notice_(context.notice),
@@ -77,21 +77,21 @@ class Ended : public OddReader {
       if (h.has("memory")) log_root_ = h.root;
     }
     const auto id = [&](std::string_view field) { return context.catalogue.find(field).value(); };
-    time_ = id("ended_time");
-    lifetime_ = id("ended_lifetime");
+    time_ = id("removed_time");
+    lifetime_ = id("removed_lifetime");
     for (auto& kept : kept_) {
       kept.from = id(kept.field);
       kept.to = id(kept.ended_field);
     }
-    descendants_ = id("ended_descendants_oom_kill");
+    descendants_ = id("removed_descendants_oom_kill");
     host_ = id("host_oom_kill");
   }
 
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
-    const auto deaths = tree_.take_deaths();
+    const auto cgroups_removed = tree_.take_removals();
     const bool heard = hear_kills();
-    if (!deaths.empty()) bury(deaths);
-    if (heard || !deaths.empty()) settle(*snapshot.roster);
+    if (!cgroups_removed.empty()) bury(cgroups_removed);
+    if (heard || !cgroups_removed.empty()) settle(*snapshot.cgroup_list);
     remember(snapshot);
     forget_old();
     show(snapshot);
@@ -101,7 +101,7 @@ class Ended : public OddReader {
 
  private:
   static constexpr std::size_t kOomKills = 3;  // of kept_
-  static constexpr std::size_t kMostLogged = 4096;
+  static constexpr std::size_t kMaxLogged = 4096;
 
   struct Kept {
     std::string_view field;
@@ -122,8 +122,8 @@ class Ended : public OddReader {
     return std::chrono::duration_cast<nanoseconds>(when.time_since_epoch());
   }
 
-  static bool same_life(const model::Group& a, const model::Group& b) {
-    return a.path == b.path && (a.id == b.id || a.birth == b.birth);
+  static bool same_instance(const model::Cgroup& a, const model::Cgroup& b) {
+    return a.path == b.path && (a.id == b.id || a.created == b.created);
   }
 
   // Before what was read this time is remembered: `last_` is older than all that is heard now.
@@ -133,7 +133,7 @@ class Ended : public OddReader {
     for (int i = 0; i < most; ++i) {
       const auto record = log_.next();
       if (!record) break;
-      auto path = cgroup::group_of_oom_kill(*record, log_root_);
+      auto path = cgroup::cgroup_of_oom_kill(*record, log_root_);
       if (!path) continue;
       heard = true;
       count_kill(*path);
@@ -146,59 +146,59 @@ class Ended : public OddReader {
   }
 
   void count_kill(const std::string& path) {
-    if (logged_.size() >= kMostLogged && !logged_.contains(path)) return;
+    if (logged_.size() >= kMaxLogged && !logged_.contains(path)) return;
     const auto [at, is_new] = logged_.try_emplace(path);
-    if (is_new && roster_) {
-      const auto group = std::ranges::find(roster_->groups, path, [](const auto& g) { return g->path; });
-      if (group != roster_->groups.end()) {
-        const auto& read = last_[static_cast<std::size_t>(group - roster_->groups.begin())][kOomKills];
+    if (is_new && cgroup_list_) {
+      const auto cgroup = std::ranges::find(cgroup_list_->cgroups, path, [](const auto& g) { return g->path; });
+      if (cgroup != cgroup_list_->cgroups.end()) {
+        const auto& read = last_[static_cast<std::size_t>(cgroup - cgroup_list_->cgroups.begin())][kOomKills];
         if (read.is_number()) at->second = read.fixed();
       }
     }
     ++at->second;
   }
 
-  void bury(const std::vector<cgroup::Tree::Death>& deaths) {
+  void bury(const std::vector<cgroup::Tree::Removal>& cgroups_removed) {
     std::unordered_map<std::string_view, std::size_t> by_path;
-    if (roster_) {
-      by_path.reserve(roster_->groups.size());
-      for (std::size_t g = 0; g < roster_->groups.size(); ++g) by_path[roster_->groups[g]->path] = g;
+    if (cgroup_list_) {
+      by_path.reserve(cgroup_list_->cgroups.size());
+      for (std::size_t g = 0; g < cgroup_list_->cgroups.size(); ++g) by_path[cgroup_list_->cgroups[g]->path] = g;
     }
-    for (const auto& death : deaths) {
-      if (!death.group) continue;
+    for (const auto& removal : cgroups_removed) {
+      if (!removal.cgroup) continue;
       Tombstone stone;
-      stone.text = death.group->path + '\0' + std::to_string(death.group->id);
-      stone.when = death.when;
-      stone.lifetime = std::max(nanoseconds(0), nanoseconds(death.when - death.group->birth));
-      const auto at = by_path.find(death.group->path);
-      if (at != by_path.end() && same_life(*roster_->groups[at->second], *death.group)) {
+      stone.text = removal.cgroup->path + '\0' + std::to_string(removal.cgroup->id);
+      stone.when = removal.when;
+      stone.lifetime = std::max(nanoseconds(0), nanoseconds(removal.when - removal.cgroup->created));
+      const auto at = by_path.find(removal.cgroup->path);
+      if (at != by_path.end() && same_instance(*cgroup_list_->cgroups[at->second], *removal.cgroup)) {
         stone.values = last_[at->second];
       }
       auto& kills = stone.values[kOomKills];
-      if (const auto logged = logged_.extract(death.group->path); !logged.empty()) {
+      if (const auto logged = logged_.extract(removal.cgroup->path); !logged.empty()) {
         kills = Value::of(kills.is_number() ? std::max(kills.fixed(), logged.mapped()) : logged.mapped());
       }
-      add_to_ancestors(death.group->path, kills);
+      add_to_ancestors(removal.cgroup->path, kills);
       if (!tombstones_.empty() && tombstones_.size() >= options_.max_ended) {
         tombstones_.pop_front();
         if (!std::exchange(told_bound_, true)) {
           notice_("more than " + std::to_string(options_.max_ended) +
-                  " groups ended lately: the oldest are no longer shown; raise --collector.ended.max");
+                  " cgroups ended lately: the oldest are no longer shown; raise --collector.removed.max");
         }
       }
       if (options_.max_ended > 0) tombstones_.push_back(std::move(stone));
     }
-    // Counts belong to a life: whose path ended has none, also when there is a new group of that name.
-    for (const auto& death : deaths) {
-      if (death.group) killed_below_.erase(death.group->path);
+    // Counts belong to a life: whose path ended has none, also when there is a new cgroup of that name.
+    for (const auto& removal : cgroups_removed) {
+      if (removal.cgroup) killed_below_.erase(removal.cgroup->path);
     }
   }
 
-  // Of paths that no living group has: kills in groups that came and went unseen are counted above them.
-  void settle(const model::Roster& living) {
+  // Of paths that no living cgroup has: kills in cgroups that came and went unseen are counted above them.
+  void settle(const model::CgroupList& living) {
     if (logged_.empty() && killed_below_.empty()) return;
     std::unordered_set<std::string_view> paths;
-    for (const auto& group : living.groups) paths.insert(group->path);
+    for (const auto& cgroup : living.cgroups) paths.insert(cgroup->path);
     const auto gone = [&](const auto& entry) { return !paths.contains(entry.first); };
     for (const auto& entry : logged_) {
       if (gone(entry)) add_to_ancestors(entry.first, Value::of(entry.second));
@@ -215,23 +215,23 @@ class Ended : public OddReader {
     }
   }
 
-  // What was read now, or earlier where a group vanished while it was read or is being removed.
+  // What was read now, or earlier where a cgroup vanished while it was read or is being removed.
   void remember(const model::Snapshot& snapshot) {
-    const auto before = std::move(roster_);
-    roster_ = snapshot.roster;
-    const auto& groups = roster_->groups;
+    const auto before = std::move(cgroup_list_);
+    cgroup_list_ = snapshot.cgroup_list;
+    const auto& cgroups = cgroup_list_->cgroups;
     std::swap(last_, earlier_);
-    last_.resize(groups.size());
-    std::unordered_map<const model::Group*, std::size_t> moved;
-    if (before && before != roster_) {
-      moved.reserve(before->groups.size());
-      for (std::size_t g = 0; g < before->groups.size(); ++g) moved[before->groups[g].get()] = g;
+    last_.resize(cgroups.size());
+    std::unordered_map<const model::Cgroup*, std::size_t> moved;
+    if (before && before != cgroup_list_) {
+      moved.reserve(before->cgroups.size());
+      for (std::size_t g = 0; g < before->cgroups.size(); ++g) moved[before->cgroups[g].get()] = g;
     }
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      const Values* earlier = before == roster_ ? &earlier_[g] : nullptr;
-      if (const auto at = moved.find(groups[g].get()); at != moved.end()) earlier = &earlier_[at->second];
+    for (std::size_t g = 0; g < cgroups.size(); ++g) {
+      const Values* earlier = before == cgroup_list_ ? &earlier_[g] : nullptr;
+      if (const auto at = moved.find(cgroups[g].get()); at != moved.end()) earlier = &earlier_[at->second];
       for (std::size_t i = 0; i < kept_.size(); ++i) {
-        last_[g][i] = snapshot.value(kept_[i].from, static_cast<GroupIndex>(g));
+        last_[g][i] = snapshot.value(kept_[i].from, static_cast<CgroupIndex>(g));
         if (!last_[g][i].has_value() && earlier != nullptr) last_[g][i] = (*earlier)[i];
       }
     }
@@ -247,30 +247,30 @@ class Ended : public OddReader {
     for (const auto& stone : tombstones_) sorted_.push_back(&stone);
     std::ranges::sort(sorted_, shorter_first, &Tombstone::text);
     for (const auto* stone : sorted_) {
-      add_series(snapshot.columns[time_], model::kNoGroup, stone->text, Value::of(since_1970(stone->when).count()));
-      add_series(snapshot.columns[lifetime_], model::kNoGroup, stone->text, Value::of(stone->lifetime.count()));
+      add_series(snapshot.columns[time_], model::kNoCgroup, stone->text, Value::of(since_1970(stone->when).count()));
+      add_series(snapshot.columns[lifetime_], model::kNoCgroup, stone->text, Value::of(stone->lifetime.count()));
       for (std::size_t i = 0; i < kept_.size(); ++i) {
         if (stone->values[i].has_value()) {
-          add_series(snapshot.columns[kept_[i].to], model::kNoGroup, stone->text, stone->values[i]);
+          add_series(snapshot.columns[kept_[i].to], model::kNoCgroup, stone->text, stone->values[i]);
         }
       }
     }
   }
 
   void show_descendants(model::Snapshot& snapshot) const {
-    for (std::size_t g = 0; g < snapshot.group_count(); ++g) {
+    for (std::size_t g = 0; g < snapshot.cgroup_count(); ++g) {
       if (!last_[g][kOomKills].has_value()) continue;
       std::int64_t kills = 0;
       if (!killed_below_.empty()) {
-        const auto at = killed_below_.find(snapshot.roster->groups[g]->path);
+        const auto at = killed_below_.find(snapshot.cgroup_list->cgroups[g]->path);
         if (at != killed_below_.end()) kills = at->second;
       }
-      set_value(snapshot, descendants_, static_cast<GroupIndex>(g), Value::of(kills));
+      set_value(snapshot, descendants_, static_cast<CgroupIndex>(g), Value::of(kills));
     }
   }
 
   void show_host(model::Snapshot& snapshot, model::CollectorStats& stats) {
-    if (!vmstat_ || snapshot.group_count() == 0) return;
+    if (!vmstat_ || snapshot.cgroup_count() == 0) return;
     std::size_t size = 0;
     while (size < text_.size()) {
       const auto n = ::pread(vmstat_.get(), text_.data() + size, text_.size() - size, static_cast<off_t>(size));
@@ -291,23 +291,23 @@ class Ended : public OddReader {
   }
 
   cgroup::Tree& tree_;
-  OddOptions options_;
+  CustomOptions options_;
   std::function<void(std::string)> notice_;
   base::Fd vmstat_;
   bool kills_are_local_;
   cgroup::KernelLog log_;
-  std::array<Kept, 5> kept_{{{"cpu_usage", "ended_cpu_usage"},
-                             {"memory_current", "ended_memory_current"},
-                             {"memory_peak", "ended_memory_peak"},
-                             {"memory_events_oom_kill", "ended_oom_kills"},
-                             {"pids_events_max", "ended_pids_events_max"}}};
+  std::array<Kept, 5> kept_{{{"cpu_usage", "removed_cpu_usage"},
+                             {"memory_current", "removed_memory_current"},
+                             {"memory_peak", "removed_memory_peak"},
+                             {"memory_events_oom_kill", "removed_oom_kills"},
+                             {"pids_events_max", "removed_pids_events_max"}}};
   FieldId time_ = 0, lifetime_ = 0, descendants_ = 0, host_ = 0;
-  std::shared_ptr<const model::Roster> roster_;  // of last_
+  std::shared_ptr<const model::CgroupList> cgroup_list_;  // of last_
   std::vector<Values> last_;
   std::vector<Values> earlier_;
   std::deque<Tombstone> tombstones_;
   std::vector<const Tombstone*> sorted_;
-  std::unordered_map<std::string, std::int64_t> killed_below_;  // by path of a living group
+  std::unordered_map<std::string, std::int64_t> killed_below_;  // by path of a living cgroup
   std::string log_root_ = "/";                            // of the memory hierarchy's mount, as the kernel logs paths
   std::unordered_map<std::string, std::int64_t> logged_;  // kills by path: read before the first in the log, and since
   std::array<char, 32768> text_{};
@@ -317,10 +317,11 @@ class Ended : public OddReader {
 }  // namespace
 
 Collector ended() {
-  return {{"ended",
-           "Groups that ended in the last minutes with what was last read of them, and OOM kills that ended with them.",
-           true, kEndedRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Ended>(context); }};
+  return {
+      {"removed",
+       "Cgroups that ended in the last minutes with what was last read of them, and OOM kills that ended with them.",
+       true, kEndedRows},
+      [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Ended>(context); }};
 }
 
 }  // namespace cgwarden::collectors

@@ -13,7 +13,7 @@ constexpr model::Field kFreezerRows[] = {
     {.name = "freezer_state", .kind = info, .v1 = {"freezer.state", "", text}, .labels = "state", .since = "5.4",
      .help = "THAWED, FREEZING or FROZEN."},
     {.name = "freezer_self_freezing", .kind = setting, .v1 = {"freezer.self_freezing"}, .since = "5.4",
-     .help = "Whether the group was told to freeze."},
+     .help = "Whether the cgroup was told to freeze."},
     {.name = "freezer_parent_freezing", .kind = gauge, .v1 = {"freezer.parent_freezing"}, .since = "5.4",
      .help = "Whether an ancestor was told to freeze.", .inherited = true},
 };

@@ -41,9 +41,9 @@ constexpr model::Field kHugetlbNumaRows[] = {
     {.name = "hugetlb_numa_current", .kind = gauge, .unit = bytes,
      .v1 = {"hugetlb.*.numa_stat", "hierarchical_total", numa_v1}, .v2 = {"hugetlb.*.numa_stat", "total", numa_v1},
      .labels = "page_size,node", .since = "5.16", .help = "Huge pages in use on each NUMA node, in descendants too."},
-    {.name = "hugetlb_numa_own", .kind = gauge, .unit = bytes, .v1 = {"hugetlb.*.numa_stat", "total", numa_v1},
+    {.name = "hugetlb_numa_local", .kind = gauge, .unit = bytes, .v1 = {"hugetlb.*.numa_stat", "total", numa_v1},
      .labels = "page_size,node", .since = "5.16",
-     .help = "Huge pages in use on each NUMA node by the group's own processes."},
+     .help = "Huge pages in use on each NUMA node by the cgroup's own processes."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kHugetlbRows));

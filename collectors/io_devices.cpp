@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Block devices of the host. The kernel counts I/O at each layer: what a group writes through dm-0 on vda is counted on
-// both, so a sum over devices takes those with stacked="false" only.
+// Block devices of the host. The kernel counts I/O at each layer: what a cgroup writes through dm-0 on vda is counted
+// on both, so a sum over devices takes those with stacked="false" only.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -25,14 +25,14 @@ using model::Value;
 using enum model::Kind;
 
 constexpr auto kFor = std::chrono::seconds(60);  // mounts, and what a device lies on, change seldom
-constexpr std::size_t kLargestMountinfo = 4UL << 20U;
+constexpr std::size_t kMaxMountinfo = 4UL << 20U;
 
 // clang-format off
 constexpr model::Field kIoDevicesRows[] = {
     {.name = "io_device", .kind = info, .derived = "`/sys/dev/block`", .labels = "device,number,kind,stacked,alias",
      .since = "5.4",
      .help = "Block devices of the host: disk, partition, dm, md or loop. A stacked one lies on others, which count its I/O again."},
-    {.name = "io_device_below", .kind = info, .derived = "`/sys/dev/block/*/slaves`", .labels = "device,below",
+    {.name = "io_device_underlying", .kind = info, .derived = "`/sys/dev/block/*/slaves`", .labels = "device,below",
      .since = "5.4", .help = "Devices that this device lies on."},
     {.name = "io_device_filesystem", .kind = info, .derived = "`/proc/PID/mountinfo`",
      .labels = "device,mountpoint,fstype", .since = "5.4", .help = "File systems on the device that are mounted."},
@@ -40,9 +40,9 @@ constexpr model::Field kIoDevicesRows[] = {
 // clang-format on
 static_assert(model::all_well_formed(kIoDevicesRows));
 
-class IoDevices : public OddReader {
+class IoDevices : public CustomReader {
  public:
-  explicit IoDevices(const OddContext& context) : procfs_(context.paths.procfs), devices_(context.paths.sysfs) {
+  explicit IoDevices(const CustomContext& context) : procfs_(context.paths.procfs), devices_(context.paths.sysfs) {
     for (std::size_t i = 0; i < columns_.size(); ++i)
       columns_[i].field = context.catalogue.find(kIoDevicesRows[i].name).value();
   }
@@ -56,7 +56,7 @@ class IoDevices : public OddReader {
       look(stats);
     }
     for (const auto& [field, series] : columns_) {
-      for (const auto& text : series) add_series(snapshot.columns[field], model::kNoGroup, text, Value::of(1));
+      for (const auto& text : series) add_series(snapshot.columns[field], model::kNoCgroup, text, Value::of(1));
     }
   }
 
@@ -94,7 +94,7 @@ class IoDevices : public OddReader {
     for (const char* whose : {"/1/mountinfo", "/self/mountinfo"}) {
       const base::Fd file(::open((procfs_ + whose).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
       std::array<char, 16384> piece{};
-      while (file && text.size() < kLargestMountinfo) {
+      while (file && text.size() < kMaxMountinfo) {
         const auto n = ::read(file.get(), piece.data(), piece.size());
         if (n <= 0) break;
         text.append(piece.data(), static_cast<std::size_t>(n));
@@ -120,7 +120,9 @@ Collector io_devices() {
            "Block devices, what they lie on, and the file systems on them: looked at once a minute and when one comes "
            "or goes.",
            true, kIoDevicesRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<IoDevices>(context); }};
+          [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
+            return std::make_unique<IoDevices>(context);
+          }};
 }
 
 }  // namespace cgwarden::collectors

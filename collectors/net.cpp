@@ -11,9 +11,9 @@ using enum model::Shape;
 // clang-format off
 constexpr model::Field kNetRows[] = {
     {.name = "net_cls_classid", .kind = setting, .v1 = {"net_cls.classid"}, .since = "5.4",
-     .help = "Class identifier on packets of the group."},
+     .help = "Class identifier on packets of the cgroup."},
     {.name = "net_prio_prioidx", .kind = setting, .v1 = {"net_prio.prioidx"}, .since = "5.4",
-     .help = "Number the kernel gave to the group in its priority maps."},
+     .help = "Number the kernel gave to the cgroup in its priority maps."},
     {.name = "net_prio_ifprio", .kind = setting, .v1 = {"net_prio.ifpriomap", "", flat_labelled}, .labels = "interface",
      .since = "5.4", .help = "Priority of traffic sent on each interface."},
 };

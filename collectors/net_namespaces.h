@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network namespaces that groups' processes are in, each with a few processes by which it can be reached.
+// The network namespaces that cgroups' processes are in, each with a few processes by which it can be reached.
 // Thread: the sampler's.
 #pragma once
 
@@ -25,7 +25,7 @@ class NetNamespaces {
     std::string_view host;  // "true", "false", "unknown"
     std::string text;       // number and host, as label values
     bool met = false;       // in this round
-    model::GroupIndex last_group = 0;
+    model::CgroupIndex last_cgroup = 0;
     std::vector<const cgroup::Process*> candidates;
   };
 
@@ -38,9 +38,9 @@ class NetNamespaces {
     }
   }
 
-  // Takes in the group's processes; `first` is called once for each namespace the group is in.
+  // Takes in the cgroup's processes; `first` is called once for each namespace the cgroup is in.
   template <class First>
-  void meet(const cgroup::ProcessTable::Group& found, model::GroupIndex group, First first) {
+  void meet(const cgroup::ProcessTable::Cgroup& found, model::CgroupIndex cgroup, First first) {
     for (const auto* process : found.known) {
       const auto id = process->namespaces[cgroup::kNet];
       if (id == 0) continue;
@@ -52,9 +52,9 @@ class NetNamespaces {
         entry.text = entry.number + '\0' + std::string(entry.host);
       }
       if (entry.candidates.size() < kCandidates) entry.candidates.push_back(process);
-      if (entry.met && entry.last_group == group) continue;
+      if (entry.met && entry.last_cgroup == cgroup) continue;
       entry.met = true;
-      entry.last_group = group;
+      entry.last_cgroup = cgroup;
       first(entry);
     }
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Network counters of each network namespace that a group's process is in: Documentation/filesystems/proc.rst,
+// Network counters of each network namespace that a cgroup's process is in: Documentation/filesystems/proc.rst,
 // "net/dev".
 //
-// Traffic belongs to a namespace, not to a group: it is read once, however many groups share the namespace, and has no
-// cgroup label. Each group says which namespaces it is in. A group in the host's has no traffic of its own, and none is
-// made up for it.
+// Traffic belongs to a namespace, not to a cgroup: it is read once, however many cgroups share the namespace, and has
+// no cgroup label. Each cgroup says which namespaces it is in. A cgroup in the host's has no traffic of its own, and
+// none is made up for it.
 #include "collectors/network.h"
 
 #include <algorithm>
@@ -38,13 +38,13 @@ std::optional<Interface> parse_interface(std::string_view line) {
 
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using enum model::Kind;
 using enum model::Unit;
 
-constexpr std::size_t kMostInterfaces = 256;  // of one namespace
+constexpr std::size_t kMaxInterfaces = 256;  // of one namespace
 constexpr std::string_view kNetworkFrom = "`/proc/PID/net/dev`, once for each namespace";
 
 // clang-format off
@@ -87,16 +87,16 @@ constexpr model::Field kNetworkRows[] = {
      .since = "5.4", .help = "Packets not sent for want of a carrier."},
     {.name = "network_transmit_compressed", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Compressed packets sent."},
-    {.name = "network_namespace", .kind = info, .derived = "`/proc/PID/ns/net` of the group's own processes",
+    {.name = "network_namespace", .kind = info, .derived = "`/proc/PID/ns/net` of the cgroup's own processes",
      .labels = "namespace,host", .since = "5.4",
-     .help = "Network namespaces of the group's own processes, and whether it is the host's, whose traffic is not the group's."},
+     .help = "Network namespaces of the cgroup's own processes, and whether it is the host's, whose traffic is not the cgroup's."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kNetworkRows));
 
-class Network : public OddReader {
+class Network : public CustomReader {
  public:
-  explicit Network(const OddContext& context)
+  explicit Network(const CustomContext& context)
       : processes_(context.processes), namespaces_(context.processes), notice_(context.notice) {
     for (std::size_t i = 0; i < counters_.size(); ++i)
       counters_[i] = context.catalogue.find(kNetworkRows[i].name).value();
@@ -105,10 +105,10 @@ class Network : public OddReader {
 
   void begin(model::Snapshot&) override { namespaces_.begin(); }
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    namespaces_.meet(processes_.look(tree, node, group, stats), group, [&](const NetNamespaces::Entry& entry) {
-      add_series(snapshot.columns[namespace_], group, entry.text, Value::of(1));
+    namespaces_.meet(processes_.look(tree, node, cgroup, stats), cgroup, [&](const NetNamespaces::Entry& entry) {
+      add_series(snapshot.columns[namespace_], cgroup, entry.text, Value::of(1));
     });
   }
 
@@ -123,7 +123,7 @@ class Network : public OddReader {
       auto& column = snapshot.columns[counters_[i]];
       for (const auto& row : rows) {
         const auto count = std::min<std::uint64_t>(row.counters[i], INT64_MAX);
-        add_series(column, model::kNoGroup, row.text, Value::of(static_cast<std::int64_t>(count)));
+        add_series(column, model::kNoCgroup, row.text, Value::of(static_cast<std::int64_t>(count)));
       }
     }
   }
@@ -148,8 +148,8 @@ class Network : public OddReader {
       }
       // The host's end of a container's cable says the same as the container's own interface.
       if (entry.host == "true" && found->name.starts_with("veth")) continue;
-      if (++interfaces > kMostInterfaces) {
-        tell_bound(entry);
+      if (++interfaces > kMaxInterfaces) {
+        log_bound(entry);
         break;
       }
       if (row_count_ == rows_.size()) rows_.emplace_back();
@@ -162,9 +162,9 @@ class Network : public OddReader {
     return true;
   }
 
-  void tell_bound(const NetNamespaces::Entry& entry) {
+  void log_bound(const NetNamespaces::Entry& entry) {
     if (std::exchange(told_bound_, true)) return;
-    notice_("network namespace " + entry.number + " has more than " + std::to_string(kMostInterfaces) +
+    notice_("network namespace " + entry.number + " has more than " + std::to_string(kMaxInterfaces) +
             " interfaces: the rest is left out");
   }
 
@@ -181,11 +181,12 @@ class Network : public OddReader {
 }  // namespace
 
 Collector network() {
-  return {{"network",
-           "Counters of interfaces, read once for each network namespace that a process of a group is in; the host's "
-           "without its veth ends.",
-           true, kNetworkRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Network>(context); }};
+  return {
+      {"network",
+       "Counters of interfaces, read once for each network namespace that a process of a cgroup is in; the host's "
+       "without its veth ends.",
+       true, kNetworkRows},
+      [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Network>(context); }};
 }
 
 }  // namespace cgwarden::collectors

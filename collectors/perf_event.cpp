@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters of the CPU's and of the kernel's for each group: perf_event_open(2), PERF_FLAG_PID_CGROUP. A group counts
+// Counters of the CPU's and of the kernel's for each cgroup: perf_event_open(2), PERF_FLAG_PID_CGROUP. A cgroup counts
 // with its descendants, since the agent first saw it.
 //
-// The kernel wants a descriptor for each event and CPU, so groups are bounded by descriptors. Events are opened in sets
-// that are counted together, or not at all: where there are more sets than counters the kernel lets them take turns,
-// and each reading's growth is scaled up by the share of time in which the set counted.
+// The kernel wants a descriptor for each event and CPU, so cgroups are bounded by descriptors. Events are opened in
+// sets that are counted together, or not at all: where there are more sets than counters the kernel lets them take
+// turns, and each reading's growth is scaled up by the share of time in which the set counted.
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sys/resource.h>
@@ -29,25 +29,25 @@
 namespace cgwarden::collectors {
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using enum model::Kind;
 using enum model::Unit;
 
-constexpr std::size_t kMostDescriptors = 16'384;
-constexpr std::size_t kMostCpus = 4096;
-constexpr std::string_view kPerfEventFrom = "`perf_event_open` on the group's directory";
+constexpr std::size_t kMaxDescriptors = 16'384;
+constexpr std::size_t kMaxCpus = 4096;
+constexpr std::string_view kPerfEventFrom = "`perf_event_open` on the cgroup's directory";
 constexpr std::string_view kCadvisor = "container_perf_events_total";
 
 // clang-format off
 constexpr model::Field kPerfEventRows[] = {
     {.name = "perf_context_switches", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Times a CPU went from a task of the group to another task.", .cadvisor = kCadvisor},
+     .help = "Times a CPU went from a task of the cgroup to another task.", .cadvisor = kCadvisor},
     {.name = "perf_cpu_migrations", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Times a task of the group went to another CPU.", .cadvisor = kCadvisor},
+     .help = "Times a task of the cgroup went to another CPU.", .cadvisor = kCadvisor},
     {.name = "perf_page_faults", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Page faults of the group's tasks.", .cadvisor = kCadvisor},
+     .help = "Page faults of the cgroup's tasks.", .cadvisor = kCadvisor},
     {.name = "perf_cycles", .kind = counter, .derived = kPerfEventFrom, .since = "5.4", .help = "Cycles of CPUs.",
      .cadvisor = kCadvisor},
     {.name = "perf_instructions", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
@@ -98,7 +98,7 @@ std::vector<int> cpus_of(std::string_view list) {
     const auto first = base::to_int<int>(base::take_until(range, '-'));
     const auto last = range.empty() ? first : base::to_int<int>(range);
     if (!first || !last || *first < 0) continue;
-    for (int cpu = *first; cpu <= *last && out.size() < kMostCpus; ++cpu) out.push_back(cpu);
+    for (int cpu = *first; cpu <= *last && out.size() < kMaxCpus; ++cpu) out.push_back(cpu);
   }
   return out;
 }
@@ -110,9 +110,9 @@ std::string read_small(const std::string& path) {
   return n > 0 ? std::string(room.data(), static_cast<std::size_t>(n)) : std::string();
 }
 
-class PerfEvent : public OddReader {
+class PerfEvent : public CustomReader {
  public:
-  explicit PerfEvent(const OddContext& context)
+  explicit PerfEvent(const CustomContext& context)
       : notice_(context.notice), online_path_(context.paths.sysfs + "/devices/system/cpu/online") {
     for (std::size_t i = 0; i < kEvents; ++i) fields_[i] = context.catalogue.find(kPerfEventRows[i].name).value();
     // The controller is of v1 where that is mounted, and of v2 by itself elsewhere.
@@ -123,36 +123,36 @@ class PerfEvent : public OddReader {
       }
     }
     rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) most_ = std::min<std::size_t>(kMostDescriptors, limit.rlim_cur / 2);
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) most_ = std::min<std::size_t>(kMaxDescriptors, limit.rlim_cur / 2);
   }
 
   void begin(model::Snapshot&) override {
     ++round_;
     refused_ = false;
     if (auto online = read_small(online_path_); online != online_) {
-      for (auto& [id, counted] : groups_) counted.sets.clear();  // what was counted so far stays in the sums
+      for (auto& [id, counted] : cgroups_) counted.sets.clear();  // what was counted so far stays in the sums
       descriptors_ = 0;
       online_ = std::move(online);
       cpus_ = cpus_of(online_);
     }
   }
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     if (hierarchy_ >= node.dirs.size() || node.dirs[hierarchy_].inode == 0) return;
-    auto& counted = groups_[node.dirs[hierarchy_].inode];
+    auto& counted = cgroups_[node.dirs[hierarchy_].inode];
     counted.round = round_;
     if (counted.sets.empty() && !open(tree, node, counted, stats)) return;
     for (auto& set : counted.sets) take(set, counted, stats);
     for (std::size_t i = 0; i < kEvents; ++i) {
       if (!counted.has[i]) continue;
-      set_value(snapshot, fields_[i], group,
+      set_value(snapshot, fields_[i], cgroup,
                 Value::of(static_cast<std::int64_t>(std::min<std::uint64_t>(counted.sums[i], INT64_MAX))));
     }
   }
 
   void end(model::Snapshot&, model::CollectorStats&) override {
-    std::erase_if(groups_, [this](const auto& item) {
+    std::erase_if(cgroups_, [this](const auto& item) {
       if (item.second.round == round_) return false;
       for (const auto& set : item.second.sets) descriptors_ -= set.fds.size();
       return true;
@@ -183,7 +183,7 @@ class PerfEvent : public OddReader {
       for (std::size_t s = 0; s < kSets.size(); ++s) {
         if (!offered_[s]) continue;
         if (descriptors_ + kSets[s].last - kSets[s].first > most_) {
-          tell(told_bound_, "more groups than can be counted by perf_event: each takes " +
+          tell(told_bound_, "more cgroups than can be counted by perf_event: each takes " +
                                 std::to_string(kEvents * cpus_.size()) + " descriptors of at most " +
                                 std::to_string(most_) + "; the rest is left out");
           drop(counted);
@@ -209,7 +209,7 @@ class PerfEvent : public OddReader {
     return !counted.sets.empty();
   }
 
-  // False: nothing of this group can be counted now.
+  // False: nothing of this cgroup can be counted now.
   bool fault(std::size_t set, int code, model::CollectorStats& stats) {
     switch (code) {
       case ENODEV:  // the CPU went away, or has no such counter
@@ -228,14 +228,14 @@ class PerfEvent : public OddReader {
       case EACCES:
         refused_ = true;
         tell(told_permission_,
-             base::Error::from_errno(code, "cannot count events of groups").what +
+             base::Error::from_errno(code, "cannot count events of cgroups").what +
                  "; it takes CAP_PERFMON (before Linux 5.8 CAP_SYS_ADMIN), and no filter on perf_event_open(2)");
         return false;
       default:
         ++stats.errors;
         ++stats.errors_now;
         refused_ = true;  // of descriptors or memory there may be more in the next round
-        tell(told_other_, base::Error::from_errno(code, "cannot count events of groups").what);
+        tell(told_other_, base::Error::from_errno(code, "cannot count events of cgroups").what);
         return false;
     }
   }
@@ -287,12 +287,12 @@ class PerfEvent : public OddReader {
   std::vector<int> cpus_;
   std::array<FieldId, kEvents> fields_{};
   std::array<bool, kSets.size()> offered_{true, true, true};
-  std::size_t hierarchy_ = cgroup::Tree::kMostHierarchies;
+  std::size_t hierarchy_ = cgroup::Tree::kMaxHierarchies;
   std::size_t most_ = 512;
   std::size_t descriptors_ = 0;
   std::uint64_t round_ = 0;
-  std::unordered_map<std::uint64_t, Counted> groups_;  // by inode
-  bool refused_ = false;                               // in this round
+  std::unordered_map<std::uint64_t, Counted> cgroups_;  // by inode
+  bool refused_ = false;                                // in this round
   bool told_bound_ = false;
   bool told_hardware_ = false;
   bool told_permission_ = false;
@@ -303,9 +303,11 @@ class PerfEvent : public OddReader {
 
 Collector perf_event() {
   return {{"perf_event",
-           "Counters of CPUs and of the scheduler: a descriptor for each event, CPU and group. It takes CAP_PERFMON.",
+           "Counters of CPUs and of the scheduler: a descriptor for each event, CPU and cgroup. It takes CAP_PERFMON.",
            false, kPerfEventRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<PerfEvent>(context); }};
+          [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
+            return std::make_unique<PerfEvent>(context);
+          }};
 }
 
 }  // namespace cgwarden::collectors

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The processes of a group, without those of its descendants ("own"): how many, in which state, with how many threads,
+// The processes of a cgroup, without those of its descendants ("own"): how many, in which state, with how many threads,
 // open files and sockets. From cgroup.procs, proc_pid_stat(5) and proc_pid_fd(5).
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,44 +20,44 @@
 namespace cgwarden::collectors {
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using enum model::Kind;
 
 // clang-format off
 constexpr model::Field kProcessesRows[] = {
-    {.name = "own_processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` of a threaded group",
-     .since = "5.4", .help = "Processes in the group itself, without its descendants.",
+    {.name = "processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` of a threaded cgroup",
+     .since = "5.4", .help = "Processes in the cgroup itself, without its descendants.",
      .cadvisor = "container_processes"},
 };
 constexpr model::Field kStateRows[] = {
-    {.name = "own_process_states", .kind = gauge, .derived = "`/proc/PID/stat` of the group's own processes",
-     .labels = "state", .since = "5.4", .help = "Processes in the group itself by the state of their first thread."},
-    {.name = "own_threads", .kind = gauge, .derived = "`/proc/PID/stat` of the group's own processes", .since = "5.4",
-     .help = "Threads of the processes in the group itself."},
+    {.name = "process_states", .kind = gauge, .derived = "`/proc/PID/stat` of the cgroup's own processes",
+     .labels = "state", .since = "5.4", .help = "Processes in the cgroup itself by the state of their first thread."},
+    {.name = "threads", .kind = gauge, .derived = "`/proc/PID/stat` of the cgroup's own processes", .since = "5.4",
+     .help = "Threads of the processes in the cgroup itself."},
 };
 constexpr model::Field kFileRows[] = {
-    {.name = "own_open_files", .kind = gauge, .derived = "`/proc/PID/fd` of the group's own processes", .since = "5.4",
-     .help = "Descriptors open in the processes of the group itself; absent when one may not be looked at.",
+    {.name = "open_files", .kind = gauge, .derived = "`/proc/PID/fd` of the cgroup's own processes", .since = "5.4",
+     .help = "Descriptors open in the processes of the cgroup itself; absent when one may not be looked at.",
      .cadvisor = "container_file_descriptors"},
-    {.name = "own_sockets", .kind = gauge, .derived = "`/proc/PID/fd` of the group's own processes", .since = "5.4",
-     .help = "Descriptors of sockets open in the processes of the group itself; absent when one may not be looked at.",
+    {.name = "sockets", .kind = gauge, .derived = "`/proc/PID/fd` of the cgroup's own processes", .since = "5.4",
+     .help = "Descriptors of sockets open in the processes of the cgroup itself; absent when one may not be looked at.",
      .cadvisor = "container_sockets"},
 };
 // clang-format on
 static_assert(model::all_well_formed(kProcessesRows) && model::all_well_formed(kStateRows) &&
               model::all_well_formed(kFileRows));
 
-class Processes : public OddReader {
+class Processes : public CustomReader {
  public:
-  explicit Processes(const OddContext& context)
-      : processes_(context.processes), count_(context.catalogue.find("own_processes").value()) {}
+  explicit Processes(const CustomContext& context)
+      : processes_(context.processes), count_(context.catalogue.find("processes").value()) {}
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    const auto& found = processes_.list(tree, node, group, stats);
-    if (found.listed) set_value(snapshot, count_, group, Value::of(static_cast<std::int64_t>(found.count())));
+    const auto& found = processes_.list(tree, node, cgroup, stats);
+    if (found.listed) set_value(snapshot, count_, cgroup, Value::of(static_cast<std::int64_t>(found.count())));
   }
 
  private:
@@ -79,23 +79,23 @@ constexpr std::array<State, 9> kTaskStates = {{{'R', "running"},
                                                {'X', "dead"},
                                                {'P', "parked"}}};
 
-class States : public OddReader {
+class States : public CustomReader {
  public:
-  explicit States(const OddContext& context)
+  explicit States(const CustomContext& context)
       : processes_(context.processes),
-        states_(context.catalogue.find("own_process_states").value()),
-        threads_(context.catalogue.find("own_threads").value()) {}
+        states_(context.catalogue.find("process_states").value()),
+        threads_(context.catalogue.find("threads").value()) {}
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    const auto& found = processes_.list(tree, node, group, stats);
+    const auto& found = processes_.list(tree, node, cgroup, stats);
     if (!found.listed || found.count() == 0) return;
     std::array<std::int64_t, kTaskStates.size()> counts{};
     std::uint64_t threads = 0;
     std::uint64_t unknown = found.out_of_view;
     for (const auto pid : found.pids) {
       const auto fd = processes_.open(pid);
-      if (!fd && !processes_.means_ended(errno)) ++unknown;
+      if (!fd && !processes_.means_exited(errno)) ++unknown;
       if (!fd) continue;
       const auto text = processes_.read_file(fd.get(), "stat", stats);
       if (text.empty() && !base::exists(fd.get(), "stat")) continue;  // gone
@@ -111,13 +111,13 @@ class States : public OddReader {
     }
     for (std::size_t i = 0; i < kTaskStates.size(); ++i) {
       if (counts[i] != 0 || i < kAlwaysShown) {
-        add_series(snapshot.columns[states_], group, kTaskStates[i].name, Value::of(counts[i]));
+        add_series(snapshot.columns[states_], cgroup, kTaskStates[i].name, Value::of(counts[i]));
       }
     }
     if (unknown != 0) {
-      add_series(snapshot.columns[states_], group, "unknown", Value::of(static_cast<std::int64_t>(unknown)));
+      add_series(snapshot.columns[states_], cgroup, "unknown", Value::of(static_cast<std::int64_t>(unknown)));
     } else {
-      set_value(snapshot, threads_, group, Value::of(static_cast<std::int64_t>(threads)));
+      set_value(snapshot, threads_, cgroup, Value::of(static_cast<std::int64_t>(threads)));
     }
   }
 
@@ -129,31 +129,31 @@ class States : public OddReader {
   FieldId threads_;
 };
 
-class Files : public OddReader {
+class Files : public CustomReader {
  public:
-  explicit Files(const OddContext& context)
+  explicit Files(const CustomContext& context)
       : processes_(context.processes),
-        files_(context.catalogue.find("own_open_files").value()),
-        sockets_(context.catalogue.find("own_sockets").value()) {}
+        files_(context.catalogue.find("open_files").value()),
+        sockets_(context.catalogue.find("sockets").value()) {}
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot& snapshot,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    const auto& found = processes_.list(tree, node, group, stats);
+    const auto& found = processes_.list(tree, node, cgroup, stats);
     if (!found.listed || found.count() == 0) return;
     Counts counts;
     counts.complete = found.out_of_view == 0;
     for (const auto pid : found.pids) {
       const auto fd = processes_.open(pid);
       if (fd) count(fd.get(), counts, stats);
-      if (!fd && !processes_.means_ended(errno)) counts.complete = false;
+      if (!fd && !processes_.means_exited(errno)) counts.complete = false;
     }
     if (!counts.complete) return;  // a part of it would pass for the whole
-    set_value(snapshot, files_, group, Value::of(counts.files));
-    set_value(snapshot, sockets_, group, Value::of(counts.sockets));
+    set_value(snapshot, files_, cgroup, Value::of(counts.files));
+    set_value(snapshot, sockets_, cgroup, Value::of(counts.sockets));
   }
 
  private:
-  static constexpr std::int64_t kMost = 1 << 20;  // descriptors of one group
+  static constexpr std::int64_t kMax = 1 << 20;  // descriptors of one cgroup
 
   struct Counts {
     std::int64_t files = 0;
@@ -177,7 +177,7 @@ class Files : public OddReader {
         const auto* entry = reinterpret_cast<const dirent64*>(buffer_.data() + at);
         at += entry->d_reclen;
         if (entry->d_name[0] == '.') continue;
-        if (++counts.files > kMost) {
+        if (++counts.files > kMax) {
           counts.complete = false;
           return;
         }
@@ -198,22 +198,26 @@ class Files : public OddReader {
 }  // namespace
 
 Collector processes() {
-  return {{"processes", "How many processes are in the group itself.", true, kProcessesRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Processes>(context); }};
+  return {{"processes", "How many processes are in the cgroup itself.", true, kProcessesRows},
+          [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
+            return std::make_unique<Processes>(context);
+          }};
 }
 
 Collector process_states() {
-  return {{"process_states", "States and threads of the group's own processes: a file is read for each.", false,
-           kStateRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<States>(context); }};
+  return {
+      {"process_states", "States and threads of the cgroup's own processes: a file is read for each.", false,
+       kStateRows},
+      [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<States>(context); }};
 }
 
 Collector process_files() {
-  return {{"process_files",
-           "Open files and sockets of the group's own processes: each descriptor is looked at. It takes "
-           "CAP_SYS_PTRACE.",
-           false, kFileRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Files>(context); }};
+  return {
+      {"process_files",
+       "Open files and sockets of the cgroup's own processes: each descriptor is looked at. It takes "
+       "CAP_SYS_PTRACE.",
+       false, kFileRows},
+      [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Files>(context); }};
 }
 
 }  // namespace cgwarden::collectors

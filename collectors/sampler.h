@@ -29,7 +29,7 @@ class Sampler {
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
 
-  // Called on the loop for every new snapshot before anybody sees it: adds what others know of its groups.
+  // Called on the loop for every new snapshot before anybody sees it: adds what others know of its cgroups.
   void complete_with(std::function<void(model::Snapshot&)> complete) { complete_ = std::move(complete); }
   // `done` is called once, on the loop, with a snapshot begun at most max_age ago.
   void ask(std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done);

@@ -12,14 +12,15 @@
 
 namespace cgwarden::collectors {
 
-inline constexpr std::size_t kLongestLabels = 4096;  // of one series, all its values together
+inline constexpr std::size_t kMaxLabels = 4096;  // of one series, all its values together
 
-// `text`: the label values, '\0' between them. Series of one group come one after the other, in order of groups; those
-// of no group come last and in the order of shorter_first, which lets a writer see at once that none comes twice.
-inline void add_series(model::Column& column, model::GroupIndex group, std::string_view text, model::Value value) {
-  text = text.substr(0, kLongestLabels);
-  column.cells.push_back(
-      {group, static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(text.size()), value});
+// `text`: the label values, '\0' between them. Series of one cgroup come one after the other, in order of cgroups;
+// those of no cgroup come last and in the order of shorter_first, which lets a writer see at once that none comes
+// twice.
+inline void add_series(model::Column& column, model::CgroupIndex cgroup, std::string_view text, model::Value value) {
+  text = text.substr(0, kMaxLabels);
+  column.series.push_back(
+      {cgroup, static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(text.size()), value});
   column.text += text;
 }
 
@@ -27,10 +28,10 @@ inline bool shorter_first(std::string_view a, std::string_view b) {
   return a.size() != b.size() ? a.size() < b.size() : a < b;
 }
 
-inline void set_value(model::Snapshot& snapshot, model::FieldId field, model::GroupIndex group, model::Value value) {
+inline void set_value(model::Snapshot& snapshot, model::FieldId field, model::CgroupIndex cgroup, model::Value value) {
   auto& dense = snapshot.columns[field].dense;
-  if (dense.empty()) dense.assign(snapshot.group_count(), model::Value::absent());
-  dense[group] = value;
+  if (dense.empty()) dense.assign(snapshot.cgroup_count(), model::Value::absent());
+  dense[cgroup] = value;
 }
 
 // "true", "false" or "unknown": whether a namespace is the host's.

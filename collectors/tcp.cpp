@@ -30,8 +30,8 @@
 namespace cgwarden::collectors {
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using enum model::Kind;
 
@@ -129,9 +129,9 @@ void count_all(std::vector<Job>& jobs, std::vector<char>& buffer) {
   }
 }
 
-class Tcp : public OddReader {
+class Tcp : public CustomReader {
  public:
-  explicit Tcp(const OddContext& context)
+  explicit Tcp(const CustomContext& context)
       : processes_(context.processes),
         namespaces_(context.processes),
         notice_(context.notice),
@@ -140,9 +140,9 @@ class Tcp : public OddReader {
 
   void begin(model::Snapshot&) override { namespaces_.begin(); }
 
-  void read(const cgroup::Tree& tree, cgroup::Node& node, GroupIndex group, model::Snapshot&,
+  void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot&,
             model::CollectorStats& stats) override {
-    namespaces_.meet(processes_.look(tree, node, group, stats), group, [](const NetNamespaces::Entry&) {});
+    namespaces_.meet(processes_.look(tree, node, cgroup, stats), cgroup, [](const NetNamespaces::Entry&) {});
   }
 
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
@@ -178,7 +178,7 @@ class Tcp : public OddReader {
     jobs_.clear();
     std::ranges::sort(rows_, shorter_first, &Row::text);
     for (const auto& row : rows_) {
-      add_series(snapshot.columns[connections_], model::kNoGroup, row.text, Value::of(row.count));
+      add_series(snapshot.columns[connections_], model::kNoCgroup, row.text, Value::of(row.count));
     }
   }
 
@@ -217,7 +217,7 @@ Collector tcp() {
            "TCP connections by state of each network namespace, which a thread enters: it takes CAP_SYS_ADMIN and time "
            "for each connection.",
            false, kTcpRows},
-          [](const OddContext& context) -> std::unique_ptr<OddReader> { return std::make_unique<Tcp>(context); }};
+          [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Tcp>(context); }};
 }
 
 }  // namespace cgwarden::collectors

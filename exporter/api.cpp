@@ -9,7 +9,7 @@
 namespace cgwarden::exporter {
 namespace {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::Value;
 
 constexpr std::size_t kNumberRoom = 32;
@@ -102,35 +102,36 @@ void write_head(Writer& w, const model::Snapshot& s) {
   w.raw(",\"begun_monotonic_ns\":").number(nanoseconds(s.begun));
 }
 
-void write_groups(Writer& w, const model::Snapshot& s) {
-  w.raw(",\"generation\":").number(s.roster ? s.roster->generation : std::uint64_t{0});
+void write_cgroups(Writer& w, const model::Snapshot& s) {
+  w.raw(",\"generation\":").number(s.cgroup_list ? s.cgroup_list->generation : std::uint64_t{0});
   const auto each = [&](std::string_view name, const auto& write) {
     w.raw(",\"").raw(name).raw("\":[");
     bool first = true;
-    for (GroupIndex g = 0; g < s.group_count(); ++g) {
+    for (CgroupIndex g = 0; g < s.cgroup_count(); ++g) {
       w.comma(first);
-      write(*s.roster->groups[g], g);
+      write(*s.cgroup_list->cgroups[g], g);
     }
     w.raw("]");
   };
-  each("ids", [&](const model::Group& group, GroupIndex) { w.number(group.id); });
-  each("paths", [&](const model::Group& group, GroupIndex) { w.text(group.path); });
-  each("parents", [&](const model::Group&, GroupIndex g) {
-    const auto parent = s.roster->parents[g];
-    w.number(parent == model::kNoGroup ? std::int64_t{-1} : std::int64_t{parent});
+  each("ids", [&](const model::Cgroup& cgroup, CgroupIndex) { w.number(cgroup.id); });
+  each("paths", [&](const model::Cgroup& cgroup, CgroupIndex) { w.text(cgroup.path); });
+  each("parents", [&](const model::Cgroup&, CgroupIndex g) {
+    const auto parent = s.cgroup_list->parents[g];
+    w.number(parent == model::kNoCgroup ? std::int64_t{-1} : std::int64_t{parent});
   });
-  each("births_ns", [&](const model::Group& group, GroupIndex) { w.number(nanoseconds(group.birth)); });
-  each("seen_born", [&](const model::Group& group, GroupIndex) { w.raw(group.seen_born ? "1" : "0"); });
+  each("created_ns", [&](const model::Cgroup& cgroup, CgroupIndex) { w.number(nanoseconds(cgroup.created)); });
+  each("creation_observed",
+       [&](const model::Cgroup& cgroup, CgroupIndex) { w.raw(cgroup.creation_observed ? "1" : "0"); });
 }
 
 void write_containers(Writer& w, const model::Snapshot& s) {
   w.raw(",\"containers\":[");
   bool first = true;
-  for (GroupIndex g = 0; s.containers && g < s.group_count(); ++g) {
-    const auto& group = *s.roster->groups[g];
-    const auto* const c = s.containers->find(group.id, group.path);
+  for (CgroupIndex g = 0; s.containers && g < s.cgroup_count(); ++g) {
+    const auto& cgroup = *s.cgroup_list->cgroups[g];
+    const auto* const c = s.containers->find(cgroup.id, cgroup.path);
     if (c == nullptr) continue;
-    w.comma(first).raw("{\"group\":").number(std::int64_t{g}).raw(",\"role\":").quoted(name(c->role));
+    w.comma(first).raw("{\"cgroup\":").number(std::int64_t{g}).raw(",\"role\":").quoted(name(c->role));
     for (const auto& fact : model::kTextFacts) {
       if (c->*fact.member) w.raw(",\"").raw(fact.name).raw("\":").quoted(base::to_utf8(*(c->*fact.member)));
     }
@@ -162,11 +163,11 @@ void write_column(Writer& w, const model::Field& field, const model::Column& col
     for (const auto v : column.dense) w.comma(first).value(v);
     w.raw("]");
   }
-  if (!column.cells.empty()) {
-    w.raw(",\"cells\":[");
+  if (!column.series.empty()) {
+    w.raw(",\"series\":[");
     bool first = true;
-    for (const auto& cell : column.cells) {
-      w.comma(first).raw("[").number(cell.group == model::kNoGroup ? std::int64_t{-1} : std::int64_t{cell.group});
+    for (const auto& cell : column.series) {
+      w.comma(first).raw("[").number(cell.cgroup == model::kNoCgroup ? std::int64_t{-1} : std::int64_t{cell.cgroup});
       w.raw(",").text(column.text_of(cell)).raw(",").value(cell.value).raw("]");
     }
     w.raw("]");
@@ -189,7 +190,7 @@ void write_api_snapshot(const model::Snapshot& s, const std::optional<model::Hos
     w.text(info.controllers).raw(",\"mount_point\":").text(info.mount_point).raw("}");
   }
   w.raw("]");
-  write_groups(w, s);
+  write_cgroups(w, s);
   write_containers(w, s);
   w.raw(",\"collectors\":{");
   first = true;
@@ -203,7 +204,7 @@ void write_api_snapshot(const model::Snapshot& s, const std::optional<model::Hos
   first = true;
   for (std::size_t f = 0; f < s.columns.size(); ++f) {
     const auto& column = s.columns[f];
-    if ((!fields.empty() && !fields[f]) || (column.dense.empty() && column.cells.empty())) continue;
+    if ((!fields.empty() && !fields[f]) || (column.dense.empty() && column.series.empty())) continue;
     const auto& field = s.catalogue->field(static_cast<model::FieldId>(f));
     w.comma(first).quoted(field.name).raw(":");
     write_column(w, field, column);
@@ -211,10 +212,10 @@ void write_api_snapshot(const model::Snapshot& s, const std::optional<model::Hos
   w.raw("}}\n");
 }
 
-void write_api_groups(const model::Snapshot& s, Buffer& out) {
+void write_api_cgroups(const model::Snapshot& s, Buffer& out) {
   Writer w(out);
   write_head(w, s);
-  write_groups(w, s);
+  write_cgroups(w, s);
   write_containers(w, s);
   w.raw("}\n");
 }
@@ -230,11 +231,11 @@ std::string snapshot_tag(const model::Snapshot& s) {
   return "\"" + std::to_string(nanoseconds(s.taken_wall)) + "-" + std::to_string(nanoseconds(s.taken)) + "\"";
 }
 
-// Generations begin anew with the agent, so when the topmost group was made and the host's clock stand beside them.
-std::string groups_tag(const model::Snapshot& s) {
+// Generations begin anew with the agent, so when the topmost cgroup was made and the host's clock stand beside them.
+std::string cgroups_tag(const model::Snapshot& s) {
   std::uint64_t hash = 0;
-  for (GroupIndex g = 0; g < s.group_count(); ++g) {
-    hash = hash * 1099511628211U ^ model::group_key(s.roster->groups[g]->id, s.roster->groups[g]->path);
+  for (CgroupIndex g = 0; g < s.cgroup_count(); ++g) {
+    hash = hash * 1099511628211U ^ model::cgroup_key(s.cgroup_list->cgroups[g]->id, s.cgroup_list->cgroups[g]->path);
   }
   return "\"" + std::to_string(hash) + "-" + std::to_string(s.containers ? s.containers->generation : 0) + "\"";
 }
@@ -243,7 +244,7 @@ std::string fields_tag(const model::Catalogue& catalogue) {
   std::uint64_t hash = 0;
   for (std::size_t f = 0; f < catalogue.size(); ++f) {
     const auto& field = catalogue.field(static_cast<model::FieldId>(f));
-    for (const auto text : {field.name, field.help}) hash = hash * 1099511628211U ^ model::group_key(f, text);
+    for (const auto text : {field.name, field.help}) hash = hash * 1099511628211U ^ model::cgroup_key(f, text);
   }
   return "\"" CGWARDEN_VERSION "-" + std::to_string(hash) + "\"";
 }

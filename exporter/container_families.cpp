@@ -77,7 +77,7 @@ std::string seconds(base::Wall time) {
 std::string number(const Container::Number& value) { return value ? std::to_string(*value) : std::string(); }
 std::string time(const Container::Time& value) { return value ? seconds(*value) : std::string(); }
 
-// One family a row, by name. A value that is empty is no sample; `labels` appends what stands behind the group's.
+// One family a row, by name. A value that is empty is no sample; `labels` appends what stands behind the cgroup's.
 struct Row {
   std::string_view name;  // without "_info"
   std::string_view unit;
@@ -85,7 +85,7 @@ struct Row {
   bool info;
   std::string (*value)(const Container&);
   void (*labels)(const Container&, std::string&);
-  bool of_units = false;  // of groups that are a unit of systemd's and no workload
+  bool of_units = false;  // of cgroups that are a unit of systemd's and no workload
 };
 
 constexpr Row kRows[] = {
@@ -110,7 +110,7 @@ constexpr Row kRows[] = {
     {"cgroup_container_state", "", "The container's state as a label. Always 1.", false,
      [](const Container& c) { return std::string(c.state ? "1" : ""); },
      [](const Container& c, std::string& out) { append_label("state", *c.state, out); }},
-    {"cgroup_unit", "", "Which unit of systemd's the group is, of which kind, and in whose slice. Always 1.", true,
+    {"cgroup_unit", "", "Which unit of systemd's the cgroup is, of which kind, and in whose slice. Always 1.", true,
      [](const Container&) { return std::string("1"); }, append_unit, true},
 };
 
@@ -125,31 +125,31 @@ void append_header(const Row& row, const std::string& series, Format format, std
 
 struct Shown {
   const Container* container;
-  std::string labels;  // as on all series of the group
+  std::string labels;  // as on all series of the cgroup
 };
 
-// Those of groups that are there, in order of paths, then those that ended. No two with the same labels.
+// Those of cgroups that are there, in order of paths, then those that ended. No two with the same labels.
 std::vector<Shown> shown(const model::Snapshot& snapshot, bool units) {
   const auto& table = *snapshot.containers;
   std::vector<Shown> out;
   std::unordered_set<std::string> seen;
-  const auto add = [&](const model::Group& group, const Container& container) {
+  const auto add = [&](const model::Cgroup& cgroup, const Container& container) {
     if (model::is_workload(container.role) ? units : !units || !container.unit) return;
     std::string labels;
-    path_label(group, labels);
+    path_label(cgroup, labels);
     append_name(container, labels);
     if (seen.insert(labels).second) out.push_back({&container, std::move(labels)});
   };
-  if (snapshot.roster) {
-    for (const auto& group : snapshot.roster->groups) {
-      if (const auto* container = table.find(group->id, group->path)) add(*group, *container);
+  if (snapshot.cgroup_list) {
+    for (const auto& cgroup : snapshot.cgroup_list->cgroups) {
+      if (const auto* container = table.find(cgroup->id, cgroup->path)) add(*cgroup, *container);
     }
   }
   for (const auto& ended : table.ended) {
-    model::Group group;
-    group.id = ended.group_id;
-    group.path = ended.path;
-    add(group, *ended.container);
+    model::Cgroup cgroup;
+    cgroup.id = ended.cgroup_id;
+    cgroup.path = ended.path;
+    add(cgroup, *ended.container);
   }
   return out;
 }
@@ -157,11 +157,11 @@ std::vector<Shown> shown(const model::Snapshot& snapshot, bool units) {
 }  // namespace
 
 LabelSource container_labels(std::function<std::shared_ptr<const model::Containers>()> table) {
-  return [table = std::move(table)](const model::Group& group, std::string& out) {
-    path_label(group, out);
+  return [table = std::move(table)](const model::Cgroup& cgroup, std::string& out) {
+    path_label(cgroup, out);
     const auto containers = table();
     if (!containers) return;
-    if (const auto* container = containers->find(group.id, group.path)) append_name(*container, out);
+    if (const auto* container = containers->find(cgroup.id, cgroup.path)) append_name(*container, out);
   };
 }
 

@@ -161,20 +161,21 @@ void add_collectors(Families& out, const model::Snapshot& snapshot) {
 
 void add_tree(Families& out, const model::Snapshot& snapshot) {
   const auto& tree = snapshot.tree;
-  out.gauge("cgwarden_cgroups", "Control groups in the last snapshot.").add(snapshot.group_count());
-  out.counter("cgwarden_cgroup_births_total", "Control groups seen to appear.").add(tree.births);
-  out.counter("cgwarden_cgroup_deaths_total", "Control groups seen to disappear.").add(tree.deaths);
+  out.gauge("cgwarden_cgroups", "Cgroups in the last snapshot.").add(snapshot.cgroup_count());
+  out.counter("cgwarden_cgroups_created_total", "Cgroups seen to appear.").add(tree.cgroups_created);
+  out.counter("cgwarden_cgroups_removed_total", "Cgroups seen to disappear.").add(tree.cgroups_removed);
   out.counter("cgwarden_tree_walks_total", "Walks through all directories of the hierarchies.").add(tree.walks);
-  out.counter("cgwarden_watch_overflows_total", "Times the kernel's queue of directory events was full.")
+  out.counter("cgwarden_inotify_overflows_total", "Times the kernel's queue of directory events was full.")
       .add(tree.watch_overflows);
-  out.gauge("cgwarden_watches", "Directories watched.").add(tree.watches);
-  out.gauge("cgwarden_watching", "Whether new and removed groups are told by the kernel (1) or found by walking (0).")
-      .add(tree.watching ? 1 : 0);
-  out.gauge("cgwarden_dropped_cgroups", "Control groups left out because there are more than allowed.")
-      .add(tree.dropped_groups);
+  out.gauge("cgwarden_inotify_watches", "Directories watched.").add(tree.watches);
+  out.gauge("cgwarden_inotify_active",
+            "Whether new and removed cgroups are told by the kernel (1) or found by walking (0).")
+      .add(tree.inotify_active ? 1 : 0);
+  out.gauge("cgwarden_cgroups_dropped", "Cgroups left out because there are more than allowed.")
+      .add(tree.dropped_cgroups);
   out.gauge("cgwarden_open_files", "Interface files kept open.").add(tree.open_files);
   if (snapshot.hierarchies) {
-    out.gauge("cgwarden_hierarchy_info", "Control group hierarchies found on this host.");
+    out.gauge("cgwarden_hierarchy_info", "Cgroup hierarchies found on this host.");
     for (const auto& h : *snapshot.hierarchies) {
       out.add(1,
               {{"version", std::to_string(h.version)}, {"controllers", h.controllers}, {"mount_point", h.mount_point}});
@@ -208,7 +209,7 @@ SelfMetrics::SelfMetrics()
       scrape_duration_(make_histogram(registry_, "cgwarden_scrape_duration_seconds",
                                       "Time from a request for metrics to its answer, collection included.")),
       collection_duration_(
-          make_histogram(registry_, "cgwarden_collection_duration_seconds", "Time one reading of all groups took.")),
+          make_histogram(registry_, "cgwarden_collection_duration_seconds", "Time one reading of all cgroups took.")),
       start_time_(process_start_time()) {
   std::map<std::string, std::string> build = {{"version", CGWARDEN_VERSION}, {"compiler", "g++ " __VERSION__}};
 #ifdef __clang__
@@ -242,7 +243,7 @@ std::vector<MetricFamily> SelfMetrics::collect(const model::Snapshot& snapshot, 
   Families out(registry_.Collect());
   add_collectors(out, snapshot);
   add_tree(out, snapshot);
-  out.gauge("cgwarden_series", "Series of control groups in this answer, without those named _created.").add(series);
+  out.gauge("cgwarden_series", "Series of cgroups in this answer, without those named _created.").add(series);
   add_process(out, start_time_);
   return out.take();
 }

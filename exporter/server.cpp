@@ -55,7 +55,7 @@ constexpr auto kProbePatience = std::chrono::seconds(1);  // of /, /-/ready: how
 constexpr auto kLinger = std::chrono::seconds(1);
 constexpr std::size_t kLingerBytes = 65536;
 constexpr int kAcceptsAtOnce = 16;
-constexpr auto kLongestBackoff = std::chrono::milliseconds(1000);
+constexpr auto kMaxBackoff = std::chrono::milliseconds(1000);
 
 struct Answer {
   unsigned status = 200;
@@ -250,7 +250,7 @@ asio::awaitable<void> Server::Impl::accept(Listening& on) {
       // No descriptors or memory left: the connection stays in the queue, and asking at once would only burn CPU.
       on.pause.expires_after(backoff);
       co_await on.pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-      backoff = std::min(2 * backoff, kLongestBackoff);
+      backoff = std::min(2 * backoff, kMaxBackoff);
       break;
     }
   }
@@ -426,7 +426,7 @@ asio::awaitable<Answer> Server::Impl::answer(const Request& request, bool has_bo
   constexpr std::string_view readiness = "/-/ready";
   if (target) {
     for (const std::string_view known :
-         {std::string_view(options.telemetry_path), front, healthy, readiness, kApiSnapshot, kApiGroups, kApiFields}) {
+         {std::string_view(options.telemetry_path), front, healthy, readiness, kApiSnapshot, kApiCgroups, kApiFields}) {
       if (target->path == known) {
         path = known;
         break;
@@ -445,7 +445,7 @@ asio::awaitable<Answer> Server::Impl::answer(const Request& request, bool has_bo
   if (path == healthy) co_return refuse(200, "healthy");
   if (path == readiness) co_return co_await ready();
   if (path == front) co_return co_await front_page();
-  if (path == kApiSnapshot || path == kApiGroups || path == kApiFields) co_return co_await api(request, *target);
+  if (path == kApiSnapshot || path == kApiCgroups || path == kApiFields) co_return co_await api(request, *target);
   co_return refuse(404, "not found");
 }
 
@@ -532,7 +532,7 @@ asio::awaitable<Answer> Server::Impl::api(const Request& request, const Target& 
   Answer out;
   out.content_type = "application/json";
   out.negotiated = true;
-  out.tag = !made ? fields_tag(*catalogue) : target.path == kApiGroups ? groups_tag(*made) : snapshot_tag(*made);
+  out.tag = !made ? fields_tag(*catalogue) : target.path == kApiCgroups ? cgroups_tag(*made) : snapshot_tag(*made);
   // One snapshot with other fields is another answer.
   if (!fields.empty()) out.tag.insert(out.tag.size() - 1, "-" + std::to_string(std::hash<std::vector<bool>>{}(fields)));
   if (none_match_names(joined(request, http::field::if_none_match), out.tag)) {
@@ -543,8 +543,8 @@ asio::awaitable<Answer> Server::Impl::api(const Request& request, const Target& 
   auto body = bodies.take();
   if (!made) {
     write_api_fields(*catalogue, *body);
-  } else if (target.path == kApiGroups) {
-    write_api_groups(*made, *body);
+  } else if (target.path == kApiCgroups) {
+    write_api_cgroups(*made, *body);
   } else {
     write_api_snapshot(*made, options.host ? std::optional(options.host()) : std::nullopt, fields, *body);
   }
@@ -606,9 +606,9 @@ asio::awaitable<Answer> Server::Impl::front_page() {
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>cgwarden</title></head>\n<body>\n"
       "<h1>cgwarden</h1>\n<p>Version " CGWARDEN_VERSION ". ";
   if (wait->snapshot) {
-    out.text += std::to_string(wait->snapshot->group_count()) + " control groups.</p>\n";
+    out.text += std::to_string(wait->snapshot->cgroup_count()) + " cgroups.</p>\n";
   } else {
-    out.text += "No snapshot of the control groups was made yet.</p>\n";
+    out.text += "No snapshot of the cgroups was made yet.</p>\n";
   }
   out.text += "<ul>\n" + link(options.telemetry_path, "Metrics") + link("/-/healthy", "Health") +
               link("/-/ready", "Readiness") + link(std::string(kApiSnapshot), "JSON") + "</ul>\n";

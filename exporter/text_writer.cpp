@@ -145,15 +145,15 @@ std::string broken_bytes(std::string_view raw, std::string_view cleaned) {
 
 }  // namespace
 
-void path_label(const model::Group& group, std::string& out) {
+void path_label(const model::Cgroup& cgroup, std::string& out) {
   out += "cgroup=\"";
-  if (base::is_utf8(group.path)) {
-    append_label_value(group.path, out);
+  if (base::is_utf8(cgroup.path)) {
+    append_label_value(cgroup.path, out);
   } else {
-    const auto cleaned = base::to_utf8(group.path);
+    const auto cleaned = base::to_utf8(cgroup.path);
     append_label_value(cleaned, out);
     out += '#';
-    out += broken_bytes(group.path, cleaned);
+    out += broken_bytes(cgroup.path, cleaned);
   }
   out += '"';
 }
@@ -187,41 +187,41 @@ const std::vector<TextWriter::Family>& TextWriter::families_of(const std::shared
   return families;
 }
 
-void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& roster) {
-  if (roster == roster_ && roster) return;
-  roster_.reset();  // the label source may throw
+void TextWriter::prepare_blocks(const std::shared_ptr<const model::CgroupList>& cgroup_list) {
+  if (cgroup_list == cgroup_list_ && cgroup_list) return;
+  cgroup_list_.reset();  // the label source may throw
   block_text_.clear();
   blocks_.clear();
   longest_block_ = 0;
-  if (!roster) return;
+  if (!cgroup_list) return;
 
   struct Extent {
     std::size_t at, size, created_at, created_size;
   };
   std::vector<Extent> extents;
-  extents.reserve(roster->groups.size());
-  for (const auto& group : roster->groups) {
+  extents.reserve(cgroup_list->cgroups.size());
+  for (const auto& cgroup : cgroup_list->cgroups) {
     Extent extent{};
     extent.at = block_text_.size();
-    options_.labels(*group, block_text_);
-    if (block_text_.size() == extent.at) path_label(*group, block_text_);
+    options_.labels(*cgroup, block_text_);
+    if (block_text_.size() == extent.at) path_label(*cgroup, block_text_);
     extent.size = block_text_.size() - extent.at;
     extents.push_back(extent);
   }
 
-  // Two groups with the same labels would be one series written twice. The label source should not make such; if it
-  // does, the later group gets its id as a label, and is left out if not even that tells them apart.
+  // Two cgroups with the same labels would be one series written twice. The label source should not make such; if it
+  // does, the later cgroup gets its id as a label, and is left out if not even that tells them apart.
   std::string text;
-  text.reserve(block_text_.size() + roster->groups.size() * 32);
+  text.reserve(block_text_.size() + cgroup_list->cgroups.size() * 32);
   std::unordered_set<std::string> seen;
-  seen.reserve(roster->groups.size());
+  seen.reserve(cgroup_list->cgroups.size());
   for (std::size_t i = 0; i < extents.size(); ++i) {
     auto& extent = extents[i];
-    const auto& group = *roster->groups[i];
+    const auto& cgroup = *cgroup_list->cgroups[i];
     auto labels = block_text_.substr(extent.at, extent.size);
     extent = {text.size(), 0, 0, 0};
     if (!seen.insert(labels).second) {
-      labels += ",cgroup_id=\"" + std::to_string(group.id) + '"';
+      labels += ",cgroup_id=\"" + std::to_string(cgroup.id) + '"';
       if (!seen.insert(labels).second) continue;
     }
     text += labels;
@@ -229,8 +229,9 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
     extent.size = text.size() - extent.at;
     extent.created_at = text.size();
     char number[kSampleRoom];
-    const auto birth = std::chrono::duration_cast<std::chrono::nanoseconds>(group.birth.time_since_epoch()).count();
-    if (birth != 0) text.append(number, put_value<9>(number, Value::of(birth)));
+    const auto created =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(cgroup.created.time_since_epoch()).count();
+    if (created != 0) text.append(number, put_value<9>(number, Value::of(created)));
     extent.created_size = text.size() - extent.created_at;
   }
 
@@ -241,10 +242,10 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::Roster>& rost
     blocks_.push_back({all.substr(e.at, e.size), all.substr(e.created_at, e.created_size)});
     longest_block_ = std::max(longest_block_, e.size);
   }
-  roster_ = roster;
+  cgroup_list_ = cgroup_list;
 }
 
-// Within a family, too: the largest is megabytes long on a host of thousands of groups.
+// Within a family, too: the largest is megabytes long on a host of thousands of cgroups.
 void TextWriter::give(Buffer& out, const Full& full) {
   if (out.size() >= kPiece && full) full(out);
 }
@@ -253,12 +254,12 @@ template <int kDecimals>
 std::size_t TextWriter::write_dense(const Family& family, const model::Column& column, Buffer& out,
                                     const Full& full) const {
   const std::size_t need = family.name.size() + family.created.size() + 2 * (longest_block_ + kSampleRoom);
-  const std::size_t groups = std::min(column.dense.size(), blocks_.size());
+  const std::size_t cgroups = std::min(column.dense.size(), blocks_.size());
   std::size_t series = 0;
   char* at = out.room(need);
-  for (std::size_t group = 0; group < groups; ++group) {
-    const Value value = column.dense[group];
-    const Block& block = blocks_[group];
+  for (std::size_t cgroup = 0; cgroup < cgroups; ++cgroup) {
+    const Value value = column.dense[cgroup];
+    const Block& block = blocks_[cgroup];
     if (!value.has_value() || block.text.empty()) continue;
     if (static_cast<std::size_t>(out.limit() - at) < need || (full && at >= out.view().data() + kPiece)) {
       out.written_to(at);
@@ -290,19 +291,19 @@ template <int kDecimals>
 std::size_t TextWriter::write_cells(const Family& family, const model::Column& column, bool info, Buffer& out,
                                     const Full& full) {
   std::size_t series = 0;
-  const model::Cell* previous = nullptr;
+  const model::Series* previous = nullptr;
   std::string_view least;
   std::string_view greatest;
-  for (const auto& cell : column.cells) {
-    const bool of_no_group = cell.group == model::kNoGroup;
-    if (!cell.value.has_value() || (!of_no_group && cell.group >= blocks_.size())) continue;
-    const Block block = of_no_group ? Block{} : blocks_[cell.group];
-    if (block.text.empty() && !of_no_group) continue;
+  for (const auto& cell : column.series) {
+    const bool of_no_cgroup = cell.cgroup == model::kNoCgroup;
+    if (!cell.value.has_value() || (!of_no_cgroup && cell.cgroup >= blocks_.size())) continue;
+    const Block block = of_no_cgroup ? Block{} : blocks_[cell.cgroup];
+    if (block.text.empty() && !of_no_cgroup) continue;
     auto text = column.text_of(cell);
     const auto seen = look(text);
     if (seen.values != family.labels.size()) continue;
 
-    if (previous == nullptr || cell.group != previous->group) {
+    if (previous == nullptr || cell.cgroup != previous->cgroup) {
       run_.clear();
       least = greatest = text;
     } else if (seen.plain && before(greatest, text)) {
@@ -315,16 +316,16 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
     previous = &cell;
     run_.push_back(&cell);
 
-    // The labels of this series, from the end of the group's block to the space before the value.
+    // The labels of this series, from the end of the cgroup's block to the space before the value.
     const std::size_t need = family.name.size() + family.created.size() +
                              2 * (longest_block_ + family.labels_size + 3 * text.size() + kSampleRoom);
-    const auto group_labels = of_no_group ? std::string_view() : block.text.substr(0, block.text.size() - 2);
+    const auto cgroup_labels = of_no_cgroup ? std::string_view() : block.text.substr(0, block.text.size() - 2);
     char* at = out.room(need);
     at = put(at, family.name);
-    at = put(at, group_labels);
+    at = put(at, cgroup_labels);
     const char* labels = at;
     for (const auto& label : family.labels) {
-      const bool leads = at == labels && of_no_group;  // no comma before it
+      const bool leads = at == labels && of_no_cgroup;  // no comma before it
       at = put(at, std::string_view(label).substr(leads ? 1 : 0));
       const auto value = base::take_until(text, '\0');
       if (seen.plain) {
@@ -340,7 +341,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
     at = info ? put(at, "1\n") : put_value<kDecimals>(at, cell.value);
     if (!family.created.empty() && !block.created.empty()) {
       at = put(at, family.created);
-      at = put(at, group_labels);
+      at = put(at, cgroup_labels);
       at = put(at, tail);
       at = put(at, block.created);
     }
@@ -355,7 +356,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
 std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
                               const Full& full) {
   if (!snapshot.catalogue) return 0;
-  prepare_blocks(snapshot.roster);
+  prepare_blocks(snapshot.cgroup_list);
   const auto& families = families_of(snapshot.catalogue, format);
   std::size_t all = 0;
   for (const auto id : snapshot.catalogue->by_metric_name()) {
@@ -363,7 +364,7 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     if (!only.empty() && (collector >= only.size() || !only[collector])) continue;
     if (id >= snapshot.columns.size()) continue;
     const auto& column = snapshot.columns[id];
-    if (column.dense.empty() && column.cells.empty()) continue;
+    if (column.dense.empty() && column.series.empty()) continue;
     const auto& field = snapshot.catalogue->field(id);
     const auto& family = families[id];
 

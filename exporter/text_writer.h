@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes the cgroup series of a snapshot as text, straight from its columns. What repeats is prepared once: HELP and
-// TYPE per catalogue, the label block per group and roster. Per series it copies a name, a label block and digits; it
+// TYPE per catalogue, the label block per cgroup and roster. Per series it copies a name, a label block and digits; it
 // allocates nothing and makes no double.
 //
 //   # HELP cgroup_pids_current ...                <- Family::header
 //   # TYPE cgroup_pids_current gauge
 //   cgroup_pids_current{ cgroup="/a.slice"}  42
-//   ^ Family::name       ^ block of the group
+//   ^ Family::name       ^ block of the cgroup
 //
-// A cell of no group (model::kNoGroup) has its own labels only.
+// A cell of no cgroup (model::kNoGroup) has its own labels only.
 //
 // Absent and failed values have no sample, a family without samples is left out whole, "max" is +Inf, and no series is
 // written twice. One thread at a time: the writer keeps what it prepared.
@@ -28,12 +28,12 @@
 
 namespace cgwarden::exporter {
 
-// Appends the labels of a group without braces, escaped: `cgroup="/a",pod="x"`. Nothing: path_label().
-using LabelSource = std::function<void(const model::Group& group, std::string& out)>;
+// Appends the labels of a cgroup without braces, escaped: `cgroup="/a",pod="x"`. Nothing: path_label().
+using LabelSource = std::function<void(const model::Cgroup& cgroup, std::string& out)>;
 
 // The default: `cgroup="<path>"`. Bytes that are no UTF-8 become U+FFFD each and follow in hexadecimal after a '#', so
 // that two such paths keep different labels whoever else is there: "/a\xff" is `/a<U+FFFD>#ff`.
-void path_label(const model::Group& group, std::string& out);
+void path_label(const model::Cgroup& cgroup, std::string& out);
 
 // Which collectors' fields are written, by CollectorId. Empty: all.
 using CollectorFilter = std::vector<bool>;
@@ -42,7 +42,7 @@ class TextWriter {
  public:
   struct Options {
     LabelSource labels = path_label;
-    // OpenMetrics' `_created` (Group::birth) beside every counter. Prometheus stores each as a series of its own.
+    // OpenMetrics' `_created` (Cgroup::birth) beside every counter. Prometheus stores each as a series of its own.
     bool created = true;
   };
 
@@ -59,7 +59,7 @@ class TextWriter {
                     const Full& full = {});
 
   // The label source would answer differently now.
-  void forget_labels() { roster_.reset(); }
+  void forget_labels() { cgroup_list_.reset(); }
 
  private:
   struct Family {
@@ -75,7 +75,7 @@ class TextWriter {
   };
 
   const std::vector<Family>& families_of(const std::shared_ptr<const model::Catalogue>& catalogue, Format format);
-  void prepare_blocks(const std::shared_ptr<const model::Roster>& roster);
+  void prepare_blocks(const std::shared_ptr<const model::CgroupList>& cgroup_list);
   static void give(Buffer& out, const Full& full);
   template <int kDecimals>
   std::size_t write_dense(const Family& family, const model::Column& column, Buffer& out, const Full& full) const;
@@ -86,11 +86,11 @@ class TextWriter {
   Options options_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   std::vector<Family> families_[2];  // by Format, then FieldId
-  std::shared_ptr<const model::Roster> roster_;
+  std::shared_ptr<const model::CgroupList> cgroup_list_;
   std::string block_text_;
   std::vector<Block> blocks_;  // by GroupIndex
   std::size_t longest_block_ = 0;
-  std::vector<const model::Cell*> run_;  // the cells of one group written so far
+  std::vector<const model::Series*> run_;  // the cells of one cgroup written so far
   std::string scratch_;
 };
 

@@ -330,11 +330,13 @@ base::Result<std::vector<MetricFamily>> parse_text_format(std::string_view text)
 
 void Textfiles::add_to(std::vector<MetricFamily>& families) const {
   if (directories_.empty()) return;
-  std::set<std::string> taken = {"cgwarden_textfile_mtime_seconds", "cgwarden_textfile_error"};
+  std::set<std::string> taken = {"cgwarden_textfile_mtime_seconds", "cgwarden_textfile_scrape_error"};
   for (const auto& family : families) taken.insert(base_name(family.name));
   MetricFamily mtime{"cgwarden_textfile_mtime_seconds", "When the file was last written.", MetricType::Gauge, {}};
-  MetricFamily error{
-      "cgwarden_textfile_error", "Whether the file, or the directory, could not be taken.", MetricType::Gauge, {}};
+  MetricFamily error{"cgwarden_textfile_scrape_error",
+                     "Whether the file, or the directory, could not be taken.",
+                     MetricType::Gauge,
+                     {}};
   const auto tell = [](MetricFamily& family, const std::string& file, double value) {
     ClientMetric metric;
     metric.label = {{"file", base::to_utf8(file)}};

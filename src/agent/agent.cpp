@@ -46,9 +46,9 @@ collectors::CollectionOptions collection_options(const Options& options) {
   collectors::CollectionOptions out;
   out.paths = options.paths;
   out.enabled = options.collectors;
-  out.odd.max_ended = options.max_ended;
-  out.odd.ended_for = std::chrono::seconds(options.ended_seconds);
-  out.tree.max_groups = options.max_cgroups;
+  out.custom.max_ended = options.max_ended;
+  out.custom.ended_for = std::chrono::seconds(options.ended_seconds);
+  out.tree.max_cgroups = options.max_cgroups;
   const auto limit = raise_descriptor_limit();
   const auto free = limit > 2 * kOtherDescriptors ? limit - kOtherDescriptors : limit / 2;
   out.max_open_files = std::min<std::size_t>(options.max_open_files, free / 2);
@@ -98,7 +98,7 @@ class Service {
     wait_for_signals(server);
     // Ready once there is something to show.
     sampler_->ask(std::chrono::nanoseconds(0), [paths](const model::SnapshotPtr& snapshot) {
-      log::info("ready: " + std::to_string(snapshot->group_count()) + " cgroups");
+      log::info("ready: " + std::to_string(snapshot->cgroup_count()) + " cgroups");
       const auto own = base::read_file(paths.procfs + "/self/cgroup");
       if (const auto warning = memory_warning(*snapshot, own.value_or(""))) log::warn(*warning);
       ::sd_notify(0, "READY=1");
@@ -183,7 +183,7 @@ class Service {
 void discover(const Options& options, model::Snapshot& snapshot) {
   if (!options.discovery) return;
   discovery::Resolver resolver(discovery_options(options), [](const std::string& line) { log::warn(line); });
-  resolver.resolve(snapshot.roster);
+  resolver.resolve(snapshot.cgroup_list);
   ask_daemons(options, resolver);
   snapshot.containers = resolver.table();
 }
@@ -230,8 +230,8 @@ int check(const Options& options, const std::shared_ptr<const model::Catalogue>&
   }
   std::cout << "cgroups    " << (*collection)->hierarchies().summary() << '\n';
   const auto snapshot = (*collection)->collect();
-  std::cout << "groups     " << snapshot->group_count()
-            << (snapshot->tree.watching ? ", watched" : ", found by walking") << '\n';
+  std::cout << "cgroups     " << snapshot->cgroup_count()
+            << (snapshot->tree.inotify_active ? ", watched" : ", found by walking") << '\n';
   bool good = true;
   for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
     const auto& stats = snapshot->collectors[c];

@@ -90,13 +90,13 @@ void print_text(const std::string& path, const Container& c, std::ostream& out) 
 void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs) {
   const auto host = discovery::host_mountinfo(procfs);
   auto table = std::make_shared<model::Containers>(*snapshot.containers);
-  for (const auto& group : snapshot.roster->groups) {
-    const auto at = table->by_group.find(model::group_key(group->id, group->path));
-    if (at == table->by_group.end() || at->second->writable_layer || !at->second->pid) continue;
+  for (const auto& cgroup : snapshot.cgroup_list->cgroups) {
+    const auto at = table->by_cgroup.find(model::cgroup_key(cgroup->id, cgroup->path));
+    if (at == table->by_cgroup.end() || at->second->writable_layer || !at->second->pid) continue;
     if (at->second->role != model::Role::container && at->second->role != model::Role::sandbox) continue;
     discovery::SizeOf what;
     what.procfs = procfs;
-    what.cgroup = group->path;
+    what.cgroup = cgroup->path;
     what.pid = static_cast<pid_t>(*at->second->pid);
     auto path = discovery::writable_layer_of(what, host);
     if (!path) continue;
@@ -110,13 +110,13 @@ void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs) 
 
 void print_containers(const model::Snapshot& snapshot, bool json, std::ostream& out) {
   auto all = nlohmann::ordered_json::array();
-  for (const auto& group : snapshot.roster->groups) {
-    const auto* container = snapshot.containers->find(group->id, group->path);
+  for (const auto& cgroup : snapshot.cgroup_list->cgroups) {
+    const auto* container = snapshot.containers->find(cgroup->id, cgroup->path);
     if (container == nullptr || !model::is_workload(container->role)) continue;
     if (json) {
-      all.push_back(json_of(group->path, *container));
+      all.push_back(json_of(cgroup->path, *container));
     } else {
-      print_text(group->path, *container, out);
+      print_text(cgroup->path, *container, out);
     }
   }
   if (json) out << all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';

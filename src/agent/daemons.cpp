@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::chrono::seconds kOnceWithin{10};
 // More than happens in a second on a busy host. A daemon that says more is heard again from there on.
-constexpr std::size_t kMostWaiting = 1024;
-constexpr std::size_t kMostExpected = 1024;
+constexpr std::size_t kMaxWaiting = 1024;
+constexpr std::size_t kMaxExpected = 1024;
 
 std::string daemon_name(const discovery::Daemon::Options& options) {
   return "discovery: " + options.title + " at " + base::printable(options.socket);
@@ -69,7 +69,7 @@ void DaemonAsker::look_soon() {
 }
 
 void DaemonAsker::look_at(const std::string& id) {
-  if (expected_.size() < kMostExpected) expected_.insert(id);
+  if (expected_.size() < kMaxExpected) expected_.insert(id);
   if (!asking_ && !is_put_off()) look_soon();
 }
 
@@ -145,7 +145,7 @@ void DaemonAsker::end_round(const std::vector<std::string>& ids, const discovery
   if (!std::exchange(silent_, true)) {
     log::warn(name_ + " does not answer (" + base::printable(round.problem) +
               "); what only it knows is missing or old, asking it again ever more seldom");
-    hooks_.doubt();
+    hooks_.invalidate();
   }
   delay_ = std::clamp(delay_ * 2, pace_.first_delay, pace_.longest_delay);
   wait_until(now + delay_);
@@ -193,7 +193,7 @@ void ContainerdListener::begin() {
           });
         },
         [&](discovery::ContainerdEvent event) {
-          if (shared->waiting >= kMostWaiting) {
+          if (shared->waiting >= kMaxWaiting) {
             shared->missed = true;
             return;
           }

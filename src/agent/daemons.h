@@ -3,7 +3,7 @@
 // own: no scrape and nothing on the loop waits for one. New containers are asked for at once, all again every minute; a
 // daemon that does not answer is left alone for ever longer, told of once, and told of again when it answers.
 // containerd's events are listened to on one more thread: they say which to ask for, before a scrape has seen the
-// group. Loop thread, but for what the threads do among themselves.
+// cgroup. Loop thread, but for what the threads do among themselves.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -34,7 +34,7 @@ class DaemonAsker {
   struct Hooks {
     std::function<std::vector<std::string>()> wanted;  // ids
     std::function<void(const discovery::Daemon::Told&)> told;
-    std::function<void()> doubt;  // it has just stopped answering
+    std::function<void()> invalidate;  // it has just stopped answering
   };
   struct Pace {
     std::chrono::nanoseconds gather = std::chrono::milliseconds(300);  // one that starts is soon not the only one

@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 // Some state is there for moments only (Podman deletes an exit code as soon as it has taken it), so a change is looked
 // at at once. State that changes all the time is looked at so often and no more.
 constexpr auto kShortestPause = 1ms;
-constexpr auto kLongestPause = 20ms;
+constexpr auto kMaxPause = 20ms;
 constexpr int kBurst = 100;     // looks in a row with the short pause
 constexpr auto kQuiet = 200ms;  // without a change: the next is the first of a burst again
 
@@ -49,13 +49,13 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
                       .Help("Containers and machines, by whether their name is known or they have ended.")
                       .Register(metrics)),
       watches_(prometheus::BuildGauge()
-                   .Name("cgwarden_discovery_watches")
+                   .Name("cgwarden_discovery_inotify_watches")
                    .Help("Directories of the runtimes' state that are watched.")
                    .Register(metrics)
                    .Add({})),
       lookups_(prometheus::BuildCounter()
                    .Name("cgwarden_discovery_lookups_total")
-                   .Help("Times a control group's container was looked up.")
+                   .Help("Times a cgroup's container was looked up.")
                    .Register(metrics)
                    .Add({})),
       reads_(prometheus::BuildCounter()
@@ -64,7 +64,7 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
                  .Register(metrics)
                  .Add({})),
       problems_(prometheus::BuildCounter()
-                    .Name("cgwarden_discovery_problems_total")
+                    .Name("cgwarden_discovery_errors_total")
                     .Help("Files of the runtimes' state that could not be used, by reason.")
                     .Register(metrics)) {
   if (resolver_.event_fd() >= 0) {
@@ -84,8 +84,8 @@ void Discovery::start_askers(asio::io_context& loop, const Options& options, pro
       resolver_.tell(title, told);
       after();
     };
-    hooks.doubt = [this, title = one.title] {
-      resolver_.doubt(title);
+    hooks.invalidate = [this, title = one.title] {
+      resolver_.invalidate(title);
       after();
     };
     askers_.push_back(std::make_unique<DaemonAsker>(loop, one, metrics, std::move(hooks), DaemonAsker::Pace{}));
@@ -95,7 +95,7 @@ void Discovery::start_askers(asio::io_context& loop, const Options& options, pro
     heard.heard = [this, asker = askers_.back().get(),
                    source = "unix:" + one.socket](const discovery::ContainerdEvent& event) {
       if (!event.ended) return asker->look_at(event.key);
-      resolver_.tell_end(event.key, event.exit_code, event.finished, source);
+      resolver_.record_exit(event.key, event.exit_code, event.finished, source);
       after();
     };
     listener_ = std::make_unique<ContainerdListener>(loop, one, metrics, std::move(heard), DaemonAsker::Pace{});
@@ -103,7 +103,7 @@ void Discovery::start_askers(asio::io_context& loop, const Options& options, pro
 }
 
 void Discovery::complete(model::Snapshot& snapshot) {
-  snapshot.containers = resolver_.resolve(snapshot.roster);
+  snapshot.containers = resolver_.resolve(snapshot.cgroup_list);
   if (sizes_) sizes_->see(snapshot);
   after();
 }
@@ -117,7 +117,7 @@ void Discovery::wait_for_events() {
     refresh();
     // What comes in the meantime waits in the kernel's queue.
     auto pause =
-        std::make_shared<asio::steady_timer>(events_.get_executor(), burst_ < kBurst ? kShortestPause : kLongestPause);
+        std::make_shared<asio::steady_timer>(events_.get_executor(), burst_ < kBurst ? kShortestPause : kMaxPause);
     pause->async_wait([this, pause](const boost::system::error_code& stopped) {
       if (!stopped) wait_for_events();
     });
@@ -130,7 +130,7 @@ void Discovery::wait_for_time() {
     timer_.cancel();
     return;
   }
-  timer_.expires_at(std::max(*next, base::monotonic_now() + kLongestPause));
+  timer_.expires_at(std::max(*next, base::monotonic_now() + kMaxPause));
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) refresh();
   });
@@ -157,9 +157,9 @@ void Discovery::after() {
   const auto generation = resolver_.table()->generation;
   if (std::exchange(generation_, generation) == generation) return;
   changed_();
-  const auto turned = resolver_.take_turned();
+  const auto changed = resolver_.take_turned();
   for (const auto& asker : askers_) {
-    asker->forget(turned);
+    asker->forget(changed);
     asker->look();
   }
 }

@@ -35,15 +35,15 @@ using namespace std::chrono_literals;
 using std::chrono::microseconds;
 
 constexpr auto kTendEvery = 1s;
-constexpr auto kWakePause = 100ms;                       // samples that wakes ask for are no closer
-constexpr auto kStopPatience = 4s;                       // for limits to be taken back
-constexpr std::chrono::milliseconds kLongestWait = 10s;  // of those who ask over the socket
-constexpr int kLateIntervals = 2;                        // an action is not begun later than that
-constexpr policy::Duration kLate = 5s;                   // but at least this much later
+constexpr auto kWakePause = 100ms;                   // samples that wakes ask for are no closer
+constexpr auto kStopPatience = 4s;                   // for limits to be taken back
+constexpr std::chrono::milliseconds kMaxWait = 10s;  // of those who ask over the socket
+constexpr int kLateIntervals = 2;                    // an action is not begun later than that
+constexpr policy::Duration kLate = 5s;               // but at least this much later
 
 std::string described(const model::Action& action, const model::Outcome& outcome) {
   std::string out = "rule " + action.actor.rule + (action.dry_run ? " would " : " ");
-  out += std::string(model::name(action.verb)) + ' ' + action.group.path;
+  out += std::string(model::name(action.verb)) + ' ' + action.cgroup.path;
   for (const auto& setting : action.settings) out += ' ' + model::to_text(setting);
   out += ": " + action.reason.text + ": " + std::string(model::name(outcome.kind));
   if (!outcome.text.empty()) out += ", " + outcome.text;
@@ -55,8 +55,8 @@ std::string notice_line(const policy::Notice& notice) {
   out["time"] = log::time_text(base::wall_now());
   out["event"] = policy::name(notice.kind);
   out["rule"] = notice.rule;
-  if (!notice.group.path.empty()) {
-    out["group"] = {{"path", base::to_utf8(notice.group.path)}, {"id", notice.group.id}};
+  if (!notice.cgroup.path.empty()) {
+    out["cgroup"] = {{"path", base::to_utf8(notice.cgroup.path)}, {"id", notice.cgroup.id}};
   }
   if (notice.dry_run) out["dry_run"] = true;
   out["reason"] = {{"text", base::to_utf8(notice.reason.text)}};
@@ -80,7 +80,7 @@ class Enforcer {
     writing.audit_file = options_.audit_file;
     writing.freeze_ends_with_us = true;
     writing.engines = options_.engines;
-    auto hand = Hand::start(loop_, std::move(writing));
+    auto hand = WriterThread::start(loop_, std::move(writing));
     if (!hand) return failed(hand.error());
     hand_ = std::move(*hand);
     if (auto started = start_sampler(); !started) return failed(started.error());
@@ -91,7 +91,7 @@ class Enforcer {
     }
     wakes_.look_for(*policy_);
     wait_for_signals();
-    hand_->tend([this](const Hand::Stock& stock) {
+    hand_->tend([this](const WriterThread::Stock& stock) {
       take_over(stock);
       tend();
       sample("");
@@ -148,7 +148,7 @@ class Enforcer {
     collectors::CollectionOptions wanted;
     wanted.paths = options_.paths;
     wanted.enabled = needed();
-    wanted.tree.max_groups = options_.max_cgroups;
+    wanted.tree.max_cgroups = options_.max_cgroups;
     wanted.max_open_files = options_.max_open_files;
     enabled_ = wanted.enabled;
     auto sampler = collectors::Sampler::start(loop_, catalogue_, std::move(wanted),
@@ -170,10 +170,10 @@ class Enforcer {
     control::SocketServer::Options socket;
     socket.path = options_.control_socket;
     socket.state_directory = options_.control_state;
-    control::SocketServer::Hands hands;
+    control::SocketServer::ActionHandlers hands;
     hands.apply = [this](model::Action action, control::SocketServer::Answer answer) {
-      action.wait = std::min(action.wait.value_or(control::kWait), kLongestWait);
-      action.grace = std::min(action.grace, kLongestWait);
+      action.wait = std::min(action.wait.value_or(control::kWait), kMaxWait);
+      action.grace = std::min(action.grace, kMaxWait);
       hand_->apply(std::move(action), std::nullopt, std::move(answer));
     };
     hands.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::Answer answer) {
@@ -186,17 +186,17 @@ class Enforcer {
   }
 
   // Limits that an earlier enforcer left: rules that are still there go on with them, the rest is taken back.
-  void take_over(const Hand::Stock& stock) {
+  void take_over(const WriterThread::Stock& stock) {
     for (const auto& entry : stock.entries) {
       if (entry.rule.empty() || entry.verb != model::Verb::limit) continue;
-      const model::GroupRef group{entry.path, entry.group};
-      if (policy::adopt(state_, *policy_, entry.rule, group, base::monotonic_now())) {
+      const model::CgroupRef cgroup{entry.path, entry.cgroup};
+      if (policy::adopt(state_, *policy_, entry.rule, cgroup, base::monotonic_now())) {
         log::info("rule " + entry.rule + " goes on with its limits of " + entry.path);
         continue;
       }
       model::Action action;
       action.verb = model::Verb::unlimit;
-      action.group = group;
+      action.cgroup = cgroup;
       action.actor.via = model::Actor::Via::policy;
       action.actor.rule = entry.rule;
       action.reason.text = "left by an earlier enforcer, and no rule of this policy wants it";
@@ -258,7 +258,7 @@ class Enforcer {
       if (!action.dry_run) hand_->renew(std::move(action));
     }
     if (!std::exchange(ready_, true)) {
-      log::info("ready: " + std::to_string(now->group_count()) + " cgroups");
+      log::info("ready: " + std::to_string(now->cgroup_count()) + " cgroups");
       ::sd_notify(0, "READY=1");
     }
     write_metrics();
@@ -268,7 +268,7 @@ class Enforcer {
     using Kind = policy::Notice::Kind;
     const auto line = (notice.rule.empty() ? std::string() : "rule " + notice.rule + ' ') +
                       std::string(policy::name(notice.kind)) +
-                      (notice.group.path.empty() ? "" : ' ' + notice.group.path) +
+                      (notice.cgroup.path.empty() ? "" : ' ' + notice.cgroup.path) +
                       (notice.dry_run ? " (dry run)" : "") + ": " + notice.reason.text;
     const bool loud = notice.kind == Kind::notify || notice.kind == Kind::brake || notice.kind == Kind::capped ||
                       notice.kind == Kind::too_many || notice.kind == Kind::gap;
@@ -305,19 +305,19 @@ class Enforcer {
     tending_.expires_after(kTendEvery);
     tending_.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
-      hand_->tend([this](const Hand::Stock& stock) {
-        for (const auto& one : stock.tended) {
-          using What = control::Writer::Tended::What;
+      hand_->tend([this](const WriterThread::Stock& stock) {
+        for (const auto& one : stock.lease_events) {
+          using What = control::Writer::LeaseEvent::What;
           if (!one.entry.rule.empty() && one.entry.verb == model::Verb::limit) {
-            const model::GroupRef group{one.entry.path, one.entry.group};
-            one.what == What::ended ? policy::ended(state_, one.entry.rule, group)
-                                    : policy::lost(state_, one.entry.rule, group);
+            const model::CgroupRef cgroup{one.entry.path, one.entry.cgroup};
+            one.what == What::ended ? policy::ended(state_, one.entry.rule, cgroup)
+                                    : policy::lost(state_, one.entry.rule, cgroup);
           }
           if (one.what == What::lost) {
             log::warn("lease lost: " + one.outcome.text);
           }
         }
-        metrics_.tended(stock.tended, stock.entries);
+        metrics_.lease_events(stock.lease_events, stock.entries);
         tend();
       });
     });
@@ -411,7 +411,7 @@ class Enforcer {
   asio::steady_timer watchdog_{loop_};
   EnforcerMetrics metrics_;
   prometheus::Registry unused_;  // the exporter tells how discovery is doing
-  Wakes wakes_{loop_, options_.paths.procfs, [this](std::string_view by) { wake(by); }};
+  EarlyTriggers wakes_{loop_, options_.paths.procfs, [this](std::string_view by) { wake(by); }};
   policy::PolicyPtr policy_;
   policy::State state_;
   std::vector<bool> enabled_;
@@ -426,7 +426,7 @@ class Enforcer {
   bool told_of_textfile_ = false;
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<collectors::Sampler> sampler_;
-  std::unique_ptr<Hand> hand_;
+  std::unique_ptr<WriterThread> hand_;
   std::unique_ptr<control::SocketServer> socket_;
 };
 

@@ -10,8 +10,8 @@
 
 namespace cgwarden::agent {
 
-// Until SIGTERM or SIGINT; limits are taken back then, and frozen groups thawed. SIGHUP loads the policy again, and the
-// old one stays if the new one has problems. The exit code.
+// Until SIGTERM or SIGINT; limits are taken back then, and frozen cgroups thawed. SIGHUP loads the policy again, and
+// the old one stays if the new one has problems. The exit code.
 int enforce(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue);
 
 }  // namespace cgwarden::agent

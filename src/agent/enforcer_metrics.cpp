@@ -30,11 +30,11 @@ auto& histogram(prometheus::Registry& registry, const std::string& name, const s
 }  // namespace
 
 EnforcerMetrics::EnforcerMetrics()
-    : rule_groups_(gauges(registry_, "cgwarden_policy_rule_groups",
-                          "Groups for which the rule is in this state; idle ones are not counted.")),
+    : rule_cgroups_(gauges(registry_, "cgwarden_policy_rule_cgroups",
+                           "Cgroups for which the rule is in this state; idle ones are not counted.")),
       rule_dry_run_(gauges(registry_, "cgwarden_policy_rule_dry_run", "Whether the rule only says what it would do.")),
-      rule_braked_(
-          gauges(registry_, "cgwarden_policy_rule_braked", "Whether the rule is off because its kills did not help.")),
+      rule_braked_(gauges(registry_, "cgwarden_policy_rule_rate_limited",
+                          "Whether the rule is off because its kills did not help.")),
       fired_(counters(registry_, "cgwarden_policy_rule_fired_total", "Times the rule fired, dry runs included.")),
       notifications_(counters(registry_, "cgwarden_policy_notifications_total", "Steps 'notify' of the rule.")),
       actions_(counters(registry_, "cgwarden_policy_actions_total",
@@ -42,17 +42,18 @@ EnforcerMetrics::EnforcerMetrics()
       refused_(counters(registry_, "cgwarden_policy_refused_total", "Actions that a guard refused.")),
       leases_lost_(counters(registry_, "cgwarden_policy_leases_lost_total",
                             "Limits that somebody else changed, so that they were left to him.")),
-      wakes_(counters(registry_, "cgwarden_policy_wakes_total", "Samples brought forward, by what the kernel told.")),
+      wakes_(counters(registry_, "cgwarden_policy_early_samples_total",
+                      "Samples brought forward, by what the kernel told.")),
       config_info_(gauges(registry_, "cgwarden_policy_config_info", "The policy in force, by the hash of its text.")),
       action_duration_(histogram(registry_, "cgwarden_policy_action_duration_seconds", "Time an action took.")),
       latency_(histogram(registry_, "cgwarden_policy_action_latency_seconds",
                          "Time from the sample that made a decision to the end of its action.")),
       decision_duration_(
-          histogram(registry_, "cgwarden_policy_decision_duration_seconds", "Time one decision on all groups took.")),
+          histogram(registry_, "cgwarden_policy_decision_duration_seconds", "Time one decision on all cgroups took.")),
       leases_(gauges(registry_, "cgwarden_policy_leases", "Limits and freezes that end with a time.").Add({})),
-      frozen_(gauges(registry_, "cgwarden_policy_frozen_groups", "Groups that cgwarden has frozen.").Add({})),
+      frozen_(gauges(registry_, "cgwarden_policy_frozen_cgroups", "Cgroups that cgwarden has frozen.").Add({})),
       oldest_freeze_(
-          gauges(registry_, "cgwarden_policy_oldest_freeze_seconds", "How long the longest frozen group has been.")
+          gauges(registry_, "cgwarden_policy_oldest_freeze_seconds", "How long the longest frozen cgroup has been.")
               .Add({})),
       reload_successful_(
           gauges(registry_, "cgwarden_policy_config_last_reload_successful",
@@ -71,7 +72,7 @@ void EnforcerMetrics::loaded(const policy::Policy* policy) {
   if (policy == nullptr) return;
   reload_time_.Set(std::chrono::duration<double>(base::wall_now().time_since_epoch()).count());
   for (auto* const gauge : of_rules_) {
-    rule_groups_.Remove(gauge);
+    rule_cgroups_.Remove(gauge);
     rule_dry_run_.Remove(gauge);
     rule_braked_.Remove(gauge);
     config_info_.Remove(gauge);
@@ -90,16 +91,16 @@ void EnforcerMetrics::loaded(const policy::Policy* policy) {
     set(rule_braked_, {{"rule", rule.name}}, 0);
     for (auto phase = policy::Phase::arming; phase <= policy::Phase::cooldown;
          phase = static_cast<policy::Phase>(static_cast<int>(phase) + 1)) {
-      set(rule_groups_, {{"rule", rule.name}, {"state", std::string(policy::name(phase))}}, 0);
+      set(rule_cgroups_, {{"rule", rule.name}, {"state", std::string(policy::name(phase))}}, 0);
     }
     fired_.Add({{"rule", rule.name}});
   }
 }
 
 void EnforcerMetrics::decided(const policy::Policy& policy, const policy::Decision& decision,
-                              std::chrono::nanoseconds took) {
+                              std::chrono::nanoseconds matches_readback) {
   samples_.Increment();
-  decision_duration_.Observe(seconds(took));
+  decision_duration_.Observe(seconds(matches_readback));
   for (const auto& notice : decision.notices) {
     if (notice.kind == policy::Notice::Kind::fire) fired_.Add({{"rule", notice.rule}}).Increment();
     if (notice.kind == policy::Notice::Kind::notify) notifications_.Add({{"rule", notice.rule}}).Increment();
@@ -113,7 +114,7 @@ void EnforcerMetrics::decided(const policy::Policy& policy, const policy::Decisi
     }
     rule_braked_.Add({{"rule", rule.name}}).Set(braked ? 1 : 0);
     for (std::size_t phase = 1; phase < policy::kPhases; ++phase) {
-      rule_groups_.Add({{"rule", rule.name}, {"state", std::string(policy::name(static_cast<policy::Phase>(phase)))}})
+      rule_cgroups_.Add({{"rule", rule.name}, {"state", std::string(policy::name(static_cast<policy::Phase>(phase)))}})
           .Set(count[phase]);
     }
   }
@@ -133,10 +134,10 @@ void EnforcerMetrics::acted(const model::Action& action, const model::Outcome& o
   latency_.Observe(seconds(since));
 }
 
-void EnforcerMetrics::tended(const std::vector<control::Writer::Tended>& tended,
-                             const std::vector<control::Entry>& entries) {
-  for (const auto& one : tended) {
-    if (one.what == control::Writer::Tended::What::lost) {
+void EnforcerMetrics::lease_events(const std::vector<control::Writer::LeaseEvent>& lease_events,
+                                   const std::vector<control::Entry>& entries) {
+  for (const auto& one : lease_events) {
+    if (one.what == control::Writer::LeaseEvent::What::lost) {
       leases_lost_.Add({{"rule", one.entry.rule}, {"route", one.entry.route}}).Increment();
     }
   }

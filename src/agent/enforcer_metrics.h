@@ -27,10 +27,12 @@ class EnforcerMetrics {
 
   // A reload, or the start. Null: it failed, and the policy of before goes on.
   void loaded(const policy::Policy* policy);
-  void decided(const policy::Policy& policy, const policy::Decision& decision, std::chrono::nanoseconds took);
+  void decided(const policy::Policy& policy, const policy::Decision& decision,
+               std::chrono::nanoseconds matches_readback);
   // `since`: from the sample that made the decision to the end of the action.
   void acted(const model::Action& action, const model::Outcome& outcome, std::chrono::nanoseconds since);
-  void tended(const std::vector<control::Writer::Tended>& tended, const std::vector<control::Entry>& entries);
+  void lease_events(const std::vector<control::Writer::LeaseEvent>& lease_events,
+                    const std::vector<control::Entry>& entries);
   void woken(std::string_view by) { wakes_.Add({{"by", std::string(by)}}).Increment(); }
   void skipped() { skipped_.Increment(); }
 
@@ -40,7 +42,7 @@ class EnforcerMetrics {
  private:
   using Labels = std::map<std::string, std::string>;
   prometheus::Registry registry_;
-  prometheus::Family<prometheus::Gauge>& rule_groups_;
+  prometheus::Family<prometheus::Gauge>& rule_cgroups_;
   prometheus::Family<prometheus::Gauge>& rule_dry_run_;
   prometheus::Family<prometheus::Gauge>& rule_braked_;
   prometheus::Family<prometheus::Counter>& fired_;

@@ -17,7 +17,7 @@ namespace cgwarden::agent {
 
 namespace asio = boost::asio;
 
-struct Hand::Inner {
+struct WriterThread::Inner {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
   control::Writer::Options options;
@@ -25,8 +25,8 @@ struct Hand::Inner {
   bool told_of_audit = false;
 
   static bool is_of(const control::Entry& entry, const model::Action& action) {
-    return entry.verb == model::Verb::limit && entry.rule == action.actor.rule && entry.path == action.group.path &&
-           entry.group == action.group.id;
+    return entry.verb == model::Verb::limit && entry.rule == action.actor.rule && entry.path == action.cgroup.path &&
+           entry.cgroup == action.cgroup.id;
   }
 
   model::Outcome apply(const model::Action& action, std::optional<base::Monotonic> until) {
@@ -91,16 +91,18 @@ struct Hand::Inner {
   }
 };
 
-base::Result<std::unique_ptr<Hand>> Hand::start(asio::io_context& loop, control::Writer::Options options) {
+base::Result<std::unique_ptr<WriterThread>> WriterThread::start(asio::io_context& loop,
+                                                                control::Writer::Options options) {
   auto inner = std::make_shared<Inner>();
   auto writer = control::Writer::open(options);
   if (!writer) return tl::unexpected(writer.error());
   inner->options = std::move(options);
   inner->writer = std::move(*writer);
-  return std::unique_ptr<Hand>(new Hand(loop, std::move(inner)));
+  return std::unique_ptr<WriterThread>(new WriterThread(loop, std::move(inner)));
 }
 
-Hand::Hand(asio::io_context& loop, std::shared_ptr<Inner> inner) : loop_(loop), inner_(std::move(inner)) {
+WriterThread::WriterThread(asio::io_context& loop, std::shared_ptr<Inner> inner)
+    : loop_(loop), inner_(std::move(inner)) {
   thread_ = std::thread([inner = inner_] {
     sigset_t all;
     sigfillset(&all);
@@ -110,13 +112,14 @@ Hand::Hand(asio::io_context& loop, std::shared_ptr<Inner> inner) : loop_(loop), 
   });
 }
 
-Hand::~Hand() {
+WriterThread::~WriterThread() {
   *alive_ = false;
   inner_->io.stop();
   thread_.join();
 }
 
-void Hand::apply(model::Action action, std::optional<base::Monotonic> until, std::function<void(model::Outcome)> done) {
+void WriterThread::apply(model::Action action, std::optional<base::Monotonic> until,
+                         std::function<void(model::Outcome)> done) {
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, action = std::move(action), until,
                           done = std::move(done)]() mutable {
     auto outcome = inner->apply(action, until);
@@ -126,7 +129,7 @@ void Hand::apply(model::Action action, std::optional<base::Monotonic> until, std
   });
 }
 
-void Hand::undo(std::string id, model::Actor actor, bool dry_run, std::function<void(model::Outcome)> done) {
+void WriterThread::undo(std::string id, model::Actor actor, bool dry_run, std::function<void(model::Outcome)> done) {
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, id = std::move(id), actor = std::move(actor),
                           dry_run, done = std::move(done)]() mutable {
     auto outcome = inner->writer->undo(id, actor, dry_run);
@@ -136,16 +139,16 @@ void Hand::undo(std::string id, model::Actor actor, bool dry_run, std::function<
   });
 }
 
-const cgroup::HostHierarchies& Hand::host() const { return inner_->writer->host(); }
+const cgroup::HostHierarchies& WriterThread::host() const { return inner_->writer->host(); }
 
-void Hand::renew(model::Action action) {
+void WriterThread::renew(model::Action action) {
   asio::post(inner_->io, [inner = inner_.get(), action = std::move(action)] { inner->renew(action); });
 }
 
-void Hand::tend(std::function<void(Stock)> done) {
+void WriterThread::tend(std::function<void(Stock)> done) {
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, done = std::move(done)]() mutable {
     Stock stock;
-    stock.tended = inner->writer->tend();
+    stock.lease_events = inner->writer->tend();
     stock.entries = inner->writer->entries();
     asio::post(loop_, [alive, stock = std::move(stock), done = std::move(done)]() mutable {
       if (*alive) done(std::move(stock));
@@ -153,11 +156,11 @@ void Hand::tend(std::function<void(Stock)> done) {
   });
 }
 
-void Hand::record(std::string line) {
+void WriterThread::record(std::string line) {
   asio::post(inner_->io, [inner = inner_.get(), line = std::move(line)] { inner->record(line); });
 }
 
-void Hand::ping(std::function<void()> done) {
+void WriterThread::ping(std::function<void()> done) {
   asio::post(inner_->io, [this, alive = alive_, done = std::move(done)]() mutable {
     asio::post(loop_, [alive, done = std::move(done)] {
       if (*alive) done();

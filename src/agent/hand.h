@@ -20,26 +20,27 @@
 
 namespace cgwarden::agent {
 
-class Hand {
+class WriterThread {
  public:
   // Error: no cgroup file system.
-  static base::Result<std::unique_ptr<Hand>> start(boost::asio::io_context& loop, control::Writer::Options options);
+  static base::Result<std::unique_ptr<WriterThread>> start(boost::asio::io_context& loop,
+                                                           control::Writer::Options options);
   // Finishes what it is about, and forgets the rest.
-  ~Hand();
-  Hand(const Hand&) = delete;
-  Hand& operator=(const Hand&) = delete;
+  ~WriterThread();
+  WriterThread(const WriterThread&) = delete;
+  WriterThread& operator=(const WriterThread&) = delete;
 
-  // A policy's `unlimit` takes back what its rule set on the group. `until`: later it is not begun any more, as what it
-  // was decided upon is old.
+  // A policy's `unlimit` takes back what its rule set on the cgroup. `until`: later it is not begun any more, as what
+  // it was decided upon is old.
   void apply(model::Action action, std::optional<base::Monotonic> until, std::function<void(model::Outcome)> done);
   // What was done with this id is undone; empty: the latest.
   void undo(std::string id, model::Actor actor, bool dry_run, std::function<void(model::Outcome)> done);
   [[nodiscard]] const cgroup::HostHierarchies& host() const;
-  // The lease of what the action's rule set on its group goes on from now.
+  // The lease of what the action's rule set on its cgroup goes on from now.
   void renew(model::Action action);
   struct Stock {
-    std::vector<control::Writer::Tended> tended;  // what became of leases
-    std::vector<control::Entry> entries;          // what can be taken back now
+    std::vector<control::Writer::LeaseEvent> lease_events;  // what became of leases
+    std::vector<control::Entry> entries;                    // what can be taken back now
   };
   void tend(std::function<void(Stock)> done);
   // One line for the audit file.
@@ -49,7 +50,7 @@ class Hand {
 
  private:
   struct Inner;
-  Hand(boost::asio::io_context& loop, std::shared_ptr<Inner> inner);
+  WriterThread(boost::asio::io_context& loop, std::shared_ptr<Inner> inner);
 
   boost::asio::io_context& loop_;
   std::shared_ptr<Inner> inner_;

@@ -79,7 +79,7 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
       ->check(CLI::Range(1, 10'000));
 
   app.add_flag("--web.created-timestamps,!--no-web.created-timestamps", o.created_timestamps,
-               "In OpenMetrics, say with each counter when its group was made; Prometheus stores it as a series")
+               "In OpenMetrics, say with each counter when its cgroup was made; Prometheus stores it as a series")
       ->group("Web");
 
   app.add_option("--path.procfs", o.paths.procfs, "Where /proc of the host is seen")
@@ -142,7 +142,7 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
                  "Labels and annotations of containers to show, comma-separated: names, or beginnings with * behind")
       ->group("Discovery")
       ->delimiter(',');
-  app.add_option("--discovery.sizes", o.sizes_seconds,
+  app.add_option("--discovery.disk-usage-interval", o.sizes_seconds,
                  "Measure what containers' writable layers and logs take, this many seconds after the last time, on a "
                  "thread that waits for all else; 0: never. It takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
       ->group("Discovery")
@@ -184,11 +184,11 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   app.add_option("--collector.textfile.directory", o.textfile_directories,
                  "Serve the metrics that *.prom of this directory hold as well; may be given several times")
       ->group("Collectors");
-  app.add_option("--collector.ended.max", o.max_ended, "Ended groups shown at most")
+  app.add_option("--collector.removed.max", o.max_ended, "Ended cgroups shown at most")
       ->group("Collectors")
       ->capture_default_str()
       ->check(CLI::Range(0, 100'000));
-  app.add_option("--collector.ended.seconds", o.ended_seconds, "How long an ended group is shown")
+  app.add_option("--collector.removed.seconds", o.ended_seconds, "How long an ended cgroup is shown")
       ->group("Collectors")
       ->capture_default_str()
       ->check(CLI::Range(0, 86'400));
@@ -238,11 +238,11 @@ Parsed parse_command_line(int argc, const char* const* argv, const model::Catalo
   }
   std::string explained;
   policy_explain->add_option("FILE", explained, "The policy")->required();
-  policy_explain->add_option("GROUP", o.policy_group, "Only this group: its path, or the last part of it");
+  policy_explain->add_option("CGROUP", o.policy_cgroup, "Only this cgroup: its path, or the last part of it");
   policy_explain->add_option("--policy.dir", o.policy_files, "Directory of drop-ins; repeatable");
 
   auto* const enforce =
-      app.add_subcommand("enforce", "Watch the groups and do what a policy says; a dry run unless it says otherwise");
+      app.add_subcommand("enforce", "Watch the cgroups and do what a policy says; a dry run unless it says otherwise");
   enforce->fallthrough();
   enforce->add_option("--policy.file", o.policy_files, "The policy: see docs/policy.md")->required()->expected(1);
   enforce->add_option("--policy.dir", o.policy_dirs, "Directory of drop-ins, *.yaml; repeatable");

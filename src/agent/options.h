@@ -68,7 +68,7 @@ struct Options {
   std::string audit_file = control::kAuditFile;
   control::EngineSockets engines;
   std::string metrics_textfile;          // empty: none
-  std::string policy_group;              // explain: which; empty: all that a rule matches
+  std::string policy_cgroup;             // explain: which; empty: all that a rule matches
   std::vector<std::string> policy_from;  // test: recordings, or directories of recorded hosts
   double policy_interval_seconds = 2;    // between two samples
 

@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint64_t kMiB = 1U << 20U;
 
 // Of "9:memory:/a" where v1 counts memory, else of "0::/a".
-std::string_view memory_group(std::string_view proc_self_cgroup) {
+std::string_view memory_cgroup(std::string_view proc_self_cgroup) {
   std::string_view found;
   while (!proc_self_cgroup.empty()) {
     auto path = base::take_line(proc_self_cgroup);
@@ -28,22 +28,22 @@ std::string_view memory_group(std::string_view proc_self_cgroup) {
 }  // namespace
 
 std::uint64_t memory_needed(const model::Snapshot& snapshot) {
-  return 6 * kMiB + (10U << 10U) * snapshot.group_count() + 512U * snapshot.tree.watches +
+  return 6 * kMiB + (10U << 10U) * snapshot.cgroup_count() + 512U * snapshot.tree.watches +
          (5U << 10U) * snapshot.tree.open_files;
 }
 
 std::optional<std::string> memory_warning(const model::Snapshot& snapshot, std::string_view proc_self_cgroup) {
-  const auto path = memory_group(proc_self_cgroup);
-  const auto& groups = snapshot.roster->groups;
-  const auto own = std::ranges::find_if(groups, [path](const auto& group) { return group->path == path; });
-  if (own == groups.end()) return std::nullopt;
+  const auto path = memory_cgroup(proc_self_cgroup);
+  const auto& cgroups = snapshot.cgroup_list->cgroups;
+  const auto own = std::ranges::find_if(cgroups, [path](const auto& cgroup) { return cgroup->path == path; });
+  if (own == cgroups.end()) return std::nullopt;
   const auto needed = memory_needed(snapshot);
   for (const auto* name : {"effective_memory_high", "effective_memory_max"}) {
     const auto field = snapshot.catalogue->find(name);
     if (!field) continue;
-    const auto limit = snapshot.value(*field, static_cast<model::GroupIndex>(own - groups.begin()));
+    const auto limit = snapshot.value(*field, static_cast<model::CgroupIndex>(own - cgroups.begin()));
     if (!limit.is_number() || static_cast<std::uint64_t>(limit.fixed()) >= needed) continue;
-    return std::to_string(snapshot.group_count()) + " cgroups take " + std::to_string(needed / kMiB) +
+    return std::to_string(snapshot.cgroup_count()) + " cgroups take " + std::to_string(needed / kMiB) +
            " MiB of memory, and this service may have " +
            std::to_string(static_cast<std::uint64_t>(limit.fixed()) / kMiB) +
            " MiB: scrapes will be slow or fail; raise MemoryHigh= or the limit of the container";

@@ -19,7 +19,7 @@
 namespace cgwarden::agent {
 namespace {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 
 policy::Duration interval_of(const Options& options) {
   return std::chrono::duration_cast<policy::Duration>(std::chrono::duration<double>(options.policy_interval_seconds));
@@ -46,7 +46,7 @@ class Samples {
     collectors::CollectionOptions wanted;
     wanted.paths = options_.paths;
     wanted.enabled = enabled_;
-    wanted.tree.max_groups = options_.max_cgroups;
+    wanted.tree.max_cgroups = options_.max_cgroups;
     auto collection =
         collectors::Collection::open(catalogue_, wanted, [](const std::string& line) { log::warn(line); });
     if (!collection) return tl::unexpected(collection.error());
@@ -60,7 +60,7 @@ class Samples {
   std::shared_ptr<model::Snapshot> take() {
     auto snapshot = collection_->collect();
     if (!resolver_) return snapshot;
-    resolver_->resolve(snapshot->roster);
+    resolver_->resolve(snapshot->cgroup_list);
     ask_daemons(options_, *resolver_);
     snapshot->containers = resolver_->table();
     return snapshot;
@@ -79,16 +79,16 @@ int failed(const base::Error& error) {
   return kFailed;
 }
 
-std::string on(const model::GroupRef& group) { return group.path.empty() ? "" : ' ' + base::printable(group.path); }
+std::string on(const model::CgroupRef& cgroup) { return cgroup.path.empty() ? "" : ' ' + base::printable(cgroup.path); }
 
 void print(const policy::Decision& decision, std::string_view when) {
   for (const auto& notice : decision.notices) {
     std::cout << when << ' ' << policy::name(notice.kind) << (notice.rule.empty() ? "" : ' ' + notice.rule)
-              << on(notice.group) << ": " << base::printable(notice.reason.text) << '\n';
+              << on(notice.cgroup) << ": " << base::printable(notice.reason.text) << '\n';
   }
   for (const auto& action : decision.actions) {
     std::cout << when << (action.dry_run ? " would " : " ") << model::name(action.verb) << ' ' << action.actor.rule
-              << on(action.group);
+              << on(action.cgroup);
     for (const auto& setting : action.settings) std::cout << ' ' << base::printable(model::to_text(setting));
     if (action.bytes > 0) std::cout << ' ' << action.bytes << " bytes";
     if (action.lease) std::cout << " lease " << policy::format_duration(*action.lease);
@@ -96,26 +96,26 @@ void print(const policy::Decision& decision, std::string_view when) {
   }
 }
 
-// Recorded directories have other inodes each time: the path is who a group is.
+// Recorded directories have other inodes each time: the path is who a cgroup is.
 void name_by_path(model::Snapshot& snapshot) {
-  auto roster = std::make_shared<model::Roster>(*snapshot.roster);
-  for (auto& group : roster->groups) {
-    auto renamed = std::make_shared<model::Group>(*group);
-    renamed->id = model::group_key(0, group->path);
-    group = std::move(renamed);
+  auto cgroup_list = std::make_shared<model::CgroupList>(*snapshot.cgroup_list);
+  for (auto& cgroup : cgroup_list->cgroups) {
+    auto renamed = std::make_shared<model::Cgroup>(*cgroup);
+    renamed->id = model::cgroup_key(0, cgroup->path);
+    cgroup = std::move(renamed);
   }
   if (snapshot.containers) {
     auto containers = std::make_shared<model::Containers>(*snapshot.containers);
-    containers->by_group.clear();
-    for (std::size_t i = 0; i < roster->groups.size(); ++i) {
-      const auto& before = *snapshot.roster->groups[i];
-      const auto at = snapshot.containers->by_group.find(model::group_key(before.id, before.path));
-      if (at == snapshot.containers->by_group.end()) continue;
-      containers->by_group[model::group_key(roster->groups[i]->id, before.path)] = at->second;
+    containers->by_cgroup.clear();
+    for (std::size_t i = 0; i < cgroup_list->cgroups.size(); ++i) {
+      const auto& before = *snapshot.cgroup_list->cgroups[i];
+      const auto at = snapshot.containers->by_cgroup.find(model::cgroup_key(before.id, before.path));
+      if (at == snapshot.containers->by_cgroup.end()) continue;
+      containers->by_cgroup[model::cgroup_key(cgroup_list->cgroups[i]->id, before.path)] = at->second;
     }
     snapshot.containers = std::move(containers);
   }
-  snapshot.roster = std::move(roster);
+  snapshot.cgroup_list = std::move(cgroup_list);
 }
 
 }  // namespace
@@ -161,25 +161,26 @@ int explain_policy(const Options& options, const std::shared_ptr<const model::Ca
   auto first = policy::decide(*policy, nullptr, before, {}, interval_of(options));
   const auto decision = policy::decide(*policy, before, now, std::move(first.state), interval_of(options));
 
-  const auto& groups = now->roster->groups;
+  const auto& cgroups = now->cgroup_list->cgroups;
   const auto is_meant = [&](const std::string& path) {
-    return options.policy_group.empty() || path == options.policy_group || path.ends_with('/' + options.policy_group);
+    return options.policy_cgroup.empty() || path == options.policy_cgroup ||
+           path.ends_with('/' + options.policy_cgroup);
   };
-  if (std::ranges::none_of(groups, [&](const auto& group) { return is_meant(group->path); })) {
-    return failed({0, "there is no group " + base::printable(options.policy_group)});
+  if (std::ranges::none_of(cgroups, [&](const auto& cgroup) { return is_meant(cgroup->path); })) {
+    return failed({0, "there is no cgroup " + base::printable(options.policy_cgroup)});
   }
   for (const auto& rule : policy->rules) {
     std::size_t matched = 0;
-    for (GroupIndex group = 0; group < groups.size(); ++group) {
-      if (!is_meant(groups[group]->path)) continue;
-      const auto lines = policy::explain(*policy, rule, before, now, decision.state, group);
-      if (lines.front() != "matches" && options.policy_group.empty()) continue;
+    for (CgroupIndex cgroup = 0; cgroup < cgroups.size(); ++cgroup) {
+      if (!is_meant(cgroups[cgroup]->path)) continue;
+      const auto lines = policy::explain(*policy, rule, before, now, decision.state, cgroup);
+      if (lines.front() != "matches" && options.policy_cgroup.empty()) continue;
       ++matched;
-      std::cout << rule.name << ' ' << base::printable(groups[group]->path) << ": " << base::printable(lines.front())
+      std::cout << rule.name << ' ' << base::printable(cgroups[cgroup]->path) << ": " << base::printable(lines.front())
                 << '\n';
       for (std::size_t i = 1; i < lines.size(); ++i) std::cout << "    " << base::printable(lines[i]) << '\n';
     }
-    if (matched == 0) std::cout << rule.name << ": matches no group of this host\n";
+    if (matched == 0) std::cout << rule.name << ": matches no cgroup of this host\n";
   }
   print(decision, "now");
   return std::cout.flush() ? kOk : kFailed;

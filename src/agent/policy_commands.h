@@ -14,7 +14,7 @@ int check_policy(const Options& options, const std::shared_ptr<const model::Cata
 // Two samples of this host, an interval apart.
 int explain_policy(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue);
 // Recordings of `cgtop record`, or directories of recorded hosts one after the other, an interval apart; in these
-// groups are the same where their paths are.
+// cgroups are the same where their paths are.
 int test_policy(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue);
 
 // Files and directories as given on the command line: the first file is the main one.

@@ -18,7 +18,7 @@ namespace {
 namespace asio = boost::asio;
 using model::Role;
 
-constexpr std::size_t kMostContainers = 4096;
+constexpr std::size_t kMaxContainers = 4096;
 constexpr int kIdleClass = 3 << 13;  // of ioprio_set(2)
 enum Which : std::uint8_t { kLayer, kInodes, kLog, kTime };
 
@@ -49,7 +49,7 @@ ContainerSizes::~ContainerSizes() {
 }
 
 void ContainerSizes::see(const model::Snapshot& snapshot) {
-  roster_ = snapshot.roster;
+  cgroup_list_ = snapshot.cgroup_list;
   containers_ = snapshot.containers;
   if (!std::exchange(seen_, true)) begin_round();
 }
@@ -63,18 +63,18 @@ void ContainerSizes::wait() {
 
 std::vector<ContainerSizes::Job> ContainerSizes::jobs() const {
   std::vector<Job> out;
-  if (!roster_ || !containers_) return out;
-  for (const auto& group : roster_->groups) {
-    const auto* container = containers_->find(group->id, group->path);
+  if (!cgroup_list_ || !containers_) return out;
+  for (const auto& cgroup : cgroup_list_->cgroups) {
+    const auto* container = containers_->find(cgroup->id, cgroup->path);
     if (container == nullptr || (container->role != Role::container && container->role != Role::machine)) continue;
-    if (out.size() == kMostContainers) break;
+    if (out.size() == kMaxContainers) break;
     Job job;
-    job.labels["cgroup"] = base::to_utf8(group->path);
+    job.labels["cgroup"] = base::to_utf8(cgroup->path);
     if (container->name) job.labels["container"] = *container->name;
     if (container->runtime) job.labels["runtime"] = *container->runtime;
     job.what.rootfs = options_.paths.rootfs;
     job.what.procfs = options_.paths.procfs;
-    job.what.cgroup = group->path;
+    job.what.cgroup = cgroup->path;
     job.what.pid = static_cast<pid_t>(container->pid.value_or(0));
     if (container->id && discovery::is_engine_id(*container->id)) {
       const auto& id = *container->id;

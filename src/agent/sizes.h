@@ -30,7 +30,7 @@ class ContainerSizes {
   ContainerSizes(const ContainerSizes&) = delete;
   ContainerSizes& operator=(const ContainerSizes&) = delete;
 
-  // The newest groups and containers: they are measured in the next round.
+  // The newest cgroups and containers: they are measured in the next round.
   void see(const model::Snapshot& snapshot);
 
  private:
@@ -49,7 +49,7 @@ class ContainerSizes {
   boost::asio::io_context& loop_;
   const Options& options_;
   boost::asio::steady_timer timer_;
-  std::shared_ptr<const model::Roster> roster_;
+  std::shared_ptr<const model::CgroupList> cgroup_list_;
   std::shared_ptr<const model::Containers> containers_;
   bool seen_ = false;
   std::vector<Gauges*> families_;

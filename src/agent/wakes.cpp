@@ -38,10 +38,10 @@ std::string events_file_of(const model::Field& field) {
 
 }  // namespace
 
-Wakes::Wakes(asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> wake)
+EarlyTriggers::EarlyTriggers(asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> wake)
     : loop_(loop), procfs_(std::move(procfs)), wake_(std::move(wake)) {}
 
-void Wakes::look_for(const policy::Policy& policy) {
+void EarlyTriggers::look_for(const policy::Policy& policy) {
   triggers_.clear();
   std::set<std::string_view> resources;
   for (const auto& rule : policy.rules) {
@@ -61,7 +61,7 @@ void Wakes::look_for(const policy::Policy& policy) {
   }
 }
 
-void Wakes::wait_for_pressure(Descriptor& trigger) {
+void EarlyTriggers::wait_for_pressure(Descriptor& trigger) {
   trigger.async_wait(Descriptor::wait_error, [this, &trigger](const boost::system::error_code& error) {
     if (error) return;
     wake_("pressure");
@@ -69,9 +69,9 @@ void Wakes::wait_for_pressure(Descriptor& trigger) {
   });
 }
 
-void Wakes::follow(const policy::Policy& policy, const model::Snapshot& now) {
-  if (now.roster->generation == followed_roster_ && policy.fingerprint == followed_policy_ && events_) return;
-  followed_roster_ = now.roster->generation;
+void EarlyTriggers::follow(const policy::Policy& policy, const model::Snapshot& now) {
+  if (now.cgroup_list->generation == followed_roster_ && policy.fingerprint == followed_policy_ && events_) return;
+  followed_roster_ = now.cgroup_list->generation;
   followed_policy_ = policy.fingerprint;
   const auto v2 = std::ranges::find(*now.hierarchies, 2, &model::HierarchyInfo::version);
   if (v2 == now.hierarchies->end()) return;
@@ -84,13 +84,14 @@ void Wakes::follow(const policy::Policy& policy, const model::Snapshot& now) {
       of_rule.insert(events_file_of(policy.catalogue->field(condition.field)));
     of_rule.erase("");
     if (of_rule.empty()) continue;
-    for (model::GroupIndex group = 0; group < now.group_count() && files.size() < kMaxWatches; ++group) {
-      if (!policy::matches(rule.match, fields, now, group)) continue;
-      for (const auto& file : of_rule) files.insert(v2->mount_point + now.roster->groups[group]->path + '/' + file);
+    for (model::CgroupIndex cgroup = 0; cgroup < now.cgroup_count() && files.size() < kMaxWatches; ++cgroup) {
+      if (!policy::matches(rule.match, fields, now, cgroup)) continue;
+      for (const auto& file : of_rule)
+        files.insert(v2->mount_point + now.cgroup_list->cgroups[cgroup]->path + '/' + file);
     }
   }
   if (files.empty() && !events_) return;
-  // Begun anew: watches of groups that are gone went with them.
+  // Begun anew: watches of cgroups that are gone went with them.
   events_ = std::make_unique<Descriptor>(loop_);
   base::Fd fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (!fd) return events_.reset();
@@ -99,7 +100,7 @@ void Wakes::follow(const policy::Policy& policy, const model::Snapshot& now) {
   wait_for_events();
 }
 
-void Wakes::wait_for_events() {
+void EarlyTriggers::wait_for_events() {
   events_->async_wait(Descriptor::wait_read, [this](const boost::system::error_code& error) {
     if (error || !events_) return;
     char waste[8192];

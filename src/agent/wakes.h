@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernel tells by itself, so that a policy need not wait for its next sample: triggers of the host's pressure
-// (/proc/pressure, 4.20) and changes of *.events files of v2 groups (inotify). A missed or needless wake does no harm:
+// (/proc/pressure, 4.20) and changes of *.events files of v2 cgroups (inotify). A missed or needless wake does no harm:
 // conditions are judged on samples, a wake only brings the next one forward. Loop thread.
 #pragma once
 
@@ -16,16 +16,16 @@
 
 namespace cgwarden::agent {
 
-class Wakes {
+class EarlyTriggers {
  public:
   static constexpr std::size_t kMaxWatches = 1024;
 
   // `wake` gets "pressure" or "events".
-  Wakes(boost::asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> wake);
+  EarlyTriggers(boost::asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> wake);
 
   // What this policy looks at. Errors are no more than later wakes: the kernel is too old, or there is no right to.
   void look_for(const policy::Policy& policy);
-  // Watches the groups that a rule about events matches.
+  // Watches the cgroups that a rule about events matches.
   void follow(const policy::Policy& policy, const model::Snapshot& now);
   [[nodiscard]] std::size_t triggers() const { return triggers_.size(); }
 

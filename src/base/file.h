@@ -20,7 +20,7 @@
 
 namespace cgwarden::base {
 
-inline constexpr std::size_t kMostOfAFile = 4U << 20U;  // mountinfo of a host with tens of thousands of mounts
+inline constexpr std::size_t kMaxOfAFile = 4U << 20U;  // mountinfo of a host with tens of thousands of mounts
 
 // Whether it is there for this process as it is. access(2) and faccessat(2) ask for the real user without capabilities:
 // to them, what only a capability shows is not there.
@@ -29,7 +29,7 @@ inline bool exists(int dir, const char* path) {
   return ::fstatat(dir, path, &st, 0) == 0;
 }
 
-inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMostOfAFile) {
+inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMaxOfAFile) {
   std::string text;
   std::array<char, 16384> piece;  // NOLINT(cppcoreguidelines-pro-type-member-init): read() fills it
   while (text.size() < limit) {
@@ -42,7 +42,7 @@ inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMostO
   return text;
 }
 
-inline std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMostOfAFile) {
+inline std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMaxOfAFile) {
   const Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return std::nullopt;
   return read_to_end(fd.get(), limit);

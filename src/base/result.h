@@ -32,7 +32,7 @@ inline tl::unexpected<Error> fail_errno(std::string doing) {
   return tl::unexpected(Error::from_errno(errno, std::move(doing)));
 }
 
-// The cgroup went away between finding it and reading it. That is no error: the group is dropped this round.
+// The cgroup went away between finding it and reading it. That is no error: the cgroup is dropped this round.
 constexpr bool means_vanished(int code) { return code == ENOENT || code == ENODEV || code == ESRCH || code == ENOTDIR; }
 
 }  // namespace cgwarden::base

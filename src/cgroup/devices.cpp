@@ -16,10 +16,10 @@
 namespace cgwarden::cgroup {
 namespace {
 
-constexpr std::size_t kMostDevices = 4096;
-constexpr std::size_t kMostMounts = 16;
-constexpr std::size_t kMostLower = 64;
-constexpr std::size_t kLongestName = 1024;
+constexpr std::size_t kMaxDevices = 4096;
+constexpr std::size_t kMaxMounts = 16;
+constexpr std::size_t kMaxLower = 64;
+constexpr std::size_t kMaxName = 1024;
 
 std::string read_small(int dir, const char* file) {
   const base::Fd fd(::openat(dir, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
@@ -103,7 +103,7 @@ DeviceNames::DeviceNames(const std::string& sysfs)
 
 std::string_view DeviceNames::name_of(std::string_view number) {
   if (const auto known = names_.find(number); known != names_.end()) return known->second;
-  if (names_.size() >= kMost) return number;
+  if (names_.size() >= kMax) return number;
   auto name = device_name(read_small(block_.get(), (std::string(number) + "/uevent").c_str()));
   if (name.empty()) name = number;
   return names_.emplace(std::string(number), std::move(name)).first->second;
@@ -114,16 +114,16 @@ BlockDevices::BlockDevices(const std::string& sysfs)
 
 std::string BlockDevices::numbers() const {
   std::string out;
-  for (const auto& number : entries(block_.get(), ".", 2 * kMostDevices)) out += number + ' ';
+  for (const auto& number : entries(block_.get(), ".", 2 * kMaxDevices)) out += number + ' ';
   return out;
 }
 
 std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
   std::vector<BlockDevice> devices;
-  for (auto& number : entries(block_.get(), ".", 2 * kMostDevices)) {
+  for (auto& number : entries(block_.get(), ".", 2 * kMaxDevices)) {
     const base::Fd dir(::openat(block_.get(), number.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     // A loop or RAM disk that nobody uses has no size.
-    if (!dir || devices.size() == kMostDevices || base::trim_end(read_small(dir.get(), "size")) == "0") continue;
+    if (!dir || devices.size() == kMaxDevices || base::trim_end(read_small(dir.get(), "size")) == "0") continue;
     BlockDevice device;
     device.name = device_name(read_small(dir.get(), "uevent"));
     if (device.name.empty()) device.name = number;
@@ -141,8 +141,8 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
       device.kind = "loop";
       device.alias = base::trim_end(read_small(dir.get(), "loop/backing_file"));
     }
-    device.alias.resize(std::min(device.alias.size(), kLongestName));
-    for (auto& lower : entries(dir.get(), "slaves", kMostLower)) {
+    device.alias.resize(std::min(device.alias.size(), kMaxName));
+    for (auto& lower : entries(dir.get(), "slaves", kMaxLower)) {
       std::ranges::replace(lower, '!', '/');  // sysfs's "cciss!c0d0" is DEVNAME's "cciss/c0d0"
       device.on.push_back(std::move(lower));
     }
@@ -166,9 +166,9 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
     for (const auto& mount : mounts) {
       if ((mount.root == "/") != whole) continue;
       auto* device = device_of(mount);
-      if (device == nullptr || device->mounts.size() >= (whole ? kMostMounts : 1)) continue;
+      if (device == nullptr || device->mounts.size() >= (whole ? kMaxMounts : 1)) continue;
       if (std::ranges::find(device->mounts, mount.point, &BlockDevice::Mount::point) != device->mounts.end()) continue;
-      device->mounts.push_back({mount.point.substr(0, kLongestName), mount.type});
+      device->mounts.push_back({mount.point.substr(0, kMaxName), mount.type});
     }
   }
   for (auto& device : devices) {

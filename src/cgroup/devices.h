@@ -25,7 +25,7 @@ class DeviceNames {
   void forget() { names_.clear(); }
 
  private:
-  static constexpr std::size_t kMost = 16'384;
+  static constexpr std::size_t kMax = 16'384;
   base::Fd block_;  // /sys/dev/block
   std::map<std::string, std::string, std::less<>> names_;
 };

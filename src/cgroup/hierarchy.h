@@ -13,7 +13,7 @@ namespace cgwarden::cgroup {
 
 struct Hierarchy {
   int version = 2;
-  std::vector<std::string> controllers;  // v1: of its mount options; v2: what the topmost group offers
+  std::vector<std::string> controllers;  // v1: of its mount options; v2: what the topmost cgroup offers
   std::string name;                      // of a named v1 hierarchy: "systemd"
   std::string mount_point;               // as this process reaches it
   std::string root = "/";                // cgroup path of the mount's topmost directory

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an interface file said, kept until it is read again. There is one for each file of each group, most of them a
+// What an interface file said, kept until it is read again. There is one for each file of each cgroup, most of them a
 // few characters long or the same for hours: half of a std::string, with room for eight characters in place. A text
 // that fits what was taken before allocates nothing.
 //

@@ -64,7 +64,7 @@ std::optional<std::string_view> KernelLog::next() {
   }
 }
 
-std::optional<std::string> group_of_oom_kill(std::string_view record, std::string_view root) {
+std::optional<std::string> cgroup_of_oom_kill(std::string_view record, std::string_view root) {
   constexpr unsigned facilities_begin = 8;  // those below are levels of the kernel's own
   auto head = base::take_until(record, ';');
   const auto priority = base::to_int<unsigned>(base::take_until(head, ','));

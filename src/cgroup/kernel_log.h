@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel's log tells of groups: in which one a process was killed for want of memory. Needed only for groups
+// What the kernel's log tells of cgroups: in which one a process was killed for want of memory. Needed only for cgroups
 // that end before they are read again.
 //
 // Source: Documentation/ABI/testing/dev-kmsg, and dump_oom_victim() in mm/oom_kill.c (since 5.0; at most ten kills in
@@ -34,7 +34,7 @@ class KernelLog {
 };
 
 // Path of the memory cgroup whose process was killed, below `root` (Hierarchy::root). None for any other record, for
-// groups outside of that, for what a program wrote, and where names in it can be taken for the record's own parts.
-std::optional<std::string> group_of_oom_kill(std::string_view record, std::string_view root = "/");
+// cgroups outside of that, for what a program wrote, and where names in it can be taken for the record's own parts.
+std::optional<std::string> cgroup_of_oom_kill(std::string_view record, std::string_view root = "/");
 
 }  // namespace cgwarden::cgroup

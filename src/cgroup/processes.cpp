@@ -22,7 +22,7 @@ namespace cgwarden::cgroup {
 namespace {
 
 constexpr std::size_t kProcBuffer = 64UL << 10U;
-constexpr std::size_t kLargestProcFile = 4UL << 20U;
+constexpr std::size_t kMaxProcFile = 4UL << 20U;
 constexpr int kRead = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
@@ -98,7 +98,7 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
   }
   usable_ = true;
   const auto by = [&](auto&& wanted) {
-    for (std::size_t h = 0; h < std::min(hierarchies_.size(), Tree::kMostHierarchies); ++h) {
+    for (std::size_t h = 0; h < std::min(hierarchies_.size(), Tree::kMaxHierarchies); ++h) {
       if (wanted(hierarchies_[h])) order_.push_back(h);
     }
   };
@@ -163,7 +163,7 @@ std::string_view ProcessTable::read_file(int process, const char* file, model::C
     if (n <= 0) break;
     size += static_cast<std::size_t>(n);
     if (size < buffer_.size()) continue;
-    if (size >= kLargestProcFile) break;
+    if (size >= kMaxProcFile) break;
     buffer_.resize(size * 2);
   }
   stats.bytes += size;
@@ -174,7 +174,7 @@ void ProcessTable::begin_round() {
   ++round_;
   fresh_ = 0;
   now_ = base::monotonic_now();
-  group_index_ = model::kNoGroup;
+  cgroup_index_ = model::kNoCgroup;
 }
 
 void ProcessTable::end_round() {
@@ -196,10 +196,10 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
       if (n < 0) break;
       size += static_cast<std::size_t>(n);
       if (size < buffer_.size()) continue;
-      if (size >= kLargestProcFile) break;
+      if (size >= kMaxProcFile) break;
       buffer_.resize(size * 2);
     }
-    if (n < 0 && errno == EOPNOTSUPP && !threads) {  // a threaded group has threads, not processes
+    if (n < 0 && errno == EOPNOTSUPP && !threads) {  // a threaded cgroup has threads, not processes
       threads = true;
       continue;
     }
@@ -212,40 +212,40 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
     const auto pid = base::to_int<pid_t>(base::take_line(text));
     if (!pid || *pid < 0) continue;
     if (*pid == 0) {
-      ++group_.out_of_view;
+      ++cgroup_.out_of_view;
     } else {
-      group_.pids.push_back(*pid);
+      cgroup_.pids.push_back(*pid);
     }
   }
   if (threads) owners_of_threads(stats);
-  std::ranges::sort(group_.pids);
-  group_.pids.erase(std::unique(group_.pids.begin(), group_.pids.end()), group_.pids.end());
+  std::ranges::sort(cgroup_.pids);
+  cgroup_.pids.erase(std::unique(cgroup_.pids.begin(), cgroup_.pids.end()), cgroup_.pids.end());
   return true;
 }
 
 // Threads become the processes they are of.
 void ProcessTable::owners_of_threads(model::CollectorStats& stats) {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < group_.pids.size(); ++i) {
-    if (i >= options_.max_per_group) {
-      ++group_.out_of_view;
+  for (std::size_t i = 0; i < cgroup_.pids.size(); ++i) {
+    if (i >= options_.max_per_cgroup) {
+      ++cgroup_.out_of_view;
       continue;
     }
-    const auto fd = open(group_.pids[i]);
-    if (!fd && !means_ended(errno)) ++group_.out_of_view;
+    const auto fd = open(cgroup_.pids[i]);
+    if (!fd && !means_exited(errno)) ++cgroup_.out_of_view;
     if (!fd) continue;
     auto status = read_file(fd.get(), "status", stats);
     constexpr std::string_view key = "\nTgid:\t";
     const auto at = status.find(key);
     if (at == std::string_view::npos) continue;
     status.remove_prefix(at + key.size());
-    if (const auto owner = base::to_int<pid_t>(base::take_line(status))) group_.pids[kept++] = *owner;
+    if (const auto owner = base::to_int<pid_t>(base::take_line(status))) cgroup_.pids[kept++] = *owner;
   }
-  group_.pids.resize(kept);
+  cgroup_.pids.resize(kept);
 }
 
 // None of the processes that were listed ran, and none was moved there or away; the hierarchies that were asked in vain
-// had none to run. What a fork puts straight into a group is seen once it runs.
+// had none to run. What a fork puts straight into a cgroup is seen once it runs.
 bool ProcessTable::nothing_moved(const Tree& tree, const Node& node, const KeptList& kept) const {
   std::uint32_t writes = 0;
   std::uint32_t moves = 0;
@@ -262,9 +262,9 @@ bool ProcessTable::nothing_moved(const Tree& tree, const Node& node, const KeptL
 // True: they are those of the last round, and none of them ran since.
 bool ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchies) {
   auto& kept = node.processes;
-  const bool same = kept.hierarchies == hierarchies && kept.pids == group_.pids && nothing_moved(tree, node, kept);
-  kept.quiet = same && group_.out_of_view == 0;
-  kept.listed = group_.listed && group_.pids.size() <= options_.max_per_group;
+  const bool same = kept.hierarchies == hierarchies && kept.pids == cgroup_.pids && nothing_moved(tree, node, kept);
+  kept.quiet = same && cgroup_.out_of_view == 0;
+  kept.listed = cgroup_.listed && cgroup_.pids.size() <= options_.max_per_cgroup;
   kept.hierarchies = hierarchies;
   kept.writes = kept.moves = 0;
   for (std::size_t i = 0; i < hierarchies; ++i) {
@@ -274,30 +274,30 @@ bool ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchi
     kept.moves += tree.moves(h);
   }
   if (kept.listed) {
-    kept.pids = group_.pids;
+    kept.pids = cgroup_.pids;
   } else {
     kept.pids.clear();
   }
   return same;
 }
 
-const ProcessTable::Group& ProcessTable::list(const Tree& tree, Node& node, model::GroupIndex group,
-                                              model::CollectorStats& stats) {
-  if (group == group_index_) return group_;
-  group_index_ = group;
+const ProcessTable::Cgroup& ProcessTable::list(const Tree& tree, Node& node, model::CgroupIndex cgroup,
+                                               model::CollectorStats& stats) {
+  if (cgroup == cgroup_index_) return cgroup_;
+  cgroup_index_ = cgroup;
   looked_ = false;
-  group_.pids.clear();
-  group_.known.clear();
-  group_.out_of_view = group_.unknown = 0;
-  group_.listed = false;
+  cgroup_.pids.clear();
+  cgroup_.known.clear();
+  cgroup_.out_of_view = cgroup_.unknown = 0;
+  cgroup_.listed = false;
   quiet_ = asleep_ = false;
-  if (!usable_) return group_;
+  if (!usable_) return cgroup_;
   listed_tick_ = ticks_since_boot();
   if (node.processes.quiet && nothing_moved(tree, node, node.processes)) {
-    quiet_ = asleep_ = group_.listed = true;
-    group_.pids = node.processes.pids;
+    quiet_ = asleep_ = cgroup_.listed = true;
+    cgroup_.pids = node.processes.pids;
     listed_in_ = order_[node.processes.hierarchies - 1];
-    return group_;
+    return cgroup_;
   }
   std::size_t asked = 0;
   for (const auto h : order_) {
@@ -308,39 +308,39 @@ const ProcessTable::Group& ProcessTable::list(const Tree& tree, Node& node, mode
       ++stats.errors_now;
       continue;
     }
-    group_.listed = true;
+    cgroup_.listed = true;
     listed_in_ = h;
-    if (group_.count() != 0) break;
+    if (cgroup_.count() != 0) break;
   }
   asleep_ = keep_list(tree, node, asked);
-  return group_;
+  return cgroup_;
 }
 
-const ProcessTable::Group& ProcessTable::look(const Tree& tree, Node& node, model::GroupIndex group,
-                                              model::CollectorStats& stats) {
-  list(tree, node, group, stats);
-  if (looked_) return group_;
+const ProcessTable::Cgroup& ProcessTable::look(const Tree& tree, Node& node, model::CgroupIndex cgroup,
+                                               model::CollectorStats& stats) {
+  list(tree, node, cgroup, stats);
+  if (looked_) return cgroup_;
   looked_ = true;
-  group_.unknown = group_.out_of_view;
-  for (std::size_t i = 0; i < group_.pids.size(); ++i) {
-    if (i >= options_.max_per_group) {
-      group_.unknown += group_.pids.size() - i;
+  cgroup_.unknown = cgroup_.out_of_view;
+  for (std::size_t i = 0; i < cgroup_.pids.size(); ++i) {
+    if (i >= options_.max_per_cgroup) {
+      cgroup_.unknown += cgroup_.pids.size() - i;
       break;
     }
     const Process* process = nullptr;
-    switch (look_at(group_.pids[i], node, stats, process)) {
+    switch (look_at(cgroup_.pids[i], node, stats, process)) {
       case Seen::known:
-        group_.known.push_back(process);
-        if (!process->complete) ++group_.unknown;
+        cgroup_.known.push_back(process);
+        if (!process->complete) ++cgroup_.unknown;
         break;
       case Seen::gone:
         break;
       case Seen::unknown:
-        ++group_.unknown;
+        ++cgroup_.unknown;
         break;
     }
   }
-  return group_;
+  return cgroup_;
 }
 
 ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::CollectorStats& stats,
@@ -357,13 +357,13 @@ ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::Col
     static const auto per_second = std::max(1L, ::sysconf(_SC_CLK_TCK));
     const bool young = age < options_.young.count() * per_second;
     // setns() and unshare() are the caller's own, and so is exec(): kernel/nsproxy.c. A process with threads in several
-    // groups is listed by each of them, so that any of them running is seen.
+    // cgroups is listed by each of them, so that any of them running is seen.
     process.ran = process.ran || !asleep_ || !process.complete;
     const bool asleep = !process.ran && now_ - process.read_at < options_.asleep * (1.0 + pid % 64 / 64.0);
     // Once in a round is enough.
     if (process.round == round_ || (same && (asleep || (!due && !young)))) {
       if (process.round != round_) {
-        process.first_group = group_index_;
+        process.first_cgroup = cgroup_index_;
         if (asleep && (young || now_ - process.root_read_at >= options_.age_limit)) read_root(process);
       }
       process.round = round_;
@@ -382,7 +382,7 @@ ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::Col
   const auto seen = read_process(pid, node, fresh, stats);
   if (seen != Seen::known) return seen;
   fresh.round = round_;
-  fresh.first_group = group_index_;
+  fresh.first_cgroup = cgroup_index_;
   auto& place = known_[pid];
   place = std::move(fresh);
   out = &place;
@@ -392,7 +392,7 @@ ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::Col
 ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Process& process,
                                               model::CollectorStats& stats) {
   const auto fd = open(pid);
-  if (!fd) return means_ended(errno) ? Seen::gone : Seen::unknown;
+  if (!fd) return means_exited(errno) ? Seen::gone : Seen::unknown;
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return Seen::gone;
   process.pid = pid;
@@ -471,7 +471,7 @@ bool ProcessTable::is_member(int process, const Node& node, model::CollectorStat
       const auto word = base::take_until(controllers, ',');
       right = word.starts_with("name=") ? word.substr(5) == hierarchy.name : hierarchy.has(word);
     }
-    if (right) return line == node.group->path;
+    if (right) return line == node.cgroup->path;
   }
   return false;
 }

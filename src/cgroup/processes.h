@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The processes of groups, and what /proc says about each: namespaces and root. Shared by the collectors that need it,
-// so a group is listed once and a process is looked at once in a round.
+// The processes of cgroups, and what /proc says about each: namespaces and root. Shared by the collectors that need it,
+// so a cgroup is listed once and a process is looked at once in a round.
 //
 // A pid is not a process. A process is held by a descriptor of its /proc/PID while it is read, so all that is read is
 // of one process; it is known again by the inode of /proc/PID, which the kernel gives once, or else by pid and start
-// time. One that started after its group was listed is asked for its group, so a pid that was used again between the
+// time. One that started after its cgroup was listed is asked for its cgroup, so a pid that was used again between the
 // two is not counted where its predecessor was.
 //
 // Namespaces change seldom: they are read at first sight, again while the process is young (runtimes set them up then),
-// and slowly afterwards; hardly ever while its group sleeps, as a process enters a namespace by running. Its root can
+// and slowly afterwards; hardly ever while its cgroup sleeps, as a process enters a namespace by running. Its root can
 // be moved by others: pivot_root(2), chroot(2) of one that shares it, renames. Everything is bounded, and what a bound
 // leaves out is unknown, never 0.
 //
@@ -52,10 +52,10 @@ struct Process {
   std::string root;  // "/": as its mount namespace has it; another path: a chroot; empty: unknown
   base::Monotonic read_at{};
   base::Monotonic root_read_at{};
-  std::uint32_t round = 0;            // in which it was last met
-  model::GroupIndex first_group = 0;  // that listed it in that round; on v1 several can, each in its hierarchy
-  bool complete = false;              // all namespaces of this kernel are known
-  bool ran = false;                   // it may have, since it was read
+  std::uint32_t round = 0;              // in which it was last met
+  model::CgroupIndex first_cgroup = 0;  // that listed it in that round; on v1 several can, each in its hierarchy
+  bool complete = false;                // all namespaces of this kernel are known
+  bool ran = false;                     // it may have, since it was read
 };
 
 // "net:[4026531840]" -> 4026531840; 0 for anything else.
@@ -73,16 +73,16 @@ bool parse_process_stat(std::string_view text, ProcessStat& out);
 class ProcessTable {
  public:
   struct Options {
-    std::size_t max_per_group = 4096;    // processes looked at in one group
+    std::size_t max_per_cgroup = 4096;   // processes looked at in one cgroup
     std::size_t max_known = 65'536;      // kept in all
     std::size_t max_fresh = 8192;        // read anew in one round
     std::chrono::seconds young{10};      // so long namespaces are read in each round
     std::chrono::seconds age_limit{60};  // and then so often
-    std::chrono::seconds asleep{300};    // but no sooner, up to twice that, when no task of its group ran
+    std::chrono::seconds asleep{300};    // but no sooner, up to twice that, when no task of its cgroup ran
     bool by_pidfd = true;                // false: as on a kernel before 6.11
   };
 
-  struct Group {
+  struct Cgroup {
     std::vector<pid_t> pids;        // ascending, none twice
     std::uint64_t out_of_view = 0;  // processes of a pid namespace that this agent does not see: pid 0
     bool listed = false;            // false: the list could not be read, or there is no live /proc
@@ -98,16 +98,16 @@ class ProcessTable {
   // False: no live /proc of this very view of pids, such as a recording.
   [[nodiscard]] bool usable() const { return usable_; }
   // A failed open() with this errno means that the process ended.
-  [[nodiscard]] bool means_ended(int code) const { return !hides_ && (code == ENOENT || code == ESRCH); }
+  [[nodiscard]] bool means_exited(int code) const { return !hides_ && (code == ENOENT || code == ESRCH); }
   void begin_round();
   // Forgets processes not met since begin_round().
   void end_round();
 
-  // The group's own processes, from the hierarchy that has them: v2, named, then v1. Valid until the next call.
+  // The cgroup's own processes, from the hierarchy that has them: v2, named, then v1. Valid until the next call.
   // Not read again while the kernel shows that none of them ran and none was moved.
-  const Group& list(const Tree& tree, Node& node, model::GroupIndex group, model::CollectorStats& stats);
+  const Cgroup& list(const Tree& tree, Node& node, model::CgroupIndex cgroup, model::CollectorStats& stats);
   // The same, with each process looked at.
-  const Group& look(const Tree& tree, Node& node, model::GroupIndex group, model::CollectorStats& stats);
+  const Cgroup& look(const Tree& tree, Node& node, model::CgroupIndex cgroup, model::CollectorStats& stats);
 
   // The namespaces of the host's first process, or of a kernel thread where that one may not be looked at.
   [[nodiscard]] const NamespaceIds& host_namespaces() const { return host_; }
@@ -148,8 +148,8 @@ class ProcessTable {
   NamespaceIds host_{};
   std::vector<std::size_t> order_;  // of hierarchies: where to look for processes first
   std::unordered_map<pid_t, Process> known_;
-  Group group_;
-  model::GroupIndex group_index_ = model::kNoGroup;
+  Cgroup cgroup_;
+  model::CgroupIndex cgroup_index_ = model::kNoCgroup;
   bool looked_ = false;
   bool quiet_ = false;             // group_ is as it was: no process ended, so no pid is another's
   bool asleep_ = false;            // none of group_ ran or came since the last round

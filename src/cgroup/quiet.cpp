@@ -40,7 +40,7 @@ bool counts_no_sockets(std::string_view text) { return text.find("sock_throttled
 
 constexpr std::uint8_t kMemoryPath = kMemoryLimit | kMemorySwapLimit | kMemoryHigh | kMemoryLow;
 
-constexpr QuietRule kRules[] = {
+constexpr SkipRule kRules[] = {
     // kernel/sched/fair.c, do_sched_cfs_period_timer(): without a quota no period is counted and nothing throttled.
     {.version = 1, .file = "cpu.stat", .own_unlimited = kCpuQuota, .says = has_no_wait_sum},
     // kernel/sched/cpuacct.c: ticks are charged to what runs, which the same tick then charges with its run time.
@@ -91,7 +91,7 @@ constexpr LimitFile kLimits[] = {
 
 }  // namespace
 
-const QuietRule* quiet_rule(int version, std::string_view file) {
+const SkipRule* skip_rule(int version, std::string_view file) {
   for (const auto& rule : kRules) {
     if (rule.version == version && rule.file == file) return &rule;
   }
@@ -105,13 +105,13 @@ std::uint8_t limit_of(int version, std::string_view file) {
   return 0;
 }
 
-bool says_no_limit(std::uint8_t limit, std::string_view text) {
+bool is_unlimited_text(std::uint8_t limit, std::string_view text) {
   text = base::trim_end(text);
   if (limit == kMemoryLow) return text == "0";
   return to_value(text, {.may_be_unlimited = true, .minus_one_is_unlimited = true}).is_unlimited();
 }
 
-std::string_view run_witness(int version) { return version == 1 ? "cpuacct.usage" : "cpu.stat"; }
+std::string_view run_probe(int version) { return version == 1 ? "cpuacct.usage" : "cpu.stat"; }
 
 std::uint64_t run_time(std::string_view text) {
   auto line = base::take_line(text);

@@ -21,12 +21,12 @@ using model::Shape;
 using model::Value;
 
 constexpr std::size_t kBuffer = 64UL << 10U;
-constexpr std::size_t kLargestFile = 4UL << 20U;
-constexpr std::uint32_t kAbsentFor = 60;    // seconds until a missing file is looked for again
-constexpr std::uint32_t kSteadyFor = 300;   // seconds until a steady file is read again although nobody wrote
-constexpr std::uint32_t kListedFor = 1200;  // seconds until it is looked whether a module brought files to a group
+constexpr std::size_t kMaxFile = 4UL << 20U;
+constexpr std::uint32_t kAbsentFor = 60;     // seconds until a missing file is looked for again
+constexpr std::uint32_t kRereadAfter = 300;  // seconds until a steady file is read again although nobody wrote
+constexpr std::uint32_t kListedFor = 1200;   // seconds until it is looked whether a module brought files to a cgroup
 constexpr auto kDeviceNamesFor = std::chrono::seconds(60);
-constexpr std::size_t kMostTold = 1000;
+constexpr std::size_t kMaxTold = 1000;
 
 // Files of the core, which no controller switches on or off.
 bool is_core(std::string_view file) {
@@ -71,23 +71,23 @@ struct Reader::PlannedFile {
   std::size_t hierarchy = 0;
   std::string label;  // what '*' stood for
   std::vector<Part> parts;
-  model::CollectorId collector = 0;  // whose time and errors these are
-  bool to_the_end = false;           // made of records: the kernel may return less than there is
-  bool steady = true;                // all that is wanted of it is: read when somebody wrote
-  const QuietRule* rule = nullptr;   // when it need not be read although it is not steady
-  std::uint8_t limit = 0;            // that it sets
-  bool witness = false;              // of tasks of the group running
+  model::CollectorId collector = 0;   // whose time and errors these are
+  bool to_the_end = false;            // made of records: the kernel may return less than there is
+  bool changes_only_on_write = true;  // all that is wanted of it is: read when somebody wrote
+  const SkipRule* rule = nullptr;     // when it need not be read although it is not steady
+  std::uint8_t limit = 0;             // that it sets
+  bool probe = false;                 // of tasks of the cgroup running
 };
 
 struct Reader::Plan {
   std::vector<PlannedFile> files;
 };
 
-// Puts values into the columns of one group.
+// Puts values into the columns of one cgroup.
 class Reader::Sink : public RowSink {
  public:
-  Sink(Reader& reader, model::Snapshot& snapshot, model::GroupIndex group)
-      : reader_(reader), snapshot_(snapshot), group_(group) {}
+  Sink(Reader& reader, model::Snapshot& snapshot, model::CgroupIndex cgroup)
+      : reader_(reader), snapshot_(snapshot), cgroup_(cgroup) {}
 
   void file(const PlannedFile& file) { file_ = &file; }
 
@@ -95,8 +95,8 @@ class Reader::Sink : public RowSink {
     if (!file_->label.empty()) return labelled(field, {}, value);
     if (value.is_error()) bad_value(field);
     auto& dense = snapshot_.columns[field].dense;
-    if (dense.empty()) dense.assign(snapshot_.group_count(), Value::absent());
-    dense[group_] = value;
+    if (dense.empty()) dense.assign(snapshot_.cgroup_count(), Value::absent());
+    dense[cgroup_] = value;
   }
 
   void labelled(FieldId field, std::string_view label, Value value) override {
@@ -116,7 +116,7 @@ class Reader::Sink : public RowSink {
     if (text.empty()) return;
     auto& column = snapshot_.columns[field];
     const auto at = column.text.size();
-    column.text += text.substr(0, kLongestText);
+    column.text += text.substr(0, kMaxText);
     std::replace(column.text.begin() + static_cast<std::ptrdiff_t>(at), column.text.end(), '\n', ' ');
     add_cell(column, at, Value::of(1));
   }
@@ -126,7 +126,7 @@ class Reader::Sink : public RowSink {
     const auto at = column.text.size();
     column.text += label.find(':') != std::string_view::npos ? reader_.devices_.name_of(label) : label;
     column.text += '\0';
-    column.text += text.substr(0, kLongestText);
+    column.text += text.substr(0, kMaxText);
     add_cell(column, at, Value::of(1));
   }
 
@@ -135,8 +135,8 @@ class Reader::Sink : public RowSink {
     const auto cause = "key " + file_->name + " " + std::string(key);
     if (reader_.told_.contains(cause)) return;  // another plan met it
     ++stats.unknown_keys;
-    reader_.tell_once(cause, "unknown key '" + base::printable(key) + "' in " + file_->name +
-                                 ": this kernel is newer than the catalogue; ignoring it");
+    reader_.log_once(cause, "unknown key '" + base::printable(key) + "' in " + file_->name +
+                                ": this kernel is newer than the catalogue; ignoring it");
   }
 
   // The file could not be read: its fields are errors, not absent.
@@ -145,32 +145,33 @@ class Reader::Sink : public RowSink {
       for (const auto& key : part.keys.keys()) {
         if (key.field == kNoField || reader_.catalogue_->field(key.field).labelled()) continue;
         auto& dense = snapshot_.columns[key.field].dense;
-        if (dense.empty()) dense.assign(snapshot_.group_count(), Value::absent());
-        dense[group_] = Value::error();
+        if (dense.empty()) dense.assign(snapshot_.cgroup_count(), Value::absent());
+        dense[cgroup_] = Value::error();
       }
     }
   }
 
  private:
-  static constexpr std::size_t kLongestText = 4096;
+  static constexpr std::size_t kMaxText = 4096;
 
   void add_cell(model::Column& column, std::size_t at, Value value) const {
-    column.cells.push_back({group_, static_cast<std::uint32_t>(at),
-                            static_cast<std::uint16_t>(std::min<std::size_t>(column.text.size() - at, 0xFFFF)), value});
+    column.series.push_back({cgroup_, static_cast<std::uint32_t>(at),
+                             static_cast<std::uint16_t>(std::min<std::size_t>(column.text.size() - at, 0xFFFF)),
+                             value});
   }
 
   void bad_value(FieldId field) {
     auto& stats = reader_.stats_[file_->collector];
     ++stats.errors;
     ++stats.errors_now;
-    reader_.tell_once("value " + std::to_string(field), "cannot understand the value of " +
-                                                            model::metric_name(reader_.catalogue_->field(field)) +
-                                                            " in " + file_->name + "; leaving it out");
+    reader_.log_once("value " + std::to_string(field), "cannot understand the value of " +
+                                                           model::metric_name(reader_.catalogue_->field(field)) +
+                                                           " in " + file_->name + "; leaving it out");
   }
 
   Reader& reader_;
   model::Snapshot& snapshot_;
-  model::GroupIndex group_;
+  model::CgroupIndex cgroup_;
   const PlannedFile* file_ = nullptr;
 };
 
@@ -191,8 +192,8 @@ Reader::Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHier
 
 Reader::~Reader() = default;
 
-void Reader::tell_once(const std::string& cause, const std::string& text) {
-  if (told_.size() < kMostTold && told_.insert(cause).second) notice_(text);
+void Reader::log_once(const std::string& cause, const std::string& text) {
+  if (told_.size() < kMaxTold && told_.insert(cause).second) notice_(text);
 }
 
 bool Reader::in_v1(std::uint32_t mask, std::string_view controller) const {
@@ -229,25 +230,25 @@ void Reader::add_rules(Plan& plan) const {
   for (auto& file : plan.files) {
     const int version = hierarchies_[file.hierarchy].version;
     file.limit = limit_of(version, file.name);
-    if (!file.steady) file.rule = quiet_rule(version, file.name);
+    if (!file.changes_only_on_write) file.rule = skip_rule(version, file.name);
   }
   for (std::size_t h = 0; h < hierarchies_.size(); ++h) {
     const auto first = std::ranges::find(plan.files, h, &PlannedFile::hierarchy);
     const auto asking = std::ranges::find_if(
         plan.files, [h](const PlannedFile& f) { return f.hierarchy == h && f.rule != nullptr && f.rule->idle; });
     if (asking == plan.files.end()) continue;
-    const auto name = run_witness(hierarchies_[h].version);
-    auto witness = std::ranges::find_if(plan.files,
-                                        [h, name](const PlannedFile& f) { return f.hierarchy == h && f.name == name; });
-    if (witness == plan.files.end()) {
+    const auto name = run_probe(hierarchies_[h].version);
+    auto probe = std::ranges::find_if(plan.files,
+                                      [h, name](const PlannedFile& f) { return f.hierarchy == h && f.name == name; });
+    if (probe == plan.files.end()) {
       const auto collector = asking->collector;
-      witness = plan.files.insert(first, PlannedFile{std::string(name), h, "", {}, collector});
-      witness->steady = false;
+      probe = plan.files.insert(first, PlannedFile{std::string(name), h, "", {}, collector});
+      probe->changes_only_on_write = false;
     } else {
-      std::rotate(first, witness, witness + 1);
-      witness = first;
+      std::rotate(first, probe, probe + 1);
+      probe = first;
     }
-    witness->witness = true;
+    probe->probe = true;
   }
 }
 
@@ -265,7 +266,7 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
       plan->files.push_back({std::move(name), hierarchy, std::move(label), {}, collector, of_any_length});
       file = plan->files.end() - 1;
     }
-    if (wanted && !catalogue_->field(id).steady()) file->steady = false;
+    if (wanted && !catalogue_->field(id).changes_only_on_write()) file->changes_only_on_write = false;
     auto part = std::ranges::find(file->parts, source.shape, &Part::shape);
     if (part == file->parts.end()) {
       if (!wanted) return;
@@ -347,7 +348,7 @@ void Reader::begin(model::Snapshot& snapshot) {
   snapshot.columns.resize(catalogue_->size());
   for (auto& column : snapshot.columns) {
     column.dense.clear();
-    column.cells.clear();
+    column.series.clear();
     column.text.clear();
   }
   for (auto& stats : stats_) {
@@ -372,14 +373,14 @@ Reader::Got Reader::read_text(int fd, bool to_the_end, std::string_view& text) {
     const auto n = ::pread(fd, buffer_.data() + size, buffer_.size() - size, static_cast<off_t>(size));
     if (n < 0) {
       if (errno == EINTR) continue;
-      // Not supported here and now: PSI switched off, processes of a threaded group.
+      // Not supported here and now: PSI switched off, processes of a threaded cgroup.
       if (errno == EOPNOTSUPP) return Got::absent;
       return base::means_vanished(errno) ? Got::vanished : Got::error;
     }
     size += static_cast<std::size_t>(n);
     if (n == 0 || (!to_the_end && size < buffer_.size())) break;
     if (size == buffer_.size()) {
-      if (size >= kLargestFile) {
+      if (size >= kMaxFile) {
         errno = EFBIG;
         return Got::error;
       }
@@ -390,7 +391,7 @@ Reader::Got Reader::read_text(int fd, bool to_the_end, std::string_view& text) {
   return Got::text;
 }
 
-// The host's count of kills for want of memory: where it stands still, no group's has changed.
+// The host's count of kills for want of memory: where it stands still, no cgroup's has changed.
 void Reader::read_oom_kills() {
   constexpr std::string_view key = "\noom_kill ";
   std::string_view text;
@@ -402,16 +403,16 @@ void Reader::read_oom_kills() {
       oom_kills_ = kills.value_or(0);
     }
   }
-  ++oom_stamp_;  // also when it is not known
+  ++oom_changes_;  // also when it is not known
 }
 
-bool Reader::holds(const QuietRule& rule, const Node& node, const Dir& dir) const {
+bool Reader::holds(const SkipRule& rule, const Node& node, const Dir& dir) const {
   return dir.watch >= 0 && (!rule.idle || dir.idle) && (!rule.leaf || node.children.empty()) &&
          (rule.own_unlimited & node.limits) == 0 && (rule.path_unlimited & node.path_limits) == 0;
 }
 
-std::uint32_t Reader::stamp_of(const QuietRule& rule, const Tree& tree, std::size_t hierarchy) const {
-  return (rule.unmoved ? tree.moves(hierarchy) : 0) + (rule.no_oom ? oom_stamp_ : 0);
+std::uint32_t Reader::change_count_of(const SkipRule& rule, const Tree& tree, std::size_t hierarchy) const {
+  return (rule.unmoved ? tree.moves(hierarchy) : 0) + (rule.no_oom ? oom_changes_ : 0);
 }
 
 bool Reader::need_not_read(const Tree& tree, const Node& node, const PlannedFile& file, const OpenFile& slot) const {
@@ -419,19 +420,19 @@ bool Reader::need_not_read(const Tree& tree, const Node& node, const PlannedFile
   if (slot.looked_at == 0) return false;
   const auto age = now_ - slot.looked_at;
   if (slot.absent) return age < kAbsentFor;
-  // Groups are read again at different times, so that no scrape has to do it for all.
-  if (dir.watch < 0 || slot.writes != dir.writes || age >= kSteadyFor + node.group->id % kSteadyFor) return false;
-  return file.steady ||
-         (slot.quiet && holds(*file.rule, node, dir) && slot.stamp == stamp_of(*file.rule, tree, file.hierarchy));
+  // Cgroups are read again at different times, so that no scrape has to do it for all.
+  if (dir.watch < 0 || slot.writes != dir.writes || age >= kRereadAfter + node.cgroup->id % kRereadAfter) return false;
+  return file.changes_only_on_write || (slot.quiet && holds(*file.rule, node, dir) &&
+                                        slot.change_count == change_count_of(*file.rule, tree, file.hierarchy));
 }
 
-// What a file that was just looked at says about the group as a whole.
-void Reader::learn(const PlannedFile& file, Got got, std::string_view text, Node& node) {
+// What a file that was just looked at says about the cgroup as a whole.
+void Reader::update_limits(const PlannedFile& file, Got got, std::string_view text, Node& node) {
   if (file.limit != 0) {
-    const bool none = got == Got::absent || (got == Got::text && says_no_limit(file.limit, text));
+    const bool none = got == Got::absent || (got == Got::text && is_unlimited_text(file.limit, text));
     node.limits = static_cast<std::uint8_t>(none ? node.limits & ~file.limit : node.limits | file.limit);
   }
-  if (file.witness) {
+  if (file.probe) {
     auto& dir = node.dirs[file.hierarchy];
     dir.ran_for(got == Got::text ? run_time(text) : 0, got == Got::text);
   }
@@ -464,19 +465,19 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   const int cause = errno;
   if (got == Got::text) stats.bytes += text.size();
   if (got == Got::vanished && base::exists(dir.fd.get(), "cgroup.procs")) {
-    got = Got::absent;  // the group lives: only the controller was switched off here
+    got = Got::absent;  // the cgroup lives: only the controller was switched off here
   }
   slot.absent = got == Got::absent;
   slot.look(got == Got::text || got == Got::absent ? now_ : 0);
   if (file.rule != nullptr && got == Got::text) {
-    const auto stamp = stamp_of(*file.rule, tree, file.hierarchy);
-    slot.quiet = undisturbed && stamp == slot.stamp && slot.text.view() == text && holds(*file.rule, node, dir) &&
-                 (file.rule->says == nullptr || file.rule->says(text));
-    slot.stamp = stamp;
+    const auto change_count = change_count_of(*file.rule, tree, file.hierarchy);
+    slot.quiet = undisturbed && change_count == slot.change_count && slot.text.view() == text &&
+                 holds(*file.rule, node, dir) && (file.rule->says == nullptr || file.rule->says(text));
+    slot.change_count = change_count;
   }
-  if ((file.steady || file.rule != nullptr) && got == Got::text) slot.text = text;
+  if ((file.changes_only_on_write || file.rule != nullptr) && got == Got::text) slot.text = text;
   // A descriptor pays where a file is read again and again.
-  if (got == Got::text && !file.steady && !slot.quiet && (kept || budget_ > 0)) {
+  if (got == Got::text && !file.changes_only_on_write && !slot.quiet && (kept || budget_ > 0)) {
     if (!kept) --budget_;
     slot.fd = fd;
     ++open_files_;
@@ -488,11 +489,11 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
   return got;
 }
 
-bool Reader::read(Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot) {
+bool Reader::read(Tree& tree, Node& node, model::CgroupIndex cgroup, model::Snapshot& snapshot) {
   if (node.plan < 0) prepare(tree, node, plan_for(node));
-  if (now_ - node.listed_at >= kListedFor + node.group->id % kListedFor) list_files(tree, node);
+  if (now_ - node.listed_at >= kListedFor + node.cgroup->id % kListedFor) list_files(tree, node);
   auto& plan = *plans_[static_cast<std::size_t>(node.plan)];
-  Sink sink(*this, snapshot, group);
+  Sink sink(*this, snapshot, cgroup);
   node.path_limits = node.limits | (node.parent != nullptr ? node.parent->path_limits : 0);
   auto begun = base::monotonic_now();
   for (std::size_t i = 0; i < plan.files.size(); ++i) {
@@ -501,7 +502,7 @@ bool Reader::read(Tree& tree, Node& node, model::GroupIndex group, model::Snapsh
     std::string_view text;
     sink.file(file);
     const auto got = fetch(tree, node, file, node.files[i], text);
-    if (file.limit != 0 || file.witness) learn(file, got, text, node);
+    if (file.limit != 0 || file.probe) update_limits(file, got, text, node);
     switch (got) {
       case Got::text:
         for (auto& part : file.parts) parse(part.shape, text, part.keys, sink);
@@ -509,14 +510,14 @@ bool Reader::read(Tree& tree, Node& node, model::GroupIndex group, model::Snapsh
       case Got::absent:
         break;
       case Got::vanished:
-        drop(group, snapshot);
+        drop(cgroup, snapshot);
         return false;
       case Got::error:
         ++stats.errors;
         ++stats.errors_now;
-        tell_once(
+        log_once(
             "read " + file.name + std::to_string(errno),
-            base::Error::from_errno(errno, "cannot read " + file.name + " of " + base::printable(node.group->path))
+            base::Error::from_errno(errno, "cannot read " + file.name + " of " + base::printable(node.cgroup->path))
                     .what +
                 "; counting further ones");
         sink.unreadable();
@@ -532,10 +533,10 @@ bool Reader::read(Tree& tree, Node& node, model::GroupIndex group, model::Snapsh
   return true;
 }
 
-void Reader::drop(model::GroupIndex group, model::Snapshot& snapshot) const {
+void Reader::drop(model::CgroupIndex cgroup, model::Snapshot& snapshot) const {
   for (auto& column : snapshot.columns) {
-    if (group < column.dense.size()) column.dense[group] = Value::absent();
-    while (!column.cells.empty() && column.cells.back().group == group) column.cells.pop_back();
+    if (cgroup < column.dense.size()) column.dense[cgroup] = Value::absent();
+    while (!column.series.empty() && column.series.back().cgroup == cgroup) column.series.pop_back();
   }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fills a snapshot's columns for one group: the seam behind which text files could be replaced by something faster.
+// Fills a snapshot's columns for one cgroup: the seam behind which text files could be replaced by something faster.
 //
-// What is read of a group follows from the catalogue and from the hierarchies the group is in: a Plan, shared by all
-// groups of the same kind. A field with a v1 and a v2 source is read from v1 where the group is in that controller's
+// What is read of a cgroup follows from the catalogue and from the hierarchies the cgroup is in: a Plan, shared by all
+// cgroups of the same kind. A field with a v1 and a v2 source is read from v1 where the cgroup is in that controller's
 // hierarchy, else from v2.
 //
 // Thread: the sampler's. Errors: counted per collector, and told once per cause through `notice`. A missing file is
-// absent, a group that vanishes while it is read is dropped from the snapshot.
+// absent, a cgroup that vanishes while it is read is dropped from the snapshot.
 #pragma once
 
 #include <cstddef>
@@ -41,8 +41,8 @@ class Reader {
 
   // Empties the snapshot's columns; its roster is set already.
   void begin(model::Snapshot& snapshot);
-  // False: the group vanished meanwhile and has no values in this snapshot.
-  bool read(Tree& tree, Node& node, model::GroupIndex group, model::Snapshot& snapshot);
+  // False: the cgroup vanished meanwhile and has no values in this snapshot.
+  bool read(Tree& tree, Node& node, model::CgroupIndex cgroup, model::Snapshot& snapshot);
   // Writes the collectors' statistics.
   void end(model::Snapshot& snapshot);
 
@@ -63,13 +63,13 @@ class Reader {
   Got fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot, std::string_view& text);
   [[nodiscard]] bool need_not_read(const Tree& tree, const Node& node, const PlannedFile& file,
                                    const OpenFile& slot) const;
-  [[nodiscard]] bool holds(const QuietRule& rule, const Node& node, const Dir& dir) const;
-  [[nodiscard]] std::uint32_t stamp_of(const QuietRule& rule, const Tree& tree, std::size_t hierarchy) const;
-  static void learn(const PlannedFile& file, Got got, std::string_view text, Node& node);
+  [[nodiscard]] bool holds(const SkipRule& rule, const Node& node, const Dir& dir) const;
+  [[nodiscard]] std::uint32_t change_count_of(const SkipRule& rule, const Tree& tree, std::size_t hierarchy) const;
+  static void update_limits(const PlannedFile& file, Got got, std::string_view text, Node& node);
   void read_oom_kills();
   Got read_text(int fd, bool to_the_end, std::string_view& text);
-  void drop(model::GroupIndex group, model::Snapshot& snapshot) const;
-  void tell_once(const std::string& cause, const std::string& text);
+  void drop(model::CgroupIndex cgroup, model::Snapshot& snapshot) const;
+  void log_once(const std::string& cause, const std::string& text);
 
   std::shared_ptr<const model::Catalogue> catalogue_;
   std::vector<Hierarchy> hierarchies_;
@@ -86,8 +86,8 @@ class Reader {
   std::size_t budget_ = 0;      // how many more may be kept in this round
   std::uint32_t now_ = 1;       // seconds, coarse: when absent files are tried again
   base::Fd vmstat_;
-  std::uint64_t oom_kills_ = 0;  // of the host
-  std::uint32_t oom_stamp_ = 0;  // changes with it
+  std::uint64_t oom_kills_ = 0;    // of the host
+  std::uint32_t oom_changes_ = 0;  // changes with it
   base::Monotonic devices_read_{};
 };
 

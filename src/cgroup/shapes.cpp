@@ -291,7 +291,7 @@ const Key* KeyTable::find(std::string_view text) {
     }
   }
   // What no kernel writes is not worth remembering, nor telling.
-  if (unknown_ == kMostUnknown || text.size() > kLongestKey) return keys_.data();
+  if (unknown_ == kMaxUnknown || text.size() > kMaxKey) return keys_.data();
   ++unknown_;
   for (const auto& star : stars_) {
     if (!text.starts_with(star.text)) continue;

@@ -44,8 +44,8 @@ struct Key {
 // The keys of one file. Files keep their order, so the key after the last hit is tried first.
 class KeyTable {
  public:
-  static constexpr std::size_t kMostUnknown = 256;
-  static constexpr std::size_t kLongestKey = 64;
+  static constexpr std::size_t kMaxUnknown = 256;
+  static constexpr std::size_t kMaxKey = 64;
 
   void add(std::string_view text, model::FieldId field, const Conversion& conversion);
   void rewind() { last_ = kStart; }

@@ -84,7 +84,7 @@ bool opens_by_inode(int dir) {
 }
 
 // Of a directory of a cgroup hierarchy, where a link stands for a child (fs/kernfs/inode.c, kernfs_refresh_inode). Most
-// groups have none, and their interface files are many to be listed for that.
+// cgroups have none, and their interface files are many to be listed for that.
 bool has_no_child(int dir) {
   struct stat st {};
   return ::fstat(dir, &st) == 0 && st.st_nlink == 2;
@@ -96,7 +96,7 @@ bool is_cgroupfs(int dir) {
 }
 
 // In a cgroup namespace of its own a mount shows "/" too, which is not the hierarchy's root.
-bool sees_all_groups() {
+bool sees_all_cgroups() {
   constexpr ino_t initial_cgroup_namespace = 0xEFFFFFFB;  // include/uapi/linux/nsfs.h, PROC_CGROUP_INIT_INO
   struct stat st {};
   return ::stat("/proc/self/ns/cgroup", &st) == 0 && st.st_ino == initial_cgroup_namespace;
@@ -117,7 +117,7 @@ Node::~Node() {
 
 Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> notice)
     : options_(options), notice_(std::move(notice)), top_(std::make_unique<Node>()), buffer_(kEventBuffer) {
-  const auto count = std::min(hierarchies.size(), kMostHierarchies);
+  const auto count = std::min(hierarchies.size(), kMaxHierarchies);
   for (std::size_t h = 0; h < count; ++h) {
     const auto& hierarchy = hierarchies[h];
     if (hierarchy.version == 2) v2_ = h;
@@ -128,7 +128,7 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
     roots_.push_back({std::move(fd),
                       hierarchy.root,
                       hierarchy.mount_point,
-                      hierarchy.root == "/" && sees_all_groups(),
+                      hierarchy.root == "/" && sees_all_cgroups(),
                       real,
                       by_inode,
                       {}});
@@ -142,11 +142,11 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
                   base::Error::from_errno(errno, "births and deaths are found by walking: inotify").what);
     }
   }
-  stats_.watching = static_cast<bool>(inotify_);
+  stats_.inotify_active = static_cast<bool>(inotify_);
   walk_all(false);
   started_ = true;
-  stats_.births = stats_.deaths = stats_.walks = 0;
-  deaths_.clear();
+  stats_.cgroups_created = stats_.cgroups_removed = stats_.walks = 0;
+  removals_.clear();
 }
 
 void Tree::notice_once(bool& told, std::string text) {
@@ -238,7 +238,7 @@ bool Tree::list_files(Node& node, std::size_t h) {
     if (entry.d_type != DT_REG) return;
     auto number = numbers.find(std::string_view(entry.d_name));
     if (number == numbers.end()) {
-      room = room && numbers_ < kMostNumbers;
+      room = room && numbers_ < kMaxNumbers;
       if (!room) return;
       number = numbers.emplace(entry.d_name, numbers_++).first;
     }
@@ -250,24 +250,24 @@ bool Tree::list_files(Node& node, std::size_t h) {
   return all && room;
 }
 
-void Tree::make_group(Node& node, bool born) {
-  auto group = std::make_shared<model::Group>();
-  group->path = path_of(node);
-  group->seen_born = born;
-  group->birth = base::wall_now();
-  node.group = std::move(group);
+void Tree::make_cgroup(Node& node, bool observed) {
+  auto cgroup = std::make_shared<model::Cgroup>();
+  cgroup->path = path_of(node);
+  cgroup->creation_observed = observed;
+  cgroup->created = base::wall_now();
+  node.cgroup = std::move(cgroup);
 }
 
-void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
+void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool observed) {
   auto& slot = node.dirs[h];
   struct stat st {};
   if (::fstat(dir.get(), &st) != 0) return;
   const bool first = node.mask == 0;
-  if (first && group_count_ >= options_.max_groups) {
+  if (first && cgroup_count_ >= options_.max_cgroups) {
     ++dropped_[h];
-    stats_.dropped_groups = *std::ranges::max_element(dropped_);
-    notice_once(told_groups_, "more than " + std::to_string(options_.max_groups) +
-                                  " cgroups: the rest is not read; raise --sampler.max-cgroups");
+    stats_.dropped_cgroups = *std::ranges::max_element(dropped_);
+    notice_once(told_cgroups_, "more than " + std::to_string(options_.max_cgroups) +
+                                   " cgroups: the rest is not read; raise --sampler.max-cgroups");
     return;
   }
   const bool replaced = slot.last_inode != 0 && slot.last_inode != st.st_ino;
@@ -285,30 +285,30 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool born) {
   node.plan = -1;
   changed_ = true;
   if (first) {
-    ++group_count_;
-    ++stats_.births;
-    node.group.reset();
+    ++cgroup_count_;
+    ++stats_.cgroups_created;
+    node.cgroup.reset();
   }
   if (replaced && !first) {  // somebody re-made one of its directories: another life
-    ++stats_.births;
-    note_death(node);
-    node.group.reset();
+    ++stats_.cgroups_created;
+    note_removal(node);
+    node.cgroup.reset();
   }
-  if (!node.group) make_group(node, born);
-  // A group's directories turn up one after the other. Its birth stays; its id is that of v2, else of the first.
-  auto group = std::make_shared<model::Group>(*node.group);
+  if (!node.cgroup) make_cgroup(node, observed);
+  // A cgroup's directories turn up one after the other. Its birth stays; its id is that of v2, else of the first.
+  auto cgroup = std::make_shared<model::Cgroup>(*node.cgroup);
   for (auto i = node.dirs.size(); i-- > 0;) {
-    if (node.dirs[i].inode != 0) group->id = node.dirs[i].inode;
+    if (node.dirs[i].inode != 0) cgroup->id = node.dirs[i].inode;
   }
-  if (v2_ < node.dirs.size() && node.dirs[v2_].inode != 0) group->id = node.dirs[v2_].inode;
-  if (!group->seen_born) group->birth = std::min(group->birth, to_wall(st.st_ctim));
-  node.group = std::move(group);
+  if (v2_ < node.dirs.size() && node.dirs[v2_].inode != 0) cgroup->id = node.dirs[v2_].inode;
+  if (!cgroup->creation_observed) cgroup->created = std::min(cgroup->created, to_wall(st.st_ctim));
+  node.cgroup = std::move(cgroup);
   watch(node, h);
 }
 
-void Tree::note_death(const Node& node) {
-  ++stats_.deaths;
-  if (deaths_.size() < kMostDeaths) deaths_.push_back({node.group, base::wall_now()});
+void Tree::note_removal(const Node& node) {
+  ++stats_.cgroups_removed;
+  if (removals_.size() < kMaxRemovals) removals_.push_back({node.cgroup, base::wall_now()});
 }
 
 void Tree::detach(Node& node, std::size_t h) {
@@ -324,8 +324,8 @@ void Tree::detach(Node& node, std::size_t h) {
   node.plan = -1;
   changed_ = true;
   if (node.mask == 0) {
-    --group_count_;
-    note_death(node);
+    --cgroup_count_;
+    note_removal(node);
   }
 }
 
@@ -346,11 +346,11 @@ void Tree::remove_if_gone(Node& node) {
 }
 
 void Tree::watch(Node& node, std::size_t h) {
-  if (!inotify_ || !stats_.watching) return;
+  if (!inotify_ || !stats_.inotify_active) return;
   auto& slot = node.dirs[h];
   const auto by_fd = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
   // Below the parent's descriptor and not through its own: the kernel keeps an inode of /proc for each descriptor that
-  // was named so, 0.9 kB of them in each hierarchy for each group.
+  // was named so, 0.9 kB of them in each hierarchy for each cgroup.
   const int parent = node.parent != nullptr ? node.parent->dirs[h].fd.get() : -1;
   const std::string path = parent >= 0 ? by_fd(parent) + "/" + node.name
                            : slot.fd   ? by_fd(slot.fd.get())
@@ -370,7 +370,7 @@ void Tree::watch(Node& node, std::size_t h) {
     return;
   }
   if (errno == ENOENT) return;  // gone already
-  stats_.watching = false;
+  stats_.inotify_active = false;
   notice_once(
       told_watches_,
       base::Error::from_errno(errno, "births and deaths are now found by walking, which costs more: inotify").what +
@@ -387,13 +387,13 @@ void Tree::forget_watch(Node& node, std::size_t h) {
   stats_.watches = watched_.size();
 }
 
-void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, bool born) {
+void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, bool observed) {
   auto dir = open_dir(&parent, h, name);
   if (!dir) {
     if (errno == EACCES) {
       notice_once(told_closed_, "no right to look into " +
                                     base::printable((parent.parent == nullptr ? "" : path_of(parent)) + '/' + name) +
-                                    ": groups that their owner closed are not shown; run as root or with "
+                                    ": cgroups that their owner closed are not shown; run as root or with "
                                     "CAP_DAC_READ_SEARCH");
     }
     return;
@@ -405,7 +405,7 @@ void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, boo
     Node& child = *known->second;
     if (child.dirs[h].inode == st.st_ino) {
       child.dirs[h].seen_in_walk = walk_;
-      walk(child, h, born);
+      walk(child, h, observed);
       return;
     }
     detach_subtree(child, h);
@@ -414,20 +414,20 @@ void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, boo
   auto path = path_of(parent);
   if (path.size() > 1) path += '/';
   Node& child = *find_or_make(path + name);
-  attach(child, h, std::move(dir), born);
+  attach(child, h, std::move(dir), observed);
   if (child.dirs[h].inode != 0) {
-    walk(child, h, born);
+    walk(child, h, observed);
   } else {
     remove_if_gone(child);
   }
 }
 
-void Tree::walk(Node& node, std::size_t h, bool born) {
+void Tree::walk(Node& node, std::size_t h, bool observed) {
   base::Fd by_path;
   const int dir = dir_of(node, h, by_path);
   if (dir < 0) return;
   if (!roots_[h].counts_children || !has_no_child(dir)) {
-    for (const auto& name : subdirectories(dir)) visit_child(node, h, name, born);
+    for (const auto& name : subdirectories(dir)) visit_child(node, h, name, observed);
   }
   if (!started_) return;
   // Children that this walk did not meet are gone.
@@ -440,17 +440,17 @@ void Tree::walk(Node& node, std::size_t h, bool born) {
   }
 }
 
-void Tree::walk_all(bool born) {
+void Tree::walk_all(bool observed) {
   ++walk_;
   ++stats_.walks;
   std::ranges::fill(dropped_, 0);
-  stats_.dropped_groups = 0;
+  stats_.dropped_cgroups = 0;
   for (std::size_t h = 0; h < roots_.size(); ++h) {
     if (!roots_[h].fd) continue;
     Node& node = *find_or_make(roots_[h].path);
-    if (node.dirs[h].inode == 0) attach(node, h, base::Fd(::openat(roots_[h].fd.get(), ".", kOpenDir)), born);
+    if (node.dirs[h].inode == 0) attach(node, h, base::Fd(::openat(roots_[h].fd.get(), ".", kOpenDir)), observed);
     node.dirs[h].seen_in_walk = walk_;
-    walk(node, h, born);
+    walk(node, h, observed);
   }
 }
 
@@ -490,7 +490,7 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
     if (name == "cgroup.events") {
       ++node->dirs[h].writes;  // populated or frozen changed, here only
     } else if (name.starts_with("cpuset.") || name == "cgroup.type") {
-      count_write(*top_, h);  // concerns groups beside and above it: partitions, threaded subtrees
+      count_write(*top_, h);  // concerns cgroups beside and above it: partitions, threaded subtrees
     } else if (name == "cgroup.procs" || name == "tasks" || name == "cgroup.threads") {
       ++roots_[h].moves;  // from anywhere; it sets nothing
     } else {
@@ -536,40 +536,40 @@ void Tree::take_events() {
 
 void Tree::refresh() {
   take_events();
-  for (auto& root : roots_) root.moves += !stats_.watching || !root.whole ? 1 : 0;
-  const bool room_again = stats_.dropped_groups > 0 && group_count_ < options_.max_groups;
-  if (must_walk_ || room_again || !stats_.watching) {
+  for (auto& root : roots_) root.moves += !stats_.inotify_active || !root.whole ? 1 : 0;
+  const bool room_again = stats_.dropped_cgroups > 0 && cgroup_count_ < options_.max_cgroups;
+  if (must_walk_ || room_again || !stats_.inotify_active) {
     must_walk_ = false;
     walk_all(true);
   }
 }
 
-void Tree::rebuild_roster() {
+void Tree::rebuild_cgroup_list() {
   changed_ = false;
   nodes_.clear();
-  auto roster = std::make_shared<model::Roster>();
-  roster->generation = ++generation_;
-  const auto visit = [&](const auto& self, Node& node, model::GroupIndex parent) -> void {
+  auto cgroup_list = std::make_shared<model::CgroupList>();
+  cgroup_list->generation = ++generation_;
+  const auto visit = [&](const auto& self, Node& node, model::CgroupIndex parent) -> void {
     if (node.mask != 0) {
-      roster->groups.push_back(node.group);
-      roster->parents.push_back(parent);
-      parent = static_cast<model::GroupIndex>(nodes_.size());
+      cgroup_list->cgroups.push_back(node.cgroup);
+      cgroup_list->parents.push_back(parent);
+      parent = static_cast<model::CgroupIndex>(nodes_.size());
       nodes_.push_back(&node);
     }
     for (auto& [name, child] : node.children) self(self, *child, parent);
   };
-  visit(visit, *top_, model::kNoGroup);
-  roster_ = std::move(roster);
+  visit(visit, *top_, model::kNoCgroup);
+  cgroup_list_ = std::move(cgroup_list);
 }
 
 const std::vector<Node*>& Tree::nodes() {
-  if (changed_) rebuild_roster();
+  if (changed_) rebuild_cgroup_list();
   return nodes_;
 }
 
-std::shared_ptr<const model::Roster> Tree::roster() {
-  if (changed_) rebuild_roster();
-  return roster_;
+std::shared_ptr<const model::CgroupList> Tree::cgroup_list() {
+  if (changed_) rebuild_cgroup_list();
+  return cgroup_list_;
 }
 
 }  // namespace cgwarden::cgroup

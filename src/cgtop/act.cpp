@@ -30,13 +30,13 @@ model::Actor myself() {
   return actor;
 }
 
-// Which group is meant. A whole path needs no look at all of them: whoever kills a fork bomb is in a hurry.
+// Which cgroup is meant. A whole path needs no look at all of them: whoever kills a fork bomb is in a hurry.
 class Finder {
  public:
   explicit Finder(const Options& options) : options_(options) {}
 
-  tl::expected<model::GroupRef, Stop> find(const std::string& name) {
-    if (name.starts_with('/')) return model::GroupRef{name, 0};
+  tl::expected<model::CgroupRef, ExitError> find(const std::string& name) {
+    if (name.starts_with('/')) return model::CgroupRef{name, 0};
     if (!taken_.snapshot) {
       // Always of this host: what is acted on was looked at here.
       auto source = open_live(options_, collectors::make_catalogue());
@@ -47,26 +47,26 @@ class Finder {
       taken_ = std::move(*taken);
     }
     auto named = options_;
-    named.group = name;
-    const auto group = wanted_group(named, *taken_.snapshot, source_.get());
-    if (!group) return tl::unexpected(group.error());
-    const auto& found = *taken_.snapshot->roster->groups[**group];
-    return model::GroupRef{found.path, found.id};
+    named.cgroup = name;
+    const auto cgroup = wanted_cgroup(named, *taken_.snapshot, source_.get());
+    if (!cgroup) return tl::unexpected(cgroup.error());
+    const auto& found = *taken_.snapshot->cgroup_list->cgroups[**cgroup];
+    return model::CgroupRef{found.path, found.id};
   }
 
  private:
   const Options& options_;
   std::unique_ptr<SampleSource> source_;
-  Taken taken_;
+  TakenSample taken_;
 };
 
-tl::expected<Action, Stop> action_of(const Options& o) {
+tl::expected<Action, ExitError> action_of(const Options& o) {
   Action action;
   Finder finder(o);
   action.verb = *o.verb;
-  auto group = finder.find(o.group);
-  if (!group) return tl::unexpected(group.error());
-  action.group = std::move(*group);
+  auto cgroup = finder.find(o.cgroup);
+  if (!cgroup) return tl::unexpected(cgroup.error());
+  action.cgroup = std::move(*cgroup);
   if (!o.target.empty()) {
     auto target = finder.find(o.target);
     if (!target) return tl::unexpected(target.error());
@@ -80,12 +80,12 @@ tl::expected<Action, Stop> action_of(const Options& o) {
       if (at != std::string::npos) setting.device = text.substr(at + 1);
       // The nearest key is named by who knows them.
       if (model::find_setting_key(setting.key) == nullptr)
-        return tl::unexpected(Stop{kUsage, model::parse_setting(setting.key, setting.device, "").error().what});
+        return tl::unexpected(ExitError{kUsage, model::parse_setting(setting.key, setting.device, "").error().what});
       action.settings.push_back(std::move(setting));
       continue;
     }
     auto setting = model::parse_setting(text);
-    if (!setting) return tl::unexpected(Stop{kUsage, setting.error().what});
+    if (!setting) return tl::unexpected(ExitError{kUsage, setting.error().what});
     action.settings.push_back(std::move(*setting));
   }
   action.lease = o.lease;
@@ -121,7 +121,7 @@ bool confirmed(const std::string& question) {
 
 }  // namespace
 
-std::optional<Stop> Doer::open() {
+std::optional<ExitError> ActionClient::open() {
   if (!options_.socket.empty() || ::geteuid() != 0) {
     socket_ = options_.socket.empty() ? control::kSocket : options_.socket;
     return std::nullopt;
@@ -144,12 +144,12 @@ std::optional<Stop> Doer::open() {
                               "--"};
   }
   auto opened = control::Writer::open(std::move(writer));
-  if (!opened) return Stop{kNotFound, base::printable(opened.error().what)};
+  if (!opened) return ExitError{kNotFound, base::printable(opened.error().what)};
   writer_ = std::move(*opened);
   return std::nullopt;
 }
 
-Outcome Doer::apply(Action action) {
+Outcome ActionClient::apply(Action action) {
   action.actor = myself();
   if (writer_) return writer_->apply(action);
   control::Request request;
@@ -158,7 +158,7 @@ Outcome Doer::apply(Action action) {
   return ask(request, time);
 }
 
-Outcome Doer::undo(const std::string& id, bool dry_run) {
+Outcome ActionClient::undo(const std::string& id, bool dry_run) {
   if (writer_) return writer_->undo(id, myself(), dry_run, options_.lease_ended);
   control::Request request;
   request.what = control::Request::What::undo;
@@ -167,7 +167,7 @@ Outcome Doer::undo(const std::string& id, bool dry_run) {
   return ask(request, control::kWait);
 }
 
-Outcome Doer::ask(const control::Request& request, std::chrono::milliseconds time) {
+Outcome ActionClient::ask(const control::Request& request, std::chrono::milliseconds time) {
   // What it is about before, it finishes first.
   auto answer = control::ask_enforcer(socket_, request, time + std::chrono::seconds(15));
   if (answer) return std::move(*answer);
@@ -178,7 +178,7 @@ std::string print_outcome(const Outcome& outcome, const Action& action) {
   std::string out;
   const auto line = [&](const std::string& text) { out += base::printable(text) + '\n'; };
   const bool undone = action.verb == Verb::limit || action.verb == Verb::unlimit;
-  auto head = action.group.path.empty() ? "undo" : std::string(model::name(action.verb)) + ' ' + action.group.path;
+  auto head = action.cgroup.path.empty() ? "undo" : std::string(model::name(action.verb)) + ' ' + action.cgroup.path;
   if (outcome.dry_run) head += " (dry run, nothing was done)";
   if (!outcome.ok()) {
     line(outcome.text + (outcome.guard.empty() ? "" : " [" + outcome.guard + "]"));
@@ -193,12 +193,12 @@ std::string print_outcome(const Outcome& outcome, const Action& action) {
 }
 
 int run_action(const Options& options) {
-  Doer doer(options);
-  if (auto why = doer.open()) return stop(*why);
+  ActionClient action_client(options);
+  if (auto why = action_client.open()) return stop(*why);
   if (!options.verb) {
     Action action;
     action.verb = Verb::unlimit;
-    const auto outcome = doer.undo(options.undo, options.dry_run);
+    const auto outcome = action_client.undo(options.undo, options.dry_run);
     return finish(options, outcome, action);
   }
   auto action = action_of(options);
@@ -207,14 +207,14 @@ int run_action(const Options& options) {
   if (action->verb == Verb::kill && !action->dry_run && !options.yes) {
     auto plan = *action;
     plan.dry_run = true;
-    const auto would = doer.apply(plan);
+    const auto would = action_client.apply(plan);
     if (!would.ok()) return finish(options, would, plan);
     if (::isatty(STDIN_FILENO) == 0)
       return stop({kUsage, "a kill cannot be undone: say --yes, or answer on a terminal"});
-    if (!confirmed("Kill " + base::printable(action->group.path) + ", " + would.text + "?"))
+    if (!confirmed("Kill " + base::printable(action->cgroup.path) + ", " + would.text + "?"))
       return stop({kRefused, "nothing was done"});
   }
-  return finish(options, doer.apply(*action), *action);
+  return finish(options, action_client.apply(*action), *action);
 }
 
 }  // namespace cgwarden::cgtop

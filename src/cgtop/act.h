@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cgtop limit, unlimit, freeze, thaw, kill, signal, reclaim, move, undo: finds the group, shows the plan, has it done
+// cgtop limit, unlimit, freeze, thaw, kill, signal, reclaim, move, undo: finds the cgroup, shows the plan, has it done
 // and says what came of it. As root directly; otherwise, or with --socket, by the enforcer.
 #pragma once
 
@@ -17,11 +17,11 @@ namespace cgwarden::cgtop {
 
 // Has actions done in the name of whoever runs this: as root here, otherwise by the enforcer. It blocks, within the
 // deadlines of the action; all calls come from one thread.
-class Doer {
+class ActionClient {
  public:
-  explicit Doer(const Options& options) : options_(options) {}
+  explicit ActionClient(const Options& options) : options_(options) {}
 
-  std::optional<Stop> open();
+  std::optional<ExitError> open();
   model::Outcome apply(model::Action action);
   // With this id; empty: the latest.
   model::Outcome undo(const std::string& id, bool dry_run);

@@ -16,7 +16,7 @@ class Agent : public SampleSource {
 
   [[nodiscard]] std::string_view name() const override { return "agent"; }
 
-  tl::expected<Taken, Stop> take() override {
+  tl::expected<TakenSample, ExitError> take() override {
     auto answer = client_->get("/api/v1/snapshot", tag_);
     if (!answer) {
       if (answer.error().what.find(": it answers 404") != std::string::npos) {
@@ -26,27 +26,27 @@ class Agent : public SampleSource {
     }
     if (answer->status == 304 && last_.snapshot) return last_;
     auto taken = parse_api_snapshot(answer->body, catalogue_);
-    if (!taken) return tl::unexpected(Stop{kUnreachable, shown_ + ": " + taken.error().what});
+    if (!taken) return tl::unexpected(ExitError{kUnreachable, shown_ + ": " + taken.error().what});
     tag_ = answer->tag;
     // Most rosters are the one before: then what is compared by it stays cheap.
-    if (last_.snapshot && same(*last_.snapshot->roster, *taken->snapshot->roster)) {
+    if (last_.snapshot && same(*last_.snapshot->cgroup_list, *taken->snapshot->cgroup_list)) {
       auto shared = std::make_shared<model::Snapshot>(*taken->snapshot);
-      shared->roster = last_.snapshot->roster;
+      shared->cgroup_list = last_.snapshot->cgroup_list;
       taken->snapshot = std::move(shared);
     }
     last_ = *taken;
     return std::move(*taken);
   }
-  tl::expected<Processes, Stop> processes(const std::string&, bool) override {
-    return tl::unexpected(Stop{kUsage, "an agent tells of groups, not of processes"});
+  tl::expected<Processes, ExitError> processes(const std::string&, bool) override {
+    return tl::unexpected(ExitError{kUsage, "an agent tells of cgroups, not of processes"});
   }
-  std::optional<std::string> group_of_pid(int) override { return std::nullopt; }
+  std::optional<std::string> cgroup_of_pid(int) override { return std::nullopt; }
   void cancel() override { client_->cancel(); }
 
  private:
-  static bool same(const model::Roster& a, const model::Roster& b) {
-    return a.generation == b.generation && a.groups.size() == b.groups.size() &&
-           std::equal(a.groups.begin(), a.groups.end(), b.groups.begin(),
+  static bool same(const model::CgroupList& a, const model::CgroupList& b) {
+    return a.generation == b.generation && a.cgroups.size() == b.cgroups.size() &&
+           std::equal(a.cgroups.begin(), a.cgroups.end(), b.cgroups.begin(),
                       [](const auto& x, const auto& y) { return x->id == y->id && x->path == y->path; });
   }
 
@@ -54,15 +54,15 @@ class Agent : public SampleSource {
   std::unique_ptr<HttpClient> client_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   std::string tag_;
-  Taken last_;
+  TakenSample last_;
 };
 
 }  // namespace
 
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_agent(const Options& o,
-                                                             std::shared_ptr<const model::Catalogue> catalogue) {
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_agent(const Options& o,
+                                                                  std::shared_ptr<const model::Catalogue> catalogue) {
   const auto url = parse_url(o.agent, "10753");
-  if (!url) return tl::unexpected(Stop{kUsage, "--agent: " + url.error()});
+  if (!url) return tl::unexpected(ExitError{kUsage, "--agent: " + url.error()});
   auto client = HttpClient::open(*url, {o.auth_file, o.ca_file, o.cert_file, o.key_file, o.insecure});
   if (!client) return tl::unexpected(std::move(client.error()));
   return std::make_unique<Agent>(url->shown(), std::move(*client), std::move(catalogue));

@@ -8,11 +8,11 @@
 namespace cgwarden::cgtop {
 namespace {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::Value;
 using nlohmann::json;
 
-constexpr std::size_t kMaxGroups = 1U << 20U;
+constexpr std::size_t kMaxCgroups = 1U << 20U;
 constexpr std::size_t kMaxPath = 65'536;
 
 std::optional<std::string> unbase64(std::string_view text) {
@@ -77,17 +77,17 @@ base::Wall wall(std::int64_t ns) {
   return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
 }
 
-bool read_groups(const json& in, model::Snapshot& s) {
+bool read_cgroups(const json& in, model::Snapshot& s) {
   const auto ids = in.find("ids");
-  if (ids == in.end() || !ids->is_array() || ids->size() > kMaxGroups) return false;
+  if (ids == in.end() || !ids->is_array() || ids->size() > kMaxCgroups) return false;
   const auto n = ids->size();
   const auto* const paths = list(in, "paths", n);
   const auto* const parents = list(in, "parents", n);
-  const auto* const births = list(in, "births_ns", n);
-  const auto* const seen = list(in, "seen_born", n);
+  const auto* const cgroups_created = list(in, "created_ns", n);
+  const auto* const seen = list(in, "creation_observed", n);
   if (paths == nullptr || parents == nullptr) return false;
-  auto roster = std::make_shared<model::Roster>();
-  roster->generation = static_cast<std::uint64_t>(integer(in, "generation").value_or(0));
+  auto cgroup_list = std::make_shared<model::CgroupList>();
+  cgroup_list->generation = static_cast<std::uint64_t>(integer(in, "generation").value_or(0));
   for (std::size_t g = 0; g < n; ++g) {
     auto path = any_text((*paths)[g]);
     const auto& id = (*ids)[g];
@@ -95,15 +95,16 @@ bool read_groups(const json& in, model::Snapshot& s) {
     if (!path || path->size() > kMaxPath || !id.is_number_integer() || !parent.is_number_integer()) return false;
     const auto above = parent.get<std::int64_t>();
     if (above >= static_cast<std::int64_t>(g)) return false;
-    auto group = std::make_shared<model::Group>();
-    group->id = id.get<std::uint64_t>();
-    group->path = std::move(*path);
-    if (births != nullptr && (*births)[g].is_number_integer()) group->birth = wall((*births)[g].get<std::int64_t>());
-    group->seen_born = seen != nullptr && (*seen)[g] == 1;
-    roster->groups.push_back(std::move(group));
-    roster->parents.push_back(above < 0 ? model::kNoGroup : static_cast<GroupIndex>(above));
+    auto cgroup = std::make_shared<model::Cgroup>();
+    cgroup->id = id.get<std::uint64_t>();
+    cgroup->path = std::move(*path);
+    if (cgroups_created != nullptr && (*cgroups_created)[g].is_number_integer())
+      cgroup->created = wall((*cgroups_created)[g].get<std::int64_t>());
+    cgroup->creation_observed = seen != nullptr && (*seen)[g] == 1;
+    cgroup_list->cgroups.push_back(std::move(cgroup));
+    cgroup_list->parents.push_back(above < 0 ? model::kNoCgroup : static_cast<CgroupIndex>(above));
   }
-  s.roster = std::move(roster);
+  s.cgroup_list = std::move(cgroup_list);
   return true;
 }
 
@@ -113,8 +114,8 @@ void read_containers(const json& in, model::Snapshot& s) {
   if (at == in.end() || !at->is_array()) return;
   for (const auto& one : *at) {
     if (!one.is_object()) continue;
-    const auto g = integer(one, "group");
-    if (!g || *g < 0 || static_cast<std::size_t>(*g) >= s.group_count()) continue;
+    const auto g = integer(one, "cgroup");
+    if (!g || *g < 0 || static_cast<std::size_t>(*g) >= s.cgroup_count()) continue;
     auto c = std::make_shared<model::Container>();
     const auto role = one.value("role", json());
     for (int r = 0; r <= static_cast<int>(model::Role::unit); ++r) {
@@ -133,41 +134,42 @@ void read_containers(const json& in, model::Snapshot& s) {
         if (value.is_string()) c->labels.emplace_back(label, value.get<std::string>());
       }
     }
-    const auto& group = *s.roster->groups[static_cast<std::size_t>(*g)];
-    all->by_group[model::group_key(group.id, group.path)] = std::move(c);
+    const auto& cgroup = *s.cgroup_list->cgroups[static_cast<std::size_t>(*g)];
+    all->by_cgroup[model::cgroup_key(cgroup.id, cgroup.path)] = std::move(c);
   }
   s.containers = std::move(all);
 }
 
-void read_field(const json& in, model::Column& column, std::size_t groups) {
-  if (const auto values = in.find("values"); values != in.end() && values->is_array() && values->size() <= kMaxGroups) {
+void read_field(const json& in, model::Column& column, std::size_t cgroups) {
+  if (const auto values = in.find("values");
+      values != in.end() && values->is_array() && values->size() <= kMaxCgroups) {
     column.dense.reserve(values->size());
     for (const auto& v : *values) column.dense.push_back(value_of(v));
   }
-  const auto cells = in.find("cells");
+  const auto cells = in.find("series");
   if (cells == in.end() || !cells->is_array()) return;
   std::int64_t last = 0;
   for (const auto& cell : *cells) {
     if (!cell.is_array() || cell.size() != 3 || !cell[0].is_number_integer()) continue;
     auto g = cell[0].get<std::int64_t>();
     const auto text = any_text(cell[1]);
-    if (g < 0) g = std::int64_t{model::kNoGroup};
-    // In order of groups, as everybody expects.
+    if (g < 0) g = std::int64_t{model::kNoCgroup};
+    // In order of cgroups, as everybody expects.
     if (!text || text->size() > 65'535 || g < last ||
-        (g >= static_cast<std::int64_t>(groups) && g != model::kNoGroup)) {
+        (g >= static_cast<std::int64_t>(cgroups) && g != model::kNoCgroup)) {
       continue;
     }
     last = g;
-    column.cells.push_back({static_cast<GroupIndex>(g), static_cast<std::uint32_t>(column.text.size()),
-                            static_cast<std::uint16_t>(text->size()), value_of(cell[2])});
+    column.series.push_back({static_cast<CgroupIndex>(g), static_cast<std::uint32_t>(column.text.size()),
+                             static_cast<std::uint16_t>(text->size()), value_of(cell[2])});
     column.text += *text;
   }
 }
 
 }  // namespace
 
-base::Result<Taken> parse_api_snapshot(std::string_view text,
-                                       const std::shared_ptr<const model::Catalogue>& catalogue) {
+base::Result<TakenSample> parse_api_snapshot(std::string_view text,
+                                             const std::shared_ptr<const model::Catalogue>& catalogue) {
   const auto in = json::parse(text, nullptr, false);
   if (!in.is_object() || integer(in, "api") != 1) return base::fail("this is no answer of /api/v1");
   auto made = std::make_shared<model::Snapshot>();
@@ -177,7 +179,7 @@ base::Result<Taken> parse_api_snapshot(std::string_view text,
   s.collectors.resize(catalogue->collectors().size());
   const auto taken = integer(in, "taken_ns");
   const auto monotonic = integer(in, "monotonic_ns");
-  if (!taken || !monotonic || !read_groups(in, s)) return base::fail("its answer lacks times or groups");
+  if (!taken || !monotonic || !read_cgroups(in, s)) return base::fail("its answer lacks times or cgroups");
   s.taken_wall = wall(*taken);
   s.taken = base::Monotonic(std::chrono::nanoseconds(*monotonic));
   s.begun = base::Monotonic(std::chrono::nanoseconds(integer(in, "begun_monotonic_ns").value_or(*monotonic)));
@@ -210,10 +212,10 @@ base::Result<Taken> parse_api_snapshot(std::string_view text,
           integer(column, "decimals") != model::decimals(field.unit)) {
         continue;
       }
-      read_field(column, s.columns[*id], s.group_count());
+      read_field(column, s.columns[*id], s.cgroup_count());
     }
   }
-  Taken out;
+  TakenSample out;
   if (const auto host = in.find("host"); host != in.end() && host->is_object()) {
     out.host = model::parse_host(host->dump(-1, ' ', true, json::error_handler_t::replace)).value_or(model::Host{});
   }

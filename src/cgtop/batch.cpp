@@ -22,7 +22,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstDelay{500};  // rates of the first sample are over this
 constexpr milliseconds kDelay{2000};
-constexpr std::size_t kMostNamed = 8;
+constexpr std::size_t kMaxNamed = 8;
 
 // False: nobody reads any more, or it cannot be written; `code` says how to end.
 bool write_all(std::string_view text, int& code) {
@@ -47,7 +47,7 @@ std::string for_terminal(const std::string& text) {
   return out;
 }
 
-tl::expected<PrintOptions, Stop> print_options(const Options& o, const Columns& columns) {
+tl::expected<PrintOptions, ExitError> print_options(const Options& o, const Columns& columns) {
   PrintOptions p;
   p.format = o.format.value_or(Format::table);
   p.header = o.header;
@@ -69,7 +69,7 @@ tl::expected<PrintOptions, Stop> print_options(const Options& o, const Columns& 
     p.only_present = p.format == Format::table;
   }
   const auto list = columns.want_list(names);
-  if (!list) return tl::unexpected(Stop{kUsage, list.error().what});
+  if (!list) return tl::unexpected(ExitError{kUsage, list.error().what});
   p.columns = *list;
   return p;
 }
@@ -135,9 +135,9 @@ class Batch {
     Printer printer(columns_, *print);
     const auto count = o.iterations.value_or(1);
     if (const auto why = first_pair(needs_two(*print, *view, o, columns_))) return stop(*why);
-    auto top = wanted_group(o, *now_.snapshot, source_.get());
+    auto top = wanted_cgroup(o, *now_.snapshot, source_.get());
     if (!top) return stop(top.error());
-    const auto top_path = *top ? now_.snapshot->roster->groups[**top]->path : std::string();
+    const auto top_path = *top ? now_.snapshot->cgroup_list->cgroups[**top]->path : std::string();
     for (std::size_t i = 0;; ++i) {
       if (i > 0) {
         const auto more = next_pair();
@@ -148,7 +148,7 @@ class Batch {
       const Table table(columns_, before_, now_.snapshot);
       auto rows = arrange(table, *view).rows;
       if (*top && rows.empty() && view->filter.empty() && !view->only_active && !recording_) {
-        return stop({kNotFound, "the group '" + base::printable(o.group) + "' is gone"});
+        return stop({kNotFound, "the cgroup '" + base::printable(o.cgroup) + "' is gone"});
       }
       if (o.limit && rows.size() > *o.limit) rows.resize(*o.limit);
       auto text = printer.print(table, rows, now_.host);
@@ -164,20 +164,20 @@ class Batch {
 
   int show() {
     if (const auto why = first_pair(true)) return stop(*why);
-    const auto group = wanted_group(options_, *now_.snapshot, source_.get());
-    if (!group) return stop(group.error());
+    const auto cgroup = wanted_cgroup(options_, *now_.snapshot, source_.get());
+    if (!cgroup) return stop(cgroup.error());
     int code = kDone;
-    write_all(print_group(Table(columns_, before_, now_.snapshot), **group, options_.units), code);
+    write_all(print_cgroup(Table(columns_, before_, now_.snapshot), **cgroup, options_.units), code);
     return code;
   }
 
   int ps() {
     if (options_.format == Format::prom) return stop({kUsage, "processes have no Prometheus format"});
-    if (recording_) return stop({kUsage, "a recording holds groups, not processes"});
+    if (recording_) return stop({kUsage, "a recording holds cgroups, not processes"});
     if (const auto why = first_pair(false)) return stop(*why);
-    const auto group = wanted_group(options_, *now_.snapshot, source_.get());
-    if (!group) return stop(group.error());
-    const auto path = now_.snapshot->roster->groups[**group]->path;
+    const auto cgroup = wanted_cgroup(options_, *now_.snapshot, source_.get());
+    if (!cgroup) return stop(cgroup.error());
+    const auto path = now_.snapshot->cgroup_list->cgroups[**cgroup]->path;
     const auto before = source_->processes(path, options_.recursive);
     if (!before) return stop(before.error());
     std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
@@ -194,15 +194,15 @@ class Batch {
     return code;
   }
 
-  // The group of that path now: a group that was made again has another id.
+  // The cgroup of that path now: a cgroup that was made again has another id.
   [[nodiscard]] std::uint64_t id_of(const std::string& path) const {
-    for (const auto& group : now_.snapshot->roster->groups) {
-      if (group->path == path) return group->id;
+    for (const auto& cgroup : now_.snapshot->cgroup_list->cgroups) {
+      if (cgroup->path == path) return cgroup->id;
     }
     return ~std::uint64_t{0};
   }
 
-  std::optional<Stop> take() {
+  std::optional<ExitError> take() {
     auto taken = source_->take();
     // An agent may answer with the sample it gave before, as that is young enough.
     for (int tries = 0; tries < 10 && taken && !taken->before && now_.snapshot && taken->snapshot == now_.snapshot;
@@ -217,11 +217,11 @@ class Batch {
   }
 
   // The first sample, and the one before it when that is needed.
-  std::optional<Stop> first_pair(bool two) {
+  std::optional<ExitError> first_pair(bool two) {
     if (recording_) {
       const auto any = next_pair();
       if (!any) return any.error();
-      if (!*any) return Stop{kDamagedRecording, "nothing of that time can be read"};
+      if (!*any) return ExitError{kDamagedRecording, "nothing of that time can be read"};
       return std::nullopt;
     }
     if (auto why = take(); why || !two || now_.before) return why;
@@ -230,7 +230,7 @@ class Batch {
   }
 
   // False: there is no more.
-  tl::expected<bool, Stop> next_pair() {
+  tl::expected<bool, ExitError> next_pair() {
     if (!recording_) {
       std::this_thread::sleep_for(options_.delay.value_or(kDelay));
       if (auto why = take()) return tl::unexpected(std::move(*why));
@@ -255,7 +255,7 @@ class Batch {
   std::unique_ptr<Recording> recording_;  // of both
   Columns columns_;
   model::SnapshotPtr before_;
-  Taken now_;
+  TakenSample now_;
   std::size_t next_ = 0;
   std::size_t last_ = 0;
 };
@@ -277,16 +277,17 @@ int doctor(const Options& options) {
 
 }  // namespace
 
-tl::expected<std::size_t, Stop> set_of(const Options& o) {
-  if (!o.fields.empty()) return tl::unexpected(Stop{kUsage, "--fields and --set exclude each other"});
+tl::expected<std::size_t, ExitError> set_of(const Options& o) {
+  if (!o.fields.empty()) return tl::unexpected(ExitError{kUsage, "--fields and --set exclude each other"});
   const auto set = find_set(o.set);
   if (!set) {
-    return tl::unexpected(Stop{kUsage, "no set of fields is called '" + base::printable(o.set) + "' (see --help)"});
+    return tl::unexpected(
+        ExitError{kUsage, "no set of fields is called '" + base::printable(o.set) + "' (see --help)"});
   }
   return *set;
 }
 
-tl::expected<View, Stop> view_of(const Options& o, const Columns& columns, bool tree_by_default) {
+tl::expected<View, ExitError> view_of(const Options& o, const Columns& columns, bool tree_by_default) {
   View view;
   view.tree = o.tree || (tree_by_default && !o.flat);
   std::string_view name = o.sort.empty() ? "cpu" : std::string_view(o.sort);
@@ -295,46 +296,47 @@ tl::expected<View, Stop> view_of(const Options& o, const Columns& columns, bool 
     direction = name.substr(colon + 1);
     name = name.substr(0, colon);
     if (direction != "asc" && direction != "desc") {
-      return tl::unexpected(Stop{kUsage, "--sort: after the colon stands asc or desc"});
+      return tl::unexpected(ExitError{kUsage, "--sort: after the colon stands asc or desc"});
     }
   }
   const auto sort = columns.want(name);
-  if (!sort) return tl::unexpected(Stop{kUsage, "--sort: " + sort.error().what});
+  if (!sort) return tl::unexpected(ExitError{kUsage, "--sort: " + sort.error().what});
   view.sort = *sort;
   view.descending = direction.empty() ? descends_by_default(columns[*sort]) : direction == "desc";
   if (o.reverse) view.descending = !view.descending;
   auto filter = Filter::parse(o.filter, columns);
-  if (!filter) return tl::unexpected(Stop{kUsage, "--filter:\n" + explain(o.filter, filter.error())});
+  if (!filter) return tl::unexpected(ExitError{kUsage, "--filter:\n" + explain(o.filter, filter.error())});
   view.filter = std::move(*filter);
   view.only_active = o.active;
   view.max_depth = o.depth;
   return view;
 }
 
-tl::expected<std::optional<model::GroupIndex>, Stop> wanted_group(const Options& o, const model::Snapshot& snapshot,
-                                                                  SampleSource* source) {
-  if (o.group.empty()) return std::nullopt;
-  auto name = o.group;
-  auto found = groups_named(snapshot, name);
+tl::expected<std::optional<model::CgroupIndex>, ExitError> wanted_cgroup(const Options& o,
+                                                                         const model::Snapshot& snapshot,
+                                                                         SampleSource* source) {
+  if (o.cgroup.empty()) return std::nullopt;
+  auto name = o.cgroup;
+  auto found = cgroups_named(snapshot, name);
   if (found.empty()) {
-    if (const auto pid = base::to_int<int>(o.group); pid && *pid > 0 && source != nullptr) {
-      const auto path = source->group_of_pid(*pid);
-      if (!path) return tl::unexpected(Stop{kNotFound, "no process has the id " + std::to_string(*pid)});
+    if (const auto pid = base::to_int<int>(o.cgroup); pid && *pid > 0 && source != nullptr) {
+      const auto path = source->cgroup_of_pid(*pid);
+      if (!path) return tl::unexpected(ExitError{kNotFound, "no process has the id " + std::to_string(*pid)});
       name = *path;
-      found = groups_named(snapshot, name);
+      found = cgroups_named(snapshot, name);
     }
   }
   if (found.empty()) {
     return tl::unexpected(
-        Stop{kNotFound, "no group is called '" + base::printable(name) + "' (cgtop tree lists them)"});
+        ExitError{kNotFound, "no cgroup is called '" + base::printable(name) + "' (cgtop tree lists them)"});
   }
   if (found.size() > 1) {
-    std::string what = "'" + base::printable(o.group) + "' means several groups; name one by its path:";
-    for (std::size_t i = 0; i < std::min(found.size(), kMostNamed); ++i) {
-      what += "\n  " + base::printable(snapshot.roster->groups[found[i]]->path);
+    std::string what = "'" + base::printable(o.cgroup) + "' means several cgroups; name one by its path:";
+    for (std::size_t i = 0; i < std::min(found.size(), kMaxNamed); ++i) {
+      what += "\n  " + base::printable(snapshot.cgroup_list->cgroups[found[i]]->path);
     }
-    if (found.size() > kMostNamed) what += "\n  and " + std::to_string(found.size() - kMostNamed) + " more";
-    return tl::unexpected(Stop{kUsage, std::move(what)});
+    if (found.size() > kMaxNamed) what += "\n  and " + std::to_string(found.size() - kMaxNamed) + " more";
+    return tl::unexpected(ExitError{kUsage, std::move(what)});
   }
   return found.front();
 }

@@ -43,23 +43,12 @@ std::string title_of(std::string_view name) {
 }
 
 constexpr std::pair<std::string_view, std::string_view> kShortForms[] = {
-    {"mem", "memory"},
-    {"mem%", "memory_of_limit"},
-    {"memory%", "memory_of_limit"},
-    {"cpu%", "cpu_of_limit"},
-    {"ws", "working_set"},
-    {"mem.ws", "working_set"},
-    {"mem.anon", "memory_anon"},
-    {"mem.swap", "swap"},
-    {"psi.cpu", "psi_cpu"},
-    {"psi.mem", "psi_memory"},
-    {"psi.memory", "psi_memory"},
-    {"psi.io", "psi_io"},
-    {"pids", "tasks"},
-    {"tasks%", "tasks_of_limit"},
-    {"io.r", "read"},
-    {"io.w", "write"},
-    {"group", "path"},
+    {"mem", "memory"},           {"mem%", "memory_of_limit"},  {"memory%", "memory_of_limit"},
+    {"cpu%", "cpu_of_limit"},    {"ws", "working_set"},        {"mem.ws", "working_set"},
+    {"mem.anon", "memory_anon"}, {"mem.swap", "swap"},         {"psi.cpu", "psi_cpu"},
+    {"psi.mem", "psi_memory"},   {"psi.memory", "psi_memory"}, {"psi.io", "psi_io"},
+    {"pids", "tasks"},           {"tasks%", "tasks_of_limit"}, {"io.r", "read"},
+    {"io.w", "write"},           {"cgroup", "path"},
 };
 
 std::size_t distance(std::string_view a, std::string_view b) {
@@ -125,33 +114,33 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
     if (const auto id = catalogue_->find(of)) rate(std::move(name), std::move(title), *id, std::move(help));
   };
 
-  computed("name", "GROUP", Form::text, 0, Source::name, "Last part of the path, or the container's name.");
-  computed("path", "PATH", Form::text, 0, Source::path, "Path of the group.");
+  computed("name", "CGROUP", Form::text, 0, Source::name, "Last part of the path, or the container's name.");
+  computed("path", "PATH", Form::text, 0, Source::path, "Path of the cgroup.");
   computed("kind", "KIND", Form::text, 0, Source::kind,
-           "The container's runtime; else root, slice, service, scope or group, by the end of the name.");
+           "The container's runtime; else root, slice, service, scope or cgroup, by the end of the name.");
   computed("state", "ST", Form::text, 0, Source::state,
            "Z frozen, F freezing, T throttled, H over memory.high, M at memory.max, O killed for memory, + new.", true);
-  computed("id", "ID", Form::count, 0, Source::id, "The kernel's id of the group.");
+  computed("id", "ID", Form::count, 0, Source::id, "The kernel's id of the cgroup.");
   computed("depth", "DEPTH", Form::count, 0, Source::depth, "Levels below the root.");
-  computed("age", "AGE", Form::seconds, 9, Source::age, "Time since the group was made.");
+  computed("age", "AGE", Form::seconds, 9, Source::age, "Time since the cgroup was made.");
   rate_of("cpu", "CPU%", "cpu_usage", "CPU in use, of one core.");
-  computed("cpu_limit", "CPULIM%", Form::ratio, 4, Source::cpu_limit, "Quota of the group, in cores.");
+  computed("cpu_limit", "CPULIM%", Form::ratio, 4, Source::cpu_limit, "Quota of the cgroup, in cores.");
   computed("cpu_of_limit", "%QUOTA", Form::ratio, 4, Source::cpu_of_limit, "CPU in use, of the quota.", true);
   computed("throttled", "THROT%", Form::ratio, 4, Source::throttled, "Part of the quota periods that were throttled.",
            true);
   computed("memory", "MEM", Form::bytes, 0, Source::memory, "Memory in use, with page cache.");
   computed("working_set", "WS", Form::bytes, 0, Source::working_set, "Memory in use without inactive page cache.");
   computed("memory_limit", "LIMIT", Form::bytes, 0, Source::memory_limit,
-           "Tightest memory limit of the group and those above it.");
+           "Tightest memory limit of the cgroup and those above it.");
   computed("memory_of_limit", "%LIM", Form::ratio, 4, Source::memory_of_limit, "Memory in use, of that limit.");
   computed("swap", "SWAP", Form::bytes, 0, Source::swap, "Swap in use.");
   rate_of("read", "READ/s", "io_read", "Bytes read in a second, over all devices.");
   rate_of("write", "WRITE/s", "io_write", "Bytes written in a second, over all devices.");
   rate_of("read_ops", "R/s", "io_reads", "Read operations in a second, over all devices.");
   rate_of("write_ops", "W/s", "io_writes", "Write operations in a second, over all devices.");
-  alias("tasks", "TASKS", "pids_current", "Processes and threads of the group and those below.");
+  alias("tasks", "TASKS", "pids_current", "Processes and threads of the cgroup and those below.");
   computed("tasks_limit", "TASKLIM", Form::count, 0, Source::tasks_limit,
-           "Tightest limit of tasks of the group and those above it.");
+           "Tightest limit of tasks of the cgroup and those above it.");
   computed("tasks_of_limit", "%TASKS", Form::ratio, 4, Source::tasks_of_limit, "Tasks, of that limit.");
   alias("psi_cpu", "PSIcpu", "pressure_cpu_some_avg10", "Part of the last 10 s in which a task waited for a CPU.");
   alias("psi_memory", "PSImem", "pressure_memory_some_avg10",
@@ -165,7 +154,7 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
         {"runtime", "RUNTIME", &model::Container::runtime, "What runs the container."},
         {"container_state", "STATE", &model::Container::state, "State of the container, by its runtime."},
         {"pod", "POD", &model::Container::pod, "Pod of the container."},
-        {"host", "HOST", &model::Container::node, "Host of the group, in a fleet; the node of a Swarm."},
+        {"host", "HOST", &model::Container::node, "Host of the cgroup, in a fleet; the node of a Swarm."},
         {"namespace", "NAMESPACE", &model::Container::pod_namespace, "Kubernetes namespace of the pod."},
         {"unit", "UNIT", &model::Container::unit, "Unit of systemd."}}) {
     add({name, title, help, Form::text, false, 0, Source::container, 0, false, fact});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be shown of a group: every field of the catalogue, the rate of every counter, and a few columns computed
+// What can be shown of a cgroup: every field of the catalogue, the rate of every counter, and a few columns computed
 // from several fields. Screens, outputs, sort and filter know columns only.
 #pragma once
 

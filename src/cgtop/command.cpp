@@ -12,7 +12,7 @@ namespace {
 
 using Means = Command::What;
 
-constexpr std::size_t kMostWays = 240;  // bytes
+constexpr std::size_t kMaxWays = 240;  // bytes
 
 struct CommandRow {
   std::string_view name;
@@ -21,7 +21,7 @@ struct CommandRow {
 };
 constexpr CommandRow kCommands[] = {
     {"sort", Means::sort},       {"set", Means::set},         {"fields", Means::fields},    {"filter", Means::filter},
-    {"find", Means::find},       {"group", Means::group},     {"jump", Means::jump},        {"units", Means::units},
+    {"find", Means::find},       {"cgroup", Means::cgroup},   {"jump", Means::jump},        {"units", Means::units},
     {"cpu", Means::cpu},         {"delay", Means::delay},     {"theme", Means::theme},      {"tree", Means::key, 'T'},
     {"active", Means::key, 'o'}, {"gone", Means::key, 'a'},   {"wrap", Means::key, 'w'},    {"pause", Means::key, 'p'},
     {"live", Means::key, 'E'},   {"record", Means::key, 'R'}, {"save", Means::key, 'W'},    {"copy", Means::key, 'y'},
@@ -93,7 +93,7 @@ Completion complete_command(std::string_view text, const Columns& columns) {
   for (const auto word : words) {
     const auto [a, b] = std::ranges::mismatch(certain, word);
     certain = certain.substr(0, static_cast<std::size_t>(a - certain.begin()));
-    if (out.ways.size() + word.size() < kMostWays) out.ways += (out.ways.empty() ? "" : " ") + std::string(word);
+    if (out.ways.size() + word.size() < kMaxWays) out.ways += (out.ways.empty() ? "" : " ") + std::string(word);
   }
   out.text += certain.substr(begun.size());
   if (words.size() == 1 && name.size() == text.size()) {

@@ -12,7 +12,7 @@
 namespace cgwarden::cgtop {
 
 struct Command {
-  enum class What : std::uint8_t { key, sort, set, fields, filter, units, cpu, delay, theme, group, find, jump };
+  enum class What : std::uint8_t { key, sort, set, fields, filter, units, cpu, delay, theme, cgroup, find, jump };
   What what = What::key;
   char32_t key = key::kNone;  // of What::key
   std::string argument;       // of the others

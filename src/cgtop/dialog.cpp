@@ -12,7 +12,7 @@ namespace {
 using model::Verb;
 using What = Input::What;
 
-constexpr std::size_t kMostTyped = 512;
+constexpr std::size_t kMaxTyped = 512;
 constexpr std::int64_t kManyProcesses = 50;  // from here on the name is typed, not only for a kill
 
 void append_utf8(std::string& out, char32_t c) {
@@ -59,17 +59,17 @@ bool type(std::string& text, char32_t k) {
   } else if (k == key::ctrl('U') || k == key::ctrl('L')) {
     text.clear();
   } else if (k >= 0x20 && k != key::kBackspace && k < 0x110000) {
-    if (text.size() < kMostTyped) append_utf8(text, k);
+    if (text.size() < kMaxTyped) append_utf8(text, k);
   } else {
     return false;
   }
   return true;
 }
 
-Dialog::Dialog(std::optional<Verb> verb, model::GroupRef group, std::string name, std::vector<Input> settings)
+Dialog::Dialog(std::optional<Verb> verb, model::CgroupRef cgroup, std::string name, std::vector<Input> settings)
     : action_verb_(verb), name_(std::move(name)) {
   action_.verb = verb.value_or(Verb::unlimit);
-  action_.group = std::move(group);
+  action_.cgroup = std::move(cgroup);
   action_.dry_run = true;
   if (!verb) {
     step_ = Step::planning;
@@ -90,11 +90,11 @@ Dialog::Dialog(std::optional<Verb> verb, model::GroupRef group, std::string name
       break;
     case Verb::signal:
       inputs_ = {{What::signal, "signal", "TERM", "TERM", {}, {}},
-                 {What::pids, "processes", {}, "their ids; empty: all of the group", {}, {}}};
+                 {What::pids, "processes", {}, "their ids; empty: all of the cgroup", {}, {}}};
       break;
     case Verb::move:
       inputs_ = {{What::pids, "processes", {}, "their ids", {}, {}},
-                 {What::target, "to the group", {}, "its path", {}, {}}};
+                 {What::target, "to the cgroup", {}, "its path", {}, {}}};
       break;
     case Verb::kill:
     case Verb::thaw:
@@ -158,7 +158,7 @@ std::string Dialog::fill(model::Action& action) const {
         if (rest.starts_with('/')) {
           action.target = {input.text, 0};
         } else {
-          wrong = "a path of a group begins with /";
+          wrong = "a path of a cgroup begins with /";
         }
         break;
       case What::name:
@@ -175,32 +175,32 @@ bool Dialog::name_is_typed() const {
                              [&](const Input& i) { return i.what != What::name || i.text == base::printable(name_); });
 }
 
-Dialog::Wish Dialog::enter() {
-  if (step_ == Step::failed) return Wish::close;
+Dialog::UiRequest Dialog::enter() {
+  if (step_ == Step::failed) return UiRequest::close;
   if (step_ == Step::planned) {
     if (!name_is_typed()) {
       error_ = "type the name: " + base::printable(name_);
-      return Wish::nothing;
+      return UiRequest::nothing;
     }
     action_.dry_run = false;
     step_ = Step::doing;
-    return Wish::ask;
+    return UiRequest::ask;
   }
   model::Action next;
   next.verb = action_.verb;
-  next.group = action_.group;
+  next.cgroup = action_.cgroup;
   next.dry_run = true;
   error_ = fill(next);
-  if (!error_.empty()) return Wish::nothing;
+  if (!error_.empty()) return UiRequest::nothing;
   action_ = std::move(next);
   outcome_.reset();
   step_ = Step::planning;
-  return Wish::ask;
+  return UiRequest::ask;
 }
 
-Dialog::Wish Dialog::press(char32_t k) {
-  if (k == key::kEscape) return Wish::close;
-  if (step_ == Step::planning || step_ == Step::doing) return Wish::nothing;
+Dialog::UiRequest Dialog::press(char32_t k) {
+  if (k == key::kEscape) return UiRequest::close;
+  if (step_ == Step::planning || step_ == Step::doing) return UiRequest::nothing;
   error_.clear();
   switch (k) {
     case key::kEnter:
@@ -208,22 +208,22 @@ Dialog::Wish Dialog::press(char32_t k) {
     case key::kUp:
     case key::kBackTab:
       at_ -= at_ > 0 ? 1 : 0;
-      return Wish::nothing;
+      return UiRequest::nothing;
     case key::kDown:
     case key::kTab:
       at_ = std::min(at_ + 1, inputs_.empty() ? 0 : inputs_.size() - 1);
-      return Wish::nothing;
+      return UiRequest::nothing;
     default:
       break;
   }
-  if (inputs_.empty() || step_ == Step::failed) return Wish::nothing;
+  if (inputs_.empty() || step_ == Step::failed) return UiRequest::nothing;
   auto& input = inputs_[at_];
   // The plan is of what was typed before. A name changes nothing of it.
   if (type(input.text, k) && input.what != What::name) {
     outcome_.reset();
     step_ = Step::asking;
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
 void Dialog::answer(model::Outcome outcome) {

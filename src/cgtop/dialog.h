@@ -23,7 +23,7 @@ struct Input {
     signal,
     pids,
     target,  // a path
-    name,    // of the group, so that nothing is killed by a slip of the hand
+    name,    // of the cgroup, so that nothing is killed by a slip of the hand
   };
   What what = What::setting;
   std::string label;
@@ -35,14 +35,14 @@ struct Input {
 class Dialog {
  public:
   enum class Step : std::uint8_t { asking, planning, planned, doing, failed };
-  enum class Wish : std::uint8_t { nothing, close, ask };
+  enum class UiRequest : std::uint8_t { nothing, close, ask };
 
   // `verb` none: undo of what was done last. `settings`: what the limits are now.
-  Dialog(std::optional<model::Verb> verb, model::GroupRef group, std::string name, std::vector<Input> settings = {});
+  Dialog(std::optional<model::Verb> verb, model::CgroupRef cgroup, std::string name, std::vector<Input> settings = {});
 
   // Wish::ask: action() is to be done, and answer() called. One that needs nothing typed asks at once.
   [[nodiscard]] bool asks_at_once() const { return step_ == Step::planning; }
-  Wish press(char32_t key);
+  UiRequest press(char32_t key);
   void answer(model::Outcome outcome);
 
   [[nodiscard]] const std::optional<model::Verb>& verb() const { return action_verb_; }
@@ -61,7 +61,7 @@ class Dialog {
   [[nodiscard]] const std::optional<model::Outcome>& outcome() const { return outcome_; }
 
  private:
-  Wish enter();
+  UiRequest enter();
   [[nodiscard]] std::string fill(model::Action& action) const;
   [[nodiscard]] bool name_is_typed() const;
 

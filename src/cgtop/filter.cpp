@@ -302,13 +302,13 @@ tl::expected<Filter, FilterError> Filter::parse(std::string_view text, const Col
   return FilterParser(text, columns).run();
 }
 
-bool Filter::matches(const Table& table, model::GroupIndex group) const {
-  return nodes_.empty() || matches(static_cast<std::uint32_t>(nodes_.size() - 1), table, group);
+bool Filter::matches(const Table& table, model::CgroupIndex cgroup) const {
+  return nodes_.empty() || matches(static_cast<std::uint32_t>(nodes_.size() - 1), table, cgroup);
 }
 
-bool Filter::matches(std::uint32_t index, const Table& table, model::GroupIndex group) const {
+bool Filter::matches(std::uint32_t index, const Table& table, model::CgroupIndex cgroup) const {
   const auto& node = nodes_[index];
-  const auto part = [&](std::uint32_t i) { return matches(i, table, group); };
+  const auto part = [&](std::uint32_t i) { return matches(i, table, cgroup); };
   switch (node.op) {
     case Op::all:
       return std::ranges::all_of(node.parts, part);
@@ -317,22 +317,22 @@ bool Filter::matches(std::uint32_t index, const Table& table, model::GroupIndex 
     case Op::none:
       return std::ranges::none_of(node.parts, part);
     case Op::state:
-      if (node.state == 'a') return table.active(group);
-      if (node.state == 'i') return !table.active(group);
-      return table.state(group).find(node.state) != std::string::npos;
+      if (node.state == 'a') return table.active(cgroup);
+      if (node.state == 'i') return !table.active(cgroup);
+      return table.state(cgroup).find(node.state) != std::string::npos;
     default:
       break;
   }
   if (node.is_text) {
-    const auto text = table.text(node.column, group);
+    const auto text = table.text(node.column, cgroup);
     if (node.op == Op::contains) {
       const auto small = lower(text);
       if (small.find(node.text) != std::string::npos || glob_matches(node.text, small)) return true;
-      return node.in_name && lower(name_of(table.now(), group)).find(node.text) != std::string::npos;
+      return node.in_name && lower(name_of(table.now(), cgroup)).find(node.text) != std::string::npos;
     }
     return glob_matches(node.text, text) == (node.op == Op::equal);
   }
-  const auto value = table.value(node.column, group);
+  const auto value = table.value(node.column, cgroup);
   if (node.value.is_absent()) return value.is_absent() == (node.op == Op::equal);
   if (!value.has_value()) return false;
   const auto a = value.fixed();  // unlimited is the largest

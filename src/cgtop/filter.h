@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which groups are shown: a small language over the columns.
+// Which cgroups are shown: a small language over the columns.
 //
 //   cpu>50 mem>1G state=+         terms that stand side by side must all hold
 //   web or (kind=slice not idle)  a bare word is looked for in path and name; "or", "and", "not", "!" and parentheses
@@ -31,7 +31,7 @@ class Filter {
   static tl::expected<Filter, FilterError> parse(std::string_view text, const Columns& columns);
 
   [[nodiscard]] bool empty() const { return nodes_.empty(); }
-  [[nodiscard]] bool matches(const Table& table, model::GroupIndex group) const;
+  [[nodiscard]] bool matches(const Table& table, model::CgroupIndex cgroup) const;
   [[nodiscard]] bool needs_two() const { return needs_two_; }
 
  private:
@@ -47,7 +47,7 @@ class Filter {
     model::Value value;  // absent stands for "none"
     std::vector<std::uint32_t> parts;
   };
-  [[nodiscard]] bool matches(std::uint32_t node, const Table& table, model::GroupIndex group) const;
+  [[nodiscard]] bool matches(std::uint32_t node, const Table& table, model::CgroupIndex cgroup) const;
 
   std::vector<Node> nodes_;  // the last is the top
   bool needs_two_ = false;

@@ -6,24 +6,24 @@
 
 namespace cgwarden::cgtop {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 
 namespace {
 
-// The sort column of all groups, asked for once.
+// The sort column of all cgroups, asked for once.
 class Order {
  public:
   Order(const Table& table, const View& view) : descending_(view.descending) {
     const auto n = table.size();
     if (table.columns()[view.sort].form == Form::text) {
       texts_.reserve(n);
-      for (GroupIndex g = 0; g < n; ++g) texts_.push_back(table.text(view.sort, g));
+      for (CgroupIndex g = 0; g < n; ++g) texts_.push_back(table.text(view.sort, g));
     } else {
       values_.reserve(n);
-      for (GroupIndex g = 0; g < n; ++g) values_.push_back(table.value(view.sort, g));
+      for (CgroupIndex g = 0; g < n; ++g) values_.push_back(table.value(view.sort, g));
     }
   }
-  bool operator()(GroupIndex a, GroupIndex b) const {
+  bool operator()(CgroupIndex a, CgroupIndex b) const {
     if (!texts_.empty()) {
       if (texts_[a].empty() != texts_[b].empty()) return texts_[b].empty();
       return descending_ ? texts_[a] > texts_[b] : texts_[a] < texts_[b];
@@ -41,23 +41,23 @@ class Order {
   std::vector<model::Value> values_;
 };
 
-// Children of each group, one list after the other.
+// Children of each cgroup, one list after the other.
 struct Children {
   std::vector<std::uint32_t> begin;  // size n + 1
-  std::vector<GroupIndex> all;
+  std::vector<CgroupIndex> all;
 
   explicit Children(const Table& table) : begin(table.size() + 1), all(table.size()) {
-    const auto n = static_cast<GroupIndex>(table.size());
-    for (GroupIndex g = 0; g < n; ++g) {
-      if (const auto p = table.parent(g); p != model::kNoGroup) ++begin[p + 1];
+    const auto n = static_cast<CgroupIndex>(table.size());
+    for (CgroupIndex g = 0; g < n; ++g) {
+      if (const auto p = table.parent(g); p != model::kNoCgroup) ++begin[p + 1];
     }
     std::partial_sum(begin.begin(), begin.end(), begin.begin());
     auto next = begin;
-    for (GroupIndex g = 0; g < n; ++g) {
-      if (const auto p = table.parent(g); p != model::kNoGroup) all[next[p]++] = g;
+    for (CgroupIndex g = 0; g < n; ++g) {
+      if (const auto p = table.parent(g); p != model::kNoCgroup) all[next[p]++] = g;
     }
   }
-  std::span<GroupIndex> of(GroupIndex g) { return std::span(all).subspan(begin[g], begin[g + 1] - begin[g]); }
+  std::span<CgroupIndex> of(CgroupIndex g) { return std::span(all).subspan(begin[g], begin[g + 1] - begin[g]); }
 };
 
 }  // namespace
@@ -65,16 +65,16 @@ struct Children {
 bool descends_by_default(const Column& column) { return column.form != Form::text; }
 
 Frame arrange(const Table& table, const View& view) {
-  const auto n = static_cast<GroupIndex>(table.size());
+  const auto n = static_cast<CgroupIndex>(table.size());
   Frame frame;
   std::vector<int> depth(n, -1);  // below the topmost shown; -1: not below it
   std::vector<char> hit(n, 0);
   std::vector<char> shown(n, 0);
-  for (GroupIndex g = 0; g < n; ++g) {
+  for (CgroupIndex g = 0; g < n; ++g) {
     const auto p = table.parent(g);
-    if (p != model::kNoGroup && depth[p] >= 0) {
+    if (p != model::kNoCgroup && depth[p] >= 0) {
       depth[g] = depth[p] + 1;
-    } else if (view.top ? table.group(g).id == *view.top : p == model::kNoGroup) {
+    } else if (view.top ? table.cgroup(g).id == *view.top : p == model::kNoCgroup) {
       depth[g] = 0;
     }
     if (depth[g] < 0 || (view.max_depth >= 0 && depth[g] > view.max_depth)) continue;
@@ -83,11 +83,13 @@ Frame arrange(const Table& table, const View& view) {
     frame.matching += static_cast<std::size_t>(hit[g]);
   }
   const Order order(table, view);
-  const auto before = [&order](GroupIndex a, GroupIndex b) { return order(a, b); };  // sorting copies what it is given
+  const auto before = [&order](CgroupIndex a, CgroupIndex b) {
+    return order(a, b);
+  };  // sorting copies what it is given
 
   if (!view.tree) {
-    std::vector<GroupIndex> hits;
-    for (GroupIndex g = 0; g < n; ++g) {
+    std::vector<CgroupIndex> hits;
+    for (CgroupIndex g = 0; g < n; ++g) {
       if (hit[g] != 0) hits.push_back(g);
     }
     std::ranges::stable_sort(hits, before);
@@ -95,14 +97,14 @@ Frame arrange(const Table& table, const View& view) {
     return frame;
   }
 
-  // A parent comes before its children, so from the back a group is known before its parent.
-  for (GroupIndex g = n; g-- > 0;) {
+  // A parent comes before its children, so from the back a cgroup is known before its parent.
+  for (CgroupIndex g = n; g-- > 0;) {
     if (shown[g] != 0 && depth[g] > 0) shown[table.parent(g)] = 1;
   }
   Children children(table);
-  std::vector<GroupIndex> stack;
-  std::vector<GroupIndex> tops;
-  for (GroupIndex g = 0; g < n; ++g) {
+  std::vector<CgroupIndex> stack;
+  std::vector<CgroupIndex> tops;
+  for (CgroupIndex g = 0; g < n; ++g) {
     if (depth[g] == 0 && shown[g] != 0) tops.push_back(g);
   }
   std::ranges::stable_sort(tops, before);
@@ -111,10 +113,10 @@ Frame arrange(const Table& table, const View& view) {
     const auto g = stack.back();
     stack.pop_back();
     const auto below = children.of(g);
-    const auto end = std::partition(below.begin(), below.end(), [&](GroupIndex c) { return shown[c] != 0; });
-    const std::span<GroupIndex> list(below.begin(), end);
+    const auto end = std::partition(below.begin(), below.end(), [&](CgroupIndex c) { return shown[c] != 0; });
+    const std::span<CgroupIndex> list(below.begin(), end);
     Row row{g, static_cast<std::uint16_t>(std::min(depth[g], 0xFFFF)), !list.empty(), false, hit[g] == 0};
-    row.folded = row.parent && view.folded.contains(table.group(g).id);
+    row.folded = row.parent && view.folded.contains(table.cgroup(g).id);
     frame.rows.push_back(row);
     if (row.folded) continue;
     std::ranges::sort(list);  // partition does not keep the order

@@ -42,15 +42,15 @@ struct GridCell {
 // A piece of the screen that the mouse can click on.
 struct Spot {
   enum class What : std::uint8_t {
-    group,    // by its id
-    fold,     // the sign before a group's name
+    cgroup,   // by its id
+    fold,     // the sign before a cgroup's name
     heading,  // of a ColumnId
     set,
     tab,
     item,  // of a menu, by its place
     key,   // as good as this one
   };
-  What what = What::group;
+  What what = What::cgroup;
   std::uint64_t which = 0;
   int row = 0;
   int from = 0;

@@ -71,13 +71,13 @@ class Client : public HttpClient {
  public:
   Client(Url url, const HttpOptions& options) : url_(std::move(url)), options_(options) {}
 
-  std::optional<Stop> prepare() {
+  std::optional<ExitError> prepare() {
     if (!url_.has_user) {
       std::string auth;
       if (!options_.auth_file.empty()) {
         std::ifstream file(options_.auth_file);
         if (!file || !std::getline(file, auth)) {
-          return Stop{kUsage, "cannot read a line USER:PASSWORD from " + base::printable(options_.auth_file)};
+          return ExitError{kUsage, "cannot read a line USER:PASSWORD from " + base::printable(options_.auth_file)};
         }
       } else if (const char* const said = std::getenv("CGTOP_AUTH"); said != nullptr) {
         auth = said;
@@ -92,17 +92,17 @@ class Client : public HttpClient {
     (void)::SSL_CTX_set_min_proto_version(tls_->native_handle(), TLS1_2_VERSION);
     if (!options_.ca_file.empty()) {
       tls_->load_verify_file(options_.ca_file, error);
-      if (error) return Stop{kUsage, "cannot read certificates from " + base::printable(options_.ca_file)};
+      if (error) return ExitError{kUsage, "cannot read certificates from " + base::printable(options_.ca_file)};
     } else {
       tls_->set_default_verify_paths(error);
     }
     tls_->set_verify_mode(options_.insecure ? ssl::verify_none : ssl::verify_peer);
     if (!options_.cert_file.empty()) {
       tls_->use_certificate_chain_file(options_.cert_file, error);
-      if (error) return Stop{kUsage, "cannot read a certificate from " + base::printable(options_.cert_file)};
+      if (error) return ExitError{kUsage, "cannot read a certificate from " + base::printable(options_.cert_file)};
       const auto& key = options_.key_file.empty() ? options_.cert_file : options_.key_file;
       tls_->use_private_key_file(key, ssl::context::pem, error);
-      if (error) return Stop{kUsage, "cannot read a private key from " + base::printable(key)};
+      if (error) return ExitError{kUsage, "cannot read a private key from " + base::printable(key)};
     }
     return std::nullopt;
   }
@@ -112,7 +112,7 @@ class Client : public HttpClient {
     io_.stop();
   }
 
-  tl::expected<Response, Stop> get(const std::string& target, const std::string& if_none_match) override {
+  tl::expected<Response, ExitError> get(const std::string& target, const std::string& if_none_match) override {
     deadline_ = std::chrono::steady_clock::now() + options_.deadline;
     http::request<http::empty_body> request{http::verb::get, url_.path + target, 11};
     request.set(http::field::host, url_.scheme == Url::Scheme::unix_socket ? "localhost" : host_header());
@@ -188,7 +188,7 @@ class Client : public HttpClient {
     stream_.emplace<std::monostate>();
   }
 
-  Stop refuse(const std::string& why) const { return {kUnreachable, url_.shown() + ": " + why}; }
+  ExitError refuse(const std::string& why) const { return {kUnreachable, url_.shown() + ": " + why}; }
   std::string reason(const error_code& error) const {
     if (cancelled_) return "given up";
     if (error == asio::error::timed_out) {
@@ -218,7 +218,7 @@ class Client : public HttpClient {
     return cancelled_ ? error_code(asio::error::operation_aborted) : error_code(asio::error::timed_out);
   }
 
-  std::optional<Stop> connect() {
+  std::optional<ExitError> connect() {
     if (url_.scheme == Url::Scheme::unix_socket) {
       auto& socket = stream_.emplace<Local>(io_);
       if (url_.host.size() >= sizeof(sockaddr_un::sun_path)) return refuse("the path is too long for a socket");
@@ -379,7 +379,7 @@ tl::expected<Url, std::string> parse_url(std::string_view text, std::string_view
   return url;
 }
 
-tl::expected<std::unique_ptr<HttpClient>, Stop> HttpClient::open(const Url& url, const HttpOptions& options) {
+tl::expected<std::unique_ptr<HttpClient>, ExitError> HttpClient::open(const Url& url, const HttpOptions& options) {
   auto client = std::make_unique<Client>(url, options);
   if (auto why = client->prepare()) return tl::unexpected(std::move(*why));
   return client;

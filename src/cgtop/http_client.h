@@ -47,11 +47,11 @@ struct Response {
 class HttpClient {
  public:
   // Error: a file that cannot be read.
-  static tl::expected<std::unique_ptr<HttpClient>, Stop> open(const Url& url, const HttpOptions& options);
+  static tl::expected<std::unique_ptr<HttpClient>, ExitError> open(const Url& url, const HttpOptions& options);
   virtual ~HttpClient() = default;
 
   // Errors have the exit code kUnreachable and one line. 200 and 304 come back; 401 and every other status are errors.
-  virtual tl::expected<Response, Stop> get(const std::string& target, const std::string& if_none_match = {}) = 0;
+  virtual tl::expected<Response, ExitError> get(const std::string& target, const std::string& if_none_match = {}) = 0;
   // From any thread: the request that waits ends, and all that come.
   virtual void cancel() = 0;
 };

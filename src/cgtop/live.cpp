@@ -23,13 +23,13 @@ namespace {
 constexpr std::size_t kMaxCommand = 4096;
 constexpr int kMaxDepth = 64;
 
-// Where the group's directory is in a hierarchy; nothing when it lies outside of what is mounted.
-std::optional<std::string> directory(const cgroup::Hierarchy& h, std::string_view group) {
+// Where the cgroup's directory is in a hierarchy; nothing when it lies outside of what is mounted.
+std::optional<std::string> directory(const cgroup::Hierarchy& h, std::string_view cgroup) {
   if (h.root != "/") {
-    if (!group.starts_with(h.root)) return std::nullopt;
-    group.remove_prefix(h.root.size());
+    if (!cgroup.starts_with(h.root)) return std::nullopt;
+    cgroup.remove_prefix(h.root.size());
   }
-  return h.mount_point + (group.empty() || group.front() == '/' ? "" : "/") + std::string(group);
+  return h.mount_point + (cgroup.empty() || cgroup.front() == '/' ? "" : "/") + std::string(cgroup);
 }
 
 std::string user_name(std::uint32_t uid) {
@@ -44,7 +44,7 @@ std::string user_name(std::uint32_t uid) {
 
 void list_pids(int dir, bool recursive, int depth, std::set<int>& pids, std::size_t& hidden) {
   auto text = base::read_file(dir, "cgroup.procs");
-  if (!text) text = base::read_file(dir, "cgroup.threads");  // a threaded group has no processes, only threads
+  if (!text) text = base::read_file(dir, "cgroup.threads");  // a threaded cgroup has no processes, only threads
   std::string_view rest = text ? std::string_view(*text) : std::string_view();
   while (!rest.empty()) {
     const auto pid = base::to_int<int>(base::take_line(rest));
@@ -125,7 +125,7 @@ Names::Names(const cgroup::HostPaths& paths)
 
 void Names::complete(model::Snapshot& snapshot) {
   resolver_.refresh();
-  snapshot.containers = resolver_.resolve(snapshot.roster);
+  snapshot.containers = resolver_.resolve(snapshot.cgroup_list);
 }
 
 collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
@@ -142,7 +142,7 @@ collectors::CollectionOptions live_options(const cgroup::HostPaths& paths) {
   return options;
 }
 
-std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid) {
+std::optional<std::string> cgroup_of_pid(const cgroup::HostPaths& paths, int pid) {
   const auto text = base::read_file(paths.procfs + "/" + std::to_string(pid) + "/cgroup");
   if (!text) return std::nullopt;
   std::optional<std::string> best;
@@ -159,11 +159,11 @@ std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid)
 }
 
 Processes read_processes(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies,
-                         const std::string& group, bool recursive) {
+                         const std::string& cgroup, bool recursive) {
   Processes out;
   std::set<int> pids;
   for (const auto& h : hierarchies.all) {
-    const auto path = directory(h, group);
+    const auto path = directory(h, cgroup);
     if (!path) continue;
     const base::Fd dir(::open(path->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (!dir) continue;
@@ -210,7 +210,7 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
           std::string(base::trim_end(base::read_file(where->mount_point + "/cgroup.subtree_control").value_or(""))) +
           " ";
       if (on.find(" " + std::string(controller) + " ") == std::string::npos) {
-        say(note, std::string(controller) + " is not switched on for the groups below the root",
+        say(note, std::string(controller) + " is not switched on for the cgroups below the root",
             "systemd: DefaultCPUAccounting=, DefaultMemoryAccounting=, DefaultIOAccounting=, "
             "DefaultTasksAccounting=yes "
             "in /etc/systemd/system.conf; else: echo +" +
@@ -231,21 +231,21 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
   if (!base::read_file(paths.procfs + "/pressure/cpu")) {
     say(problem, "no pressure (PSI): the kernel does not account it", "boot with psi=1 (CONFIG_PSI_DEFAULT_DISABLED)");
   } else if (v2 == nullptr) {
-    say(note, "pressure is known for the machine, not for groups: v1 has none", "boot with cgroup v2");
+    say(note, "pressure is known for the machine, not for cgroups: v1 has none", "boot with cgroup v2");
   } else {
     say(good, "pressure (PSI) is accounted");
     if (base::read_file(v2->mount_point + "/cgroup.pressure").value_or("1").starts_with("0")) {
-      say(note, "pressure of groups is switched off at the top", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
+      say(note, "pressure of cgroups is switched off at the top", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
     }
   }
   if (v2 == nullptr && !host->all.empty()) {
-    say(note, "no v2 hierarchy: no pressure, no memory.high, no freeze by cgroup.freeze for groups",
+    say(note, "no v2 hierarchy: no pressure, no memory.high, no freeze by cgroup.freeze for cgroups",
         "boot with systemd.unified_cgroup_hierarchy=1");
   }
 
   if (const auto cgroup = base::read_file(paths.procfs + "/self/cgroup"); cgroup && v2 != nullptr && v2->root != "/") {
     say(note,
-        "this is a container or a cgroup namespace: only the groups below " + base::printable(v2->root) + " are seen",
+        "this is a container or a cgroup namespace: only the cgroups below " + base::printable(v2->root) + " are seen",
         "run cgtop on the host");
   }
   const auto status = base::read_file(paths.procfs + "/self/status").value_or("");
@@ -258,9 +258,9 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
     constexpr std::uint64_t dac_override = 1U << 1U;
     constexpr std::uint64_t ptrace = 1U << 19U;
     if (::geteuid() == 0 || (caps & (dac_read_search | dac_override)) != 0) {
-      say(good, "all groups can be read");
+      say(good, "all cgroups can be read");
     } else {
-      say(note, "not root: groups with mode 0700 cannot be read", "run as root, or with CAP_DAC_READ_SEARCH");
+      say(note, "not root: cgroups with mode 0700 cannot be read", "run as root, or with CAP_DAC_READ_SEARCH");
     }
     if ((caps & ptrace) == 0) {
       say(note, "I/O of processes of other users is not shown", "run as root, or with CAP_SYS_PTRACE");
@@ -277,11 +277,11 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
     if (base::exists(AT_FDCWD, (root + place).c_str())) say(good, std::string(name) + " is here (" + place + ")");
   }
   if (!base::exists(AT_FDCWD, (root + "/run/systemd/system").c_str())) {
-    say(note, "systemd does not run here: no unit sets limits or delegates groups");
+    say(note, "systemd does not run here: no unit sets limits or delegates cgroups");
   }
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < 4096) {
-    say(note, "only " + std::to_string(limit.rlim_max) + " files may be open: reading is slower with many groups",
+    say(note, "only " + std::to_string(limit.rlim_max) + " files may be open: reading is slower with many cgroups",
         "ulimit -Hn 65536");
   }
   return out;

@@ -25,12 +25,12 @@ class Names {
   discovery::Resolver resolver_;
 };
 
-// The group a process is in: of v2, or of the first v1 hierarchy that has a controller.
-std::optional<std::string> group_of_pid(const cgroup::HostPaths& paths, int pid);
+// The cgroup a process is in: of v2, or of the first v1 hierarchy that has a controller.
+std::optional<std::string> cgroup_of_pid(const cgroup::HostPaths& paths, int pid);
 
-// Who is in the group; with `recursive` also in those below it.
+// Who is in the cgroup; with `recursive` also in those below it.
 Processes read_processes(const cgroup::HostPaths& paths, const cgroup::HostHierarchies& hierarchies,
-                         const std::string& group, bool recursive);
+                         const std::string& cgroup, bool recursive);
 
 // One finding of `cgtop doctor`.
 struct Finding {

@@ -17,19 +17,19 @@ namespace cgwarden::cgtop {
 namespace {
 
 constexpr const char* kFooter =
-    "GROUP is a path (/system.slice/ssh.service), the last part of one (ssh.service, ssh), or the id of a process.\n"
+    "CGROUP is a path (/system.slice/ssh.service), the last part of one (ssh.service, ssh), or the id of a process.\n"
     "Without a terminal on standard output one table is printed. Numbers are in base units; what is not known is null\n"
     "in JSON and nothing elsewhere; \"max\" is unlimited.\n"
     "Exit codes:\n"
-    "  0  done                                  3  group or process not found\n"
+    "  0  done                                  3  cgroup or process not found\n"
     "  1  unexpected error                      4  no permission\n"
     "  2  wrong option, field, filter,          5  agent, enforcer or Prometheus not reachable\n"
-    "     or a name that means several groups   9  recording damaged or of a newer format\n"
+    "     or a name that means several cgroups   9  recording damaged or of a newer format\n"
     "and of what acts:\n"
     "  6  refused by a guard, nothing changed   8  out of time; a freeze was thawed again\n"
     "  7  partly done, as shown\n";
 
-constexpr std::size_t kLargestConfig = 64U << 10U;
+constexpr std::size_t kMaxConfig = 64U << 10U;
 constexpr const char* kMs = "a time such as 2, 500ms or 1m30s";
 
 CLI::Validator timespan(std::string name) {
@@ -41,7 +41,7 @@ CLI::Validator timespan(std::string name) {
 }
 
 // Who does it, and where it is kept.
-void add_doer(CLI::App& app, Options& o, const std::string& group) {
+void add_action_client(CLI::App& app, Options& o, const std::string& cgroup) {
   const auto is_socket = [](const std::string& path) {
     return path == "none" || discovery::is_socket_path(path)
                ? std::string()
@@ -57,7 +57,7 @@ void add_doer(CLI::App& app, Options& o, const std::string& group) {
         app.add_option("--podman-socket", o.engines.podman, "The same for Podman")
             ->capture_default_str()
             ->check(is_socket)}) {
-    if (!group.empty()) option->group(group);
+    if (!cgroup.empty()) option->group(cgroup);
   }
   app.add_option("--state-dir", o.state_directory, "Where leases and undo are kept")->group("");
   app.add_option("--audit-file", o.audit_file, "Where it is recorded")->group("");
@@ -72,13 +72,13 @@ void add_actions(CLI::App& app, Options& o) {
       o.verb = verb;
     });
     sub->add_flag("--dry-run", o.dry_run, "Check and show the plan, write nothing; exit code 6 if it would be refused");
-    add_doer(*sub, o, "");
+    add_action_client(*sub, o, "");
     sub->fallthrough();
     return sub;
   };
-  const auto on_group = [&](const char* name, const char* help) {
+  const auto on_cgroup = [&](const char* name, const char* help) {
     auto* const sub = command(name, help);
-    sub->add_option("GROUP", o.group, "Which group")->required();
+    sub->add_option("CGROUP", o.cgroup, "Which cgroup")->required();
     sub->add_option("--reason", o.reason, "Why, for the audit");
     return sub;
   };
@@ -105,28 +105,28 @@ void add_actions(CLI::App& app, Options& o) {
   std::string keys = "KEY=VALUE or KEY@DEVICE=VALUE, such as memory.max=512M or io.max.wbps@vda=50M. Keys:";
   for (const auto& key : model::setting_keys()) keys += ' ' + std::string(key.name);
 
-  auto* const limit = on_group("limit", "Set limits, weights and protections of a group");
+  auto* const limit = on_cgroup("limit", "Set limits, weights and protections of a cgroup");
   limit->add_option("SETTING", o.settings, keys)->required();
   lease(limit, "Afterwards what was set before comes back");
   limit->add_flag("--force", o.force, "Also below what is in use, or above what the parent allows");
   limit->add_flag("--persist", o.persist, "systemd keeps it over a reboot");
-  on_group("unlimit", "Take limits back: those named, or all that were set by limit")
+  on_cgroup("unlimit", "Take limits back: those named, or all that were set by limit")
       ->add_option("KEY", o.settings, "Which; KEY@DEVICE for a device's");
-  auto* const freeze = on_group("freeze", "Stop a group for a time");
+  auto* const freeze = on_cgroup("freeze", "Stop a cgroup for a time");
   lease(freeze, "How long, at most 1h (default: 60s); then it is thawed, whatever has happened");
   wait(freeze);
-  on_group("thaw", "Let a frozen group go on");
-  auto* const kill = on_group("kill", "Kill all processes of a group and of those below");
+  on_cgroup("thaw", "Let a frozen cgroup go on");
+  auto* const kill = on_cgroup("kill", "Kill all processes of a cgroup and of those below");
   signal(kill, "Send this first, and kill what is left after --grace");
   time(kill, "--grace", "Between --signal and the kill (default: 10s)",
        [&o](std::chrono::milliseconds t) { o.grace = t; });
   o.grace = std::chrono::seconds(10);
   kill->add_flag("-y,--yes", o.yes, "Ask nothing");
   wait(kill);
-  auto* const send = on_group("signal", "Send a signal to the processes of a group");
+  auto* const send = on_cgroup("signal", "Send a signal to the processes of a cgroup");
   signal(send, "Which, such as HUP")->required();
   send->add_option("PID", o.pids, "To these only");
-  auto* const reclaim = on_group("reclaim", "Have memory of a group reclaimed (v2)");
+  auto* const reclaim = on_cgroup("reclaim", "Have memory of a cgroup reclaimed (v2)");
   reclaim
       ->add_option_function<std::string>(
           "SIZE", [&o](const std::string& text) { o.bytes = *model::parse_size(text); }, "How much, such as 256M")
@@ -136,8 +136,8 @@ void add_actions(CLI::App& app, Options& o) {
         return size ? std::string() : size.error().what;
       });
   wait(reclaim);
-  auto* const move = on_group("move", "Move processes of a group to another");
-  move->add_option("TARGET", o.target, "To which group")->required();
+  auto* const move = on_cgroup("move", "Move processes of a cgroup to another");
+  move->add_option("TARGET", o.target, "To which cgroup")->required();
   move->add_option("PID", o.pids, "Which processes")->required();
   auto* const undo = command("undo", "Take an action back; without an id the latest");
   undo->add_option("ID", o.undo, "As it was shown after the action");
@@ -202,7 +202,7 @@ namespace {
 // What was kept, where the command line says nothing. Throws what a wrong option throws.
 void add_config(CLI::App& app, const Options& o, bool must_be_there) {
   const auto path = must_be_there ? o.config : config_path();
-  const auto text = path.empty() ? std::nullopt : base::read_file(AT_FDCWD, path, kLargestConfig);
+  const auto text = path.empty() ? std::nullopt : base::read_file(AT_FDCWD, path, kMaxConfig);
   if (!text) {
     if (must_be_there) throw CLI::FileError("--config: cannot read " + path);
     return;
@@ -240,21 +240,21 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   app.require_subcommand(0, 1);
   using Action = Options::Action;
 
-  const auto command = [&](const char* name, const char* help, Action action, bool group, bool required) {
+  const auto command = [&](const char* name, const char* help, Action action, bool cgroup, bool required) {
     auto* const sub = app.add_subcommand(name, help);
     sub->callback([&o, action] { o.action = action; });
-    if (group) {
-      auto* const positional = sub->add_option("GROUP", o.group, "Which group");
+    if (cgroup) {
+      auto* const positional = sub->add_option("CGROUP", o.cgroup, "Which cgroup");
       if (required) positional->required();
     }
     sub->fallthrough();
     return sub;
   };
-  command("dump", "Groups as table, JSON, CSV, ...", Action::dump, true, false);
-  command("show", "One group, everything", Action::show, true, true);
-  command("ps", "Processes of a group", Action::ps, true, true)
-      ->add_flag("-R,--recursive", o.recursive, "Also of the groups below");
-  command("tree", "Groups as a tree", Action::tree, true, false);
+  command("dump", "Cgroups as table, JSON, CSV, ...", Action::dump, true, false);
+  command("show", "One cgroup, everything", Action::show, true, true);
+  command("ps", "Processes of a cgroup", Action::ps, true, true)
+      ->add_flag("-R,--recursive", o.recursive, "Also of the cgroups below");
+  command("tree", "Cgroups as a tree", Action::tree, true, false);
   command("fields", "What can be shown", Action::fields, false, false);
   command("doctor", "What this host has and lacks, and how to mend it", Action::doctor, false, false);
   auto* const record = app.add_subcommand("record", "Samples into a file, until it is told to end");
@@ -284,7 +284,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   snapshot->fallthrough();
   snapshot->add_option("RECORDING", o.from, "From")->required();
   snapshot->add_option("FILE", o.file, "To; must not be there yet")->required();
-  app.add_option("GROUP", o.group, "Only this group and those below");
+  app.add_option("CGROUP", o.cgroup, "Only this cgroup and those below");
   add_actions(app, o);
 
   bool batch = false;
@@ -297,8 +297,8 @@ Parsed parse_command_line(int argc, const char* const* argv) {
       ->group("Output")
       ->check([](const std::string& text) {
         const auto d = parse_duration(text);
-        return d && *d >= kShortestDelay && *d <= kLongestDelay ? std::string()
-                                                                : "must be between 50ms and 24h, " + std::string(kMs);
+        return d && *d >= kShortestDelay && *d <= kMaxDelay ? std::string()
+                                                            : "must be between 50ms and 24h, " + std::string(kMs);
       });
   std::string format;
   bool json = false;
@@ -322,12 +322,12 @@ Parsed parse_command_line(int argc, const char* const* argv) {
 
   app.add_option("-s,--sort", o.sort, "By which field; FIELD:asc or FIELD:desc")->group("Selection");
   app.add_flag("-r,--reverse", o.reverse, "The other way round")->group("Selection");
-  app.add_option("-F,--filter", o.filter, "Which groups: 'cpu>50 mem>1G kind=service not idle'")->group("Selection");
-  app.add_option("-L,--limit", o.limit, "At most so many groups")->group("Selection");
+  app.add_option("-F,--filter", o.filter, "Which cgroups: 'cpu>50 mem>1G kind=service not idle'")->group("Selection");
+  app.add_option("-L,--limit", o.limit, "At most so many cgroups")->group("Selection");
   app.add_option("--depth", o.depth, "At most so many levels below the topmost")
       ->group("Selection")
       ->check(CLI::Range(0, 1'000'000));
-  app.add_flag("--active", o.active, "Only groups that do something")->group("Selection");
+  app.add_flag("--active", o.active, "Only cgroups that do something")->group("Selection");
   app.add_flag("--tree", o.tree, "As a tree")->group("Selection");
   app.add_flag("--flat", o.flat, "As a list")->group("Selection")->excludes("--tree");
 
@@ -362,7 +362,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   auto* const config =
       app.add_option("--config", o.config, "What W on the screen wrote (default: ~/.config/cgtop/cgtop.conf)")
           ->group("Screen");
-  add_doer(app, o, "Screen");
+  add_action_client(app, o, "Screen");
   app.add_option("--color", o.color, "auto, always or never; NO_COLOR is obeyed by auto")
       ->group("Screen")
       ->check(CLI::IsMember({"auto", "always", "never"}));

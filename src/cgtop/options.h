@@ -34,7 +34,7 @@ struct Options {
   Action action = Action::screen;
   bool batch = false;
 
-  std::string group;  // as it was typed; empty: all
+  std::string cgroup;  // as it was typed; empty: all
   std::string fields;
   std::string set;
   std::string sort;
@@ -105,7 +105,7 @@ Parsed parse_command_line(int argc, const char* const* argv);
 
 // Between samples.
 inline constexpr std::chrono::milliseconds kShortestDelay{50};
-inline constexpr std::chrono::milliseconds kLongestDelay{86'400'000};
+inline constexpr std::chrono::milliseconds kMaxDelay{86'400'000};
 
 // "500ms", "2", "1m30s"; nothing if it is none.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);

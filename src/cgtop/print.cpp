@@ -15,7 +15,7 @@
 namespace cgwarden::cgtop {
 namespace {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 
 bool labelled(const Columns& columns, const Column& c) {
   return c.source == Source::field && columns.catalogue().field(c.field).labelled();
@@ -25,13 +25,13 @@ bool is_series(const Columns& columns, const Column& c) {
   return labelled(columns, c) && columns.catalogue().field(c.field).kind != model::Kind::info;
 }
 
-Cell cell_of(const Table& table, ColumnId id, GroupIndex g, Units units) {
+Cell cell_of(const Table& table, ColumnId id, CgroupIndex g, Units units) {
   const auto& c = table.columns()[id];
   if (is_series(table.columns(), c)) {
     Cell cell;
     const auto& column = table.now().columns[c.field];
     const int decimals = model::decimals(table.columns().catalogue().field(c.field).unit);
-    for (const auto& series : model::cells_of(column, g)) {
+    for (const auto& series : model::series_of(column, g)) {
       cell.is = Cell::Is::series;
       std::string label(column.text_of(series));
       std::ranges::replace(label, '\0', ',');
@@ -58,7 +58,7 @@ Cell cell_of(const Table& table, ColumnId id, GroupIndex g, Units units) {
 bool present(const Table& table, const Column& c) {
   if (c.source == Source::field || c.source == Source::rate) {
     const auto& column = table.now().columns[c.field];
-    return !column.cells.empty() || std::ranges::any_of(column.dense, [](model::Value v) { return !v.is_absent(); });
+    return !column.series.empty() || std::ranges::any_of(column.dense, [](model::Value v) { return !v.is_absent(); });
   }
   return true;
 }
@@ -109,7 +109,7 @@ void Printer::choose(const Table& table) {
   std::vector<Heading> headings;
   switch (options_.format) {
     case Format::table:
-      headings.push_back({"path", options_.indent ? "GROUP" : "PATH", false});
+      headings.push_back({"path", options_.indent ? "CGROUP" : "PATH", false});
       break;
     case Format::json:
       headings = {{"id", ""},    {"path", ""}, {"path_base64", ""}, {"parent_id", ""},
@@ -140,14 +140,14 @@ std::string Printer::prometheus(const Table& table, const std::vector<Row>& rows
     const auto source = all_[id].source;
     if (source == Source::field || source == Source::rate) fields[all_[id].field] = true;
   }
-  std::vector<GroupIndex> groups;
+  std::vector<CgroupIndex> cgroups;
   for (const auto& row : rows) {
-    if (!row.dimmed) groups.push_back(row.group);
+    if (!row.dimmed) cgroups.push_back(row.cgroup);
   }
   exporter::Buffer buffer;
   exporter::TextWriter::Options options;
   options.created = false;
-  exporter::TextWriter(options).write(*only(table.now(), std::move(groups), fields), exporter::Format::text, {},
+  exporter::TextWriter(options).write(*only(table.now(), std::move(cgroups), fields), exporter::Format::text, {},
                                       buffer);
   return std::string(buffer.view());
 }
@@ -156,46 +156,46 @@ std::string Printer::print(const Table& table, const std::vector<Row>& rows, con
   if (options_.format == Format::prom) return prometheus(table, rows);
   if (!sheet_) choose(table);
   std::string out;
-  sheet_->begin(out, json_members(table, host, options_.source), "groups");
+  sheet_->begin(out, json_members(table, host, options_.source), "cgroups");
   const auto time = iso_time(table.now().taken_wall);
   std::vector<Cell> cells;
   for (const auto& row : rows) {
-    const auto& group = table.group(row.group);
+    const auto& cgroup = table.cgroup(row.cgroup);
     cells.clear();
     switch (options_.format) {
       case Format::table:
         cells.push_back(Cell::of_text(options_.indent ? std::string(2U * row.depth, ' ') +
-                                                            std::string(name_of(table.now(), row.group))
-                                                      : group.path));
+                                                            std::string(name_of(table.now(), row.cgroup))
+                                                      : cgroup.path));
         break;
       case Format::jsonl:
       case Format::json: {
         if (options_.format == Format::jsonl) cells.push_back(Cell::of_text(time));
-        const auto parent = table.parent(row.group);
-        cells.push_back(Cell::of_number(std::to_string(group.id)));
-        cells.push_back(Cell::of_text(group.path));
-        cells.push_back(base::is_utf8(group.path) ? Cell() : Cell::of_text(base64(group.path)));
-        cells.push_back(parent == model::kNoGroup ? Cell() : Cell::of_number(std::to_string(table.group(parent).id)));
-        cells.push_back(Cell::of_number(std::to_string(depth_of(group.path))));
-        cells.push_back(Cell::of_text(std::string(name_of(table.now(), row.group))));
-        cells.push_back(Cell::of_text(std::string(kind_of(table.now(), row.group))));
-        cells.push_back(Cell::of_text(table.state(row.group)));
+        const auto parent = table.parent(row.cgroup);
+        cells.push_back(Cell::of_number(std::to_string(cgroup.id)));
+        cells.push_back(Cell::of_text(cgroup.path));
+        cells.push_back(base::is_utf8(cgroup.path) ? Cell() : Cell::of_text(base64(cgroup.path)));
+        cells.push_back(parent == model::kNoCgroup ? Cell() : Cell::of_number(std::to_string(table.cgroup(parent).id)));
+        cells.push_back(Cell::of_number(std::to_string(depth_of(cgroup.path))));
+        cells.push_back(Cell::of_text(std::string(name_of(table.now(), row.cgroup))));
+        cells.push_back(Cell::of_text(std::string(kind_of(table.now(), row.cgroup))));
+        cells.push_back(Cell::of_text(table.state(row.cgroup)));
         break;
       }
       default:
         cells.push_back(Cell::of_text(time));
-        cells.push_back(Cell::of_text(group.path));
+        cells.push_back(Cell::of_text(cgroup.path));
     }
-    for (const auto id : chosen_) cells.push_back(cell_of(table, id, row.group, options_.units));
+    for (const auto id : chosen_) cells.push_back(cell_of(table, id, row.cgroup, options_.units));
     sheet_->row(out, cells);
   }
   sheet_->end(out);
   return out;
 }
 
-std::string print_group(const Table& table, GroupIndex group, Units units) {
+std::string print_cgroup(const Table& table, CgroupIndex cgroup, Units units) {
   const auto& columns = table.columns();
-  std::string out = base::printable(table.group(group).path) + '\n';
+  std::string out = base::printable(table.cgroup(cgroup).path) + '\n';
   const auto line = [&](std::string_view name, const std::string& shown, const std::string& more) {
     std::string text = "  " + std::string(name);
     text.resize(std::max<std::size_t>(text.size() + 1, 42), ' ');
@@ -206,19 +206,19 @@ std::string print_group(const Table& table, GroupIndex group, Units units) {
   const auto column = [&](ColumnId id) {
     const auto& c = columns[id];
     if (c.form == Form::text) {
-      if (const auto text = base::printable(table.text(id, group)); !text.empty()) line(c.name, text, "");
+      if (const auto text = base::printable(table.text(id, cgroup)); !text.empty()) line(c.name, text, "");
       return;
     }
-    const auto value = table.value(id, group);
+    const auto value = table.value(id, cgroup);
     if (value.is_absent()) return;
     std::string more;
     if (const auto rate = columns.find(c.name + "_rate"); rate && c.source == Source::field) {
-      const auto per_second = table.value(*rate, group);
+      const auto per_second = table.value(*rate, cgroup);
       if (per_second.is_number() && per_second.fixed() != 0) {
         more = human(columns[*rate], per_second, units) + (columns[*rate].form == Form::ratio ? "%" : "/s");
       }
     }
-    if (labelled(columns, c)) more += (more.empty() ? "" : "  ") + base::printable(table.text(id, group));
+    if (labelled(columns, c)) more += (more.empty() ? "" : "  ") + base::printable(table.text(id, cgroup));
     const char* const unit = c.form == Form::ratio ? "%" : c.per_second ? "/s" : "";
     line(c.name, human(c, value, units) + (value.is_number() && units != Units::raw ? unit : ""), more);
   };
@@ -239,7 +239,7 @@ std::string print_group(const Table& table, GroupIndex group, Units units) {
 }
 
 std::string print_processes(const Processes& processes, Format format, bool header, Units units,
-                            const std::string& group) {
+                            const std::string& cgroup) {
   Sheet sheet(format,
               {{"pid", "PID"},
                {"user", "USER", false},
@@ -266,7 +266,7 @@ std::string print_processes(const Processes& processes, Format format, bool head
   };
   std::string out;
   sheet.begin(out,
-              "\"schema\":1,\"group\":" + json_text(group) + ",\"hidden\":" + std::to_string(processes.hidden) + ',',
+              "\"schema\":1,\"cgroup\":" + json_text(cgroup) + ",\"hidden\":" + std::to_string(processes.hidden) + ',',
               "processes");
   for (const auto& p : processes.all) {
     sheet.row(out,

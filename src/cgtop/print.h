@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups as text for programs and for people: what `dump`, `show` and `tree` print. Pure: a table in, text out.
+// Cgroups as text for programs and for people: what `dump`, `show` and `tree` print. Pure: a table in, text out.
 #pragma once
 
 #include <optional>
@@ -15,10 +15,10 @@ namespace cgwarden::cgtop {
 
 struct PrintOptions {
   Format format = Format::table;
-  std::vector<ColumnId> columns;  // after those that say which group it is
+  std::vector<ColumnId> columns;  // after those that say which cgroup it is
   bool header = true;
   bool indent = false;        // names as a tree instead of paths
-  bool only_present = false;  // leave out columns that no group of this host has
+  bool only_present = false;  // leave out columns that no cgroup of this host has
   Units units = Units::iec;
   std::string_view source = "cgroupfs";
 };
@@ -39,11 +39,11 @@ class Printer {
   std::optional<Sheet> sheet_;
 };
 
-// Everything of one group, for people.
-std::string print_group(const Table& table, model::GroupIndex group, Units units);
+// Everything of one cgroup, for people.
+std::string print_cgroup(const Table& table, model::CgroupIndex cgroup, Units units);
 
 std::string print_processes(const Processes& processes, Format format, bool header, Units units,
-                            const std::string& group);
+                            const std::string& cgroup);
 std::string print_fields(const Columns& columns, Format format, bool header);
 
 // "2026-11-24T03:52:10.004Z"

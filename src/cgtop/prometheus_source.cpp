@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All hosts that a Prometheus knows, now or at a time gone by. Each host is a group of its own at the top, named by its
-// label `instance` without the port; the rest are the groups of the host, below it.
+// All hosts that a Prometheus knows, now or at a time gone by. Each host is a cgroup of its own at the top, named by
+// its label `instance` without the port; the rest are the cgroups of the host, below it.
 //
 // A counter's rate needs two values and the time between their scrapes, not between our questions. So Prometheus is
 // asked for now and for a while ago, and for the times of both scrapes; the older value is then moved so that the rate
@@ -18,15 +18,15 @@
 namespace cgwarden::cgtop {
 namespace {
 
+using model::CgroupIndex;
 using model::FieldId;
-using model::GroupIndex;
 using model::Value;
 using nlohmann::json;
 using std::chrono::seconds;
 
 constexpr seconds kWindow{120};
 constexpr seconds kShortWindow{30};  // of what is younger than that
-constexpr std::size_t kMaxFleetGroups = 1U << 20U;
+constexpr std::size_t kMaxFleetCgroups = 1U << 20U;
 
 std::string text_of(const json& object, std::string_view member) {
   const auto at = object.find(member);
@@ -76,7 +76,7 @@ class Fleet : public SampleSource {
 
   [[nodiscard]] std::string_view name() const override { return "prometheus"; }
 
-  tl::expected<Taken, Stop> take() override {
+  tl::expected<TakenSample, ExitError> take() override {
     if (at_ && last_.snapshot) return last_;  // the past does not change
     const auto now = at_.value_or(base::wall_now());
     const auto all = ask(now_query_, now);
@@ -94,18 +94,18 @@ class Fleet : public SampleSource {
       if (enough) break;
     }
 
-    Taken out;
+    TakenSample out;
     if (!build(*all, older, *now_times, now, out)) {
-      return tl::unexpected(Stop{at_ ? kNotFound : kUnreachable,
-                                 shown_ + ": it knows no metric of an agent" + (at_ ? " at that time" : "")});
+      return tl::unexpected(ExitError{at_ ? kNotFound : kUnreachable,
+                                      shown_ + ": it knows no metric of an agent" + (at_ ? " at that time" : "")});
     }
     last_ = out;
     return out;
   }
-  tl::expected<Processes, Stop> processes(const std::string&, bool) override {
-    return tl::unexpected(Stop{kUsage, "Prometheus knows groups, not processes"});
+  tl::expected<Processes, ExitError> processes(const std::string&, bool) override {
+    return tl::unexpected(ExitError{kUsage, "Prometheus knows cgroups, not processes"});
   }
-  std::optional<std::string> group_of_pid(int) override { return std::nullopt; }
+  std::optional<std::string> cgroup_of_pid(int) override { return std::nullopt; }
   void cancel() override { client_->cancel(); }
 
  private:
@@ -123,7 +123,7 @@ class Fleet : public SampleSource {
     }));
   }
 
-  tl::expected<json, Stop> ask(const std::string& query, base::Wall at) {
+  tl::expected<json, ExitError> ask(const std::string& query, base::Wall at) {
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
     auto time = std::to_string(ms % 1000);
     time.insert(0, 3 - time.size(), '0');
@@ -137,17 +137,17 @@ class Fleet : public SampleSource {
     }
     auto in = json::parse(answer->body, nullptr, false);
     if (!in.is_object() || in.value("status", json()) != "success") {
-      return tl::unexpected(Stop{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
+      return tl::unexpected(ExitError{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
     }
     const auto data = in.find("data");
     if (data == in.end() || !data->is_object() || !data->contains("result") || !(*data)["result"].is_array()) {
-      return tl::unexpected(Stop{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
+      return tl::unexpected(ExitError{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
     }
     return std::move((*data)["result"]);
   }
 
   // When each host was scraped last.
-  tl::expected<Times, Stop> times(base::Wall at) {
+  tl::expected<Times, ExitError> times(base::Wall at) {
     const auto all = ask("timestamp(up)", at);
     if (!all) return tl::unexpected(all.error());
     Times out;
@@ -190,7 +190,7 @@ class Fleet : public SampleSource {
     }
   }
 
-  // Those series that are a field of a group.
+  // Those series that are a field of a cgroup.
   std::optional<Found> field_of(const json& series) const {
     if (!series.is_object()) return std::nullopt;
     const auto metric = series.find("metric");
@@ -222,77 +222,78 @@ class Fleet : public SampleSource {
     return out;
   }
 
-  bool build(const json& all, const Older& older, const Times& now_times, base::Wall now, Taken& out) {
+  bool build(const json& all, const Older& older, const Times& now_times, base::Wall now, TakenSample& out) {
     name_hosts(all);
     // Who is there. In order of paths, so that parents come first; those that nothing is told of are made up.
-    std::map<std::string, std::shared_ptr<model::Container>> groups;
+    std::map<std::string, std::shared_ptr<model::Container>> cgroups;
     std::vector<Found> values;
     std::set<std::string> hosts;
-    const auto add_group = [&](const std::string& path) -> std::shared_ptr<model::Container>& {
+    const auto add_cgroup = [&](const std::string& path) -> std::shared_ptr<model::Container>& {
       const auto host = path.substr(1, path.find('/', 1) - 1);
       hosts.insert(host);
       for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-        groups.try_emplace(path.substr(0, end));
+        cgroups.try_emplace(path.substr(0, end));
       }
-      return groups[path];
+      return cgroups[path];
     };
     for (const auto& series : all) {
-      if (groups.size() > kMaxFleetGroups) break;
+      if (cgroups.size() > kMaxFleetCgroups) break;
       if (auto found = field_of(series)) {
-        add_group(found->path);
-        describe(series["metric"], add_group(found->path));
+        add_cgroup(found->path);
+        describe(series["metric"], add_cgroup(found->path));
         values.push_back(std::move(*found));
       } else if (series.is_object() && series.contains("metric") && series["metric"].is_object() &&
                  text_of(series["metric"], "__name__") == "cgroup_container_info") {
         const auto& metric = series["metric"];
         const auto path = text_of(metric, "cgroup");
         if (path.starts_with('/')) {
-          describe(metric, add_group(place(text_of(metric, "instance"), path)));
+          describe(metric, add_cgroup(place(text_of(metric, "instance"), path)));
         }
       }
     }
     if (values.empty()) return false;
 
-    auto roster = std::make_shared<model::Roster>();
+    auto cgroup_list = std::make_shared<model::CgroupList>();
     auto containers = std::make_shared<model::Containers>();
-    std::map<std::string_view, GroupIndex> places;
+    std::map<std::string_view, CgroupIndex> places;
     // Of "/a", "/a-b", "/a/c" the last is below the first, and a path alone would put the second between them.
     std::vector<const std::string*> order;
-    order.reserve(groups.size());
-    for (const auto& [path, container] : groups) order.push_back(&path);
+    order.reserve(cgroups.size());
+    for (const auto& [path, container] : cgroups) order.push_back(&path);
     std::ranges::sort(order, [](const std::string* a, const std::string* b) {
       return std::lexicographical_compare(a->begin(), a->end(), b->begin(), b->end(), [](char x, char y) {
         return (x == '/' ? 0 : 1 + static_cast<unsigned char>(x)) < (y == '/' ? 0 : 1 + static_cast<unsigned char>(y));
       });
     });
     for (const auto* const path : order) {
-      auto group = std::make_shared<model::Group>();
-      group->id = model::group_key(0, *path);
-      group->path = *path;
+      auto cgroup = std::make_shared<model::Cgroup>();
+      cgroup->id = model::cgroup_key(0, *path);
+      cgroup->path = *path;
       const auto above = places.find(std::string_view(*path).substr(0, path->rfind('/')));
-      roster->parents.push_back(above == places.end() ? model::kNoGroup : above->second);
-      auto& container = groups[*path];
+      cgroup_list->parents.push_back(above == places.end() ? model::kNoCgroup : above->second);
+      auto& container = cgroups[*path];
       if (!container) {
         container = std::make_shared<model::Container>();
         container->role = model::Role::unit;
       }
       container->node = path->substr(1, path->find('/', 1) - 1);
-      containers->by_group[model::group_key(group->id, group->path)] = container;
-      places.emplace(*path, static_cast<GroupIndex>(roster->groups.size()));
-      roster->groups.push_back(std::move(group));
+      containers->by_cgroup[model::cgroup_key(cgroup->id, cgroup->path)] = container;
+      places.emplace(*path, static_cast<CgroupIndex>(cgroup_list->cgroups.size()));
+      cgroup_list->cgroups.push_back(std::move(cgroup));
     }
-    if (last_.snapshot && last_.snapshot->roster->groups.size() == roster->groups.size() &&
-        std::equal(roster->groups.begin(), roster->groups.end(), last_.snapshot->roster->groups.begin(),
+    if (last_.snapshot && last_.snapshot->cgroup_list->cgroups.size() == cgroup_list->cgroups.size() &&
+        std::equal(cgroup_list->cgroups.begin(), cgroup_list->cgroups.end(),
+                   last_.snapshot->cgroup_list->cgroups.begin(),
                    [](const auto& a, const auto& b) { return a->path == b->path; })) {
-      roster->generation = last_.snapshot->roster->generation;
+      cgroup_list->generation = last_.snapshot->cgroup_list->generation;
     } else {
-      roster->generation = ++generation_;
+      cgroup_list->generation = ++generation_;
     }
 
     const auto make = [&](base::Wall taken) {
       auto s = std::make_shared<model::Snapshot>();
       s->catalogue = catalogue_;
-      s->roster = roster;
+      s->cgroup_list = cgroup_list;
       s->containers = containers;
       s->taken_wall = taken;
       s->taken = base::Monotonic(std::chrono::duration_cast<std::chrono::nanoseconds>(taken.time_since_epoch()));
@@ -305,14 +306,14 @@ class Fleet : public SampleSource {
       std::ranges::sort(found, {}, [&](const Found& f) { return std::tuple(f.field, places.at(f.path), f.labels); });
       for (const auto& f : found) {
         auto& column = s.columns[f.field];
-        const auto group = places.at(f.path);
+        const auto cgroup = places.at(f.path);
         if (!catalogue_->field(f.field).labelled()) {
-          column.dense.resize(s.group_count());
-          column.dense[group] = f.value;
+          column.dense.resize(s.cgroup_count());
+          column.dense[cgroup] = f.value;
           continue;
         }
-        column.cells.push_back({group, static_cast<std::uint32_t>(column.text.size()),
-                                static_cast<std::uint16_t>(f.labels.size()), f.value});
+        column.series.push_back({cgroup, static_cast<std::uint32_t>(column.text.size()),
+                                 static_cast<std::uint16_t>(f.labels.size()), f.value});
         column.text += f.labels;
       }
     };
@@ -331,7 +332,7 @@ class Fleet : public SampleSource {
         if (t == now_times.end() || u == then.times.end() || t->second <= u->second) continue;
         const double part = static_cast<double>(kWindow.count()) / (t->second - u->second);
         const auto grown = static_cast<double>(at->second.fixed()) - static_cast<double>(old->value.fixed());
-        // Less than before: a group that was made again. It has no rate, as everywhere.
+        // Less than before: a cgroup that was made again. It has no rate, as everywhere.
         old->value = grown < 0 ? Value::absent() : Value::of(at->second.fixed() - std::llround(grown * part));
         moved.try_emplace(std::move(key), std::move(*old));
       }
@@ -378,7 +379,7 @@ class Fleet : public SampleSource {
   std::string now_query_;
   std::string counters_query_;
   std::uint64_t generation_ = 0;
-  Taken last_;
+  TakenSample last_;
 };
 
 // Which fields are worth asking for: those of the nine sets, and those that the options name.
@@ -436,16 +437,16 @@ std::vector<bool> wanted_fields(const Options& o, const Columns& columns, const 
 
 }  // namespace
 
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_prometheus(const Options& o,
-                                                                  std::shared_ptr<const model::Catalogue> catalogue) {
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_prometheus(
+    const Options& o, std::shared_ptr<const model::Catalogue> catalogue) {
   const auto url = parse_url(o.prometheus, "9090");
-  if (!url) return tl::unexpected(Stop{kUsage, "--prometheus: " + url.error()});
+  if (!url) return tl::unexpected(ExitError{kUsage, "--prometheus: " + url.error()});
   std::optional<base::Wall> at;
   if (!o.at.empty()) {
     at = parse_time(o.at, base::wall_now());
     if (!at) {
-      return tl::unexpected(Stop{kUsage, "--at: '" + base::printable(o.at) +
-                                             "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
+      return tl::unexpected(ExitError{kUsage, "--at: '" + base::printable(o.at) +
+                                                  "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
     }
   }
   auto client = HttpClient::open(

@@ -30,12 +30,12 @@ std::size_t bytes_of(const model::Snapshot& snapshot) {
   std::size_t bytes = 0;
   for (const auto& column : snapshot.columns) {
     bytes +=
-        column.dense.size() * sizeof(model::Value) + column.cells.size() * sizeof(model::Cell) + column.text.size();
+        column.dense.size() * sizeof(model::Value) + column.series.size() * sizeof(model::Series) + column.text.size();
   }
   return bytes;
 }
 
-Stop stop_of(const base::Error& error) {
+ExitError stop_of(const base::Error& error) {
   if (error.code == record::kDamaged) return {kDamagedRecording, base::printable(error.what)};
   if (error.code == ENOENT) return {kNotFound, base::printable(error.what)};
   if (error.code == EACCES || error.code == EPERM) return {kPermission, base::printable(error.what)};
@@ -92,7 +92,7 @@ bool take_clock(std::string_view text, std::tm& parts, nanoseconds& rest) {
 
 }  // namespace
 
-void Ring::add(Taken taken, bool after_gap) {
+void Ring::add(TakenSample taken, bool after_gap) {
   Entry entry;
   entry.moment.at = taken.snapshot->taken_wall;
   entry.moment.after_gap = after_gap;
@@ -110,17 +110,17 @@ void Ring::add(Taken taken, bool after_gap) {
   }
 }
 
-tl::expected<std::unique_ptr<Recording>, Stop> Recording::open(const std::string& path,
-                                                               std::shared_ptr<const model::Catalogue> catalogue) {
+tl::expected<std::unique_ptr<Recording>, ExitError> Recording::open(const std::string& path,
+                                                                    std::shared_ptr<const model::Catalogue> catalogue) {
   auto reader = record::Reader::open(path, std::move(catalogue));
   if (!reader) return tl::unexpected(stop_of(reader.error()));
   return std::unique_ptr<Recording>(new Recording(std::move(*reader)));
 }
 
-base::Result<Taken> Recording::at(std::size_t i) {
+base::Result<TakenSample> Recording::at(std::size_t i) {
   auto sample = reader_->at(i);
   if (!sample) return tl::unexpected(sample.error());
-  return Taken{std::move(sample->snapshot), model::parse_host(sample->note).value_or(model::Host{})};
+  return TakenSample{std::move(sample->snapshot), model::parse_host(sample->note).value_or(model::Host{})};
 }
 
 std::string Recording::why_gap(std::size_t i) const {
@@ -172,20 +172,20 @@ std::optional<base::Wall> parse_time(std::string_view text, base::Wall now) {
   return base::Wall(std::chrono::seconds(seconds)) + std::chrono::duration_cast<base::Wall::duration>(rest);
 }
 
-tl::expected<std::pair<std::size_t, std::size_t>, Stop> range_of(const Options& o, const History& history) {
+tl::expected<std::pair<std::size_t, std::size_t>, ExitError> range_of(const Options& o, const History& history) {
   const auto last = history.size() - 1;
   const auto newest = history.moment(last).at;
-  const auto time = [&](const std::string& text, const char* option) -> tl::expected<base::Wall, Stop> {
+  const auto time = [&](const std::string& text, const char* option) -> tl::expected<base::Wall, ExitError> {
     const auto t = parse_time(text, newest);
     if (!t) {
-      return tl::unexpected(Stop{kUsage, std::string(option) + ": '" + base::printable(text) +
-                                             "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
+      return tl::unexpected(ExitError{kUsage, std::string(option) + ": '" + base::printable(text) +
+                                                  "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
     }
     return *t;
   };
   if (o.at.empty() && o.begin.empty() && o.end.empty()) return std::pair{last, last};
   if (!o.at.empty() && (!o.begin.empty() || !o.end.empty())) {
-    return tl::unexpected(Stop{kUsage, "--at names one sample, --begin and --end a range: not both"});
+    return tl::unexpected(ExitError{kUsage, "--at names one sample, --begin and --end a range: not both"});
   }
   // Times are printed in milliseconds: what was printed names its sample.
   const auto moment = [&](std::size_t i) { return std::chrono::floor<milliseconds>(history.moment(i).at); };
@@ -198,7 +198,7 @@ tl::expected<std::pair<std::size_t, std::size_t>, Stop> range_of(const Options& 
     for (std::size_t i = 0; i <= last; ++i) {
       if (moment(i) <= *at) best = i;
     }
-    if (!best) return tl::unexpected(Stop{kNotFound, "the recording begins later than that"});
+    if (!best) return tl::unexpected(ExitError{kNotFound, "the recording begins later than that"});
     return std::pair{*best, *best};
   }
   if (!o.begin.empty()) {
@@ -210,9 +210,9 @@ tl::expected<std::pair<std::size_t, std::size_t>, Stop> range_of(const Options& 
     const auto until = time(o.end, "--end");
     if (!until) return tl::unexpected(until.error());
     while (end > 0 && moment(end) > *until) --end;
-    if (moment(end) > *until) return tl::unexpected(Stop{kNotFound, "the recording begins later than that"});
+    if (moment(end) > *until) return tl::unexpected(ExitError{kNotFound, "the recording begins later than that"});
   }
-  if (first > end) return tl::unexpected(Stop{kNotFound, "the recording has no sample in that time"});
+  if (first > end) return tl::unexpected(ExitError{kNotFound, "the recording has no sample in that time"});
   return std::pair{first, end};
 }
 
@@ -239,9 +239,9 @@ std::string default_recording(const std::string& host, base::Wall now) {
   const auto seconds = std::chrono::system_clock::to_time_t(now);
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
-  std::array<char, 32> stamp{};
-  const auto size = std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &parts);
-  return (folder / ((name.empty() ? "host" : name) + "-" + std::string(stamp.data(), size) + ".cgrec")).string();
+  std::array<char, 32> change_count{};
+  const auto size = std::strftime(change_count.data(), change_count.size(), "%Y%m%dT%H%M%SZ", &parts);
+  return (folder / ((name.empty() ? "host" : name) + "-" + std::string(change_count.data(), size) + ".cgrec")).string();
 }
 
 int run_record(const Options& o) {

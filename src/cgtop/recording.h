@@ -25,7 +25,7 @@ class History {
   [[nodiscard]] virtual std::size_t size() const = 0;
   [[nodiscard]] virtual const Moment& moment(std::size_t i) const = 0;
   // Error: that part of the file is damaged.
-  virtual base::Result<Taken> at(std::size_t i) = 0;
+  virtual base::Result<TakenSample> at(std::size_t i) = 0;
   // Why nothing is known between the sample before and this one; empty: it is, or nobody told.
   [[nodiscard]] virtual std::string why_gap(std::size_t i) const = 0;
 };
@@ -33,17 +33,17 @@ class History {
 // The newest samples of this session, within bounds.
 class Ring : public History {
  public:
-  void add(Taken taken, bool after_gap);
+  void add(TakenSample taken, bool after_gap);
   [[nodiscard]] std::size_t size() const override { return all_.size(); }
   [[nodiscard]] const Moment& moment(std::size_t i) const override { return all_[i].moment; }
-  base::Result<Taken> at(std::size_t i) override { return all_[i].taken; }
+  base::Result<TakenSample> at(std::size_t i) override { return all_[i].taken; }
   [[nodiscard]] std::string why_gap(std::size_t i) const override {
     return all_[i].moment.after_gap ? "no sample was taken" : "";
   }
 
  private:
   struct Entry {
-    Taken taken;
+    TakenSample taken;
     Moment moment;
     std::size_t bytes = 0;
   };
@@ -53,11 +53,11 @@ class Ring : public History {
 
 class Recording : public History {
  public:
-  static tl::expected<std::unique_ptr<Recording>, Stop> open(const std::string& path,
-                                                             std::shared_ptr<const model::Catalogue> catalogue);
+  static tl::expected<std::unique_ptr<Recording>, ExitError> open(const std::string& path,
+                                                                  std::shared_ptr<const model::Catalogue> catalogue);
   [[nodiscard]] std::size_t size() const override { return reader_->size(); }
   [[nodiscard]] const Moment& moment(std::size_t i) const override { return reader_->moment(i); }
-  base::Result<Taken> at(std::size_t i) override;
+  base::Result<TakenSample> at(std::size_t i) override;
   [[nodiscard]] std::string why_gap(std::size_t i) const override;
   [[nodiscard]] const record::Reader& reader() const { return *reader_; }
   // One line, or nothing when nothing is missing.
@@ -73,7 +73,7 @@ class Recording : public History {
 std::optional<base::Wall> parse_time(std::string_view text, base::Wall now);
 
 // The samples that --at, --begin and --end name: [first, last]. Without any of them the last one.
-tl::expected<std::pair<std::size_t, std::size_t>, Stop> range_of(const Options& options, const History& history);
+tl::expected<std::pair<std::size_t, std::size_t>, ExitError> range_of(const Options& options, const History& history);
 
 // `cgtop record`: until it is told to end. The exit code.
 int run_record(const Options& options);

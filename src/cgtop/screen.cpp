@@ -82,16 +82,16 @@ class Program {
       auto source = open_source(options_, catalogue_);
       if (!source) return stop(source.error());
       source_ = std::move(*source);
-      if (!options_.group.empty() || source_->name() != "cgroupfs") {
+      if (!options_.cgroup.empty() || source_->name() != "cgroupfs") {
         auto taken = source_->take();
         if (!taken) return stop(taken.error());
         some = std::move(taken->snapshot);
       }
     }
-    if (!options_.group.empty() && some) {
-      const auto group = wanted_group(options_, *some, source_.get());
-      if (!group) return stop(group.error());
-      view->top = some->roster->groups[**group]->id;
+    if (!options_.cgroup.empty() && some) {
+      const auto cgroup = wanted_cgroup(options_, *some, source_.get());
+      if (!cgroup) return stop(cgroup.error());
+      view->top = some->cgroup_list->cgroups[**cgroup]->id;
     }
 
     auto terminal = Terminal::open({wants_color(options_), options_.mouse});
@@ -110,7 +110,7 @@ class Program {
     if (options_.read_only) {
       ui_->scene().why_no_acts = "this screen only looks, because of --read-only";
     } else if (source_ && source_->name() != "cgroupfs") {
-      ui_->scene().why_no_acts = "only groups of this host are acted on: run cgtop there";
+      ui_->scene().why_no_acts = "only cgroups of this host are acted on: run cgtop there";
     }
     ui_->scene().delay = options_.delay.value_or(recording            ? milliseconds(1000)
                                                  : ui_->scene().fleet ? milliseconds(15'000)
@@ -186,17 +186,17 @@ class Program {
       bool sample_now = false;
       for (const auto& pressed : keys) {
         if (const auto* const k = std::get_if<char32_t>(&pressed); k != nullptr && *k == key::ctrl('Z')) continue;
-        const auto wish = std::visit([this](const auto& what) { return ui_->press(what); }, pressed);
-        if (wish == Ui::Wish::quit) {
+        const auto request = std::visit([this](const auto& what) { return ui_->press(what); }, pressed);
+        if (request == Ui::UiRequest::quit) {
           end(kDone);
           return;
         }
-        if (wish == Ui::Wish::redraw) terminal_->resume();
-        if (wish == Ui::Wish::record) toggle_recording();
-        if (wish == Ui::Wish::act) act();
-        if (wish == Ui::Wish::save) save();
-        if (wish == Ui::Wish::copy) terminal_->copy(ui_->to_copy());
-        sample_now |= wish == Ui::Wish::sample;
+        if (request == Ui::UiRequest::redraw) terminal_->resume();
+        if (request == Ui::UiRequest::record) toggle_recording();
+        if (request == Ui::UiRequest::act) act();
+        if (request == Ui::UiRequest::save) save();
+        if (request == Ui::UiRequest::copy) terminal_->copy(ui_->to_copy());
+        sample_now |= request == Ui::UiRequest::sample;
       }
       if (sample_now) {
         look_at_processes();
@@ -210,10 +210,10 @@ class Program {
   // Sources block, so they are asked on a thread of their own; the answer comes back to the loop. A late round is
   // skipped, never made up for.
   void sample(bool first) {
-    asio::post(worker_, [this, first, group = ui_->wants_processes()] {
+    asio::post(worker_, [this, first, cgroup = ui_->wants_processes()] {
       auto taken = source_->take();
-      std::optional<tl::expected<Processes, Stop>> processes;
-      if (group && taken) processes = source_->processes(*group, false);
+      std::optional<tl::expected<Processes, ExitError>> processes;
+      if (cgroup && taken) processes = source_->processes(*cgroup, false);
       asio::post(loop_, [this, first, taken = std::move(taken), processes = std::move(processes)]() mutable {
         if (taken) {
           keep(*taken);
@@ -247,13 +247,13 @@ class Program {
     });
   }
 
-  // What the audit says of the group whose events are shown: of this host only.
+  // What the audit says of the cgroup whose events are shown: of this host only.
   void look_at_audit() {
-    const auto group = ui_->wants_audit();
-    if (!group || !source_ || source_->name() != "cgroupfs") return;
-    asio::post(worker_, [this, group] {
+    const auto cgroup = ui_->wants_audit();
+    if (!cgroup || !source_ || source_->name() != "cgroupfs") return;
+    asio::post(worker_, [this, cgroup] {
       auto found =
-          control::read_audit(options_.audit_file.empty() ? control::kAuditFile : options_.audit_file, *group, 100);
+          control::read_audit(options_.audit_file.empty() ? control::kAuditFile : options_.audit_file, *cgroup, 100);
       if (!found && found.error().code == ENOENT) found = std::vector<control::AuditEvent>();
       asio::post(loop_, [this, found = std::move(found)]() mutable {
         ui_->feed_audit(std::move(found));
@@ -263,14 +263,14 @@ class Program {
   }
 
   void look_at_processes() {
-    const auto group = ui_->wants_processes();
-    if (!group) return;
+    const auto cgroup = ui_->wants_processes();
+    if (!cgroup) return;
     if (!source_) {
-      ui_->say("a recording holds groups, not processes");
+      ui_->say("a recording holds cgroups, not processes");
       return;
     }
-    asio::post(worker_, [this, group] {
-      auto processes = source_->processes(*group, false);
+    asio::post(worker_, [this, cgroup] {
+      auto processes = source_->processes(*cgroup, false);
       asio::post(loop_, [this, processes = std::move(processes)]() mutable {
         take_processes(std::move(processes));
         draw();
@@ -278,7 +278,7 @@ class Program {
     });
   }
 
-  void take_processes(std::optional<tl::expected<Processes, Stop>> processes) {
+  void take_processes(std::optional<tl::expected<Processes, ExitError>> processes) {
     if (!processes) return;
     if (*processes) {
       ui_->feed_processes(std::move(**processes));
@@ -291,15 +291,15 @@ class Program {
   // screen goes on.
   void act() {
     asio::post(acting_, [this, ask = ui_->asked()] {
-      std::optional<Stop> why;
-      if (!doer_) {
-        Doer doer(options_);
-        why = doer.open();
-        if (!why) doer_.emplace(std::move(doer));
+      std::optional<ExitError> why;
+      if (!action_client_) {
+        ActionClient action_client(options_);
+        why = action_client.open();
+        if (!why) action_client_.emplace(std::move(action_client));
       }
       auto outcome = why        ? model::outcome_of(model::Outcome::Kind::failed, why->what)
-                     : ask.undo ? doer_->undo(ask.undo_id, ask.action.dry_run)
-                                : doer_->apply(ask.action);
+                     : ask.undo ? action_client_->undo(ask.undo_id, ask.action.dry_run)
+                                : action_client_->apply(ask.action);
       asio::post(loop_, [this, ask, outcome = std::move(outcome)]() mutable {
         ui_->answer(ask, std::move(outcome));
         draw();
@@ -344,7 +344,7 @@ class Program {
     ui_->scene().recording = writer_ != nullptr;
   }
 
-  void keep(const Taken& taken) {
+  void keep(const TakenSample& taken) {
     if (!writer_) return;
     if (const auto added = writer_->add(taken.snapshot, model::to_json(taken.host)); !added) {
       ui_->say(added.error().what);
@@ -371,7 +371,7 @@ class Program {
   std::unique_ptr<SampleSource> source_;  // of the worker; null: a recording is shown
   asio::io_context loop_{1};
   asio::thread_pool worker_{1};
-  std::optional<Doer> doer_;  // of the thread that acts
+  std::optional<ActionClient> action_client_;  // of the thread that acts
   asio::thread_pool acting_{1};
   std::optional<asio::signal_set> signals_;
   asio::posix::stream_descriptor keys_{loop_};

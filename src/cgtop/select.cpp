@@ -9,13 +9,14 @@
 
 namespace cgwarden::cgtop {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 
-std::vector<GroupIndex> groups_named(const model::Snapshot& snapshot, std::string_view name) {
+std::vector<CgroupIndex> cgroups_named(const model::Snapshot& snapshot, std::string_view name) {
   const auto all = [&](const auto& fits) {
-    std::vector<GroupIndex> out;
-    for (GroupIndex g = 0; g < snapshot.group_count(); ++g) {
-      if (fits(std::string_view(snapshot.roster->groups[g]->path), name_of(snapshot, g), container_of(snapshot, g)))
+    std::vector<CgroupIndex> out;
+    for (CgroupIndex g = 0; g < snapshot.cgroup_count(); ++g) {
+      if (fits(std::string_view(snapshot.cgroup_list->cgroups[g]->path), name_of(snapshot, g),
+               container_of(snapshot, g)))
         out.push_back(g);
     }
     return out;
@@ -29,7 +30,7 @@ std::vector<GroupIndex> groups_named(const model::Snapshot& snapshot, std::strin
   if (found.empty()) {
     found = all([&](auto p, auto, auto) {
       const auto last = base::last_part(p);
-      return kind_of_path(last) != "group" && last.substr(0, last.rfind('.')) == name;
+      return kind_of_path(last) != "cgroup" && last.substr(0, last.rfind('.')) == name;
     });
   }
   if (found.empty() && name.size() >= 4) {
@@ -44,9 +45,9 @@ std::vector<GroupIndex> groups_named(const model::Snapshot& snapshot, std::strin
   return found;
 }
 
-model::SnapshotPtr only(const model::Snapshot& snapshot, std::vector<GroupIndex> groups,
+model::SnapshotPtr only(const model::Snapshot& snapshot, std::vector<CgroupIndex> cgroups,
                         const std::vector<bool>& fields) {
-  std::ranges::sort(groups);
+  std::ranges::sort(cgroups);
   auto out = std::make_shared<model::Snapshot>();
   out->catalogue = snapshot.catalogue;
   out->hierarchies = snapshot.hierarchies;
@@ -55,12 +56,12 @@ model::SnapshotPtr only(const model::Snapshot& snapshot, std::vector<GroupIndex>
   out->taken_wall = snapshot.taken_wall;
   out->collectors = snapshot.collectors;
   out->tree = snapshot.tree;
-  auto roster = std::make_shared<model::Roster>();
-  for (const auto g : groups) {
-    roster->groups.push_back(snapshot.roster->groups[g]);
-    const auto parent = std::ranges::lower_bound(groups, snapshot.roster->parents[g]);
-    const bool there = parent != groups.end() && *parent == snapshot.roster->parents[g];
-    roster->parents.push_back(there ? static_cast<GroupIndex>(parent - groups.begin()) : model::kNoGroup);
+  auto cgroup_list = std::make_shared<model::CgroupList>();
+  for (const auto g : cgroups) {
+    cgroup_list->cgroups.push_back(snapshot.cgroup_list->cgroups[g]);
+    const auto parent = std::ranges::lower_bound(cgroups, snapshot.cgroup_list->parents[g]);
+    const bool there = parent != cgroups.end() && *parent == snapshot.cgroup_list->parents[g];
+    cgroup_list->parents.push_back(there ? static_cast<CgroupIndex>(parent - cgroups.begin()) : model::kNoCgroup);
   }
   out->columns.resize(snapshot.columns.size());
   for (std::size_t f = 0; f < snapshot.columns.size(); ++f) {
@@ -68,17 +69,17 @@ model::SnapshotPtr only(const model::Snapshot& snapshot, std::vector<GroupIndex>
     const auto& from = snapshot.columns[f];
     auto& to = out->columns[f];
     if (!from.dense.empty()) {
-      for (const auto g : groups) to.dense.push_back(from.dense[g]);
+      for (const auto g : cgroups) to.dense.push_back(from.dense[g]);
     }
     to.text = from.text;
-    for (GroupIndex i = 0; i < groups.size(); ++i) {
-      for (auto cell : model::cells_of(from, groups[i])) {
-        cell.group = i;
-        to.cells.push_back(cell);
+    for (CgroupIndex i = 0; i < cgroups.size(); ++i) {
+      for (auto cell : model::series_of(from, cgroups[i])) {
+        cell.cgroup = i;
+        to.series.push_back(cell);
       }
     }
   }
-  out->roster = std::move(roster);
+  out->cgroup_list = std::move(cgroup_list);
   return out;
 }
 

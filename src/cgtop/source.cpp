@@ -16,15 +16,15 @@ class Live : public SampleSource {
       : paths_(paths), collection_(std::move(collection)), names_(paths) {}
 
   [[nodiscard]] std::string_view name() const override { return "cgroupfs"; }
-  tl::expected<Taken, Stop> take() override {
+  tl::expected<TakenSample, ExitError> take() override {
     auto snapshot = collection_->collect();
     names_.complete(*snapshot);
-    return Taken{std::move(snapshot), cgroup::read_host(paths_, collection_->hierarchies())};
+    return TakenSample{std::move(snapshot), cgroup::read_host(paths_, collection_->hierarchies())};
   }
-  tl::expected<Processes, Stop> processes(const std::string& group, bool recursive) override {
-    return read_processes(paths_, collection_->hierarchies(), group, recursive);
+  tl::expected<Processes, ExitError> processes(const std::string& cgroup, bool recursive) override {
+    return read_processes(paths_, collection_->hierarchies(), cgroup, recursive);
   }
-  std::optional<std::string> group_of_pid(int pid) override { return cgtop::group_of_pid(paths_, pid); }
+  std::optional<std::string> cgroup_of_pid(int pid) override { return cgtop::cgroup_of_pid(paths_, pid); }
 
  private:
   cgroup::HostPaths paths_;
@@ -34,28 +34,28 @@ class Live : public SampleSource {
 
 }  // namespace
 
-int stop(const Stop& why) {
+int stop(const ExitError& why) {
   std::cerr << "cgtop: " << why.what << '\n';
   return why.code;
 }
 
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
-                                                            std::shared_ptr<const model::Catalogue> catalogue) {
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_live(const Options& options,
+                                                                 std::shared_ptr<const model::Catalogue> catalogue) {
   auto collection =
       collectors::Collection::open(std::move(catalogue), live_options(options.paths), [](const std::string&) {});
   if (!collection) {
     const bool permission = collection.error().code == EACCES || collection.error().code == EPERM;
-    return tl::unexpected(
-        Stop{permission ? kPermission : kNotFound, base::printable(collection.error().what) + " (try cgtop doctor)"});
+    return tl::unexpected(ExitError{permission ? kPermission : kNotFound,
+                                    base::printable(collection.error().what) + " (try cgtop doctor)"});
   }
   return std::make_unique<Live>(options.paths, std::move(*collection));
 }
 
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& options,
-                                                              std::shared_ptr<const model::Catalogue> catalogue) {
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_source(const Options& options,
+                                                                   std::shared_ptr<const model::Catalogue> catalogue) {
   const int named =
       (options.agent.empty() ? 0 : 1) + (options.prometheus.empty() ? 0 : 1) + (options.from.empty() ? 0 : 1);
-  if (named > 1) return tl::unexpected(Stop{kUsage, "--agent, --prometheus and --from exclude each other"});
+  if (named > 1) return tl::unexpected(ExitError{kUsage, "--agent, --prometheus and --from exclude each other"});
   if (!options.agent.empty()) return open_agent(options, std::move(catalogue));
   if (!options.prometheus.empty()) return open_prometheus(options, std::move(catalogue));
   return open_live(options, std::move(catalogue));

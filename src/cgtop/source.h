@@ -15,14 +15,14 @@
 namespace cgwarden::cgtop {
 
 // A reason to end with this exit code; one line for standard error.
-struct Stop {
+struct ExitError {
   int code = kUnexpected;
   std::string what;
 };
 // Says it, and gives the code.
-int stop(const Stop& why);
+int stop(const ExitError& why);
 
-struct Taken {
+struct TakenSample {
   model::SnapshotPtr snapshot;
   model::Host host;
   model::SnapshotPtr before = nullptr;  // what rates are from; null: the sample taken before
@@ -37,23 +37,23 @@ class SampleSource {
 
   // "cgroupfs", "agent", "prometheus": what JSON says of it.
   [[nodiscard]] virtual std::string_view name() const = 0;
-  virtual tl::expected<Taken, Stop> take() = 0;
-  // Who is in the group. Not every source knows.
-  virtual tl::expected<Processes, Stop> processes(const std::string& group, bool recursive) = 0;
-  // The group a process of that host is in.
-  virtual std::optional<std::string> group_of_pid(int pid) = 0;
+  virtual tl::expected<TakenSample, ExitError> take() = 0;
+  // Who is in the cgroup. Not every source knows.
+  virtual tl::expected<Processes, ExitError> processes(const std::string& cgroup, bool recursive) = 0;
+  // The cgroup a process of that host is in.
+  virtual std::optional<std::string> cgroup_of_pid(int pid) = 0;
   // Ends what waits, and all that comes.
   virtual void cancel() {}
 };
 
 // The one that the options ask for.
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_source(const Options& options,
-                                                              std::shared_ptr<const model::Catalogue> catalogue);
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_agent(const Options& options,
-                                                             std::shared_ptr<const model::Catalogue> catalogue);
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_prometheus(const Options& options,
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_source(const Options& options,
+                                                                   std::shared_ptr<const model::Catalogue> catalogue);
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_agent(const Options& options,
                                                                   std::shared_ptr<const model::Catalogue> catalogue);
-tl::expected<std::unique_ptr<SampleSource>, Stop> open_live(const Options& options,
-                                                            std::shared_ptr<const model::Catalogue> catalogue);
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_prometheus(
+    const Options& options, std::shared_ptr<const model::Catalogue> catalogue);
+tl::expected<std::unique_ptr<SampleSource>, ExitError> open_live(const Options& options,
+                                                                 std::shared_ptr<const model::Catalogue> catalogue);
 
 }  // namespace cgwarden::cgtop

@@ -10,7 +10,7 @@
 
 namespace cgwarden::cgtop {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::Value;
 
 namespace {
@@ -29,26 +29,26 @@ Value minus(Value a, Value b) {
 
 }  // namespace
 
-const model::Container* container_of(const model::Snapshot& snapshot, GroupIndex group) {
-  const auto& g = *snapshot.roster->groups[group];
+const model::Container* container_of(const model::Snapshot& snapshot, CgroupIndex cgroup) {
+  const auto& g = *snapshot.cgroup_list->cgroups[cgroup];
   return snapshot.containers ? snapshot.containers->find(g.id, g.path) : nullptr;
 }
 
-std::string_view name_of(const model::Snapshot& snapshot, GroupIndex group) {
-  if (const auto* const c = container_of(snapshot, group); c != nullptr && model::is_workload(c->role)) {
+std::string_view name_of(const model::Snapshot& snapshot, CgroupIndex cgroup) {
+  if (const auto* const c = container_of(snapshot, cgroup); c != nullptr && model::is_workload(c->role)) {
     if (c->role == model::Role::pod && c->pod && !c->pod->empty()) return *c->pod;
     for (const auto& name : {&c->name, &c->pod_container}) {
       if (*name && !(*name)->empty()) return **name;
     }
   }
-  return base::last_part(snapshot.roster->groups[group]->path);
+  return base::last_part(snapshot.cgroup_list->cgroups[cgroup]->path);
 }
 
-std::string_view kind_of(const model::Snapshot& snapshot, GroupIndex group) {
-  if (const auto* const c = container_of(snapshot, group); c != nullptr && model::is_workload(c->role)) {
+std::string_view kind_of(const model::Snapshot& snapshot, CgroupIndex cgroup) {
+  if (const auto* const c = container_of(snapshot, cgroup); c != nullptr && model::is_workload(c->role)) {
     return c->role == model::Role::container && c->runtime ? std::string_view(*c->runtime) : model::name(c->role);
   }
-  return kind_of_path(snapshot.roster->groups[group]->path);
+  return kind_of_path(snapshot.cgroup_list->cgroups[cgroup]->path);
 }
 
 std::string_view kind_of_path(std::string_view path) {
@@ -61,7 +61,7 @@ std::string_view kind_of_path(std::string_view path) {
                                   {".swap", "swap"}}) {
     if (path.ends_with(end)) return kind;
   }
-  return "group";
+  return "cgroup";
 }
 
 int depth_of(std::string_view path) { return path == "/" ? 0 : static_cast<int>(std::ranges::count(path, '/')); }
@@ -69,19 +69,19 @@ int depth_of(std::string_view path) { return path == "/" ? 0 : static_cast<int>(
 Table::Table(const Columns& columns, model::SnapshotPtr before, model::SnapshotPtr now)
     : columns_(&columns), now_(std::move(now)), delta_(std::move(before), now_) {}
 
-GroupIndex Table::find(std::uint64_t id) const {
-  const auto& groups = now_->roster->groups;
-  const auto found = std::ranges::find_if(groups, [&](const auto& g) { return g->id == id; });
-  return found == groups.end() ? model::kNoGroup : static_cast<GroupIndex>(found - groups.begin());
+CgroupIndex Table::find(std::uint64_t id) const {
+  const auto& cgroups = now_->cgroup_list->cgroups;
+  const auto found = std::ranges::find_if(cgroups, [&](const auto& g) { return g->id == id; });
+  return found == cgroups.end() ? model::kNoCgroup : static_cast<CgroupIndex>(found - cgroups.begin());
 }
 
-Value Table::field(Id id, GroupIndex group) const { return id ? now_->value(*id, group) : Value::absent(); }
+Value Table::field(Id id, CgroupIndex cgroup) const { return id ? now_->value(*id, cgroup) : Value::absent(); }
 
-bool Table::grew(Id id, GroupIndex group) const { return id && delta_.difference(*id, group).value_or(0) > 0; }
+bool Table::grew(Id id, CgroupIndex cgroup) const { return id && delta_.difference(*id, cgroup).value_or(0) > 0; }
 
-Value Table::summed(model::FieldId id, GroupIndex group) const {
+Value Table::summed(model::FieldId id, CgroupIndex cgroup) const {
   Value sum;
-  for (const auto& cell : model::cells_of(now_->columns[id], group)) {
+  for (const auto& cell : model::series_of(now_->columns[id], cgroup)) {
     if (!cell.value.is_number()) return cell.value;
     std::int64_t total = 0;
     if (__builtin_add_overflow(sum.is_number() ? sum.fixed() : 0, cell.value.fixed(), &total)) return Value::error();
@@ -90,16 +90,16 @@ Value Table::summed(model::FieldId id, GroupIndex group) const {
   return sum;
 }
 
-Value Table::rate(model::FieldId id, int decimals, GroupIndex group) const {
-  const auto per_second = delta_.rate(id, group);
+Value Table::rate(model::FieldId id, int decimals, CgroupIndex cgroup) const {
+  const auto per_second = delta_.rate(id, cgroup);
   if (!per_second) return {};
   const double fixed = *per_second * std::pow(10.0, decimals);
   return std::abs(fixed) < 9e18 ? Value::of(std::llround(fixed)) : Value::error();
 }
 
-Value Table::tightest(Id id, GroupIndex group) const {
+Value Table::tightest(Id id, CgroupIndex cgroup) const {
   Value best;
-  for (auto g = group; g != model::kNoGroup; g = parent(g)) {
+  for (auto g = cgroup; g != model::kNoCgroup; g = parent(g)) {
     const auto v = field(id, g);
     if (v.is_number() && (!best.is_number() || v.fixed() < best.fixed())) best = v;
     if (v.is_unlimited() && !best.has_value()) best = v;
@@ -107,53 +107,53 @@ Value Table::tightest(Id id, GroupIndex group) const {
   return best;
 }
 
-Value Table::cpu_limit(GroupIndex group) const {
-  const auto quota = field(columns_->known().cpu_quota, group);
-  return quota.is_unlimited() ? quota : ratio(quota, field(columns_->known().cpu_period, group));
+Value Table::cpu_limit(CgroupIndex cgroup) const {
+  const auto quota = field(columns_->known().cpu_quota, cgroup);
+  return quota.is_unlimited() ? quota : ratio(quota, field(columns_->known().cpu_period, cgroup));
 }
 
-Value Table::computed(Source source, GroupIndex group) const {
+Value Table::computed(Source source, CgroupIndex cgroup) const {
   const auto& k = columns_->known();
   switch (source) {
     case Source::id:
-      return Value::of(static_cast<std::int64_t>(this->group(group).id));
+      return Value::of(static_cast<std::int64_t>(this->cgroup(cgroup).id));
     case Source::depth:
-      return Value::of(depth_of(this->group(group).path));
+      return Value::of(depth_of(this->cgroup(cgroup).path));
     case Source::age: {
-      const auto age = now_->taken_wall - this->group(group).birth;
-      if (this->group(group).birth == base::Wall{} || age.count() < 0) return {};
+      const auto age = now_->taken_wall - this->cgroup(cgroup).created;
+      if (this->cgroup(cgroup).created == base::Wall{} || age.count() < 0) return {};
       return Value::of(std::chrono::duration_cast<std::chrono::nanoseconds>(age).count());
     }
     case Source::cpu_limit:
-      return cpu_limit(group);
+      return cpu_limit(cgroup);
     case Source::cpu_of_limit:
-      return k.cpu_usage ? ratio(rate(*k.cpu_usage, 4, group), cpu_limit(group)) : Value();
+      return k.cpu_usage ? ratio(rate(*k.cpu_usage, 4, cgroup), cpu_limit(cgroup)) : Value();
     case Source::throttled: {
       if (!k.cpu_periods || !k.cpu_throttled_periods) return {};
-      const auto periods = delta_.difference(*k.cpu_periods, group);
-      const auto throttled = delta_.difference(*k.cpu_throttled_periods, group);
+      const auto periods = delta_.difference(*k.cpu_periods, cgroup);
+      const auto throttled = delta_.difference(*k.cpu_throttled_periods, cgroup);
       if (!periods || !throttled) return {};
       return *periods == 0 ? Value::of(0) : ratio(Value::of(*throttled), Value::of(*periods));
     }
     case Source::memory:
-      return field(k.memory_current, group);
+      return field(k.memory_current, cgroup);
     case Source::working_set:
-      return minus(field(k.memory_current, group), field(k.memory_inactive_file, group));
+      return minus(field(k.memory_current, cgroup), field(k.memory_inactive_file, cgroup));
     case Source::memory_limit:
-      return tightest(k.memory_max, group);
+      return tightest(k.memory_max, cgroup);
     case Source::memory_of_limit:
-      return ratio(field(k.memory_current, group), tightest(k.memory_max, group));
+      return ratio(field(k.memory_current, cgroup), tightest(k.memory_max, cgroup));
     case Source::swap: {
-      const auto swap = field(k.memory_swap_current, group);
+      const auto swap = field(k.memory_swap_current, cgroup);
       // v1 counts memory and swap together.
-      return swap.is_absent() ? minus(field(k.memory_memsw_current, group), field(k.memory_current, group)) : swap;
+      return swap.is_absent() ? minus(field(k.memory_memsw_current, cgroup), field(k.memory_current, cgroup)) : swap;
     }
     case Source::tasks_limit:
-      return tightest(k.pids_max, group);
+      return tightest(k.pids_max, cgroup);
     case Source::tasks_of_limit:
-      return ratio(field(k.pids_current, group), tightest(k.pids_max, group));
+      return ratio(field(k.pids_current, cgroup), tightest(k.pids_max, cgroup));
     case Source::oom_kills:
-      return field(k.memory_events_oom_kill, group);
+      return field(k.memory_events_oom_kill, cgroup);
     case Source::field:
     case Source::rate:
     case Source::name:
@@ -166,24 +166,24 @@ Value Table::computed(Source source, GroupIndex group) const {
   return {};
 }
 
-Value Table::value(ColumnId column, GroupIndex group) const {
+Value Table::value(ColumnId column, CgroupIndex cgroup) const {
   const auto& c = (*columns_)[column];
   if (c.form == Form::text) return {};
   switch (c.source) {
     case Source::field:
-      return columns_->catalogue().field(c.field).labelled() ? summed(c.field, group) : now_->value(c.field, group);
+      return columns_->catalogue().field(c.field).labelled() ? summed(c.field, cgroup) : now_->value(c.field, cgroup);
     case Source::rate:
-      return rate(c.field, c.decimals, group);
+      return rate(c.field, c.decimals, cgroup);
     default:
-      return computed(c.source, group);
+      return computed(c.source, cgroup);
   }
 }
 
-std::string Table::field_text(model::FieldId id, GroupIndex group) const {
+std::string Table::field_text(model::FieldId id, CgroupIndex cgroup) const {
   const auto& info = columns_->catalogue().field(id);
   const auto& column = now_->columns[id];
   std::string out;
-  for (const auto& cell : model::cells_of(column, group)) {
+  for (const auto& cell : model::series_of(column, cgroup)) {
     if (!out.empty()) out += ' ';
     std::string label(column.text_of(cell));
     std::ranges::replace(label, '\0', ',');
@@ -196,21 +196,21 @@ std::string Table::field_text(model::FieldId id, GroupIndex group) const {
   return out;
 }
 
-std::string Table::text(ColumnId column, GroupIndex group) const {
+std::string Table::text(ColumnId column, CgroupIndex cgroup) const {
   const auto& c = (*columns_)[column];
   switch (c.source) {
     case Source::name:
-      return std::string(name_of(*now_, group));
+      return std::string(name_of(*now_, cgroup));
     case Source::path:
-      return this->group(group).path;
+      return this->cgroup(cgroup).path;
     case Source::kind:
-      return std::string(kind_of(*now_, group));
+      return std::string(kind_of(*now_, cgroup));
     case Source::state:
-      return state(group);
+      return state(cgroup);
     case Source::field:
-      return field_text(c.field, group);
+      return field_text(c.field, cgroup);
     case Source::container: {
-      const auto* const container = container_of(*now_, group);
+      const auto* const container = container_of(*now_, cgroup);
       return container == nullptr ? std::string() : (container->*c.fact).value_or("");
     }
     default:
@@ -218,28 +218,28 @@ std::string Table::text(ColumnId column, GroupIndex group) const {
   }
 }
 
-std::string Table::state(GroupIndex group) const {
+std::string Table::state(CgroupIndex cgroup) const {
   const auto& k = columns_->known();
-  const auto is = [&](Id id, std::int64_t wanted) { return field(id, group) == Value::of(wanted); };
+  const auto is = [&](Id id, std::int64_t wanted) { return field(id, cgroup) == Value::of(wanted); };
   std::string out;
   std::string v1;
-  if (k.freezer_state) v1 = field_text(*k.freezer_state, group);
+  if (k.freezer_state) v1 = field_text(*k.freezer_state, cgroup);
   if (is(k.frozen, 1) || v1 == "FROZEN") {
     out += 'Z';
   } else if (is(k.freeze, 1) || v1 == "FREEZING") {
     out += 'F';
   }
-  if (grew(k.cpu_throttled_periods, group)) out += 'T';
-  if (grew(k.memory_events_high, group)) out += 'H';
-  if (grew(k.memory_events_max, group)) out += 'M';
-  if (grew(k.memory_events_oom_kill, group)) out += 'O';
-  if (delta_.known() && delta_.before(group) == model::kNoGroup) out += '+';
+  if (grew(k.cpu_throttled_periods, cgroup)) out += 'T';
+  if (grew(k.memory_events_high, cgroup)) out += 'H';
+  if (grew(k.memory_events_max, cgroup)) out += 'M';
+  if (grew(k.memory_events_oom_kill, cgroup)) out += 'O';
+  if (delta_.known() && delta_.before(cgroup) == model::kNoCgroup) out += '+';
   return out;
 }
 
-bool Table::active(GroupIndex group) const {
+bool Table::active(CgroupIndex cgroup) const {
   const auto& k = columns_->known();
-  return grew(k.cpu_usage, group) || grew(k.io_read, group) || grew(k.io_write, group) || !state(group).empty();
+  return grew(k.cpu_usage, cgroup) || grew(k.io_read, cgroup) || grew(k.io_write, cgroup) || !state(cgroup).empty();
 }
 
 }  // namespace cgwarden::cgtop

@@ -12,14 +12,14 @@
 
 namespace cgwarden::cgtop {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 
 namespace {
 
-constexpr std::size_t kMostGraphed = 200'000;  // groups times samples that are gone through for graphs
-constexpr std::size_t kMostGone = 100;         // kept on the list for a while, of those that ended last
+constexpr std::size_t kMaxGraphed = 200'000;  // cgroups times samples that are gone through for graphs
+constexpr std::size_t kMaxGone = 100;         // kept on the list for a while, of those that ended last
 constexpr std::chrono::seconds kGoneFor{60};
-constexpr std::size_t kMostCopied = 48U << 10U;  // terminals take some 74,000 bytes of base64
+constexpr std::size_t kMaxCopied = 48U << 10U;  // terminals take some 74,000 bytes of base64
 constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
 
 // What the limit editor offers, and what shows it now.
@@ -51,7 +51,7 @@ Ui::Ui(const Columns& columns, View view, const std::string& filter_text) : colu
   choose_set(0);
 }
 
-void Ui::feed(const Taken& taken) {
+void Ui::feed(const TakenSample& taken) {
   const auto& snapshot = taken.snapshot;
   if (!snapshot) return;
   bool gap = false;
@@ -132,8 +132,8 @@ void Ui::show(std::size_t back) {
 void Ui::redo_graphs() {
   scene_.graphs.clear();
   const auto at = history_->size() - 1 - scene_.back;
-  const auto groups = std::max<std::size_t>(1, scene_.table->size());
-  const auto samples = std::min({at, kGraphSamples, kMostGraphed / groups});
+  const auto cgroups = std::max<std::size_t>(1, scene_.table->size());
+  const auto samples = std::min({at, kGraphSamples, kMaxGraphed / cgroups});
   model::SnapshotPtr before;
   for (auto i = at - samples; i <= at; ++i) {
     const auto taken = history_->at(i);
@@ -224,7 +224,7 @@ void Ui::make_time_line(int columns) {
     line.event = "oom_kill";
     if (const auto field = columns_.known().memory_events_oom_kill) {
       // The deepest one: those above count what is below them.
-      for (GroupIndex g = 0; g < scene_.table->size(); ++g) {
+      for (CgroupIndex g = 0; g < scene_.table->size(); ++g) {
         if (scene_.table->delta().difference(*field, g).value_or(0) > 0) {
           line.event = "oom_kill " + std::string(name_of(scene_.table->now(), g));
         }
@@ -233,9 +233,9 @@ void Ui::make_time_line(int columns) {
   } else if ((marks & record::kFrozen) != 0) {
     line.event = "frozen or thawed";
   } else if (marks != 0) {
-    line.event = (marks & record::kBorn) == 0   ? "groups gone"
-                 : (marks & record::kDied) == 0 ? "new groups"
-                                                : "groups came and went";
+    line.event = (marks & record::kCreationObserved) == 0 ? "cgroups gone"
+                 : (marks & record::kDied) == 0           ? "new cgroups"
+                                                          : "cgroups came and went";
   }
   scene_.time_line = std::move(line);
 }
@@ -244,8 +244,8 @@ void Ui::remember_cpu(const Table& table) {
   const auto cpu = columns_.find("cpu");
   std::unordered_map<std::uint64_t, Graph> next;
   next.reserve(table.size());
-  for (GroupIndex g = 0; g < table.size(); ++g) {
-    const auto id = table.group(g).id;
+  for (CgroupIndex g = 0; g < table.size(); ++g) {
+    const auto id = table.cgroup(g).id;
     const auto old = scene_.graphs.find(id);
     auto& graph = next.try_emplace(id).first->second;
     if (old == scene_.graphs.end()) {
@@ -260,7 +260,7 @@ void Ui::remember_cpu(const Table& table) {
 }
 
 std::uint64_t Ui::id_of(const Row& row) const {
-  return row.gone ? scene_.gone[*row.gone].id : scene_.table->group(row.group).id;
+  return row.gone ? scene_.gone[*row.gone].id : scene_.table->cgroup(row.cgroup).id;
 }
 
 // What was on the list before and is no more stays there for a while: who looks away for a moment misses nothing.
@@ -272,22 +272,22 @@ void Ui::keep_gone(const Table* before) {
     return;
   }
   std::erase_if(gone, [&](const Gone& g) { return now.taken - g.since >= kGoneFor; });
-  if (now.roster == before->now().roster) return;
+  if (now.cgroup_list == before->now().cgroup_list) return;
   std::unordered_set<std::uint64_t> ids;
-  ids.reserve(now.group_count());
-  for (const auto& group : now.roster->groups) ids.insert(group->id);
+  ids.reserve(now.cgroup_count());
+  for (const auto& cgroup : now.cgroup_list->cgroups) ids.insert(cgroup->id);
   std::erase_if(gone, [&](const Gone& g) { return ids.contains(g.id); });
   for (const auto& row : scene_.frame.rows) {
     if (row.gone || row.dimmed) continue;
-    const auto& group = before->group(row.group);
-    if (ids.contains(group.id)) continue;
-    const auto parent = before->parent(row.group);
-    gone.push_back({group.id, parent == model::kNoGroup ? 0 : before->group(parent).id, group.path,
-                    std::string(name_of(before->now(), row.group)), now.taken});
+    const auto& cgroup = before->cgroup(row.cgroup);
+    if (ids.contains(cgroup.id)) continue;
+    const auto parent = before->parent(row.cgroup);
+    gone.push_back({cgroup.id, parent == model::kNoCgroup ? 0 : before->cgroup(parent).id, cgroup.path,
+                    std::string(name_of(before->now(), row.cgroup)), now.taken});
   }
-  if (gone.size() > kMostGone) {
+  if (gone.size() > kMaxGone) {
     std::ranges::stable_sort(gone, std::ranges::greater(), &Gone::since);
-    gone.resize(kMostGone);
+    gone.resize(kMaxGone);
   }
   std::ranges::stable_sort(gone, {}, &Gone::path);
 }
@@ -297,7 +297,7 @@ void Ui::add_gone() {
   if (!scene_.show_gone) return;
   auto& rows = scene_.frame.rows;
   for (std::uint32_t i = 0; i < scene_.gone.size(); ++i) {
-    Row row{model::kNoGroup, 0, false, false, true, i};
+    Row row{model::kNoCgroup, 0, false, false, true, i};
     auto place = rows.end();
     if (scene_.view.tree && scene_.gone[i].parent != 0 && scene_.gone[i].id != scene_.view.top) {
       const auto parent = std::ranges::find_if(rows, [&](const Row& r) { return id_of(r) == scene_.gone[i].parent; });
@@ -315,7 +315,7 @@ void Ui::filter_by(Filter filter) {
   rearrange();
 }
 
-// The cursor stays on its group; when that is gone, on its row.
+// The cursor stays on its cgroup; when that is gone, on its row.
 void Ui::rearrange() {
   if (!scene_.table) return;
   scene_.frame = arrange(*scene_.table, scene_.view);
@@ -330,46 +330,46 @@ void Ui::rearrange() {
   }
 }
 
-std::optional<GroupIndex> Ui::under_cursor() const {
+std::optional<CgroupIndex> Ui::under_cursor() const {
   if (scene_.cursor >= scene_.frame.rows.size() || scene_.frame.rows[scene_.cursor].gone) return std::nullopt;
-  return scene_.frame.rows[scene_.cursor].group;
+  return scene_.frame.rows[scene_.cursor].cgroup;
 }
 
-std::optional<GroupIndex> Ui::group_here() const {
-  if (scene_.page != Page::group) return under_cursor();
-  const auto group = scene_.table ? scene_.table->find(scene_.group) : model::kNoGroup;
-  return group == model::kNoGroup ? std::nullopt : std::optional(group);
+std::optional<CgroupIndex> Ui::cgroup_here() const {
+  if (scene_.page != Page::cgroup) return under_cursor();
+  const auto cgroup = scene_.table ? scene_.table->find(scene_.cgroup) : model::kNoCgroup;
+  return cgroup == model::kNoCgroup ? std::nullopt : std::optional(cgroup);
 }
 
-std::string Ui::why_no_group() const {
-  return scene_.page == Page::group || scene_.cursor < scene_.frame.rows.size() ? "this group is gone"
-                                                                                : "there is no group here";
+std::string Ui::why_no_cgroup() const {
+  return scene_.page == Page::cgroup || scene_.cursor < scene_.frame.rows.size() ? "this cgroup is gone"
+                                                                                 : "there is no cgroup here";
 }
 
 // The path as a shell takes it, or all that is known as JSON.
-Ui::Wish Ui::copy_group(bool as_json) {
-  const auto group = group_here();
-  if (!group) {
-    scene_.message = why_no_group();
-    return Wish::nothing;
+Ui::UiRequest Ui::copy_cgroup(bool as_json) {
+  const auto cgroup = cgroup_here();
+  if (!cgroup) {
+    scene_.message = why_no_cgroup();
+    return UiRequest::nothing;
   }
-  const auto& path = scene_.table->group(*group).path;
+  const auto& path = scene_.table->cgroup(*cgroup).path;
   if (as_json) {
     PrintOptions options;
     options.format = Format::json;
     for (ColumnId id = 0; id < columns_.size(); ++id) options.columns.push_back(id);
     options.only_present = true;
     options.source = scene_.replay ? std::string_view("replay") : std::string_view(scene_.source);
-    to_copy_ = Printer(columns_, std::move(options)).print(*scene_.table, {Row{*group}}, scene_.host);
+    to_copy_ = Printer(columns_, std::move(options)).print(*scene_.table, {Row{*cgroup}}, scene_.host);
   } else {
     to_copy_ = shell_text(path);
   }
-  if (to_copy_.size() > kMostCopied) {
-    scene_.message = "too long for a clipboard; cgtop show GROUP -j prints it";
-    return Wish::nothing;
+  if (to_copy_.size() > kMaxCopied) {
+    scene_.message = "too long for a clipboard; cgtop show CGROUP -j prints it";
+    return UiRequest::nothing;
   }
   scene_.message = (as_json ? "copied as JSON: " : "copied: ") + base::printable(path);
-  return Wish::copy;
+  return UiRequest::copy;
 }
 
 void Ui::choose_set(std::size_t set) {
@@ -410,9 +410,9 @@ void Ui::scroll_list(std::ptrdiff_t by) {
 }
 
 void Ui::fold(bool all_below, std::optional<bool> to) {
-  const auto group = under_cursor();
-  if (!group || !scene_.view.tree) return;
-  const auto id = scene_.table->group(*group).id;
+  const auto cgroup = under_cursor();
+  if (!cgroup || !scene_.view.tree) return;
+  const auto id = scene_.table->cgroup(*cgroup).id;
   auto& folded = scene_.view.folded;
   const bool fold = to.value_or(!folded.contains(id));
   if (fold) {
@@ -421,10 +421,10 @@ void Ui::fold(bool all_below, std::optional<bool> to) {
     folded.erase(id);
   }
   if (all_below) {
-    for (GroupIndex g = *group; g < scene_.table->size(); ++g) {
+    for (CgroupIndex g = *cgroup; g < scene_.table->size(); ++g) {
       auto above = g;
-      while (above != model::kNoGroup && above > *group) above = scene_.table->parent(above);
-      if (above == *group) folded.erase(scene_.table->group(g).id);
+      while (above != model::kNoCgroup && above > *cgroup) above = scene_.table->parent(above);
+      if (above == *cgroup) folded.erase(scene_.table->cgroup(g).id);
     }
   }
   rearrange();
@@ -434,9 +434,9 @@ void Ui::fold_everything(bool folded) {
   scene_.view.folded.clear();
   if (folded && scene_.table) {
     // The topmost stays open, or there would be one row.
-    for (GroupIndex g = 0; g < scene_.table->size(); ++g) {
+    for (CgroupIndex g = 0; g < scene_.table->size(); ++g) {
       const auto parent = scene_.table->parent(g);
-      if (parent != model::kNoGroup) scene_.view.folded.insert(scene_.table->group(g).id);
+      if (parent != model::kNoCgroup) scene_.view.folded.insert(scene_.table->cgroup(g).id);
     }
   }
   rearrange();
@@ -449,8 +449,8 @@ void Ui::find(bool forward) {
   for (std::size_t step = 1; step <= rows.size(); ++step) {
     const auto at = (scene_.cursor + (forward ? step : rows.size() - step)) % rows.size();
     const auto text = rows[at].gone ? scene_.gone[*rows[at].gone].path
-                                    : scene_.table->group(rows[at].group).path + '\n' +
-                                          std::string(name_of(scene_.table->now(), rows[at].group));
+                                    : scene_.table->cgroup(rows[at].cgroup).path + '\n' +
+                                          std::string(name_of(scene_.table->now(), rows[at].cgroup));
     if (lower(text).find(wanted) == std::string::npos) continue;
     scene_.cursor = at;
     cursor_id_ = id_of(rows[at]);
@@ -459,21 +459,21 @@ void Ui::find(bool forward) {
   scene_.message = "not found: " + base::printable(search_);
 }
 
-void Ui::open_group() {
-  const auto group = under_cursor();
-  if (!group) {
-    scene_.message = why_no_group();
+void Ui::open_cgroup() {
+  const auto cgroup = under_cursor();
+  if (!cgroup) {
+    scene_.message = why_no_cgroup();
     return;
   }
-  open_page(*group);
+  open_page(*cgroup);
 }
 
-void Ui::open_page(GroupIndex group) {
-  cursor_id_ = scene_.table->group(group).id;
+void Ui::open_page(CgroupIndex cgroup) {
+  cursor_id_ = scene_.table->cgroup(cgroup).id;
   rearrange();  // where the list is not folded above it
-  scene_.page = Page::group;
-  scene_.group = scene_.table->group(group).id;
-  scene_.group_path = scene_.table->group(group).path;
+  scene_.page = Page::cgroup;
+  scene_.cgroup = scene_.table->cgroup(cgroup).id;
+  scene_.cgroup_path = scene_.table->cgroup(cgroup).path;
   scene_.scroll = 0;
   scene_.processes.reset();
   scene_.audit.reset();
@@ -486,23 +486,23 @@ void Ui::open_menu(Scene::Menu menu) {
   find_in_menu();
 }
 
-Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
+Ui::UiRequest Ui::open_dialog(std::optional<model::Verb> verb) {
   const auto why = scene_.replay ? "this is a recording" : scene_.why_no_acts;
   if (!why.empty()) {
     scene_.message = why;
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
-  model::GroupRef group;
+  model::CgroupRef cgroup;
   std::string name;
   std::vector<Input> settings;
   if (verb) {
     const auto& table = scene_.table;
-    const auto at = group_here().value_or(model::kNoGroup);
-    if (at == model::kNoGroup) {
-      scene_.message = why_no_group();
-      return Wish::nothing;
+    const auto at = cgroup_here().value_or(model::kNoCgroup);
+    if (at == model::kNoCgroup) {
+      scene_.message = why_no_cgroup();
+      return UiRequest::nothing;
     }
-    group = {table->group(at).path, table->group(at).id};
+    cgroup = {table->cgroup(at).path, table->cgroup(at).id};
     name = name_of(table->now(), at);
     const auto shown = [&](std::string_view name_of_column) {
       const auto id = columns_.find(name_of_column);
@@ -516,23 +516,23 @@ Ui::Wish Ui::open_dialog(std::optional<model::Verb> verb) {
           {Input::What::setting, std::string(limit.key), {}, {}, shown(limit.now), shown(limit.effective)});
     }
   }
-  scene_.dialog.emplace(verb, std::move(group), std::move(name), std::move(settings));
+  scene_.dialog.emplace(verb, std::move(cgroup), std::move(name), std::move(settings));
   ++dialogs_;
-  return scene_.dialog->asks_at_once() ? Wish::act : Wish::nothing;
+  return scene_.dialog->asks_at_once() ? UiRequest::act : UiRequest::nothing;
 }
 
-Ui::Wish Ui::press_dialog(char32_t k) {
+Ui::UiRequest Ui::press_dialog(char32_t k) {
   switch (scene_.dialog->press(k)) {
-    case Dialog::Wish::ask:
-      return Wish::act;
-    case Dialog::Wish::close:
+    case Dialog::UiRequest::ask:
+      return UiRequest::act;
+    case Dialog::UiRequest::close:
       if (scene_.dialog->step() == Dialog::Step::doing) scene_.message = "it goes on; what comes of it is said here";
       scene_.dialog.reset();
       break;
-    case Dialog::Wish::nothing:
+    case Dialog::UiRequest::nothing:
       break;
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
 Ui::Ask Ui::asked() const {
@@ -543,7 +543,7 @@ Ui::Ask Ui::asked() const {
 void Ui::answer(const Ask& ask, model::Outcome outcome) {
   const bool here = scene_.dialog && ask.ticket == dialogs_;
   if (!ask.action.dry_run && (!here || outcome.ok())) {
-    scene_.message = (ask.undo ? "undo" : std::string(model::name(ask.action.verb)) + ' ' + ask.action.group.path) +
+    scene_.message = (ask.undo ? "undo" : std::string(model::name(ask.action.verb)) + ' ' + ask.action.cgroup.path) +
                      (outcome.ok() ? ": done" : ": not done") + (outcome.text.empty() ? "" : ", " + outcome.text) +
                      (outcome.ok() && !outcome.undo.empty() ? "; u undoes it" : "");
     if (here) scene_.dialog.reset();
@@ -583,8 +583,8 @@ void Ui::move_column(bool later) {
 }
 
 std::optional<std::string> Ui::wants(Tab tab) const {
-  if (scene_.page != Page::group || scene_.tab != tab) return std::nullopt;
-  return scene_.group_path;
+  if (scene_.page != Page::cgroup || scene_.tab != tab) return std::nullopt;
+  return scene_.cgroup_path;
 }
 
 void Ui::feed_processes(Processes processes) {
@@ -606,7 +606,7 @@ void Ui::draw(Grid& grid) {
   const auto all = scene_.frame.rows.size();
   scene_.offset = all > rows ? std::min(scene_.offset, all - rows) : 0;
   last_scroll_ = cgtop::draw(scene_, grid);
-  if (scene_.page == Page::group) scene_.scroll = std::min(scene_.scroll, last_scroll_);
+  if (scene_.page == Page::cgroup) scene_.scroll = std::min(scene_.scroll, last_scroll_);
   spots_ = grid.spots();
 }
 

@@ -25,10 +25,10 @@
 namespace cgwarden::cgtop {
 
 inline constexpr std::size_t kGraphSamples = 60;
-// CPU of one group, a value a sample; negative: not known.
+// CPU of one cgroup, a value a sample; negative: not known.
 using Graph = std::array<float, kGraphSamples>;
 
-enum class Page : std::uint8_t { list, group, help };
+enum class Page : std::uint8_t { list, cgroup, help };
 enum class Tab : std::uint8_t { summary, processes, memory, devices, pressure, limits, events, namespaces };
 inline constexpr std::size_t kTabCount = 8;
 inline constexpr std::array<std::string_view, kTabCount> kTabNames = {"Summary",  "Processes", "Memory", "IO devices",
@@ -40,13 +40,13 @@ inline constexpr std::array<std::string_view, kTabCount> kShortTabNames = {"Summ
 struct TimeLine {
   base::Wall from, to;
   base::Wall at;                    // of the sample shown
-  std::vector<float> cpu;           // of the topmost group, of one core; negative: no sample
+  std::vector<float> cpu;           // of the topmost cgroup, of one core; negative: no sample
   std::vector<std::uint8_t> marks;  // record::Mark
   std::size_t here = 0;             // cell of the sample shown
   std::string event;                // what happened there
 };
 
-// A group that was on the list and is no more.
+// A cgroup that was on the list and is no more.
 struct Gone {
   std::uint64_t id = 0;
   std::uint64_t parent = 0;  // 0: it was the topmost
@@ -80,7 +80,7 @@ struct Scene {
   std::size_t back = 0;  // samples behind the newest
   bool replay = false;
   std::string source = "cgroupfs";  // as outputs for programs call it
-  bool fleet = false;               // of several hosts: each is a group at the top
+  bool fleet = false;               // of several hosts: each is a cgroup at the top
   bool recording = false;
   std::optional<std::chrono::seconds> lost;  // for so long the source gave no answer
   base::Wall oldest, newest;                 // of what is known
@@ -88,13 +88,13 @@ struct Scene {
   std::optional<TimeLine> time_line;
   std::chrono::milliseconds delay{2000};
 
-  std::uint64_t group = 0;  // of the group's page
-  std::string group_path;
+  std::uint64_t cgroup = 0;  // of the cgroup's page
+  std::string cgroup_path;
   Tab tab = Tab::summary;
   std::size_t scroll = 0;
-  bool wrap = false;  // long lines of a group's page go on below, instead of being cut
+  bool wrap = false;  // long lines of a cgroup's page go on below, instead of being cut
   std::optional<Processes> processes;
-  // What cgwarden did to the group, or why that is not known; on its page of events.
+  // What cgwarden did to the cgroup, or why that is not known; on its page of events.
   std::optional<base::Result<std::vector<control::AuditEvent>>> audit;
   std::size_t help_page = 0;
 
@@ -120,21 +120,21 @@ struct Scene {
 
 class Ui {
  public:
-  enum class Wish : std::uint8_t { nothing, quit, sample, redraw, record, act, save, copy };
+  enum class UiRequest : std::uint8_t { nothing, quit, sample, redraw, record, act, save, copy };
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
-  void feed(const Taken& taken);
-  void feed(const model::SnapshotPtr& snapshot, const Host& host) { feed(Taken{snapshot, host}); }
+  void feed(const TakenSample& taken);
+  void feed(const model::SnapshotPtr& snapshot, const Host& host) { feed(TakenSample{snapshot, host}); }
   // A recording instead of what is fed, from that sample on.
   void replay(std::unique_ptr<History> history, std::size_t first);
   // The next sample of a recording, unless it is paused.
   void step();
-  Wish press(char32_t key);
-  Wish press(const Pointed& pointed);
+  UiRequest press(char32_t key);
+  UiRequest press(const Pointed& pointed);
   void draw(Grid& grid);
 
-  // The group whose processes, or whose audit, are on the screen, if any are.
+  // The cgroup whose processes, or whose audit, are on the screen, if any are.
   [[nodiscard]] std::optional<std::string> wants_processes() const { return wants(Tab::processes); }
   [[nodiscard]] std::optional<std::string> wants_audit() const { return wants(Tab::events); }
   void feed_processes(Processes processes);
@@ -172,31 +172,31 @@ class Ui {
   void remember_cpu(const Table& table);
   void move(std::ptrdiff_t rows);
   void scroll_list(std::ptrdiff_t rows);
-  Wish turn_wheel(bool down);
-  Wish click_on(const Spot& spot);
+  UiRequest turn_wheel(bool down);
+  UiRequest click_on(const Spot& spot);
   void fold(bool all_below, std::optional<bool> to);
   void fold_everything(bool folded);
   void find(bool forward);
-  void open_group();
-  void open_page(model::GroupIndex group);
+  void open_cgroup();
+  void open_page(model::CgroupIndex cgroup);
   void open_menu(Scene::Menu menu);
-  Wish open_dialog(std::optional<model::Verb> verb);
+  UiRequest open_dialog(std::optional<model::Verb> verb);
   void find_in_menu();
   void move_column(bool later);
-  [[nodiscard]] std::optional<model::GroupIndex> under_cursor() const;
+  [[nodiscard]] std::optional<model::CgroupIndex> under_cursor() const;
   // Of the page that is open, or under the cursor.
-  [[nodiscard]] std::optional<model::GroupIndex> group_here() const;
-  [[nodiscard]] std::string why_no_group() const;
-  Wish copy_group(bool as_json);
-  Wish press_list(char32_t key);
-  Wish press_group(char32_t key);
-  Wish press_prompt(char32_t key);
+  [[nodiscard]] std::optional<model::CgroupIndex> cgroup_here() const;
+  [[nodiscard]] std::string why_no_cgroup() const;
+  UiRequest copy_cgroup(bool as_json);
+  UiRequest press_list(char32_t key);
+  UiRequest press_cgroup(char32_t key);
+  UiRequest press_prompt(char32_t key);
   void open_prompt(Scene::Prompt prompt, std::string text);
-  Wish enter_command();
-  base::Result<Wish> obey(const Command& command);
-  Wish press_menu(char32_t key);
-  Wish press_dialog(char32_t key);
-  bool press_common(char32_t key, Wish& wish);
+  UiRequest enter_command();
+  base::Result<UiRequest> execute(const Command& command);
+  UiRequest press_menu(char32_t key);
+  UiRequest press_dialog(char32_t key);
+  bool press_common(char32_t key, UiRequest& request);
 
   const Columns& columns_;
   Scene scene_;
@@ -204,9 +204,9 @@ class Ui {
   std::unique_ptr<History> replayed_;
   History* history_ = &ring_;
   std::size_t graphs_at_ = 0;    // sample that the graphs end with
-  std::uint64_t cursor_id_ = 0;  // the cursor stays on this group
+  std::uint64_t cursor_id_ = 0;  // the cursor stays on this cgroup
   int page_rows_ = 10;
-  std::size_t last_scroll_ = 0;  // of the group's page that was drawn last
+  std::size_t last_scroll_ = 0;  // of the cgroup's page that was drawn last
   std::vector<Spot> spots_;      // of what was drawn last
   enum class Clicked : std::uint8_t { nothing, selected, opened };
   Clicked clicked_ = Clicked::nothing;  // what the click before did

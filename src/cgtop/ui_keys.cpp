@@ -16,12 +16,12 @@ constexpr int kWheelRows = 3;
 
 }  // namespace
 
-Ui::Wish Ui::press(char32_t k) {
-  if (k == key::ctrl('C')) return Wish::quit;
+Ui::UiRequest Ui::press(char32_t k) {
+  if (k == key::ctrl('C')) return UiRequest::quit;
   if (k == key::ctrl('L') && scene_.prompt == Scene::Prompt::none) {
     scene_.filter_text.clear();
     filter_by({});
-    return Wish::redraw;
+    return UiRequest::redraw;
   }
   scene_.message.clear();
   if (scene_.prompt != Scene::Prompt::none) return press_prompt(k);
@@ -35,23 +35,23 @@ Ui::Wish Ui::press(char32_t k) {
     } else {
       scene_.page = Page::list;
     }
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
-  Wish wish = Wish::nothing;
-  if (press_common(k, wish)) return wish;
-  return scene_.page == Page::group ? press_group(k) : press_list(k);
+  UiRequest request = UiRequest::nothing;
+  if (press_common(k, request)) return request;
+  return scene_.page == Page::cgroup ? press_cgroup(k) : press_list(k);
 }
 
-Ui::Wish Ui::press(const Pointed& pointed) {
+Ui::UiRequest Ui::press(const Pointed& pointed) {
   // What is typed, and what acts, is left to keys: a slip of the hand must not do it.
-  if (scene_.prompt != Scene::Prompt::none || scene_.dialog) return Wish::nothing;
+  if (scene_.prompt != Scene::Prompt::none || scene_.dialog) return UiRequest::nothing;
   if (pointed.what != Pointed::What::click) return turn_wheel(pointed.what == Pointed::What::wheel_down);
-  // The second half of a double click is of the group of the first, also when the rows moved or its page is there.
+  // The second half of a double click is of the cgroup of the first, also when the rows moved or its page is there.
   const auto before = pointed.again ? clicked_ : Clicked::nothing;
   clicked_ = Clicked::nothing;
   if (before == Clicked::opened) {
     clicked_ = before;
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
   if (before == Clicked::selected && scene_.page == Page::list) {
     clicked_ = Clicked::opened;
@@ -65,29 +65,29 @@ Ui::Wish Ui::press(const Pointed& pointed) {
     return click_on(*on);
   }
   scene_.menu = Scene::Menu::none;  // beside it
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
-Ui::Wish Ui::turn_wheel(bool down) {
+Ui::UiRequest Ui::turn_wheel(bool down) {
   if (scene_.menu != Scene::Menu::none) {
     for (int i = 0; i < kWheelRows; ++i) press_menu(down ? key::kDown : key::kUp);
   } else if (scene_.page == Page::help) {
     press(down ? key::kPageDown : key::kPageUp);
-  } else if (scene_.page == Page::group) {
-    for (int i = 0; i < kWheelRows; ++i) press_group(down ? key::kDown : key::kUp);
+  } else if (scene_.page == Page::cgroup) {
+    for (int i = 0; i < kWheelRows; ++i) press_cgroup(down ? key::kDown : key::kUp);
   } else {
     scroll_list(down ? kWheelRows : -kWheelRows);
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
-Ui::Wish Ui::click_on(const Spot& spot) {
+Ui::UiRequest Ui::click_on(const Spot& spot) {
   const auto select = [&] {
     cursor_id_ = spot.which;
     rearrange();
   };
   switch (spot.what) {
-    case Spot::What::group:
+    case Spot::What::cgroup:
       if (spot.which == cursor_id_) {
         clicked_ = Clicked::opened;
         return press(key::kEnter);
@@ -114,14 +114,14 @@ Ui::Wish Ui::click_on(const Spot& spot) {
     case Spot::What::key:
       return press(static_cast<char32_t>(spot.which));
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
-bool Ui::press_common(char32_t k, Wish& wish) {
+bool Ui::press_common(char32_t k, UiRequest& request) {
   switch (k) {
     case 'q':
     case key::kF1 + 9:
-      wish = Wish::quit;
+      request = UiRequest::quit;
       return true;
     case '?':
     case key::kF1:
@@ -181,21 +181,21 @@ bool Ui::press_common(char32_t k, Wish& wish) {
     case 'w':
       scene_.wrap = !scene_.wrap;
       scene_.message =
-          scene_.wrap ? "long lines of a group's page go on below" : "long lines of a group's page are cut";
+          scene_.wrap ? "long lines of a cgroup's page go on below" : "long lines of a cgroup's page are cut";
       return true;
     case 'W':
-      wish = Wish::save;
+      request = UiRequest::save;
       return true;
     case 'R':
       if (scene_.replay) {
         scene_.message = "this is a recording";
       } else {
-        wish = Wish::record;
+        request = UiRequest::record;
       }
       return true;
     case 'y':
     case 'Y':
-      wish = copy_group(k == 'Y');
+      request = copy_cgroup(k == 'Y');
       return true;
     case 'U':
       scene_.units = scene_.units == Units::iec ? Units::si : scene_.units == Units::si ? Units::raw : Units::iec;
@@ -212,44 +212,44 @@ bool Ui::press_common(char32_t k, Wish& wish) {
       const auto* const at =
           std::ranges::find_if(delays, [&](int ms) { return std::chrono::milliseconds(ms) > scene_.delay; });
       scene_.delay = std::chrono::milliseconds(at == delays.end() ? delays.front() : *at);
-      wish = Wish::sample;
+      request = UiRequest::sample;
       return true;
     }
     case 'f':
-      wish = open_dialog(model::Verb::freeze);
+      request = open_dialog(model::Verb::freeze);
       return true;
     case 't':
-      wish = open_dialog(model::Verb::thaw);
+      request = open_dialog(model::Verb::thaw);
       return true;
     case 'x':
     case key::kF1 + 8:
-      wish = open_dialog(model::Verb::kill);
+      request = open_dialog(model::Verb::kill);
       return true;
     case 'L':
-      wish = open_dialog(model::Verb::limit);
+      request = open_dialog(model::Verb::limit);
       return true;
     case 'r':
-      wish = open_dialog(model::Verb::reclaim);
+      request = open_dialog(model::Verb::reclaim);
       return true;
     case 'K':
-      wish = open_dialog(model::Verb::signal);
+      request = open_dialog(model::Verb::signal);
       return true;
     case 'M':
-      wish = open_dialog(model::Verb::move);
+      request = open_dialog(model::Verb::move);
       return true;
     case 'u':
-      wish = open_dialog(std::nullopt);
+      request = open_dialog(std::nullopt);
       return true;
     default:
       return false;
   }
 }
 
-Ui::Wish Ui::press_list(char32_t k) {
+Ui::UiRequest Ui::press_list(char32_t k) {
   const auto page = static_cast<std::ptrdiff_t>(std::max(1, page_rows_ - 1));
   if (k >= '1' && k < '1' + static_cast<char32_t>(kColumnSetCount)) {
     choose_set(k - '1');
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
   switch (k) {
     case key::kUp:
@@ -282,13 +282,13 @@ Ui::Wish Ui::press_list(char32_t k) {
       break;
     case key::kLeft:
     case 'h': {
-      const auto group = under_cursor();
-      if (!group || !scene_.view.tree) break;
+      const auto cgroup = under_cursor();
+      if (!cgroup || !scene_.view.tree) break;
       const auto& row = scene_.frame.rows[scene_.cursor];
       if (row.parent && !row.folded) {
         fold(false, true);
-      } else if (scene_.table->parent(*group) != model::kNoGroup) {
-        cursor_id_ = scene_.table->group(scene_.table->parent(*group)).id;
+      } else if (scene_.table->parent(*cgroup) != model::kNoCgroup) {
+        cursor_id_ = scene_.table->cgroup(scene_.table->parent(*cgroup)).id;
         rearrange();
       }
       break;
@@ -306,8 +306,8 @@ Ui::Wish Ui::press_list(char32_t k) {
       fold(true, false);
       break;
     case key::kEnter:
-      open_group();
-      return Wish::sample;
+      open_cgroup();
+      return UiRequest::sample;
     case key::kTab:
       choose_set((scene_.set + 1) % kColumnSetCount);
       break;
@@ -350,7 +350,7 @@ Ui::Wish Ui::press_list(char32_t k) {
       break;
     case 'a':
       scene_.show_gone = !scene_.show_gone;
-      scene_.message = scene_.show_gone ? "groups that ended stay for a minute" : "groups that ended go at once";
+      scene_.message = scene_.show_gone ? "cgroups that ended stay for a minute" : "cgroups that ended go at once";
       rearrange();
       break;
     case 'e':
@@ -384,15 +384,15 @@ Ui::Wish Ui::press_list(char32_t k) {
     default:
       break;
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
-Ui::Wish Ui::press_group(char32_t k) {
+Ui::UiRequest Ui::press_cgroup(char32_t k) {
   const auto tab = static_cast<std::size_t>(scene_.tab);
   const auto to_tab = [&](std::size_t t) {
     scene_.tab = static_cast<Tab>(t % kTabCount);
     scene_.scroll = 0;
-    return scene_.tab == Tab::processes || scene_.tab == Tab::events ? Wish::sample : Wish::nothing;
+    return scene_.tab == Tab::processes || scene_.tab == Tab::events ? UiRequest::sample : UiRequest::nothing;
   };
   if (k >= '1' && k < '1' + static_cast<char32_t>(kTabCount)) return to_tab(k - '1');
   const auto page = static_cast<std::size_t>(std::max(1, page_rows_ - 2));
@@ -437,7 +437,7 @@ Ui::Wish Ui::press_group(char32_t k) {
       break;
   }
   scene_.scroll = std::min<std::size_t>(scene_.scroll, 100'000);
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
 void Ui::open_prompt(Scene::Prompt prompt, std::string text) {
@@ -449,26 +449,26 @@ void Ui::open_prompt(Scene::Prompt prompt, std::string text) {
 }
 
 // It stays until it is right.
-Ui::Wish Ui::enter_command() {
+Ui::UiRequest Ui::enter_command() {
   if (scene_.prompt_text.empty()) {
     scene_.prompt = Scene::Prompt::none;
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
   const auto command = parse_command(scene_.prompt_text);
   if (command && command->what == Command::What::key) {
     scene_.prompt = Scene::Prompt::none;
     return press(command->key);
   }
-  const auto wish = command ? obey(*command) : tl::unexpected(command.error());
-  if (!wish) {
-    scene_.prompt_error = wish.error().what;
-    return Wish::nothing;
+  const auto request = command ? execute(*command) : tl::unexpected(command.error());
+  if (!request) {
+    scene_.prompt_error = request.error().what;
+    return UiRequest::nothing;
   }
   scene_.prompt = Scene::Prompt::none;
-  return *wish;
+  return *request;
 }
 
-base::Result<Ui::Wish> Ui::obey(const Command& command) {
+base::Result<Ui::UiRequest> Ui::execute(const Command& command) {
   const auto none_called = [&](const char* what) {
     return base::fail(std::string("there is no ") + what + " '" + base::printable(command.argument) + "'");
   };
@@ -520,11 +520,11 @@ base::Result<Ui::Wish> Ui::obey(const Command& command) {
       break;
     case Command::What::delay: {
       const auto delay = parse_duration(command.argument);
-      if (!delay || *delay < kShortestDelay || *delay > kLongestDelay) {
+      if (!delay || *delay < kShortestDelay || *delay > kMaxDelay) {
         return base::fail("must be between 50ms and 24h, such as 2, 500ms or 1m30s");
       }
       scene_.delay = *delay;
-      return Wish::sample;
+      return UiRequest::sample;
     }
     case Command::What::theme: {
       const auto* const theme = find_theme(command.argument);
@@ -532,17 +532,17 @@ base::Result<Ui::Wish> Ui::obey(const Command& command) {
       scene_.theme = theme;
       break;
     }
-    case Command::What::group: {
+    case Command::What::cgroup: {
       const auto found =
-          scene_.table ? groups_named(scene_.table->now(), command.argument) : std::vector<model::GroupIndex>();
-      if (found.empty()) return none_called("group");
+          scene_.table ? cgroups_named(scene_.table->now(), command.argument) : std::vector<model::CgroupIndex>();
+      if (found.empty()) return none_called("cgroup");
       if (found.size() > 1) {
-        return base::fail(std::to_string(found.size()) + " groups are called so, such as " +
-                          base::printable(scene_.table->group(found[0]).path) + " and " +
-                          base::printable(scene_.table->group(found[1]).path));
+        return base::fail(std::to_string(found.size()) + " cgroups are called so, such as " +
+                          base::printable(scene_.table->cgroup(found[0]).path) + " and " +
+                          base::printable(scene_.table->cgroup(found[1]).path));
       }
       open_page(found[0]);
-      return Wish::sample;
+      return UiRequest::sample;
     }
     case Command::What::find:
       scene_.page = Page::list;
@@ -553,10 +553,10 @@ base::Result<Ui::Wish> Ui::obey(const Command& command) {
       jump(command.argument);
       break;
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
-Ui::Wish Ui::press_prompt(char32_t k) {
+Ui::UiRequest Ui::press_prompt(char32_t k) {
   const bool filter = scene_.prompt == Scene::Prompt::filter;
   const bool command = scene_.prompt == Scene::Prompt::command;
   if (k == key::kEscape) {
@@ -565,12 +565,12 @@ Ui::Wish Ui::press_prompt(char32_t k) {
       if (old) filter_by(std::move(*old));
     }
     scene_.prompt = Scene::Prompt::none;
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
   if (k == key::kEnter) {
     if (command) return enter_command();
     if (filter) {
-      if (!scene_.prompt_error.empty()) return Wish::nothing;  // it stays until it is right
+      if (!scene_.prompt_error.empty()) return UiRequest::nothing;  // it stays until it is right
       scene_.filter_text = scene_.prompt_text;
     } else {
       if (scene_.prompt == Scene::Prompt::jump) {
@@ -581,7 +581,7 @@ Ui::Wish Ui::press_prompt(char32_t k) {
       }
     }
     scene_.prompt = Scene::Prompt::none;
-    return Wish::nothing;
+    return UiRequest::nothing;
   }
   if (command && k == key::kTab) {
     scene_.prompt_text = complete_command(scene_.prompt_text, columns_).text;
@@ -602,10 +602,10 @@ Ui::Wish Ui::press_prompt(char32_t k) {
       scene_.prompt_error = text.substr(text.find('\n') + 1);
     }
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
-Ui::Wish Ui::press_menu(char32_t k) {
+Ui::UiRequest Ui::press_menu(char32_t k) {
   const auto last = scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1;
   const bool any = !scene_.menu_items.empty();
   switch (k) {
@@ -653,7 +653,7 @@ Ui::Wish Ui::press_menu(char32_t k) {
         find_in_menu();
       }
   }
-  return Wish::nothing;
+  return UiRequest::nothing;
 }
 
 }  // namespace cgwarden::cgtop

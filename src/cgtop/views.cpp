@@ -14,7 +14,7 @@
 
 namespace cgwarden::cgtop {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::Value;
 
 namespace {
@@ -23,7 +23,7 @@ constexpr int kTall = 14;   // from this height on there are meters and the line
 constexpr int kWide = 100;  // from this width on there is a graph beside the CPU
 constexpr int kSmallestName = 16;
 constexpr int kGraphCells = 8;
-constexpr std::size_t kMostLines = 100'000;  // of a group's page
+constexpr std::size_t kMaxLines = 100'000;  // of a cgroup's page
 
 std::string number(const char* format, double value) {
   char buffer[48];
@@ -65,10 +65,10 @@ bool is_cpu_time(const Column& c) {
   return c.source == Source::rate && c.form == Form::ratio && c.name.starts_with("cpu");
 }
 
-std::string shown(const Scene& scene, ColumnId id, GroupIndex group) {
+std::string shown(const Scene& scene, ColumnId id, CgroupIndex cgroup) {
   const auto& c = (*scene.columns)[id];
-  if (c.form == Form::text) return safe(scene, scene.table->text(id, group));
-  auto value = scene.table->value(id, group);
+  if (c.form == Form::text) return safe(scene, scene.table->text(id, cgroup));
+  auto value = scene.table->value(id, cgroup);
   if (scene.cpu == CpuScale::machine && is_cpu_time(c) && value.is_number() && scene.host.cpus > 0) {
     value = Value::of(value.fixed() / scene.host.cpus);
   }
@@ -84,11 +84,12 @@ int column_width(const Scene& scene, const Column& c) {
   return std::clamp(width(c.title) + 1, least, 15);
 }
 
-// Some group of this host has it. Columns that nobody has leave their place to others, unless they were chosen by hand.
+// Some cgroup of this host has it. Columns that nobody has leave their place to others, unless they were chosen by
+// hand.
 bool is_here(const Scene& scene, const Column& c) {
   if (!scene.table || (c.source != Source::field && c.source != Source::rate)) return true;
   const auto& column = scene.table->now().columns[c.field];
-  return !column.dense.empty() || !column.cells.empty();
+  return !column.dense.empty() || !column.series.empty();
 }
 
 // Which columns fit beside a name of at least kSmallestName cells; the first ones are the most important.
@@ -310,7 +311,7 @@ void draw_sets(const Scene& scene, Grid& grid, int row) {
   if (scene.set == kColumnSetCount) at = grid.put(row, at, "[chosen]", kTitle) + 1;
   if (!scene.table) return;
   auto count = std::to_string(scene.frame.matching) + (wide ? " of " : "/") + std::to_string(scene.table->size());
-  if (wide) count += " groups";
+  if (wide) count += " cgroups";
   if (scene.view.only_active) count = "active " + count;
   if (at + width(count) + 1 < grid.columns()) grid.put_right(row, grid.columns() - 1, count);
 }
@@ -323,7 +324,7 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
   };
   const Style heading{.bold = true, .reverse = true};
   const auto name_id = *scene.columns->find("name");
-  auto name = sorted(name_id, scene.paths ? "PATH" : "GROUP", layout.name);
+  auto name = sorted(name_id, scene.paths ? "PATH" : "CGROUP", layout.name);
   const bool elsewhere =
       std::ranges::none_of(layout.columns, [&](const auto& c) { return c.first == scene.view.sort; });
   if (elsewhere && scene.view.sort != name_id) {
@@ -355,25 +356,25 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
   const auto& table = *scene.table;
   const bool whole = scene.paths || !scene.view.tree;
   const auto* const gone = row.gone ? &scene.gone[*row.gone] : nullptr;
-  const auto id_of_group = gone != nullptr ? gone->id : table.group(row.group).id;
+  const auto id_of_cgroup = gone != nullptr ? gone->id : table.cgroup(row.cgroup).id;
   const std::string_view called = gone == nullptr
-                                      ? whole ? table.group(row.group).path : name_of(table.now(), row.group)
+                                      ? whole ? table.cgroup(row.cgroup).path : name_of(table.now(), row.cgroup)
                                   : whole ? gone->path
                                           : gone->name;
   auto name = safe(scene, called);
   std::string indent;
   if (scene.view.tree) {
-    // Deep groups keep a third of the column for their name.
+    // Deep cgroups keep a third of the column for their name.
     const int most = std::max(0, layout.name * 2 / 3 - 2);
     indent.assign(static_cast<std::size_t>(std::min(2 * row.depth, most)), ' ');
     indent += row.parent ? (row.folded ? "+ " : "- ") : "  ";
   }
   name = indent + cut_middle(name, layout.name - static_cast<int>(indent.size()), mark(scene));
   grid.put(line, 0, here ? ">" : " ", kBold);
-  grid.mark(line, 0, grid.columns(), Spot::What::group, id_of_group);
+  grid.mark(line, 0, grid.columns(), Spot::What::cgroup, id_of_cgroup);
   if (row.parent && scene.view.tree) {
     const int sign = static_cast<int>(indent.size());
-    grid.mark(line, sign, sign + 2, Spot::What::fold, id_of_group);
+    grid.mark(line, sign, sign + 2, Spot::What::fold, id_of_cgroup);
   }
   grid.put(line, 2, name, row.dimmed ? kDim : kPlain);
   int at = 2 + layout.name;
@@ -387,17 +388,17 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
         grid.put_right(line, at + cells, nothing, kDim);
       }
     } else if (!row.dimmed) {
-      const auto text = shown(scene, id, row.group);
+      const auto text = shown(scene, id, row.cgroup);
       if (c.form == Form::text) {
         const bool state = c.source == Source::state;
         grid.put(line, at + 2, cut_middle(text, cells - 2, mark(scene)), state ? kWorst : kPlain);
       } else {
-        grid.put_right(line, at + cells, text, style_of(c, table.value(id, row.group)));
+        grid.put_right(line, at + cells, text, style_of(c, table.value(id, row.cgroup)));
       }
     }
     at += cells;
     if (layout.graph && c.name == "cpu") {
-      if (const auto graph = scene.graphs.find(id_of_group); graph != scene.graphs.end() && !row.dimmed) {
+      if (const auto graph = scene.graphs.find(id_of_cgroup); graph != scene.graphs.end() && !row.dimmed) {
         grid.put(line, at + 2, graph_text(graph->second, kGraphCells, scene.ascii), kGraph);
       }
       at += kGraphCells + 2;
@@ -475,10 +476,10 @@ struct Box {
   int top, left, height;
   int inside;  // cells between its sides
 };
-Box draw_box(Grid& grid, int most_inside, int most_rows, std::string_view title) {
+Box draw_box(Grid& grid, int most_inside, int max_rows, std::string_view title) {
   Box box{};
   box.inside = std::min(most_inside, grid.columns() - 4);
-  box.height = std::min(most_rows, grid.rows() - 2);
+  box.height = std::min(max_rows, grid.rows() - 2);
   box.left = (grid.columns() - box.inside - 2) / 2;
   box.top = (grid.rows() - box.height) / 2;
   if (box.inside < 16 || box.height < 4) return box;
@@ -508,7 +509,7 @@ std::vector<std::pair<std::string, Style>> lines_of(const Scene& scene, const mo
     out.emplace_back(base::printable(text), outcome.ok() ? kPlain : kBad);
   }
   if (outcome.ok() && !outcome.route.empty()) {
-    out.emplace_back(outcome.route == "systemd" ? "by systemd" : "in the files of the group", kDim);
+    out.emplace_back(outcome.route == "systemd" ? "by systemd" : "in the files of the cgroup", kDim);
   }
   if (scene.ascii) {
     for (auto& [text, style] : out) text = ascii_only(text);
@@ -652,7 +653,7 @@ void draw_list(const Scene& scene, Grid& grid) {
       if (i >= scene.frame.rows.size()) break;
       draw_row(scene, grid, line + r, scene.frame.rows[i], i == scene.cursor, layout);
     }
-    if (scene.frame.rows.empty()) grid.put(line + 1, 2, "no group passes the filter; Esc takes it away");
+    if (scene.frame.rows.empty()) grid.put(line + 1, 2, "no cgroup passes the filter; Esc takes it away");
   }
   draw_message(scene, grid, height - 2);
   if (scene.replay) {
@@ -691,7 +692,7 @@ void draw_list(const Scene& scene, Grid& grid) {
   if (scene.menu != Scene::Menu::none) draw_menu(scene, grid);
 }
 
-// ---- a group's page: lines, then a window on them ------------------------------------------------------------
+// ---- a cgroup's page: lines, then a window on them ------------------------------------------------------------
 
 struct Span {
   std::string text;
@@ -700,10 +701,10 @@ struct Span {
 };
 using Line = std::vector<Span>;
 
-class GroupPage {
+class CgroupPage {
  public:
-  GroupPage(const Scene& scene, GroupIndex group, int columns)
-      : scene_(scene), table_(*scene.table), group_(group), columns_(columns) {}
+  CgroupPage(const Scene& scene, CgroupIndex cgroup, int columns)
+      : scene_(scene), table_(*scene.table), cgroup_(cgroup), columns_(columns) {}
 
   std::vector<Line> lines() {
     switch (scene_.tab) {
@@ -738,11 +739,11 @@ class GroupPage {
  private:
   [[nodiscard]] std::string text(std::string_view name) const {
     const auto id = scene_.columns->find(name);
-    return id ? shown(scene_, *id, group_) : "-";
+    return id ? shown(scene_, *id, cgroup_) : "-";
   }
   [[nodiscard]] Value value(std::string_view name) const {
     const auto id = scene_.columns->find(name);
-    return id ? table_.value(*id, group_) : Value();
+    return id ? table_.value(*id, cgroup_) : Value();
   }
   void say(std::string words) { out_.push_back({{std::move(words), kPlain, 1}}); }
   void line(std::string label, std::string words) {
@@ -754,7 +755,7 @@ class GroupPage {
                     "    weight " + text(value("cpu_weight").is_absent() ? "cpu_shares" : "cpu_weight"));
     line("", "quota " + text("cpu_limit") + "  in use " + text("cpu_of_limit") + "% of it  throttled " +
                  text("throttled") + "% of the periods");
-    if (const auto graph = scene_.graphs.find(table_.group(group_).id); graph != scene_.graphs.end()) {
+    if (const auto graph = scene_.graphs.find(table_.cgroup(cgroup_).id); graph != scene_.graphs.end()) {
       const auto most = *std::ranges::max_element(graph->second);
       const int cells = std::clamp(columns_ - 28, 8, static_cast<int>(kGraphSamples));
       out_.push_back({{"|", kDim, 10},
@@ -777,12 +778,12 @@ class GroupPage {
     line("IO", "read " + text("read") + "/s  write " + text("write") + "/s    " + text("read_ops") + " reads/s  " +
                    text("write_ops") + " writes/s");
     device_lines(4);
-    line("TASKS", text("tasks") + " of " + text("tasks_limit") + "    below: " + text("descendants") + " groups, " +
+    line("TASKS", text("tasks") + " of " + text("tasks_limit") + "    below: " + text("descendants") + " cgroups, " +
                       text("dying_descendants") + " dying");
     line("EVENTS", "high " + text("memory_events_high") + "  max " + text("memory_events_max") + "  oom " +
                        text("memory_events_oom") + "  oom_kill " + text("oom_kills") + "  pids max " +
                        text("pids_events_max"));
-    if (const auto* const c = container_of(table_.now(), group_); c != nullptr) {
+    if (const auto* const c = container_of(table_.now(), cgroup_); c != nullptr) {
       std::string words(model::name(c->role));
       for (const auto& [label, fact] : {std::pair<const char*, const model::Container::Text*>{"", &c->runtime},
                                         {"image ", &c->image},
@@ -794,7 +795,7 @@ class GroupPage {
       }
       line("WHAT", words);
     }
-    const auto state = table_.state(group_);
+    const auto state = table_.state(cgroup_);
     line("STATE", (state.empty() ? "-" : state) + "    frozen " + text("frozen") + "  populated " + text("populated"));
   }
 
@@ -804,7 +805,7 @@ class GroupPage {
       return;
     }
     const auto& all = *scene_.processes;
-    say(std::to_string(all.all.size()) + " processes in this group, not in those below" +
+    say(std::to_string(all.all.size()) + " processes in this cgroup, not in those below" +
         (all.hidden > 0 ? ", and " + std::to_string(all.hidden) + " of other pid namespaces" : ""));
     const bool wide = columns_ >= 70;
     const auto row = [&](const std::string& pid, const std::string& user, const std::string& cpu,
@@ -840,13 +841,13 @@ class GroupPage {
     for (ColumnId id = 0; id < columns.size(); ++id) {
       const auto& c = columns[id];
       if (c.source == Source::rate || c.form == Form::text || !starts(c.name, begins) || starts(c.name, but)) continue;
-      const auto v = table_.value(id, group_);
+      const auto v = table_.value(id, cgroup_);
       if (v.is_absent()) continue;
       Line row{{c.name, kPlain, 1}};
       const auto now = human(c, v, scene_.units) + (c.form == Form::ratio && v.is_number() ? "%" : "");
       row.push_back({now, style_of(c, v), std::max(1, 48 - width(now))});
       if (const auto rate = columns.find(c.name + "_rate")) {
-        const auto per_second = table_.value(*rate, group_);
+        const auto per_second = table_.value(*rate, cgroup_);
         if (per_second.is_number() && per_second.fixed() != 0) {
           row.push_back({human(columns[*rate], per_second, scene_.units) + "/s", kGraph, 50});
         }
@@ -854,19 +855,20 @@ class GroupPage {
       if (columns_ >= 100) row.push_back({c.help, kDim, 62});
       out_.push_back(std::move(row));
     }
-    if (out_.empty()) say("Nothing of this is known for the group: its controller is off or elsewhere (cgtop doctor).");
+    if (out_.empty())
+      say("Nothing of this is known for the cgroup: its controller is off or elsewhere (cgtop doctor).");
   }
 
   void device_lines(std::size_t most) {
     const auto read = scene_.columns->catalogue().find("io_read");
     if (!read) return;
     const auto& column = table_.now().columns[*read];
-    for (const auto& cell : model::cells_of(column, group_)) {
+    for (const auto& cell : model::series_of(column, cgroup_)) {
       if (most-- == 0) return;
       const auto device = column.text_of(cell);
       const auto rate = [&](std::string_view field, bool bytes) -> std::string {
         const auto id = scene_.columns->catalogue().find(field);
-        const auto per_second = id ? table_.delta().rate(*id, group_, device) : std::nullopt;
+        const auto per_second = id ? table_.delta().rate(*id, cgroup_, device) : std::nullopt;
         if (!per_second) return "-";
         return bytes ? human_bytes(*per_second, scene_.units) : number("%.1f", *per_second);
       };
@@ -906,7 +908,7 @@ class GroupPage {
         for (const auto* const window : {"10", "60", "300"}) {
           const auto name = std::string("pressure_") + what + '_' + kind + "_avg" + window;
           const auto id = scene_.columns->find(name);
-          const auto v = id ? table_.value(*id, group_) : Value();
+          const auto v = id ? table_.value(*id, cgroup_) : Value();
           const auto words = id ? human((*scene_.columns)[*id], v, scene_.units) : "-";
           row.push_back({words, v.is_number() ? of_pressure(to_part(v)) : kDim, at + 7 - width(words)});
           at += 8;
@@ -922,40 +924,40 @@ class GroupPage {
     say("");
     say("Percent of the last 10, 60 and 300 seconds in which some, or all, tasks waited.");
     if (value("psi_cpu").is_absent()) {
-      say("Not known for this group: v1 has no pressure, or it is switched off (cgtop doctor).");
+      say("Not known for this cgroup: v1 has no pressure, or it is switched off (cgtop doctor).");
     }
     for (const auto* const name : {"pressure_cpu_some", "pressure_memory_some", "pressure_memory_full",
                                    "pressure_io_some", "pressure_io_full"}) {
-      if (!value(name).is_absent()) line("", std::string(name) + "  " + text(name) + " since the group was made");
+      if (!value(name).is_absent()) line("", std::string(name) + "  " + text(name) + " since the cgroup was made");
     }
   }
 
-  // The group's own limits, and the tightest on the way up.
+  // The cgroup's own limits, and the tightest on the way up.
   void limits() {
     out_.push_back({{"LIMIT", kBold, 1}, {"OWN", kBold, 32}, {"EFFECTIVE", kBold, 46}, {"SET BY", kBold, 60}});
     for (const auto* const name :
          {"memory_max", "memory_high", "memory_swap_max", "memory_memsw_max", "pids_max", "cpu_limit"}) {
       const auto id = scene_.columns->find(name);
       if (!id) continue;
-      GroupIndex by = model::kNoGroup;
+      CgroupIndex by = model::kNoCgroup;
       Value best;
-      for (auto g = group_; g != model::kNoGroup; g = table_.parent(g)) {
+      for (auto g = cgroup_; g != model::kNoCgroup; g = table_.parent(g)) {
         const auto v = table_.value(*id, g);
         if (v.is_number() && (!best.is_number() || v.fixed() < best.fixed())) {
           best = v;
           by = g;
         }
       }
-      const auto own = table_.value(*id, group_);
-      if (own.is_absent() && by == model::kNoGroup) continue;
+      const auto own = table_.value(*id, cgroup_);
+      if (own.is_absent() && by == model::kNoCgroup) continue;
       const auto& c = (*scene_.columns)[*id];
       const std::string unit = c.form == Form::ratio ? "%" : "";
       out_.push_back({{name, kPlain, 1},
                       {human(c, own, scene_.units) + (own.is_number() ? unit : ""), kPlain, 32},
-                      {by == model::kNoGroup ? "none" : human(c, best, scene_.units) + unit, kPlain, 46},
-                      {by == model::kNoGroup ? ""
-                       : by == group_        ? "itself"
-                                             : safe(scene_, table_.group(by).path),
+                      {by == model::kNoCgroup ? "none" : human(c, best, scene_.units) + unit, kPlain, 46},
+                      {by == model::kNoCgroup ? ""
+                       : by == cgroup_        ? "itself"
+                                              : safe(scene_, table_.cgroup(by).path),
                        kPlain, 60}});
     }
     say("");
@@ -965,7 +967,7 @@ class GroupPage {
       const auto kind = scene_.columns->catalogue().field(c.field).kind;
       if (kind != model::Kind::setting && !c.name.starts_with("cpuset_")) continue;
       if (scene_.columns->find(c.name) != id) continue;
-      const auto words = c.form == Form::text ? safe(scene_, table_.text(id, group_)) : shown(scene_, id, group_);
+      const auto words = c.form == Form::text ? safe(scene_, table_.text(id, cgroup_)) : shown(scene_, id, cgroup_);
       if (words.empty() || words == "-") continue;
       out_.push_back({{c.name, kPlain, 1}, {words, kPlain, 46}});
     }
@@ -975,7 +977,7 @@ class GroupPage {
     out_.push_back({{"KIND", kBold, 1}, {"NAMESPACE", kBold, 10}, {"THE HOST'S", kBold, 26}});
     if (const auto field = scene_.columns->catalogue().find("namespace")) {
       const auto& column = table_.now().columns[*field];
-      for (const auto& cell : model::cells_of(column, group_)) {
+      for (const auto& cell : model::series_of(column, cgroup_)) {
         auto rest = column.text_of(cell);
         const auto kind = base::take_until(rest, '\0');
         const auto id = base::take_until(rest, '\0');
@@ -984,8 +986,8 @@ class GroupPage {
                         {safe(scene_, base::take_until(rest, '\0')), kPlain, 26}});
       }
     }
-    if (out_.size() == 1) say("No process of the group itself could be looked at.");
-    for (const auto* const name : {"own_processes", "own_threads", "own_open_files", "own_sockets", "chroot"}) {
+    if (out_.size() == 1) say("No process of the cgroup itself could be looked at.");
+    for (const auto* const name : {"processes", "threads", "open_files", "sockets", "chroot"}) {
       const auto words = text(name);
       if (!words.empty() && words != "-") line("", std::string(name) + "  " + words);
     }
@@ -1021,7 +1023,7 @@ class GroupPage {
 
   const Scene& scene_;
   const Table& table_;
-  GroupIndex group_;
+  CgroupIndex cgroup_;
   int columns_;
   std::vector<Line> out_;
 };
@@ -1037,7 +1039,7 @@ std::vector<Line> wrapped(std::vector<Line> lines, int columns) {
     const auto style = out.back().back().style;
     at -= width(out.back().back().text);
     auto text = out.back().back().text;
-    while (at + width(text) > columns && out.size() < kMostLines) {
+    while (at + width(text) > columns && out.size() < kMaxLines) {
       const auto head = std::string(at < columns ? cut_end(text, columns - at) : std::string_view());
       if (head.empty() && at <= columns / 2) break;  // a wide character in a narrow place
       out.back().back().text = head;
@@ -1049,16 +1051,16 @@ std::vector<Line> wrapped(std::vector<Line> lines, int columns) {
   return out;
 }
 
-std::size_t draw_group(const Scene& scene, Grid& grid) {
+std::size_t draw_cgroup(const Scene& scene, Grid& grid) {
   const int height = grid.rows();
   std::size_t most = 0;
   draw_title(scene, grid);
-  const auto path = safe(scene, scene.group_path);
-  const auto group = scene.table ? scene.table->find(scene.group) : model::kNoGroup;
+  const auto path = safe(scene, scene.cgroup_path);
+  const auto cgroup = scene.table ? scene.table->find(scene.cgroup) : model::kNoCgroup;
   int line = 1;
   std::string facts;
-  if (group != model::kNoGroup) {
-    facts = "id " + std::to_string(scene.group) + "  age " + shown(scene, *scene.columns->find("age"), group);
+  if (cgroup != model::kNoCgroup) {
+    facts = "id " + std::to_string(scene.cgroup) + "  age " + shown(scene, *scene.columns->find("age"), cgroup);
   }
   const int room = grid.columns() - width(facts) - 4;
   grid.put(line, 1, cut_middle(path, std::max(room, 10), mark(scene)), kBold);
@@ -1080,10 +1082,10 @@ std::size_t draw_group(const Scene& scene, Grid& grid) {
     at += wide ? 2 : 1;
   }
   line += height >= kTall ? 2 : 1;
-  if (group == model::kNoGroup) {
-    grid.put(line, 1, "This group is gone. Esc goes back to the list.", kWarn);
+  if (cgroup == model::kNoCgroup) {
+    grid.put(line, 1, "This cgroup is gone. Esc goes back to the list.", kWarn);
   } else {
-    auto lines = GroupPage(scene, group, grid.columns()).lines();
+    auto lines = CgroupPage(scene, cgroup, grid.columns()).lines();
     if (scene.wrap) lines = wrapped(std::move(lines), grid.columns());
     const int rows = std::max(1, height - 2 - line);
     most = lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
@@ -1127,7 +1129,7 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
     "       R record what is seen   z length of the time line\n"
     " KEEP  W columns, order, units, pace, theme and mouse for the next time\n"
-    " SAY   : a command, such as sort memory or group nginx; Tab completes it\n"
+    " SAY   : a command, such as sort memory or cgroup nginx; Tab completes it\n"
     " SEE   e events   y copy the path   Y copy all as JSON   w wrap lines\n"
     "       ? help   q or ^C quit   ^Z suspend\n"
     " MOUSE click on a row goes to it, on that again opens it, on a heading sorts by\n"
@@ -1143,11 +1145,11 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     "         others: --theme or :theme; none: NO_COLOR or --color never\n",
     " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"
     "          MEM    with page cache; WS is without inactive page cache\n"
-    "          LIMIT  the tightest of the group and of all above it\n"
+    "          LIMIT  the tightest of the cgroup and of all above it\n"
     "          PSI    percent of the last 10 s in which a task waited\n"
     "          THROT% percent of the quota periods that were cut short\n"
     "          -      not known here: no such file on this kernel, or its\n"
-    "                 controller is off for the group (see cgtop doctor)\n"
+    "                 controller is off for the cgroup (see cgtop doctor)\n"
     "          max    no limit          err  could not be read\n"
     "          A parent counts what is below it, as the kernel does.\n"
     "\n"
@@ -1207,8 +1209,8 @@ std::size_t draw(const Scene& scene, Grid& grid) {
     case Page::list:
       draw_list(scene, grid);
       break;
-    case Page::group:
-      last_scroll = draw_group(scene, grid);
+    case Page::cgroup:
+      last_scroll = draw_cgroup(scene, grid);
       break;
     case Page::help:
       draw_help(scene, grid);

@@ -11,7 +11,7 @@ inline constexpr std::size_t kHelpPages = 3;
 
 // Rows of the list that fit a grid of this height.
 int list_rows(const Scene& scene, int height);
-// Gives the first line of the last screenful of a group's page.
+// Gives the first line of the last screenful of a cgroup's page.
 std::size_t draw(const Scene& scene, Grid& grid);
 
 // " .:-=+*#%@" or blocks; `cells` newest values of a graph, scaled to its largest.

@@ -22,13 +22,13 @@ constexpr milliseconds kRetry{10};
 constexpr int kThawEvery = 50;  // tries
 constexpr std::int64_t kReclaimStep = 64LL << 20U;
 
-bool is(const Place::Dir& dir, const char* file, std::string_view value) {
+bool is(const CgroupHandle::Dir& dir, const char* file, std::string_view value) {
   const auto text = read_file(dir.fd.get(), file);
   return text && base::trim_end(*text) == value;
 }
 
 // Waits until `key` of cgroup.events is `wanted`: the kernel tells by POLLPRI.
-bool wait_for_event(const Place::Dir& dir, std::string_view key, std::int64_t wanted, base::Monotonic deadline) {
+bool wait_for_event(const CgroupHandle::Dir& dir, std::string_view key, std::int64_t wanted, base::Monotonic deadline) {
   const base::Fd events(::openat(dir.fd.get(), "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!events) return false;
   while (true) {
@@ -42,7 +42,7 @@ bool wait_for_event(const Place::Dir& dir, std::string_view key, std::int64_t wa
   }
 }
 
-base::Result<bool> freeze_v1(const Place::Dir& dir, base::Monotonic deadline) {
+base::Result<bool> freeze_v1(const CgroupHandle::Dir& dir, base::Monotonic deadline) {
   // A task in the wrong place stays FREEZING for ever unless it is asked again, and some only if all are let go for a
   // moment.
   for (int tries = 1;; ++tries) {
@@ -66,7 +66,7 @@ std::set<pid_t> missing(const std::set<pid_t>& all, const std::set<pid_t>& some)
 // v2 shows a task of a pid namespace that is not below ours as 0, v1 leaves it out (kernel/cgroup/cgroup-v1.c,
 // pidlist_array_load). What pids.current counts and `tasks` does not list is such a one, or has died and waits for its
 // parent.
-std::size_t left_out_by_v1(const Place& place) {
+std::size_t left_out_by_v1(const CgroupHandle& place) {
   constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;  // include/uapi/linux/nsfs.h, PROC_PID_INIT_INO
   struct stat st {};
   const auto* const pids = place.of_v1("pids");
@@ -82,14 +82,14 @@ std::size_t left_out_by_v1(const Place& place) {
   return counted > listed ? counted - listed : 0;
 }
 
-bool populated(const Place::Dir& dir) {
+bool populated(const CgroupHandle::Dir& dir) {
   const auto events = read_file(dir.fd.get(), "cgroup.events");
   return events && flat_key(*events, "populated") == 1;
 }
 
-// v1: what is frozen does not die, by whatever it is killed. So all of it goes on, also what groups below were told.
+// v1: what is frozen does not die, by whatever it is killed. So all of it goes on, also what cgroups below were told.
 // False: some could not be let go.
-bool let_go_v1(const Place::Dir& freezer) {
+bool let_go_v1(const CgroupHandle::Dir& freezer) {
   bool all = true;
   look_below(freezer.fd.get(), [&all](int dir, const std::string&) {
     const auto own = read_file(dir, "freezer.self_freezing");
@@ -101,7 +101,7 @@ bool let_go_v1(const Place::Dir& freezer) {
 
 }  // namespace
 
-FreezeState freeze_state(const Place& place) {
+FreezeState freeze_state(const CgroupHandle& place) {
   FreezeState out;
   for (const auto& dir : place.dirs()) {
     if (dir.is_v2()) {
@@ -131,7 +131,7 @@ FreezeState freeze_state(const Place& place) {
   return out;
 }
 
-Checked<Freezers> plan_freeze(const Place& place, bool as_runtimes_do) {
+Checked<Freezers> plan_freeze(const CgroupHandle& place, bool as_runtimes_do) {
   const auto shown = base::printable(place.path());
   Freezers out;
   const auto* v2 = place.v2();
@@ -177,7 +177,7 @@ base::Result<bool> freeze(const Freezers& freezers, base::Monotonic deadline) {
   return freezers.v2 == nullptr || wait_for_event(*freezers.v2, "frozen", 1, deadline);
 }
 
-base::Result<void> thaw(const Place& place) {
+base::Result<void> thaw(const CgroupHandle& place) {
   base::Result<void> result;
   for (const auto& dir : place.dirs()) {
     base::Result<void> done;
@@ -192,11 +192,11 @@ base::Result<void> thaw(const Place& place) {
   return result;
 }
 
-Signalled signal_each(const Place& place, const std::string& proc, const std::set<pid_t>& pids, int signal) {
+Signalled signal_each(const CgroupHandle& place, const std::string& proc, const std::set<pid_t>& pids, int signal) {
   Signalled out;
   for (const auto pid : pids) {
     if (pid <= 1 || pid == ::getpid()) continue;
-    // The descriptor is of one process; then its group is looked at, so a number that was used again is not hit.
+    // The descriptor is of one process; then its cgroup is looked at, so a number that was used again is not hit.
     const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!process || !place.has(proc, pid)) {
       ++out.gone;
@@ -213,7 +213,7 @@ Signalled signal_each(const Place& place, const std::string& proc, const std::se
   return out;
 }
 
-bool wait_until_empty(const Place& place, base::Monotonic deadline) {
+bool wait_until_empty(const CgroupHandle& place, base::Monotonic deadline) {
   if (place.dirs().size() == 1 && place.v2() != nullptr) return wait_for_event(*place.v2(), "populated", 0, deadline);
   while (true) {
     const auto now = place.members();
@@ -223,14 +223,14 @@ bool wait_until_empty(const Place& place, base::Monotonic deadline) {
   }
 }
 
-Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monotonic deadline) {
+Checked<Ended> kill_all(const CgroupHandle& place, const std::string& proc, base::Monotonic deadline) {
   Ended out;
   const auto before = place.members();
   out.processes = before.pids.size() + before.foreign;
   const auto* const v2 = place.v2();
   const bool has_kill =
       v2 != nullptr && ::faccessat(v2->fd.get(), "cgroup.kill", W_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0;
-  const auto by_v2 = has_kill ? place.members(*v2) : Place::Members{};
+  const auto by_v2 = has_kill ? place.members(*v2) : CgroupHandle::Members{};
   const auto left_out = left_out_by_v1(place);
   if (before.foreign > by_v2.foreign || (left_out > 0 && by_v2.foreign == 0)) {
     return refuse("namespace", base::printable(place.path()) + ": " +
@@ -258,7 +258,7 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
         !done && !base::means_vanished(done.error().code)) {
       if (done.error().code == EOPNOTSUPP) {
         return refuse("threaded", base::printable(place.path()) +
-                                      " is threaded: processes die whole, and with all threads they are in a group "
+                                      " is threaded: processes die whole, and with all threads they are in a cgroup "
                                       "above it, their domain; kill that");
       }
       return tl::unexpected(Refusal{model::Outcome::Kind::failed, {}, done.error().what});
@@ -303,13 +303,13 @@ Checked<Ended> kill_all(const Place& place, const std::string& proc, base::Monot
   return out;
 }
 
-Checked<Reclaimed> reclaim(const Place& place, std::int64_t bytes, base::Monotonic deadline) {
+Checked<Reclaimed> reclaim(const CgroupHandle& place, std::int64_t bytes, base::Monotonic deadline) {
   const auto* const dir = place.of_controller("memory");
   const auto shown = base::printable(place.path());
   if (dir == nullptr) return refuse("controller", "the memory controller is not on for " + shown);
   if (!dir->is_v2()) {
     return refuse("kernel",
-                  "v1 has no way to reclaim memory of a group that is in use; memory.reclaim is of v2 (5.19)");
+                  "v1 has no way to reclaim memory of a cgroup that is in use; memory.reclaim is of v2 (5.19)");
   }
   const auto used = [&] {
     const auto text = read_file(dir->fd.get(), "memory.current");

@@ -82,7 +82,7 @@ base::Result<Audit> Audit::open(const std::string& path, bool journal) {
   struct stat st {};
   if (!audit.file_ || ::fstat(audit.file_.get(), &st) != 0) return base::fail_errno("cannot write the audit " + shown);
   if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) return base::fail("the audit " + shown + " is no file");
-  if (S_ISREG(st.st_mode) && st.st_size >= kLargest) {
+  if (S_ISREG(st.st_mode) && st.st_size >= kMaxSize) {
     (void)::rename(path.c_str(), (path + ".1").c_str());
     audit.file_ = open_file();
     if (!audit.file_) return base::fail_errno("cannot write the audit " + shown);
@@ -111,7 +111,7 @@ base::Result<void> Audit::append(const std::string& line) {
       failed, (whole ? "cannot write the audit " : "half a line is in the audit ") + base::printable(path_)));
 }
 
-std::vector<AuditEvent> audit_events(std::string_view text, std::string_view group, std::size_t most) {
+std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgroup, std::size_t most) {
   std::vector<AuditEvent> out;
   while (!text.empty() && out.size() < most) {
     if (text.back() == '\n') text.remove_suffix(1);
@@ -128,7 +128,7 @@ std::vector<AuditEvent> audit_events(std::string_view text, std::string_view gro
       const auto found = json.find(member);
       return found != json.end() && found->is_object() ? *found : nlohmann::json::object();
     };
-    if (of(object("group"), "path") != group) continue;
+    if (of(object("cgroup"), "path") != cgroup) continue;
     AuditEvent event{of(json, "time"), of(json, "event"), of(json, "action"), {}, of(json, "result"), of(json, "text")};
     if (event.event.empty() || event.event == "begin") continue;
     const auto actor = object("actor");
@@ -146,7 +146,7 @@ std::vector<AuditEvent> audit_events(std::string_view text, std::string_view gro
   return out;
 }
 
-base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view group, std::size_t most) {
+base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view cgroup, std::size_t most) {
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return base::fail_errno("cannot read " + base::printable(path));
   const auto size = ::lseek(fd.get(), 0, SEEK_END);
@@ -155,7 +155,7 @@ base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::s
     return base::fail_errno("cannot read " + base::printable(path));
   const auto text = base::read_to_end(fd.get(), static_cast<std::size_t>(kAuditTail));
   if (!text) return base::fail_errno("cannot read " + base::printable(path));
-  return audit_events(*text, base::to_utf8(group), most);  // half a line is none
+  return audit_events(*text, base::to_utf8(cgroup), most);  // half a line is none
 }
 
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,
@@ -165,7 +165,7 @@ std::string audit_line(std::string_view event, std::string_view id, const model:
   out["id"] = id;
   out["event"] = event;
   out["action"] = model::name(action.verb);
-  out["group"] = {{"path", base::to_utf8(action.group.path)}, {"id", action.group.id}};
+  out["cgroup"] = {{"path", base::to_utf8(action.cgroup.path)}, {"id", action.cgroup.id}};
   out["actor"] = json_of(action.actor);
   if (!action.settings.empty()) {
     auto settings = OrderedJson::array();

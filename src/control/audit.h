@@ -30,7 +30,7 @@ TimeText time_text(base::Wall time);
 
 class Audit {
  public:
-  static constexpr std::int64_t kLargest = 16LL << 20U;  // then it becomes FILE.1, and FILE.1 is dropped
+  static constexpr std::int64_t kMaxSize = 16LL << 20U;  // then it becomes FILE.1, and FILE.1 is dropped
 
   // Makes the file (0640) and its directory (0750) if need be. `journal`: also there, best effort.
   static base::Result<Audit> open(const std::string& path, bool journal);
@@ -54,11 +54,11 @@ struct AuditEvent {
   std::string result;  // "done", "refused"; empty: none
   std::string text;    // what came of it, or why
 };
-// Those of this group in what is at the end of a record, the newest first, at most `most`. A line that is none is left
+// Those of this cgroup in what is at the end of a record, the newest first, at most `most`. A line that is none is left
 // out; a "begin" is left out as well, its "end" says it all.
-std::vector<AuditEvent> audit_events(std::string_view text, std::string_view group, std::size_t most);
+std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgroup, std::size_t most);
 // The same from the last 256 KiB of a file. Error: it cannot be read.
-base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view group, std::size_t most);
+base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view cgroup, std::size_t most);
 
 // One record, without the newline.
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,

@@ -48,7 +48,7 @@ bool is_there(const Hand& hand) {
   return ::fstatat(hand.ledger.get(), hand.file.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-// For ever, as a group that stays frozen is the worst that can happen; the group being gone ends it.
+// For ever, as a cgroup that stays frozen is the worst that can happen; the cgroup being gone ends it.
 void write_until_done(int fd, const char* text, std::size_t size) {
   timespec pause{0, 10'000'000};
   while (fd >= 0) {
@@ -60,7 +60,7 @@ void write_until_done(int fd, const char* text, std::size_t size) {
 
 // Once the kernel has thawed it, an engine refuses to, and shows it as paused for ever. So it comes first, for a
 // second.
-void ask_engine(const Hand& hand) {
+void query_engine(const Hand& hand) {
   if (!hand.engine) return;
   const int server = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (server < 0) return;
@@ -74,7 +74,7 @@ void ask_engine(const Hand& hand) {
 }
 
 void let_go(const Hand& hand) {
-  ask_engine(hand);
+  query_engine(hand);
   write_until_done(hand.v2.get(), "0", 1);
   write_until_done(hand.v1.get(), "THAWED", 6);
   ::unlinkat(hand.ledger.get(), hand.file.c_str(), 0);
@@ -100,7 +100,7 @@ void run(const std::vector<char*>& argv) {
   ::execv(argv[0], argv.data());
 }
 
-// The group goes on already; a bus that hangs only leaves systemd with an old idea of it.
+// The cgroup goes on already; a bus that hangs only leaves systemd with an old idea of it.
 void tell_systemd(const Hand& hand) {
   if (!hand.told.empty()) run(hand.told);
 }
@@ -227,13 +227,13 @@ base::Result<void> start(const Hand& hand) {
 base::Result<void> start_thawer(const Ledger& ledger, const Freezers& freezers, const DeadMan& deadman) {
   Hand hand;
   if (auto done = prepare(ledger, deadman, hand); !done) return done;
-  const auto open_in = [](const Place::Dir* dir, const char* file) {
+  const auto open_in = [](const CgroupHandle::Dir* dir, const char* file) {
     return base::Fd(dir == nullptr ? -1 : ::openat(dir->fd.get(), file, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
   };
   hand.v2 = open_in(freezers.v2, "cgroup.freeze");
   hand.v1 = open_in(freezers.v1, "freezer.state");
   if ((freezers.v2 != nullptr && !hand.v2) || (freezers.v1 != nullptr && !hand.v1)) {
-    return base::fail_errno("cannot open the file that would thaw the group again");
+    return base::fail_errno("cannot open the file that would thaw the cgroup again");
   }
   if (deadman.audit_fd >= 0) hand.audit = base::Fd(::fcntl(deadman.audit_fd, F_DUPFD_CLOEXEC, 0));
   hand.audit_line = deadman.audit_line;

@@ -21,9 +21,9 @@ using discovery::UnixHttp;
 using Json = nlohmann::json;
 
 constexpr std::chrono::milliseconds kLookWithin{500};
-constexpr std::chrono::milliseconds kTellWithin{2000};
-constexpr std::size_t kMostAnswer = std::size_t{1} << 20U;
-constexpr std::size_t kMostReason = 300;
+constexpr std::chrono::milliseconds kNotifyTimeout{2000};
+constexpr std::size_t kMaxAnswer = std::size_t{1} << 20U;
+constexpr std::size_t kMaxReason = 300;
 // Docker has no word for memory without a limit once there was one; this is what the kernel of v1 makes of none.
 constexpr std::int64_t kDockersUnlimited = 9'223'372'036'854'771'712;
 constexpr std::int64_t kUsualPeriod = 100'000;  // microseconds: the one that --cpus means
@@ -55,7 +55,7 @@ std::string reason_of(const HttpAnswer& answer) {
     if (const auto at = parsed.find(key); at != parsed.end() && at->is_string()) out = at->get<std::string>();
   }
   if (out.empty()) return "it answers " + std::to_string(answer.status);
-  return base::printable(base::trim_end(std::string_view(out).substr(0, kMostReason)));
+  return base::printable(base::trim_end(std::string_view(out).substr(0, kMaxReason)));
 }
 
 base::Result<void> result_of(const EngineContainer& container, const HttpAnswer& answer) {
@@ -69,7 +69,7 @@ base::Result<void> result_of(const EngineContainer& container, const HttpAnswer&
 
 base::Result<void> post(const EngineContainer& container, const std::string& target, std::string body,
                         std::chrono::milliseconds within) {
-  UnixHttp server(container.socket, kMostAnswer);
+  UnixHttp server(container.socket, kMaxAnswer);
   return result_of(container, server.post(target, std::move(body), UnixHttp::Clock::now() + within));
 }
 
@@ -105,7 +105,7 @@ base::Result<std::optional<EngineContainer>> container_of(const EngineSockets& s
   container.engine = row->engine;
   container.id = place->id;
   container.socket = sockets.*row->socket;
-  UnixHttp server(container.socket, kMostAnswer);
+  UnixHttp server(container.socket, kMaxAnswer);
   const auto answer = server.get(target_of(container, "/json"), UnixHttp::Clock::now() + kLookWithin);
   // Not running here, or another one's container.
   if (answer.kind == HttpAnswer::Kind::unreachable || answer.status == 404) return std::nullopt;
@@ -183,15 +183,15 @@ base::Result<void> tell_limits(const EngineContainer& container, const EngineLim
   if (row == nullptr) return base::fail("no such engine");
   auto body = row->body(limits, container.by_cores);
   if (body.empty()) return base::fail(std::string(container.engine) + " has no word for it");
-  return post(container, std::string(row->containers) + container.id + "/update", std::move(body), kTellWithin);
+  return post(container, std::string(row->containers) + container.id + "/update", std::move(body), kNotifyTimeout);
 }
 
 base::Result<void> pause(const EngineContainer& container, std::chrono::milliseconds wait) {
-  return post(container, target_of(container, "/pause"), {}, std::min(wait, kTellWithin));
+  return post(container, target_of(container, "/pause"), {}, std::min(wait, kNotifyTimeout));
 }
 
 base::Result<void> unpause(const EngineContainer& container) {
-  return post(container, target_of(container, "/unpause"), {}, kTellWithin);
+  return post(container, target_of(container, "/unpause"), {}, kNotifyTimeout);
 }
 
 std::string unpause_request(const EngineContainer& container) {

@@ -3,7 +3,7 @@
 // Podman, by their HTTP API. Where nobody tells them they go on showing the old limits, write them again with their
 // next update, and take a container that is frozen for one that is ill.
 //
-// The kernel comes first: limits are written to the group's files, and the engine is told what stands there now. So a
+// The kernel comes first: limits are written to the cgroup's files, and the engine is told what stands there now. So a
 // limit never waits for an engine that hangs, and one that refuses only keeps its old idea. A freeze is the other way
 // round, as an engine does not pause what is frozen: it has a moment to do it, then the kernel does.
 //
@@ -50,7 +50,7 @@ struct EngineContainer {
   bool by_cores = false;  // Docker: of CPU it takes --cpus only, or has none yet
 };
 
-// The runtime whose container has this group, by its path; empty: no container's. Of groups within a container its
+// The runtime whose container has this cgroup, by its path; empty: no container's. Of cgroups within a container its
 // runtime knows nothing.
 std::string_view runtime_of(std::string_view path);
 

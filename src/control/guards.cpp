@@ -21,8 +21,8 @@ namespace {
 using model::Verb;
 
 constexpr uid_t kFirstOfPeople = 1000;
-constexpr std::size_t kMostAncestors = 256;
-constexpr std::size_t kMostProcesses = 1U << 20U;
+constexpr std::size_t kMaxAncestors = 256;
+constexpr std::size_t kMaxProcesses = 1U << 20U;
 
 constexpr std::string_view kPrograms[] = {
     "NetworkManager",
@@ -114,8 +114,8 @@ std::optional<Seen> look(int proc, const std::string& pid) {
   const base::Fd dir(::openat(proc, pid.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return std::nullopt;
   const auto status = read_file(dir.get(), "status");
-  const auto groups = read_file(dir.get(), "cgroup");
-  if (!status || !groups) return std::nullopt;
+  const auto cgroups = read_file(dir.get(), "cgroup");
+  if (!status || !cgroups) return std::nullopt;
   Seen seen;
   auto rest = value_of(*status, "PPid:");
   seen.parent = base::to_int<pid_t>(base::take_word(rest)).value_or(0);
@@ -125,7 +125,7 @@ std::optional<Seen> look(int proc, const std::string& pid) {
   base::take_word(rest);
   seen.first_namespace = base::take_word(rest).empty();
   seen.name = program_of(proc, pid);
-  for (auto& membership : parse_memberships(*groups)) {
+  for (auto& membership : parse_memberships(*cgroups)) {
     if (std::ranges::find(seen.paths, membership.path) == seen.paths.end()) {
       seen.paths.push_back(std::move(membership.path));
     }
@@ -166,14 +166,14 @@ GuardFacts look_at_processes(const std::string& proc, std::span<const pid_t> ask
   std::size_t looked = 0;
   for (const auto& name : children_of(dir.get())) {
     const auto pid = base::to_int<pid_t>(name);
-    if (!pid || ++looked > kMostProcesses) continue;
+    if (!pid || ++looked > kMaxProcesses) continue;
     const auto program = program_of(dir.get(), name);
     if (std::ranges::find(kPrograms, std::string_view(program)) == std::end(kPrograms)) continue;
     const auto seen = look(dir.get(), name);
     if (seen && seen->uid < kFirstOfPeople && seen->first_namespace) add("system", *pid, *seen);
   }
   const auto with_ancestors = [&](const char* guard, pid_t pid) {
-    for (std::size_t steps = 0; pid > 1 && steps < kMostAncestors; ++steps) {
+    for (std::size_t steps = 0; pid > 1 && steps < kMaxAncestors; ++steps) {
       const auto seen = look(dir.get(), std::to_string(pid));
       if (!seen) return;
       add(guard, pid, *seen);
@@ -187,7 +187,7 @@ GuardFacts look_at_processes(const std::string& proc, std::span<const pid_t> ask
 
 std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_view path) {
   const auto shown = base::printable(path);
-  if (path == "/") return Guarded{"root", "the root group is the whole machine; name a group below it"};
+  if (path == "/") return Guarded{"root", "the root cgroup is the whole machine; name a cgroup below it"};
   if (verb == Verb::thaw || verb == Verb::unlimit) return std::nullopt;
   if (is_kubernetes(path)) {
     return Guarded{"kubepods", shown +
@@ -205,7 +205,7 @@ std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_
   }
   if (verb == Verb::freeze || verb == Verb::kill || verb == Verb::signal) {
     for (const auto slice : kWholeSlices) {
-      if (path == slice) return Guarded{"slice", shown + " is a whole part of the machine; name a group below it"};
+      if (path == slice) return Guarded{"slice", shown + " is a whole part of the machine; name a cgroup below it"};
     }
   }
   for (const auto& one : facts.processes) {
@@ -227,7 +227,7 @@ std::optional<Guarded> guard_of(const GuardFacts& facts, Verb verb, std::string_
   return std::nullopt;
 }
 
-std::optional<Guarded> spared_from_kills(const Place& place) {
+std::optional<Guarded> spared_from_kills(const CgroupHandle& place) {
   std::optional<std::string> marked;
   if (place.v2() == nullptr) return std::nullopt;
   look_below(place.v2()->fd.get(), [&marked](int dir, const std::string& path) {
@@ -240,27 +240,28 @@ std::optional<Guarded> spared_from_kills(const Place& place) {
 }
 
 std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, Verb verb,
-                                 const model::GroupRef& group) {
+                                 const model::CgroupRef& cgroup) {
   if (rights.admin || rights.uid == 0) return std::nullopt;
-  const auto shown = base::printable(group.path);
+  const auto shown = base::printable(cgroup.path);
   if (host.layout() != "v2") {
     return Guarded{"owner", "on v1 only root and the enforcer's group may act: ownership there is no border"};
   }
-  const auto owns = [&](const model::GroupRef& one) {
-    const auto place = Place::open(host, one);
+  const auto owns = [&](const model::CgroupRef& one) {
+    const auto place = CgroupHandle::open(host, one);
     struct stat dir {};
     struct stat procs {};
     const int fd = place && place->v2() != nullptr ? place->v2()->fd.get() : -1;
     return fd >= 0 && ::fstat(fd, &dir) == 0 && ::fstatat(fd, "cgroup.procs", &procs, AT_SYMLINK_NOFOLLOW) == 0 &&
            dir.st_uid == rights.uid && procs.st_uid == rights.uid;
   };
-  if (!owns(group)) {
-    return Guarded{"owner", shown +
-                                " is not yours: only root, the enforcer's group and the owner of a delegated group may "
-                                "act on it"};
+  if (!owns(cgroup)) {
+    return Guarded{"owner",
+                   shown +
+                       " is not yours: only root, the enforcer's group and the owner of a delegated cgroup may "
+                       "act on it"};
   }
   const bool ends = verb == Verb::freeze || verb == Verb::thaw || verb == Verb::kill || verb == Verb::signal;
-  const auto parent = group.path.substr(0, group.path.rfind('/'));
+  const auto parent = cgroup.path.substr(0, cgroup.path.rfind('/'));
   if (!ends && !owns({parent.empty() ? "/" : parent, 0})) {
     return Guarded{"owner",
                    shown + " is the top of what was delegated to you: its limits are not yours, those below are"};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is never acted on, whoever asks: the root group, the first process, whatever the asking and the acting process
+// What is never acted on, whoever asks: the root cgroup, the first process, whatever the asking and the acting process
 // live in, the services without which nobody could undo a mistake, and what an orchestrator writes itself. No policy
 // and no flag switches these off.
 //
@@ -23,12 +23,12 @@
 
 namespace cgwarden::control {
 
-class Place;
+class CgroupHandle;
 
 struct Protected {
   std::string guard;               // "init", "self", "session", "system"
   std::string who;                 // "sshd (pid 812)"
-  std::vector<std::string> paths;  // of its groups, over all hierarchies
+  std::vector<std::string> paths;  // of its cgroups, over all hierarchies
 };
 
 struct GuardFacts {
@@ -43,25 +43,26 @@ struct Guarded {
   std::string guard;
   std::string text;
 };
-// Nothing: it may be done. Thawing is always allowed but for the root group, and so is taking a limit back.
+// Nothing: it may be done. Thawing is always allowed but for the root cgroup, and so is taking a limit back.
 std::optional<Guarded> guard_of(const GuardFacts& facts, model::Verb verb, std::string_view path);
 
-// ManagedOOMPreference=omit of a unit in or at the group, which systemd marks on the directory
+// ManagedOOMPreference=omit of a unit in or at the cgroup, which systemd marks on the directory
 // (systemd-oomd.service(8)). It counts for rules: whoever kills by hand has a reason. A mark that somebody else but
 // root could have set is none.
-std::optional<Guarded> spared_from_kills(const Place& place);
+std::optional<Guarded> spared_from_kills(const CgroupHandle& place);
 
 // The names of programs that "system" protects.
 std::span<const std::string_view> protected_programs();
 
-// May this user act on the group through the enforcer? Root and members of the enforcer's group on all; others on what
+// May this user act on the cgroup through the enforcer? Root and members of the enforcer's group on all; others on what
 // they own: a subtree delegated to them, on v2 only (v1's delegation is no border).
 struct Rights {
   bool admin = false;
   uid_t uid = 0;
 };
-// The topmost group of a delegated subtree is its owner's to stop and to end; its limits are of those who delegated it.
+// The topmost cgroup of a delegated subtree is its owner's to stop and to end; its limits are of those who delegated
+// it.
 std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, model::Verb verb,
-                                 const model::GroupRef& group);
+                                 const model::CgroupRef& cgroup);
 
 }  // namespace cgwarden::control

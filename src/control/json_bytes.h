@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Paths of groups are any bytes, JSON is Unicode: what is no UTF-8 goes as {"bytes":[...]}, so nothing is lost.
+// Paths of cgroups are any bytes, JSON is Unicode: what is no UTF-8 goes as {"bytes":[...]}, so nothing is lost.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -21,7 +21,7 @@
 namespace cgwarden::control {
 namespace {
 
-constexpr std::size_t kLargestEntry = 256UL << 10U;
+constexpr std::size_t kMaxEntry = 256UL << 10U;
 
 }  // namespace
 
@@ -68,7 +68,7 @@ std::string to_json(const Entry& entry) {
                            {"id", entry.id},
                            {"verb", model::name(entry.verb)},
                            {"path", bytes_to_json(entry.path)},
-                           {"group", entry.group},
+                           {"cgroup", entry.cgroup},
                            {"route", entry.route},
                            {"expires", entry.expires},
                            {"kept_by_helper", entry.kept_by_helper},
@@ -91,7 +91,7 @@ base::Result<Entry> parse_entry(std::string_view text) {
     if (!verb || !is_id(entry.id)) return base::fail("no entry of the ledger");
     entry.verb = *verb;
     entry.path = bytes_from_json(json.at("path"));
-    entry.group = json.at("group").get<std::uint64_t>();
+    entry.cgroup = json.at("cgroup").get<std::uint64_t>();
     entry.route = json.at("route").get<std::string>();
     entry.expires = json.at("expires").get<std::int64_t>();
     entry.kept_by_helper = json.at("kept_by_helper").get<bool>();
@@ -126,7 +126,7 @@ base::Result<Ledger> Ledger::open(const std::string& directory, bool make) {
   ledger.dir_ = base::Fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat st {};
   if (!ledger.dir_ || ::fstat(ledger.dir_.get(), &st) != 0) return base::fail_errno("cannot open " + shown);
-  // Who can write here decides what is written to groups.
+  // Who can write here decides what is written to cgroups.
   if (st.st_uid != ::geteuid() || (st.st_mode & 0022U) != 0) {
     return base::fail(shown + " must belong to who runs this and be writable by nobody else: chmod go-w, chown");
   }
@@ -175,7 +175,7 @@ void Ledger::remove(const std::string& id) const {
 std::optional<Entry> Ledger::find(const std::string& id) const {
   if (!is_id(id)) return std::nullopt;
   const auto text = read_file(dir_.get(), file_of(id));
-  if (!text || text->size() > kLargestEntry) return std::nullopt;
+  if (!text || text->size() > kMaxEntry) return std::nullopt;
   auto entry = parse_entry(*text);
   if (!entry || entry->id != id) return std::nullopt;
   return std::move(*entry);
@@ -188,7 +188,7 @@ std::vector<Entry> Ledger::all() const {
   if (listing == nullptr) return out;
   while (const auto* found = ::readdir(listing)) {
     std::string_view name(found->d_name);
-    if (!name.ends_with(".json") || out.size() >= kMostLeases + 2 * kMostUndo) continue;
+    if (!name.ends_with(".json") || out.size() >= kMaxLeases + 2 * kMaxUndo) continue;
     name.remove_suffix(5);
     if (auto entry = find(std::string(name))) out.push_back(std::move(*entry));
   }
@@ -200,7 +200,7 @@ std::vector<Entry> Ledger::all() const {
 void Ledger::forget_oldest() const {
   auto entries = all();
   std::erase_if(entries, [](const Entry& entry) { return entry.is_lease(); });
-  for (std::size_t i = 0; i + kMostUndo < entries.size(); ++i) remove(entries[i].id);
+  for (std::size_t i = 0; i + kMaxUndo < entries.size(); ++i) remove(entries[i].id);
 }
 
 }  // namespace cgwarden::control

@@ -36,7 +36,7 @@ struct Entry {
   std::string id;
   model::Verb verb = model::Verb::limit;
   std::string path;
-  std::uint64_t group = 0;
+  std::uint64_t cgroup = 0;
   std::string route;
   std::int64_t expires = 0;     // of boottime_now(); 0: never
   bool kept_by_helper = false;  // a process of its own ends the lease, not the enforcer
@@ -58,8 +58,8 @@ base::Result<Entry> parse_entry(std::string_view text);
 
 class Ledger {
  public:
-  static constexpr std::size_t kMostLeases = 1024;
-  static constexpr std::size_t kMostUndo = 256;  // the oldest are forgotten
+  static constexpr std::size_t kMaxLeases = 1024;
+  static constexpr std::size_t kMaxUndo = 256;  // the oldest are forgotten
 
   // `make`: makes the directory (0755) if need be. Reading does not, so a dry run leaves nothing behind.
   static base::Result<Ledger> open(const std::string& directory, bool make);

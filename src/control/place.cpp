@@ -15,8 +15,8 @@
 namespace cgwarden::control {
 namespace {
 
-constexpr std::size_t kLargestFile = 16U << 20U;  // cgroup.procs of two million processes
-constexpr std::size_t kMostMembers = 1U << 20U;
+constexpr std::size_t kMaxFile = 16U << 20U;  // cgroup.procs of two million processes
+constexpr std::size_t kMaxMembers = 1U << 20U;
 constexpr int kDeepest = 512;
 
 // Never out of the hierarchy, whatever the path says and whatever is mounted within. Part by part: openat2() does it at
@@ -55,7 +55,7 @@ bool is_valid_path(std::string_view path) {
   return true;
 }
 
-// The group's path below the mount's topmost group; nothing when it is not below that.
+// The cgroup's path below the mount's topmost cgroup; nothing when it is not below that.
 std::optional<std::string> below_mount(const cgroup::Hierarchy& hierarchy, std::string_view path) {
   if (hierarchy.root != "/") {
     if (!is_within(path, hierarchy.root)) return std::nullopt;
@@ -94,8 +94,8 @@ pid_t process_of(const std::string& tid) {
 }
 
 // False: there are more than anybody wants.
-bool collect(int dir, Place::Members& out) {
-  ++out.groups;
+bool collect(int dir, CgroupHandle::Members& out) {
+  ++out.cgroups;
   auto list = read_file(dir, "cgroup.procs");
   const bool threaded = !list && list.error().code == EOPNOTSUPP;
   if (threaded) list = read_file(dir, "cgroup.threads");
@@ -109,7 +109,7 @@ bool collect(int dir, Place::Members& out) {
     } else if (line == "0") {
       ++out.foreign;
     }
-    if (out.pids.size() >= kMostMembers) return false;
+    if (out.pids.size() >= kMaxMembers) return false;
   }
   return true;
 }
@@ -129,9 +129,9 @@ bool names_hierarchy(const Membership& membership, const cgroup::Hierarchy& hier
 base::Result<std::string> read_file(int dir, const std::string& file) {
   const auto fd = open_regular(dir, file, O_RDONLY);
   if (!fd) return base::fail_errno(why_not("read", file));
-  auto text = base::read_to_end(fd.get(), kLargestFile);
+  auto text = base::read_to_end(fd.get(), kMaxFile);
   if (!text) return base::fail_errno(why_not("read", file));
-  if (text->size() < kLargestFile) return std::move(*text);
+  if (text->size() < kMaxFile) return std::move(*text);
   return tl::unexpected(base::Error::from_errno(EFBIG, why_not("read", file)));
 }
 
@@ -185,17 +185,17 @@ std::int64_t flat_key(std::string_view text, std::string_view key) {
   return -1;
 }
 
-std::string Place::Dir::where(std::string_view file) const {
+std::string CgroupHandle::Dir::where(std::string_view file) const {
   return is_v2() ? std::string(file) : hierarchy->title() + ':' + std::string(file);
 }
 
-base::Result<Place> Place::open(const cgroup::HostHierarchies& host, const model::GroupRef& ref) {
+base::Result<CgroupHandle> CgroupHandle::open(const cgroup::HostHierarchies& host, const model::CgroupRef& ref) {
   const auto shown = base::printable(ref.path);
   if (!is_valid_path(ref.path)) {
     return tl::unexpected(
-        base::Error{EINVAL, "'" + shown + "' is no path of a group, such as /system.slice/ssh.service"});
+        base::Error{EINVAL, "'" + shown + "' is no path of a cgroup, such as /system.slice/ssh.service"});
   }
-  Place place;
+  CgroupHandle place;
   place.path_ = ref.path;
   int failed = ENOENT;
   for (const auto& hierarchy : host.all) {
@@ -216,31 +216,31 @@ base::Result<Place> Place::open(const cgroup::HostHierarchies& host, const model
     place.dirs_.push_back(std::move(dir));
   }
   if (place.dirs_.empty()) {
-    if (failed == ENOENT) return tl::unexpected(base::Error{ENOENT, "there is no group " + shown});
-    return tl::unexpected(base::Error::from_errno(failed, "cannot open the group " + shown));
+    if (failed == ENOENT) return tl::unexpected(base::Error{ENOENT, "there is no cgroup " + shown});
+    return tl::unexpected(base::Error::from_errno(failed, "cannot open the cgroup " + shown));
   }
   const auto* const unified = place.v2();
   place.id_ = unified != nullptr ? unified->inode : place.dirs_.front().inode;
   if (ref.id != 0 && ref.id != place.id_) {
-    return tl::unexpected(base::Error{ESTALE, "the group " + shown +
+    return tl::unexpected(base::Error{ESTALE, "the cgroup " + shown +
                                                   " was removed and made again meanwhile: it is not "
                                                   "the one that was looked at; look again"});
   }
   return place;
 }
 
-const Place::Dir* Place::v2() const {
+const CgroupHandle::Dir* CgroupHandle::v2() const {
   const auto at = std::ranges::find_if(dirs_, [](const Dir& dir) { return dir.is_v2(); });
   return at == dirs_.end() ? nullptr : &*at;
 }
 
-const Place::Dir* Place::of_v1(std::string_view controller) const {
+const CgroupHandle::Dir* CgroupHandle::of_v1(std::string_view controller) const {
   const auto at =
       std::ranges::find_if(dirs_, [&](const Dir& dir) { return !dir.is_v2() && dir.hierarchy->has(controller); });
   return at == dirs_.end() ? nullptr : &*at;
 }
 
-const Place::Dir* Place::of_controller(std::string_view controller) const {
+const CgroupHandle::Dir* CgroupHandle::of_controller(std::string_view controller) const {
   if (const auto* dir = of_v1(controller)) return dir;
   const auto* const dir = v2();
   if (dir == nullptr) return nullptr;
@@ -253,7 +253,7 @@ const Place::Dir* Place::of_controller(std::string_view controller) const {
   return nullptr;
 }
 
-bool Place::still_there() const {
+bool CgroupHandle::still_there() const {
   return std::ranges::all_of(dirs_, [](const Dir& dir) {
     const base::Fd root(open_root(*dir.hierarchy));
     const auto now = root ? open_below(root.get(), dir.below) : base::Fd();
@@ -262,7 +262,7 @@ bool Place::still_there() const {
   });
 }
 
-void Place::above(const Dir& dir, const std::function<bool(int, const std::string&)>& visit) const {
+void CgroupHandle::above(const Dir& dir, const std::function<bool(int, const std::string&)>& visit) const {
   const base::Fd root(open_root(*dir.hierarchy));
   auto below = dir.below;
   const auto prefix = dir.hierarchy->root == "/" ? std::string() : dir.hierarchy->root;
@@ -275,26 +275,26 @@ void Place::above(const Dir& dir, const std::function<bool(int, const std::strin
   }
 }
 
-Place::Members Place::members(const Dir& dir) const {
+CgroupHandle::Members CgroupHandle::members(const Dir& dir) const {
   Members out;
   out.cut = !look_below(dir.fd.get(), [&out](int below, const std::string&) { return collect(below, out); });
   return out;
 }
 
-Place::Members Place::members() const {
+CgroupHandle::Members CgroupHandle::members() const {
   Members out;
   for (const auto& dir : dirs_) {
     Members one;
     one.cut = !look_below(dir.fd.get(), [&one](int below, const std::string&) { return collect(below, one); });
     out.pids.merge(one.pids);
     out.foreign = std::max(out.foreign, one.foreign);
-    out.groups = std::max(out.groups, one.groups);
+    out.cgroups = std::max(out.cgroups, one.cgroups);
     out.cut = out.cut || one.cut;
   }
   return out;
 }
 
-bool Place::has(const std::string& proc, pid_t pid) const {
+bool CgroupHandle::has(const std::string& proc, pid_t pid) const {
   const base::Fd dir(::open((proc + '/' + std::to_string(pid)).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return false;
   const auto text = read_file(dir.get(), "cgroup");

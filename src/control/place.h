@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One life of one group, held by its directories: one in each hierarchy that has the path. What is written goes to
+// One life of one cgroup, held by its directories: one in each hierarchy that has the path. What is written goes to
 // these very directories or fails with ENODEV, never to a successor of the same name.
 //
-// Thread: the writer's. Errors: Error::code is ENOENT when there is no such group, ESTALE when another life has the
+// Thread: the writer's. Errors: Error::code is ENOENT when there is no such cgroup, ESTALE when another life has the
 // path now.
 #pragma once
 
@@ -23,20 +23,20 @@
 namespace cgwarden::control {
 
 // Reads an interface file below an open directory, to its end. ENOENT also when what has that name is no regular file:
-// a group may be called "memory.max".
+// a cgroup may be called "memory.max".
 base::Result<std::string> read_file(int dir, const std::string& file);
 // One value, one write(2).
 base::Result<void> write_file(int dir, const std::string& file, std::string_view text);
-// Names of the groups below.
+// Names of the cgroups below.
 std::vector<std::string> children_of(int dir);
-// Looks at the group's directory and at all below it, a parent before its children, until `look` says false; `path` is
-// from the first one. False: there was more, as it was stopped or a group is too deep.
+// Looks at the cgroup's directory and at all below it, a parent before its children, until `look` says false; `path` is
+// from the first one. False: there was more, as it was stopped or a cgroup is too deep.
 bool look_below(int dir, const std::function<bool(int dir, const std::string& path)>& look,
                 const std::string& path = {}, int depth = 0);
 // "frozen" of cgroup.events: the number behind the first word; -1 when there is none.
 std::int64_t flat_key(std::string_view text, std::string_view key);
 
-class Place {
+class CgroupHandle {
  public:
   struct Dir {
     const cgroup::Hierarchy* hierarchy = nullptr;
@@ -50,13 +50,13 @@ class Place {
   };
 
   // `host` must outlive the place.
-  static base::Result<Place> open(const cgroup::HostHierarchies& host, const model::GroupRef& ref);
+  static base::Result<CgroupHandle> open(const cgroup::HostHierarchies& host, const model::CgroupRef& ref);
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::uint64_t id() const { return id_; }
   [[nodiscard]] const std::vector<Dir>& dirs() const { return dirs_; }
   [[nodiscard]] const Dir* v2() const;
-  // Where this controller acts on the group: its v1 hierarchy, else v2 where it is on for the group; null: nowhere.
+  // Where this controller acts on the cgroup: its v1 hierarchy, else v2 where it is on for the cgroup; null: nowhere.
   [[nodiscard]] const Dir* of_controller(std::string_view controller) const;
   [[nodiscard]] const Dir* of_v1(std::string_view controller) const;
 
@@ -69,13 +69,13 @@ class Place {
   struct Members {
     std::set<pid_t> pids;
     std::size_t foreign = 0;  // of pid namespaces not below ours: shown as 0, cannot be signalled
-    std::size_t groups = 0;   // that were looked at, this one too
+    std::size_t cgroups = 0;  // that were looked at, this one too
     bool cut = false;         // there was more than the bound
   };
-  // Processes of the group and of all below it: in one hierarchy, or in all.
+  // Processes of the cgroup and of all below it: in one hierarchy, or in all.
   [[nodiscard]] Members members(const Dir& dir) const;
   [[nodiscard]] Members members() const;
-  // The process is in the group or below it in one of its hierarchies, as /proc/PID/cgroup has it. `proc` is /proc.
+  // The process is in the cgroup or below it in one of its hierarchies, as /proc/PID/cgroup has it. `proc` is /proc.
   [[nodiscard]] bool has(const std::string& proc, pid_t pid) const;
 
  private:

@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 using model::Action;
 using model::Outcome;
 
-constexpr std::size_t kMostItems = 4096;
+constexpr std::size_t kMaxItems = 4096;
 
 // Takes the known keys of an object one by one; what is left is unknown.
 class Object {
@@ -63,8 +63,8 @@ class Object {
   Json list(const char* key) {
     auto value = take(key);
     if (!value) return Json::array();
-    if (!value->is_array() || value->size() > kMostItems)
-      fail(std::string(key) + " is no list of at most " + std::to_string(kMostItems));
+    if (!value->is_array() || value->size() > kMaxItems)
+      fail(std::string(key) + " is no list of at most " + std::to_string(kMaxItems));
     return std::move(*value);
   }
   void end() {
@@ -87,11 +87,11 @@ class Object {
   Json rest_;
 };
 
-constexpr std::int64_t kMostMilliseconds = 30LL * 86'400'000;
-constexpr std::int64_t kMostBytes = std::numeric_limits<std::int64_t>::max() / 2;
+constexpr std::int64_t kMaxMilliseconds = 30LL * 86'400'000;
+constexpr std::int64_t kMaxBytes = std::numeric_limits<std::int64_t>::max() / 2;
 
 Json json_of(const Action& action) {
-  Json out{{"verb", model::name(action.verb)}, {"path", bytes_to_json(action.group.path)}, {"id", action.group.id}};
+  Json out{{"verb", model::name(action.verb)}, {"path", bytes_to_json(action.cgroup.path)}, {"id", action.cgroup.id}};
   auto settings = Json::array();
   for (const auto& setting : action.settings) {
     const auto text = model::to_text(setting);
@@ -125,9 +125,9 @@ Action parse_action(const Json& json) {
   const auto verb = model::verb_of(object.text("verb", 16));
   if (!verb) object.fail("verb is none of limit, unlimit, freeze, thaw, kill, signal, reclaim, move");
   action.verb = *verb;
-  action.group.path = object.text("path");
-  if (action.group.path.empty()) object.fail("path is missing");
-  action.group.id = object.id("id");
+  action.cgroup.path = object.text("path");
+  if (action.cgroup.path.empty()) object.fail("path is missing");
+  action.cgroup.id = object.id("id");
   for (const auto& one : object.list("settings")) {
     Object setting(one, "settings");
     const auto key = setting.text("key", 64);
@@ -143,19 +143,19 @@ Action parse_action(const Json& json) {
     }
     if (!parsed) setting.fail(parsed.error().what);
     if (const auto bound = setting.take("at_least"))
-      parsed->at_least = model::Value::of(setting.in_range(*bound, "at_least", 0, kMostBytes));
+      parsed->at_least = model::Value::of(setting.in_range(*bound, "at_least", 0, kMaxBytes));
     if (const auto bound = setting.take("at_most"))
-      parsed->at_most = model::Value::of(setting.in_range(*bound, "at_most", 0, kMostBytes));
+      parsed->at_most = model::Value::of(setting.in_range(*bound, "at_most", 0, kMaxBytes));
     setting.end();
     action.settings.push_back(std::move(*parsed));
   }
   if (const auto lease = object.take("lease_ms"))
-    action.lease = std::chrono::milliseconds(object.in_range(*lease, "lease_ms", 1, kMostMilliseconds));
+    action.lease = std::chrono::milliseconds(object.in_range(*lease, "lease_ms", 1, kMaxMilliseconds));
   if (const auto wait = object.take("wait_ms"))
     action.wait = std::chrono::milliseconds(object.in_range(*wait, "wait_ms", 0, 3'600'000));
   action.signal = static_cast<int>(object.number("signal", 1, NSIG - 1));
   action.grace = std::chrono::milliseconds(object.number("grace_ms", 0, 3'600'000));
-  action.bytes = object.number("bytes", 1, kMostBytes);
+  action.bytes = object.number("bytes", 1, kMaxBytes);
   for (const auto& pid : object.list("pids")) {
     action.pids.push_back(static_cast<pid_t>(object.in_range(pid, "pids", 1, std::numeric_limits<pid_t>::max())));
   }
@@ -170,7 +170,7 @@ Action parse_action(const Json& json) {
 }
 
 Json parse_line(std::string_view line) {
-  if (line.size() > kLongestLine) throw std::invalid_argument("longer than 64 KiB");
+  if (line.size() > kMaxLine) throw std::invalid_argument("longer than 64 KiB");
   return Json::parse(line);
 }
 
@@ -262,18 +262,18 @@ base::Result<Outcome> parse_outcome(std::string_view line) {
     }
     if (!known) one.fail("kind is unknown");
     (void)one.take("exit_code");
-    out.text = one.text("text", kLongestLine);
-    out.duration = std::chrono::microseconds(one.number("duration_us", 0, kMostBytes));
+    out.text = one.text("text", kMaxLine);
+    out.duration = std::chrono::microseconds(one.number("duration_us", 0, kMaxBytes));
     out.guard = one.text("guard", 64);
     out.route = one.text("route", 64);
     out.undo = one.text("undo", 64);
-    out.processes = one.number("processes", 0, kMostBytes);
-    out.bytes = one.number("bytes", 0, kMostBytes);
+    out.processes = one.number("processes", 0, kMaxBytes);
+    out.bytes = one.number("bytes", 0, kMaxBytes);
     out.dry_run = one.flag("dry_run");
     for (const auto& change : one.list("changes")) {
       Object c(change, "changes");
-      out.changes.push_back({c.text("where"), c.text("before", kLongestLine), c.text("asked", kLongestLine),
-                             c.text("after", kLongestLine)});
+      out.changes.push_back(
+          {c.text("where"), c.text("before", kMaxLine), c.text("asked", kMaxLine), c.text("after", kMaxLine)});
       c.end();
     }
     one.end();

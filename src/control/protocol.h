@@ -20,7 +20,7 @@
 
 namespace cgwarden::control {
 
-inline constexpr std::size_t kLongestLine = 64UL << 10U;
+inline constexpr std::size_t kMaxLine = 64UL << 10U;
 inline constexpr int kProtocolVersion = 1;
 
 struct Request {

@@ -183,38 +183,38 @@ bool less(Value a, Value b) {  // of numbers and unlimited
   return b.is_unlimited() || a.fixed() < b.fixed();
 }
 
-// Where the key of this setting is for this group.
-struct Spot {
+// Where the key of this setting is for this cgroup.
+struct SettingTarget {
   const SettingRow* row = nullptr;
   const FileRow* file = nullptr;
-  const Place::Dir* dir = nullptr;
+  const CgroupHandle::Dir* dir = nullptr;
   std::string name;    // of the file
   std::string device;  // as the kernel has it
 };
 
-Refusal not_here(const Place& place, const SettingRow& row, bool v1, std::string_view controller) {
+Refusal not_here(const CgroupHandle& place, const SettingRow& row, bool v1, std::string_view controller) {
   const auto shown = base::printable(place.path());
   if (!v1) {
     return {model::Outcome::Kind::refused, "controller",
             "the " + std::string(controller) + " controller is not on for " + shown +
-                ": who made the group switches it on, by +" + std::string(controller) +
+                ": who made the cgroup switches it on, by +" + std::string(controller) +
                 " in cgroup.subtree_control of its parent (systemd: CPUAccounting=, IOAccounting=, ... of the unit)"};
   }
   return {model::Outcome::Kind::refused, "controller",
-          std::string(row.key) + ": the group " + shown + " is in no hierarchy that has it (" +
+          std::string(row.key) + ": the cgroup " + shown + " is in no hierarchy that has it (" +
               std::string(controller) + ")"};
 }
 
-Checked<Spot> find_spot(const Place& place, const Setting& setting, const Machine& machine) {
+Checked<SettingTarget> find_target(const CgroupHandle& place, const Setting& setting, const Machine& machine) {
   const auto* const row = find_setting_row(setting.key);
   const auto* const key = model::find_setting_key(setting.key);
   if (row == nullptr || key == nullptr) return misuse("'" + base::printable(setting.key) + "' cannot be set");
-  Spot spot;
-  spot.row = row;
+  SettingTarget target;
+  target.row = row;
   const auto* v1 = row->v1.layout == Layout::none ? nullptr : place.of_v1(row->v1.controller);
   if (v1 != nullptr) {
-    spot.file = &row->v1;
-    spot.dir = v1;
+    target.file = &row->v1;
+    target.dir = v1;
   } else {
     const auto* v2 = row->v2.layout == Layout::none ? nullptr : place.of_controller(row->v2.controller);
     if (v2 != nullptr && !v2->is_v2()) {
@@ -235,65 +235,65 @@ Checked<Spot> find_spot(const Place& place, const Setting& setting, const Machin
           place, *row, place.v2() == nullptr || row->v2.layout == Layout::none || place.of_v1("memory") != nullptr,
           row->v2.layout == Layout::none ? row->v1.controller : row->v2.controller));
     }
-    spot.file = &row->v2;
-    spot.dir = v2;
+    target.file = &row->v2;
+    target.dir = v2;
   }
-  spot.device = setting.device;
+  target.device = setting.device;
   if (key->device == SettingKey::Device::disk ||
       (key->device == SettingKey::Device::optional_disk && !setting.device.empty())) {
     auto disk = resolve_disk(setting.device, machine);
     if (!disk) return tl::unexpected(disk.error());
-    spot.device = std::move(*disk);
+    target.device = std::move(*disk);
   }
   if (key->device == SettingKey::Device::page_size && setting.device.find('/') != std::string::npos) {
     return misuse(setting.key + ": '" + base::printable(setting.device) + "' is no size of huge pages such as 2MB");
   }
-  spot.name = with_size(spot.file->file, setting.device);
+  target.name = with_size(target.file->file, setting.device);
   const auto exists = [&](const std::string& name) {
     struct stat st {};
-    return ::fstatat(spot.dir->fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+    return ::fstatat(target.dir->fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
   };
   if (setting.key == "io.weight") {  // whoever is in charge of weights on this kernel
     for (const auto* name : {"io.weight", "io.bfq.weight", "blkio.bfq.weight", "blkio.weight"}) {
-      const bool per_device = !setting.device.empty() && !spot.dir->is_v2();
+      const bool per_device = !setting.device.empty() && !target.dir->is_v2();
       const auto candidate = per_device ? std::string(name) + "_device" : std::string(name);
       if (!exists(candidate)) continue;
       static constexpr FileRow kPerDevice{"blkio", "", Layout::lines};
-      spot.name = candidate;
-      if (per_device) spot.file = &kPerDevice;
+      target.name = candidate;
+      if (per_device) target.file = &kPerDevice;
       break;
     }
   }
-  if (!exists(spot.name)) {
+  if (!exists(target.name)) {
     if (key->device == SettingKey::Device::page_size) {
       return misuse(setting.key + ": this host has no huge pages of " + base::printable(setting.device));
     }
-    return refuse("kernel", setting.key + ": " + spot.dir->where(spot.name) + " does not exist here: " +
-                                (place.path() == "/" ? "the root group has none"
+    return refuse("kernel", setting.key + ": " + target.dir->where(target.name) + " does not exist here: " +
+                                (place.path() == "/" ? "the root cgroup has none"
                                                      : "this kernel lacks it, or it was switched off"));
   }
-  return spot;
+  return target;
 }
 
-std::int64_t period_of(const Spot& spot) {
-  if (spot.file->scale != Scale::quota) return 0;
-  if (spot.file->layout == Layout::quota) {
-    const auto text = read_file(spot.dir->fd.get(), "cpu.max");
+std::int64_t period_of(const SettingTarget& target) {
+  if (target.file->scale != Scale::quota) return 0;
+  if (target.file->layout == Layout::quota) {
+    const auto text = read_file(target.dir->fd.get(), "cpu.max");
     static constexpr FileRow kSecond_word{"cpu", "cpu.max", Layout::period};
     return text ? to_number(part_of(kSecond_word, {}, *text)).value_or(0) : 0;
   }
   const auto text =
-      read_file(spot.dir->fd.get(), spot.name == "cpu.rt_runtime_us" ? "cpu.rt_period_us" : "cpu.cfs_period_us");
+      read_file(target.dir->fd.get(), target.name == "cpu.rt_runtime_us" ? "cpu.rt_period_us" : "cpu.cfs_period_us");
   return text ? to_number(*text).value_or(0) : 0;
 }
 
-std::int64_t number_in(const Place::Dir& dir, const char* file) {
+std::int64_t number_in(const CgroupHandle::Dir& dir, const char* file) {
   const auto text = read_file(dir.fd.get(), file);
   return text ? to_number(*text).value_or(-1) : -1;
 }
 
 // Memory in use that reclaim cannot give back by dropping clean pages: all but the file cache.
-std::int64_t stubborn_memory(const Place::Dir& dir) {
+std::int64_t unreclaimable_bytes(const CgroupHandle::Dir& dir) {
   const auto used = number_in(dir, dir.is_v2() ? "memory.current" : "memory.usage_in_bytes");
   const auto stat = read_file(dir.fd.get(), "memory.stat");
   if (used < 0 || !stat) return -1;
@@ -304,23 +304,23 @@ std::int64_t stubborn_memory(const Place::Dir& dir) {
   return std::max<std::int64_t>(0, used - files);
 }
 
-// The tightest limit of this key above the group.
+// The tightest limit of this key above the cgroup.
 struct Ancestor {
   Value value = Value::unlimited();
   std::string path;
 };
-Ancestor tightest_above(const Place& place, const Spot& spot) {
+Ancestor tightest_above(const CgroupHandle& place, const SettingTarget& target) {
   Ancestor out;
-  place.above(*spot.dir, [&](int fd, const std::string& path) {
-    const auto text = read_file(fd, spot.name);
+  place.above(*target.dir, [&](int fd, const std::string& path) {
+    const auto text = read_file(fd, target.name);
     if (!text) return true;  // the root has none
     std::int64_t period = 0;
-    if (spot.file->scale == Scale::quota) {
-      const auto p = read_file(fd, spot.file->layout == Layout::quota ? "cpu.max" : "cpu.cfs_period_us");
+    if (target.file->scale == Scale::quota) {
+      const auto p = read_file(fd, target.file->layout == Layout::quota ? "cpu.max" : "cpu.cfs_period_us");
       static constexpr FileRow kSecond_word{"cpu", "cpu.max", Layout::period};
-      if (p) period = to_number(spot.file->layout == Layout::quota ? part_of(kSecond_word, {}, *p) : *p).value_or(0);
+      if (p) period = to_number(target.file->layout == Layout::quota ? part_of(kSecond_word, {}, *p) : *p).value_or(0);
     }
-    const auto value = decode(*spot.file, part_of(*spot.file, spot.device, *text), period);
+    const auto value = decode(*target.file, part_of(*target.file, target.device, *text), period);
     if (value.has_value() && less(value, out.value)) {
       out.value = value;
       out.path = path;
@@ -330,8 +330,8 @@ Ancestor tightest_above(const Place& place, const Spot& spot) {
   return out;
 }
 
-// A group is protected only as far as every group above it is. Empty: as far as was asked.
-std::string protection_note(const Place& place, const Write& write) {
+// A cgroup is protected only as far as every cgroup above it is. Empty: as far as was asked.
+std::string protection_note(const CgroupHandle& place, const Write& write) {
   const auto* const row = find_setting_row(write.key);
   const auto above = tightest_above(place, {row, &row->v2, write.dir, write.file, {}});
   if (!less(above.value, write.wanted)) return {};
@@ -354,17 +354,18 @@ std::optional<std::vector<unsigned>> parse_list(std::string_view text) {
   return out;
 }
 
-Checked<void> check_list(const Place& place, const Spot& spot, const std::string& wanted) {
+Checked<void> check_list(const CgroupHandle& place, const SettingTarget& target, const std::string& wanted) {
   const auto list = parse_list(wanted);
-  if (!list) return misuse(std::string(spot.row->key) + ": '" + base::printable(wanted) + "' is not of the form 0-3,8");
+  if (!list)
+    return misuse(std::string(target.row->key) + ": '" + base::printable(wanted) + "' is not of the form 0-3,8");
   if (list->empty()) {
-    if (spot.dir->is_v2()) return {};
-    return misuse(std::string(spot.row->key) + " cannot be empty on v1: name some, such as those of the parent");
+    if (target.dir->is_v2()) return {};
+    return misuse(std::string(target.row->key) + " cannot be empty on v1: name some, such as those of the parent");
   }
   std::string has;
   std::string above;
-  place.above(*spot.dir, [&](int fd, const std::string& path) {
-    auto text = spot.dir->is_v2() ? read_file(fd, spot.name + ".effective") : read_file(fd, spot.name);
+  place.above(*target.dir, [&](int fd, const std::string& path) {
+    auto text = target.dir->is_v2() ? read_file(fd, target.name + ".effective") : read_file(fd, target.name);
     if (text) {
       has = std::string(base::trim_end(*text));
       above = path;
@@ -373,14 +374,14 @@ Checked<void> check_list(const Place& place, const Spot& spot, const std::string
   });
   const auto allowed = parse_list(has);
   if (!has.empty() && allowed && !std::ranges::includes(*allowed, *list)) {
-    return refuse("ancestor", std::string(spot.row->key) + "=" + wanted + " is not within what the parent " +
+    return refuse("ancestor", std::string(target.row->key) + "=" + wanted + " is not within what the parent " +
                                   base::printable(above) + " has: " + has);
   }
   return {};
 }
 
-std::optional<Refusal> check_use(const Place& place, const Spot& spot, const SettingKey& key, Value wanted, Value now,
-                                 const Machine& machine) {
+std::optional<Refusal> check_use(const CgroupHandle& place, const SettingTarget& target, const SettingKey& key,
+                                 Value wanted, Value now, const Machine& machine) {
   if (!wanted.is_number() || (now.has_value() && !less(wanted, now))) return std::nullopt;
   const auto below = [&](std::int64_t use, const std::string& then) {
     return Refusal{model::Outcome::Kind::refused, "below-use",
@@ -388,22 +389,22 @@ std::optional<Refusal> check_use(const Place& place, const Spot& spot, const Set
                        " uses now and cannot drop, " + show(key, Value::of(use)) + ": " + then +
                        "; --force if that is meant"};
   };
-  if (spot.row->key == "memory.max") {
-    const auto use = stubborn_memory(*spot.dir);
+  if (target.row->key == "memory.max") {
+    const auto use = unreclaimable_bytes(*target.dir);
     if (use > wanted.fixed()) {
-      return below(use, spot.dir->is_v2() ? "the kernel would kill processes of it"
-                                          : "the kernel would refuse it unless it can swap");
+      return below(use, target.dir->is_v2() ? "the kernel would kill processes of it"
+                                            : "the kernel would refuse it unless it can swap");
     }
   }
-  if (spot.row->key == "memory.high" && machine.swap_free == 0) {
-    const auto use = stubborn_memory(*spot.dir);
-    if (use > wanted.fixed()) return below(use, "without swap the group would be slowed down without end");
+  if (target.row->key == "memory.high" && machine.swap_free == 0) {
+    const auto use = unreclaimable_bytes(*target.dir);
+    if (use > wanted.fixed()) return below(use, "without swap the cgroup would be slowed down without end");
   }
-  if (spot.row->key == "hugetlb.max") {
-    auto name = spot.name;
-    name.replace(name.rfind(spot.dir->is_v2() ? ".max" : ".limit_in_bytes"), std::string::npos,
-                 spot.dir->is_v2() ? ".current" : ".usage_in_bytes");
-    const auto use = number_in(*spot.dir, name.c_str());
+  if (target.row->key == "hugetlb.max") {
+    auto name = target.name;
+    name.replace(name.rfind(target.dir->is_v2() ? ".max" : ".limit_in_bytes"), std::string::npos,
+                 target.dir->is_v2() ? ".current" : ".usage_in_bytes");
+    const auto use = number_in(*target.dir, name.c_str());
     if (use > wanted.fixed()) return below(use, "the kernel would refuse it");
   }
   return std::nullopt;
@@ -422,7 +423,7 @@ int rank(const Write& write, Value now) {
 }
 
 // v1: memory.memsw is memory and swap together, never below the limit, so the two depend on each other's order.
-Checked<void> plan_v1_memory(const Place& place, std::vector<Write>& writes, bool& memory_done) {
+Checked<void> plan_v1_memory(const CgroupHandle& place, std::vector<Write>& writes, bool& memory_done) {
   const auto* const dir = place.of_v1("memory");
   const auto find = [&](std::string_view key) {
     return std::ranges::find_if(writes, [&](const Write& w) { return w.key == key && !w.dir->is_v2(); });
@@ -576,7 +577,7 @@ Checked<std::string> resolve_disk(const std::string& device, const Machine& mach
   return misuse("'" + shown + "' is a partition; the kernel limits whole disks: say " + disk);
 }
 
-Checked<Setting> resolve(const Place& place, const Setting& setting, const Machine& machine) {
+Checked<Setting> resolve(const CgroupHandle& place, const Setting& setting, const Machine& machine) {
   Setting out = setting;
   if (setting.basis != Basis::absolute) {
     out.basis = Basis::absolute;
@@ -589,11 +590,11 @@ Checked<Setting> resolve(const Place& place, const Setting& setting, const Machi
       if (whole <= 0) return refuse("kernel", setting.key + ": how much this machine has of it is not known");
       result = static_cast<long double>(whole) * fixed / 10'000;
     } else {
-      auto spot = find_spot(place, setting, machine);
-      if (!spot) return tl::unexpected(spot.error());
-      const auto text = read_file(spot->dir->fd.get(), spot->name);
-      const auto now =
-          text ? decode(*spot->file, part_of(*spot->file, spot->device, *text), period_of(*spot)) : Value::absent();
+      auto target = find_target(place, setting, machine);
+      if (!target) return tl::unexpected(target.error());
+      const auto text = read_file(target->dir->fd.get(), target->name);
+      const auto now = text ? decode(*target->file, part_of(*target->file, target->device, *text), period_of(*target))
+                            : Value::absent();
       if (!now.is_number())
         return refuse("relative", setting.key + " is not set to a number now, so it cannot be changed by one");
       const auto base_value = static_cast<long double>(now.fixed());
@@ -611,7 +612,7 @@ Checked<Setting> resolve(const Place& place, const Setting& setting, const Machi
   return out;
 }
 
-Checked<std::vector<Setting>> resting_settings(std::span<const Setting> keys) {
+Checked<std::vector<Setting>> default_settings(std::span<const Setting> keys) {
   std::vector<Setting> out;
   for (const auto& key : keys) {
     const auto* const row = find_setting_row(key.key);
@@ -619,19 +620,19 @@ Checked<std::vector<Setting>> resting_settings(std::span<const Setting> keys) {
     Setting setting;
     setting.key = key.key;
     setting.device = key.device;
-    if (row->resting == SettingRow::kUnlimited) {
+    if (row->default_value == SettingRow::kUnlimited) {
       setting.value = Value::unlimited();
-    } else if (row->resting >= 0) {
-      setting.value = Value::of(row->resting);
+    } else if (row->default_value >= 0) {
+      setting.value = Value::of(row->default_value);
     } else if (row->v2.layout != Layout::list) {
-      return misuse(key.key + " has no value that every fresh group has; say which (cgtop limit)");
+      return misuse(key.key + " has no value that every fresh cgroup has; say which (cgtop limit)");
     }
     out.push_back(std::move(setting));
   }
   return out;
 }
 
-Checked<WritePlan> plan_limits(const Place& place, std::span<const Setting> settings, const Machine& machine,
+Checked<WritePlan> plan_limits(const CgroupHandle& place, std::span<const Setting> settings, const Machine& machine,
                                bool force) {
   WritePlan plan;
   std::vector<std::pair<int, Write>> ranked;
@@ -651,89 +652,89 @@ Checked<WritePlan> plan_limits(const Place& place, std::span<const Setting> sett
     }
     const auto setting = resolve(place, asked, machine);
     if (!setting) return tl::unexpected(setting.error());
-    auto spot = find_spot(place, *setting, machine);
-    if (!spot) return tl::unexpected(spot.error());
+    auto target = find_target(place, *setting, machine);
+    if (!target) return tl::unexpected(target.error());
     Write write;
-    write.dir = spot->dir;
-    write.file = spot->name;
+    write.dir = target->dir;
+    write.file = target->name;
     write.key = setting->key;
-    write.device = spot->device;
+    write.device = target->device;
     write.wanted = setting->value;
-    if (spot->file->layout == Layout::rules) {
+    if (target->file->layout == Layout::rules) {
       write.text = setting->text;
       ranked.emplace_back(0, std::move(write));
       continue;
     }
-    const auto text = read_file(spot->dir->fd.get(), spot->name);
+    const auto text = read_file(target->dir->fd.get(), target->name);
     if (!text) return refuse("kernel", text.error().what);
-    const auto period = new_period && spot->name.find("rt_") == std::string::npos ? *new_period : period_of(*spot);
-    const auto part = part_of(*spot->file, spot->device, *text);
+    const auto period = new_period && target->name.find("rt_") == std::string::npos ? *new_period : period_of(*target);
+    const auto part = part_of(*target->file, target->device, *text);
     write.before = part;
-    if (spot->file->layout == Layout::list) {
+    if (target->file->layout == Layout::list) {
       auto list = setting->text;
-      if (list.empty() && !spot->dir->is_v2()) {  // back to rest: what the parent has
-        place.above(*spot->dir, [&](int fd, const std::string&) {
-          const auto above = read_file(fd, spot->name);
+      if (list.empty() && !target->dir->is_v2()) {  // back to rest: what the parent has
+        place.above(*target->dir, [&](int fd, const std::string&) {
+          const auto above = read_file(fd, target->name);
           if (above) list = std::string(base::trim_end(*above));
           return false;
         });
       }
-      if (const auto fits = check_list(place, *spot, list); !fits) return tl::unexpected(fits.error());
+      if (const auto fits = check_list(place, *target, list); !fits) return tl::unexpected(fits.error());
       write.text = list.empty() ? "\n" : list;
       write.restore = part.empty() ? "\n" : part;
       ranked.emplace_back(0, std::move(write));
       continue;
     }
-    const auto now = decode(*spot->file, part, period_of(*spot));
-    if (spot->file->scale == Scale::quota && period <= 0)
+    const auto now = decode(*target->file, part, period_of(*target));
+    if (target->file->scale == Scale::quota && period <= 0)
       return refuse("kernel", setting->key + ": its period is not known");
-    if (setting->key == "io.weight" && spot->name.find("io.weight") == std::string::npos &&
+    if (setting->key == "io.weight" && target->name.find("io.weight") == std::string::npos &&
         setting->value.fixed() > 1000) {
-      return misuse("io.weight is at most 1000 here (" + spot->dir->where(spot->name) + ")");
+      return misuse("io.weight is at most 1000 here (" + target->dir->where(target->name) + ")");
     }
-    if (setting->key == "cpu.weight" && !asked_for("cpu.idle") && number_in(*spot->dir, "cpu.idle") == 1) {
+    if (setting->key == "cpu.weight" && !asked_for("cpu.idle") && number_in(*target->dir, "cpu.idle") == 1) {
       return refuse("order", "cpu.weight cannot be set while cpu.idle is 1: say cpu.idle=0 as well");
     }
-    if (spot->file->scale == Scale::quota && setting->value.is_number()) {
-      const auto quota = base::to_int<std::int64_t>(encode(*spot->file, setting->value, period)).value_or(0);
-      if (quota < 1000 && spot->name.find("rt_") == std::string::npos) {
+    if (target->file->scale == Scale::quota && setting->value.is_number()) {
+      const auto quota = base::to_int<std::int64_t>(encode(*target->file, setting->value, period)).value_or(0);
+      if (quota < 1000 && target->name.find("rt_") == std::string::npos) {
         return misuse("cpu.max=" + show(*key, setting->value) + " is less than 1 ms in a period of " +
                       std::to_string(period / 1000) +
                       " ms: the kernel refuses that; take more, or a longer cpu.max.period");
       }
-      const auto burst = number_in(*spot->dir, spot->dir->is_v2() ? "cpu.max.burst" : "cpu.cfs_burst_us");
+      const auto burst = number_in(*target->dir, target->dir->is_v2() ? "cpu.max.burst" : "cpu.cfs_burst_us");
       if (burst > quota && !asked_for("cpu.max.burst")) {
         return refuse("order",
                       "cpu.max.burst is " + std::to_string(burst) + "us, more than this quota: lower it as well");
       }
     }
     if (!force && key->device != SettingKey::Device::disk) {
-      if (auto below = check_use(place, *spot, *key, setting->value, now, machine))
+      if (auto below = check_use(place, *target, *key, setting->value, now, machine))
         return tl::unexpected(std::move(*below));
     }
     if (setting->value.is_number() &&
         std::ranges::find(kBoundedByParents, setting->key) != std::end(kBoundedByParents)) {
-      const auto above = tightest_above(place, *spot);
+      const auto above = tightest_above(place, *target);
       // The kernel of v1 refuses it for CPU time, so no force helps.
-      const bool hard = setting->key == "cpu.max" && !spot->dir->is_v2();
+      const bool hard = setting->key == "cpu.max" && !target->dir->is_v2();
       if (less(above.value, setting->value) && (hard || !force)) {
         return refuse("ancestor", setting->key + "=" + show(*key, setting->value) + " is above what " +
                                       base::printable(above.path) + " allows, " + show(*key, above.value) +
                                       ": raise that first" + (hard ? "" : "; --force to set it all the same"));
       }
     }
-    const auto value = encode(*spot->file, setting->value, period);
-    const auto old = part.empty() ? std::string(spot->file->unlimited) : part;
-    if (spot->file->layout == Layout::quota || spot->file->layout == Layout::period) {
+    const auto value = encode(*target->file, setting->value, period);
+    const auto old = part.empty() ? std::string(target->file->unlimited) : part;
+    if (target->file->layout == Layout::quota || target->file->layout == Layout::period) {
       // v2's cpu.max has both words; one write for both keys.
       const auto both = std::string(base::trim_end(*text));
-      if (spot->file->layout == Layout::period && asked_for("cpu.max")) continue;
+      if (target->file->layout == Layout::period && asked_for("cpu.max")) continue;
       static constexpr FileRow kFirst{"cpu", "cpu.max", Layout::quota, Scale::quota, {}, "max"};
-      const auto first = spot->file->layout == Layout::quota
+      const auto first = target->file->layout == Layout::quota
                              ? value
                              : encode(kFirst,
                                       decode(kFirst, part_of(kFirst, {}, *text),
-                                             period_of({spot->row, &kFirst, spot->dir, spot->name, {}})),
+                                             period_of({target->row, &kFirst, target->dir, target->name, {}})),
                                       period);
       write.text = first + ' ' + std::to_string(period);
       write.before = both;
@@ -742,10 +743,10 @@ Checked<WritePlan> plan_limits(const Place& place, std::span<const Setting> sett
       ranked.emplace_back(0, std::move(write));
       continue;
     }
-    write.text = line_of(*spot->file, spot->device, value);
+    write.text = line_of(*target->file, target->device, value);
     if (!old.empty())
       write.restore =
-          line_of(*spot->file, spot->device, spot->file->unlimited == "-1" && now.is_unlimited() ? "-1" : old);
+          line_of(*target->file, target->device, target->file->unlimited == "-1" && now.is_unlimited() ? "-1" : old);
     const auto r = rank(write, now);
     ranked.emplace_back(r, std::move(write));
   }
@@ -826,7 +827,7 @@ std::vector<UnitProperty> unit_properties(const Write& write) {
   return {{write.key == "io.weight" ? "IODeviceWeight" : property, "/dev/block/" + write.device, std::move(value)}};
 }
 
-EngineLimits engine_limits(const Place& place, std::span<const Write> writes) {
+EngineLimits engine_limits(const CgroupHandle& place, std::span<const Write> writes) {
   EngineLimits out;
   const auto is_about = [&](std::string_view key) {
     return std::ranges::any_of(writes, [&](const Write& write) { return write.key == key; });
@@ -834,11 +835,12 @@ EngineLimits engine_limits(const Place& place, std::span<const Write> writes) {
   const auto now = [&](std::string_view key) {
     Setting setting;
     setting.key = std::string(key);
-    const auto spot = find_spot(place, setting, {});
-    const auto text = spot ? read_file(spot->dir->fd.get(), spot->name) : base::Result<std::string>(base::fail("none"));
+    const auto target = find_target(place, setting, {});
+    const auto text =
+        target ? read_file(target->dir->fd.get(), target->name) : base::Result<std::string>(base::fail("none"));
     if (!text) return std::pair(Value::absent(), std::string());
-    auto part = part_of(*spot->file, {}, *text);
-    return std::pair(decode(*spot->file, part, period_of(*spot)), std::move(part));
+    auto part = part_of(*target->file, {}, *text);
+    return std::pair(decode(*target->file, part, period_of(*target)), std::move(part));
   };
   if (is_about("memory.max") || is_about("memory.swap.max")) {
     out.memory = now("memory.max").first;
@@ -884,7 +886,7 @@ base::Result<std::string> read_back(const Write& write) {
   return part_of(*row, write.device, *text);
 }
 
-bool took(const Write& write, std::string_view after) {
+bool matches_readback(const Write& write, std::string_view after) {
   const auto* const row = row_of(write);
   if (row == nullptr || row->layout == Layout::rules) return true;
   if (write.text == "\n") return after.empty();

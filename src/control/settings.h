@@ -67,8 +67,8 @@ struct SettingRow {
   std::string_view key;  // of model::setting_keys()
   FileRow v2;
   FileRow v1;
-  std::string_view property;      // of systemd; empty: none
-  std::int64_t resting = kUnset;  // what a fresh group has, in the model's fixed point
+  std::string_view property;            // of systemd; empty: none
+  std::int64_t default_value = kUnset;  // what a fresh cgroup has, in the model's fixed point
   static constexpr std::int64_t kUnlimited = -1;
   static constexpr std::int64_t kUnset = -2;  // none: inherited, or a list
 };
@@ -78,7 +78,7 @@ const SettingRow* find_setting_row(std::string_view key);
 
 // One write, with what it takes to see that it worked and to take it back.
 struct Write {
-  const Place::Dir* dir = nullptr;
+  const CgroupHandle::Dir* dir = nullptr;
   std::string file;
   std::string text;     // what is written
   std::string restore;  // what is written to take it back; empty: cannot be taken back
@@ -97,7 +97,7 @@ struct UnitProperty {
 std::vector<UnitProperty> unit_properties(const Write& write);
 
 // What the kernel has now of those limits that these writes are about, as a container's engine counts them.
-EngineLimits engine_limits(const Place& place, std::span<const Write> writes);
+EngineLimits engine_limits(const CgroupHandle& place, std::span<const Write> writes);
 
 struct WritePlan {
   std::vector<Write> writes;
@@ -113,19 +113,19 @@ struct Machine {
   static Machine look(const cgroup::HostPaths& paths);
 };
 
-// What is to be written to the group's own files for these settings, in a safe order, when nothing speaks against it.
-Checked<WritePlan> plan_limits(const Place& place, std::span<const model::Setting> settings, const Machine& machine,
-                               bool force);
-// Settings that bring back what a fresh group has.
-Checked<std::vector<model::Setting>> resting_settings(std::span<const model::Setting> keys);
+// What is to be written to the cgroup's own files for these settings, in a safe order, when nothing speaks against it.
+Checked<WritePlan> plan_limits(const CgroupHandle& place, std::span<const model::Setting> settings,
+                               const Machine& machine, bool force);
+// Settings that bring back what a fresh cgroup has.
+Checked<std::vector<model::Setting>> default_settings(std::span<const model::Setting> keys);
 
 // What the file says of this key now, as text for people and for comparing.
 base::Result<std::string> read_back(const Write& write);
 // The kernel has what was wanted: it rounds sizes down to pages.
-bool took(const Write& write, std::string_view after);
+bool matches_readback(const Write& write, std::string_view after);
 
 // A relative or percental setting as an absolute one.
-Checked<model::Setting> resolve(const Place& place, const model::Setting& setting, const Machine& machine);
+Checked<model::Setting> resolve(const CgroupHandle& place, const model::Setting& setting, const Machine& machine);
 // "vda", "/dev/vda", "254:0", "/var/lib/docker" -> "254:0", the whole disk.
 Checked<std::string> resolve_disk(const std::string& device, const Machine& machine);
 

@@ -39,9 +39,9 @@ bool fill(sockaddr_un& address, const std::string& path) {
   return true;
 }
 
-std::optional<gid_t> group_id(const std::string& name) {
-  group entry{};
-  group* found = nullptr;
+std::optional<gid_t> gid_of(const std::string& name) {
+  ::group entry{};
+  ::group* found = nullptr;
   std::vector<char> buffer(65'536);
   if (name.empty() || ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
     return std::nullopt;
@@ -53,16 +53,16 @@ struct Peer {
   bool admin = false;
 };
 
-std::optional<Peer> peer_of(int socket, std::optional<gid_t> group) {
+std::optional<Peer> peer_of(int socket, std::optional<gid_t> admin_gid) {
   Peer peer;
   socklen_t size = sizeof peer.who;
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer.who, &size) != 0) return std::nullopt;
-  peer.admin = peer.who.uid == 0 || (group && peer.who.gid == *group);
-  std::vector<gid_t> groups(65'536);
-  size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
-  if (group && ::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) == 0) {
-    groups.resize(size / sizeof(gid_t));
-    peer.admin = peer.admin || std::ranges::find(groups, *group) != groups.end();
+  peer.admin = peer.who.uid == 0 || (admin_gid && peer.who.gid == *admin_gid);
+  std::vector<gid_t> gids(65'536);
+  size = static_cast<socklen_t>(gids.size() * sizeof(gid_t));
+  if (admin_gid && ::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, gids.data(), &size) == 0) {
+    gids.resize(size / sizeof(gid_t));
+    peer.admin = peer.admin || std::ranges::find(gids, *admin_gid) != gids.end();
   }
   return peer;
 }
@@ -70,7 +70,7 @@ std::optional<Peer> peer_of(int socket, std::optional<gid_t> group) {
 }  // namespace
 
 struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
-  Inner(asio::io_context& loop, const cgroup::HostHierarchies& hierarchies, Options given, Hands to_use)
+  Inner(asio::io_context& loop, const cgroup::HostHierarchies& hierarchies, Options given, ActionHandlers to_use)
       : host(hierarchies), options(std::move(given)), hands(std::move(to_use)), acceptor(loop) {}
 
   struct Connection : std::enable_shared_from_this<Connection> {
@@ -85,7 +85,7 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
     void read() {
       wait();
       asio::async_read_until(
-          socket, asio::dynamic_buffer(text, kLongestLine + 1), '\n',
+          socket, asio::dynamic_buffer(text, kMaxLine + 1), '\n',
           [self = shared_from_this()](boost::system::error_code error, std::size_t size) { self->got(error, size); });
     }
 
@@ -150,7 +150,7 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
   }
 
   void take(Local::socket socket) {
-    const auto peer = peer_of(socket.native_handle(), group_id(options.group));
+    const auto peer = peer_of(socket.native_handle(), gid_of(options.admin_group));
     // Root always gets in.
     if (!peer || (peer->who.uid != 0 &&
                   (connections >= options.max_connections || of_user[peer->who.uid] >= options.max_of_one_user))) {
@@ -184,16 +184,16 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
       return hands.undo(request.undo, actor, request.dry_run, done);
     }
     auto& action = request.action;
-    for (auto* group : {&action.group, &action.target}) {
-      if (group->path.empty() && group == &action.target) continue;
+    for (auto* cgroup : {&action.cgroup, &action.target}) {
+      if (cgroup->path.empty() && cgroup == &action.target) continue;
       // What was looked at for the rights is what is acted on.
-      const auto place = Place::open(host, *group);
+      const auto place = CgroupHandle::open(host, *cgroup);
       if (!place)
         return done(
             model::outcome_of(place.error().code == EINVAL ? model::Outcome::Kind::usage : model::Outcome::Kind::gone,
                               place.error().what));
-      group->id = place->id();
-      if (auto guarded = rights_of(rights, host, action.verb, *group)) {
+      cgroup->id = place->id();
+      if (auto guarded = rights_of(rights, host, action.verb, *cgroup)) {
         return done(
             model::outcome_of(model::Outcome::Kind::denied, std::move(guarded->text), std::move(guarded->guard)));
       }
@@ -216,7 +216,7 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
 
   const cgroup::HostHierarchies host;
   Options options;
-  Hands hands;
+  ActionHandlers hands;
   Local::acceptor acceptor;
   asio::steady_timer pause{acceptor.get_executor()};
   std::size_t connections = 0;
@@ -227,7 +227,7 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
 
 base::Result<std::unique_ptr<SocketServer>> SocketServer::start(asio::io_context& loop,
                                                                 const cgroup::HostHierarchies& host, Options options,
-                                                                Hands hands) {
+                                                                ActionHandlers hands) {
   const auto shown = base::printable(options.path);
   sockaddr_un address{};
   if (!fill(address, options.path)) return base::fail("the socket's path must have at most 107 bytes: " + shown);
@@ -276,7 +276,7 @@ base::Result<model::Outcome> ask_enforcer(const std::string& path, const Request
   };
   const auto late = [&] { return base::fail("the enforcer at " + shown + " does not answer"); };
   const auto line = to_json(request) + '\n';
-  if (line.size() > kLongestLine) return base::fail("too much for one question to the enforcer");
+  if (line.size() > kMaxLine) return base::fail("too much for one question to the enforcer");
   for (std::size_t sent = 0; sent < line.size();) {
     if (!ready(POLLOUT)) return late();
     const auto n = ::send(socket.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
@@ -286,7 +286,7 @@ base::Result<model::Outcome> ask_enforcer(const std::string& path, const Request
   std::string answer;
   std::array<char, 16384> piece{};
   while (answer.find('\n') == std::string::npos) {
-    if (answer.size() > 16 * kLongestLine || !ready(POLLIN)) return late();
+    if (answer.size() > 16 * kMaxLine || !ready(POLLIN)) return late();
     const auto n = ::recv(socket.get(), piece.data(), piece.size(), 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (n <= 0) return late();

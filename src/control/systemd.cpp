@@ -165,8 +165,8 @@ struct Systemd::Bus {
             }
             try {
               read(reply);
-            } catch (const sdbus::Error& odd) {
-              failed = error_of(odd.getName(), odd.getMessage());
+            } catch (const sdbus::Error& custom) {
+              failed = error_of(custom.getName(), custom.getMessage());
             }
           },
           std::chrono::duration_cast<std::chrono::microseconds>(wait));
@@ -236,9 +236,9 @@ base::Result<std::optional<Unit>> Systemd::unit_of(const std::string& path) {
   if (!name) return tl::unexpected(name.error());
   unit.name = *name;
   const auto interface = interface_of(unit.name);
-  const auto group = bus_->property<std::string>(unit.object, interface, "ControlGroup");
-  if (!group) return tl::unexpected(group.error());
-  unit.path = *group;
+  const auto cgroup = bus_->property<std::string>(unit.object, interface, "ControlGroup");
+  if (!cgroup) return tl::unexpected(cgroup.error());
+  unit.path = *cgroup;
   if (!unit.is_slice()) unit.delegated = bus_->property<bool>(unit.object, interface, "Delegate").value_or(false);
   if (unit.name.ends_with(".service")) {
     const auto watchdog = bus_->property<std::uint64_t>(unit.object, interface, "WatchdogUSec").value_or(0);

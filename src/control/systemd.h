@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// systemd over D-Bus: whose group is it, and let it write what is its own. One writer per group is systemd's rule, so
+// systemd over D-Bus: whose cgroup is it, and let it write what is its own. One writer per cgroup is systemd's rule, so
 // limits of a unit go through SetUnitProperties, freezing through FreezeUnit; what is below a delegated unit is not
 // systemd's.
 //
@@ -23,7 +23,7 @@ namespace cgwarden::control {
 
 struct Unit {
   std::string name;  // "ssh.service"
-  std::string path;  // its group
+  std::string path;  // its cgroup
   std::string object;
   bool delegated = false;
   std::int64_t watchdog_us = 0;  // 0: none
@@ -44,7 +44,7 @@ class Systemd {
   // Error::code: ETIMEDOUT no answer in time, ENOTCONN no bus, EACCES not allowed, ENOENT no such unit, EOPNOTSUPP the
   // unit cannot do it, else 0.
   //
-  // The unit whose group this is or that encloses it; nothing: nobody's of systemd.
+  // The unit whose cgroup this is or that encloses it; nothing: nobody's of systemd.
   base::Result<std::optional<Unit>> unit_of(const std::string& path);
   base::Result<std::string> get(const Unit& unit, const std::string& property, const std::string& device);
   base::Result<void> set(const Unit& unit, const std::vector<UnitProperty>& properties, bool persist);

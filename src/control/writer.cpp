@@ -20,8 +20,8 @@ using model::outcome_of;
 using model::Verb;
 using Kind = model::Outcome::Kind;
 
-constexpr std::size_t kMostSettings = 64;
-constexpr std::size_t kMostPids = 4096;
+constexpr std::size_t kMaxSettings = 64;
+constexpr std::size_t kMaxPids = 4096;
 
 Outcome outcome_of(const Refusal& refusal) { return outcome_of(refusal.kind, refusal.text, refusal.guard); }
 
@@ -56,14 +56,14 @@ std::string explain(const Write& write, int code) {
   switch (code) {
     case EBUSY:
       if (write.key.starts_with("memory.") || write.key.starts_with("hugetlb.")) {
-        return text + ": the group uses more and it cannot be reclaimed; take more, or free memory first";
+        return text + ": the cgroup uses more and it cannot be reclaimed; take more, or free memory first";
       }
       if (write.key.starts_with("cpuset."))
-        return text + ": a group below it or its tasks still need what would be taken away";
+        return text + ": a cgroup below it or its tasks still need what would be taken away";
       return text + ": in use";
     case EINVAL:
       if (write.key.starts_with("cpu.max")) {
-        return text + ": on v1 a group may not have more than its parent, nor less than a group below it";
+        return text + ": on v1 a cgroup may not have more than its parent, nor less than a cgroup below it";
       }
       return text;
     case EACCES:
@@ -91,8 +91,8 @@ model::Change change_of(const Write& write) {
 
 // What is there afterwards, in the words it was asked in unless the kernel made something else of it.
 std::string after_of(const Write& write, const model::Change& change, const std::string& now) {
-  const bool same =
-      took(write, now) && (change.asked == "-1" || change.asked == "0" || change.asked.find('=') != std::string::npos);
+  const bool same = matches_readback(write, now) &&
+                    (change.asked == "-1" || change.asked == "0" || change.asked.find('=') != std::string::npos);
   return same ? change.asked : now;
 }
 
@@ -125,11 +125,12 @@ constexpr std::string_view kKeepsItsOwn = "does not know of it and may write its
 
 // Tells the engine what the kernel has now, and has the kernel keep that whatever the engine makes of it. For people:
 // how it went.
-std::string tell_engine(const EngineContainer& container, const Place& place, std::span<const Write> writes) {
+std::string tell_engine(const EngineContainer& container, const CgroupHandle& place, std::span<const Write> writes) {
   const auto told = tell_limits(container, engine_limits(place, writes));
   for (std::size_t i = 0; i < writes.size(); ++i) {
     const auto now = is_last(writes, i) ? read_back(writes[i]) : writes[i].text;
-    if (now && !took(writes[i], *now)) (void)write_file(writes[i].dir->fd.get(), writes[i].file, writes[i].text);
+    if (now && !matches_readback(writes[i], *now))
+      (void)write_file(writes[i].dir->fd.get(), writes[i].file, writes[i].text);
   }
   const std::string engine(container.engine);
   return told ? engine + " knows of it" : engine + ' ' + std::string(kKeepsItsOwn) + " (" + told.error().what + ")";
@@ -166,7 +167,8 @@ std::optional<Outcome> Writer::guard(const Action& action, std::string_view path
   return std::nullopt;
 }
 
-base::Result<Writer::Session> Writer::begin(const Action& action, const Place* place, const Outcome& planned) const {
+base::Result<Writer::Session> Writer::begin(const Action& action, const CgroupHandle* place,
+                                            const Outcome& planned) const {
   auto ledger = Ledger::open(options_.state_directory, true);
   if (!ledger) return tl::unexpected(ledger.error());
   auto lock = ledger->lock();
@@ -180,7 +182,7 @@ base::Result<Writer::Session> Writer::begin(const Action& action, const Place* p
                                                   "space there"});
   }
   if (place != nullptr && !place->still_there()) {
-    return tl::unexpected(base::Error{ESTALE, "the group " + base::printable(place->path()) +
+    return tl::unexpected(base::Error{ESTALE, "the cgroup " + base::printable(place->path()) +
                                                   " was removed or made again just now; nothing was done"});
   }
   return session;
@@ -202,7 +204,7 @@ Outcome not_begun(const base::Error& error) {
 
 }  // namespace
 
-Checked<std::optional<Unit>> Writer::route_of(const Action& action, const Place& place) {
+Checked<std::optional<Unit>> Writer::route_of(const Action& action, const CgroupHandle& place) {
   if (!options_.systemd || !Systemd::is_running() || options_.paths.rootfs != "/") return std::nullopt;
   if (!systemd_) systemd_ = std::make_unique<Systemd>();
   const auto shown = base::printable(place.path());
@@ -234,7 +236,7 @@ Checked<std::optional<Unit>> Writer::route_of(const Action& action, const Place&
   return std::nullopt;
 }
 
-std::optional<EngineContainer> Writer::engine_of(const Place& place, std::string_view else_it,
+std::optional<EngineContainer> Writer::engine_of(const CgroupHandle& place, std::string_view else_it,
                                                  std::string& note) const {
   const auto runtime = runtime_of(place.path());
   if (runtime.empty() || options_.paths.rootfs != "/") return std::nullopt;
@@ -253,13 +255,13 @@ Outcome Writer::apply(const Action& asked) {
 }
 
 Outcome Writer::act(const Action& asked) {
-  if (asked.settings.size() > kMostSettings || asked.pids.size() > kMostPids) {
+  if (asked.settings.size() > kMaxSettings || asked.pids.size() > kMaxPids) {
     return outcome_of(Kind::usage, "too many settings or processes in one action");
   }
-  const auto place = Place::open(host_, asked.group);
+  const auto place = CgroupHandle::open(host_, asked.cgroup);
   if (!place) return outcome_of(place.error());
   auto action = asked;
-  action.group.id = place->id();
+  action.cgroup.id = place->id();
   if (auto guarded = guard(action, place->path())) return *guarded;
   if (action.verb == Verb::kill && action.actor.via == model::Actor::Via::policy) {
     if (const auto spared = spared_from_kills(*place)) return outcome_of(Kind::refused, spared->text, spared->guard);
@@ -273,34 +275,34 @@ Outcome Writer::act(const Action& asked) {
     case Verb::unlimit:
       return unlimit(action, *place);
     case Verb::freeze:
-      return freeze_group(action, *place);
+      return freeze_cgroup(action, *place);
     case Verb::thaw:
-      return thaw_group(action, *place);
+      return thaw_cgroup(action, *place);
     case Verb::kill:
-      return kill_group(action, *place);
+      return kill_cgroup(action, *place);
     case Verb::signal:
-      return signal_group(action, *place);
+      return signal_cgroup(action, *place);
     case Verb::reclaim:
-      return reclaim_group(action, *place);
+      return reclaim_cgroup(action, *place);
     case Verb::move:
       return move_processes(action, *place);
   }
   return outcome_of(Kind::usage, "no such action");
 }
 
-Outcome Writer::limit(const Action& action, const Place& place) {
+Outcome Writer::limit(const Action& action, const CgroupHandle& place) {
   if (action.settings.empty()) return outcome_of(Kind::usage, "nothing to set: say KEY=VALUE, such as memory.max=512M");
   const auto plan = plan_limits(place, action.settings, Machine::look(options_.paths), action.force);
   if (!plan) return outcome_of(plan.error());
   return write_plan(action, place, *plan, {});
 }
 
-Outcome Writer::unlimit(const Action& action, const Place& place) {
-  // What this program set comes back first to what it was before; a key that it never set, to what a fresh group has.
+Outcome Writer::unlimit(const Action& action, const CgroupHandle& place) {
+  // What this program set comes back first to what it was before; a key that it never set, to what a fresh cgroup has.
   std::vector<Entry> mine;
   if (const auto ledger = Ledger::open(options_.state_directory, false)) {
     for (auto& entry : ledger->all()) {
-      if (entry.verb == Verb::limit && entry.path == place.path() && entry.group == place.id())
+      if (entry.verb == Verb::limit && entry.path == place.path() && entry.cgroup == place.id())
         mine.push_back(std::move(entry));
     }
   }
@@ -324,7 +326,7 @@ Outcome Writer::unlimit(const Action& action, const Place& place) {
     }
     return all;
   }
-  auto wanted = resting_settings(action.settings);
+  auto wanted = default_settings(action.settings);
   if (!wanted) return outcome_of(wanted.error());
   const auto plan = plan_limits(place, *wanted, Machine::look(options_.paths), true);
   if (!plan) return outcome_of(plan.error());
@@ -333,7 +335,8 @@ Outcome Writer::unlimit(const Action& action, const Place& place) {
   return write_plan(shown, place, *plan, {});
 }
 
-Outcome Writer::write_plan(const Action& action, const Place& place, const WritePlan& plan, std::string_view undo_of) {
+Outcome Writer::write_plan(const Action& action, const CgroupHandle& place, const WritePlan& plan,
+                           std::string_view undo_of) {
   Outcome out;
   out.route = unit_ ? "systemd" : "cgroupfs";
   for (const auto& write : plan.writes) out.changes.push_back(change_of(write));
@@ -376,7 +379,7 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
   entry.id = session->id;
   entry.verb = Verb::limit;
   entry.path = place.path();
-  entry.group = place.id();
+  entry.cgroup = place.id();
   entry.route = out.route;
   entry.persist = action.persist;
   entry.made = boottime_now();
@@ -425,7 +428,7 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       kind = gone ? Kind::gone : kind_of(done.error().code);
       // Whatever the kernel says no to, nobody has mistyped: the plan would have seen that.
       if (!gone && kind != Kind::denied) kind = Kind::refused;
-      fault = gone ? "the group " + base::printable(place.path()) + " was removed meanwhile"
+      fault = gone ? "the cgroup " + base::printable(place.path()) + " was removed meanwhile"
                    : explain(write, done.error().code);
       break;
     }
@@ -440,7 +443,7 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       auto after = read_back(write);
       // systemd answers first and writes then.
       for (const auto end = base::monotonic_now() + std::chrono::seconds(3);
-           by_unit[i] && last && after && !took(write, *after) && base::monotonic_now() < end;
+           by_unit[i] && last && after && !matches_readback(write, *after) && base::monotonic_now() < end;
            after = read_back(write)) {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
       }
@@ -450,7 +453,7 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
       if (!after) {
         kind = place.still_there() ? Kind::failed : Kind::gone;
         fault = after.error().what;
-      } else if (!took(write, *after)) {
+      } else if (!matches_readback(write, *after)) {
         kind = Kind::failed;
         fault = write.dir->where(write.file) + " was accepted, but the kernel has " + base::printable(*after);
       }
@@ -514,8 +517,8 @@ Outcome Writer::write_plan(const Action& action, const Place& place, const Write
 Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) {
   auto action = as;
   action.verb = Verb::unlimit;
-  action.group = {entry.path, entry.group};
-  const auto place = Place::open(host_, action.group);
+  action.cgroup = {entry.path, entry.cgroup};
+  const auto place = CgroupHandle::open(host_, action.cgroup);
   if (!place) {
     if (const auto ledger = Ledger::open(options_.state_directory, false); ledger && !as.dry_run)
       ledger->remove(entry.id);
@@ -525,8 +528,8 @@ Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) 
   std::vector<bool> by_unit;
   std::string drifted;
   for (const auto& part : entry.parts) {
-    const auto dir = std::ranges::find_if(place->dirs(),
-                                          [&](const Place::Dir& d) { return d.hierarchy->title() == part.hierarchy; });
+    const auto dir = std::ranges::find_if(
+        place->dirs(), [&](const CgroupHandle::Dir& d) { return d.hierarchy->title() == part.hierarchy; });
     if (dir == place->dirs().end()) continue;
     Write write;
     write.dir = &*dir;
@@ -572,7 +575,8 @@ Outcome Writer::restore(const Entry& entry, const Action& as, bool lease_ended) 
     if (!unit || unit->name != entry.unit) {
       return outcome_of(
           Kind::refused,
-          base::printable(entry.path) + " is not the group of " + base::printable(entry.unit) + " any more", "systemd");
+          base::printable(entry.path) + " is not the cgroup of " + base::printable(entry.unit) + " any more",
+          "systemd");
     }
   }
   auto session = begin(action, &*place, out);
@@ -641,7 +645,7 @@ Outcome Writer::undo(const std::string& id, const model::Actor& actor, bool dry_
   Action action;
   action.actor = actor;
   action.dry_run = dry_run;
-  action.group = {entry->path, entry->group};
+  action.cgroup = {entry->path, entry->cgroup};
   begun_ = base::monotonic_now();
   Outcome out;
   switch (entry->verb) {
@@ -652,8 +656,8 @@ Outcome Writer::undo(const std::string& id, const model::Actor& actor, bool dry_
     case Verb::move:
       action.verb = Verb::move;
       action.pids = entry->pids;
-      action.group = {entry->target, 0};
-      action.target = {entry->path, entry->group};
+      action.cgroup = {entry->target, 0};
+      action.target = {entry->path, entry->cgroup};
       out = act(action);
       if (out.ok() && !dry_run) {
         ledger->remove(entry->id);
@@ -675,11 +679,11 @@ Outcome Writer::undo(const std::string& id, const model::Actor& actor, bool dry_
   return out;
 }
 
-Outcome Writer::freeze_group(const Action& action, const Place& place) {
+Outcome Writer::freeze_cgroup(const Action& action, const CgroupHandle& place) {
   const auto shown = base::printable(place.path());
   const auto time = action.lease.value_or(kFreezeFor);
-  if (time <= std::chrono::milliseconds(0) || time > kLongestFreeze) {
-    return outcome_of(Kind::usage, "a freeze lasts from 1ms to 1h, so that no group is forgotten");
+  if (time <= std::chrono::milliseconds(0) || time > kMaxFreeze) {
+    return outcome_of(Kind::usage, "a freeze lasts from 1ms to 1h, so that no cgroup is forgotten");
   }
   const auto state = freeze_state(place);
   if (state.above) {
@@ -692,7 +696,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   std::vector<Entry> mine;
   if (const auto ledger = Ledger::open(options_.state_directory, false)) {
     for (auto& entry : ledger->all()) {
-      if (entry.verb == Verb::freeze && entry.path == place.path() && entry.group == place.id())
+      if (entry.verb == Verb::freeze && entry.path == place.path() && entry.cgroup == place.id())
         mine.push_back(std::move(entry));
     }
   }
@@ -733,16 +737,16 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   entry.id = session->id;
   entry.verb = Verb::freeze;
   entry.path = place.path();
-  entry.group = place.id();
+  entry.cgroup = place.id();
   entry.route = "cgroupfs";
   entry.made = boottime_now();
   entry.expires = entry.made + std::chrono::nanoseconds(time).count();
   entry.kept_by_helper = true;
   entry.uid = action.actor.uid;
   entry.rule = action.actor.rule;
-  if (session->ledger.all().size() >= Ledger::kMostLeases) {
+  if (session->ledger.all().size() >= Ledger::kMaxLeases) {
     return finish(
-        outcome_of(Kind::refused, "there are " + std::to_string(Ledger::kMostLeases) + " leases already", "leases"));
+        outcome_of(Kind::refused, "there are " + std::to_string(Ledger::kMaxLeases) + " leases already", "leases"));
   }
   if (const auto done = session->ledger.put(entry); !done) {
     return finish(
@@ -794,7 +798,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
     session->ledger.remove(session->id);
     drop_older();
     if (!done && !place.still_there())
-      return finish(outcome_of(Kind::gone, "the group " + shown + " was removed meanwhile"));
+      return finish(outcome_of(Kind::gone, "the cgroup " + shown + " was removed meanwhile"));
     if (!done) return finish(outcome_of(kind_of(done.error().code), done.error().what));
     return finish(
         outcome_of(Kind::timeout, shown + " did not freeze within " + seconds_text(action.wait.value_or(kWait)) +
@@ -806,7 +810,7 @@ Outcome Writer::freeze_group(const Action& action, const Place& place) {
   return finish(out);
 }
 
-Outcome Writer::thaw_group(const Action& action, const Place& place) {
+Outcome Writer::thaw_cgroup(const Action& action, const CgroupHandle& place) {
   const auto shown = base::printable(place.path());
   const auto state = freeze_state(place);
   Outcome out;
@@ -861,14 +865,14 @@ Outcome Writer::thaw_group(const Action& action, const Place& place) {
   return out;
 }
 
-Outcome Writer::kill_group(const Action& action, const Place& place) {
+Outcome Writer::kill_cgroup(const Action& action, const CgroupHandle& place) {
   const auto shown = base::printable(place.path());
   Outcome out;
   out.route = unit_ ? "systemd" : "cgroupfs";
   const auto members = place.members();
   out.processes = static_cast<std::int64_t>(members.pids.size() + members.foreign);
   out.text = std::to_string(out.processes) + (out.processes == 1 ? " process in " : " processes in ") +
-             std::to_string(members.groups) + (members.groups == 1 ? " group" : " groups");
+             std::to_string(members.cgroups) + (members.cgroups == 1 ? " cgroup" : " cgroups");
   if (action.dry_run) return out;
   auto session = begin(action, &place, out);
   if (!session) return not_begun(session.error());
@@ -902,14 +906,14 @@ Outcome Writer::kill_group(const Action& action, const Place& place) {
   }
   // A freeze of what is dead needs no end.
   for (const auto& entry : session->ledger.all()) {
-    if (entry.verb == Verb::freeze && entry.path == place.path() && entry.group == place.id())
+    if (entry.verb == Verb::freeze && entry.path == place.path() && entry.cgroup == place.id())
       session->ledger.remove(entry.id);
   }
   out.text = std::to_string(out.processes) + (out.processes == 1 ? " process" : " processes") + " killed";
   return finish(out);
 }
 
-Outcome Writer::signal_group(const Action& action, const Place& place) {
+Outcome Writer::signal_cgroup(const Action& action, const CgroupHandle& place) {
   if (action.signal <= 0 || action.signal >= NSIG)
     return outcome_of(Kind::usage, "which signal? 1 to " + std::to_string(NSIG - 1));
   auto pids = place.members().pids;
@@ -947,7 +951,7 @@ Outcome Writer::signal_group(const Action& action, const Place& place) {
   return out;
 }
 
-Outcome Writer::reclaim_group(const Action& action, const Place& place) {
+Outcome Writer::reclaim_cgroup(const Action& action, const CgroupHandle& place) {
   if (action.bytes <= 0) return outcome_of(Kind::usage, "how much? a size such as 256M");
   Outcome out;
   out.route = "cgroupfs";
@@ -965,7 +969,7 @@ Outcome Writer::reclaim_group(const Action& action, const Place& place) {
     out = outcome_of(done.error());
   } else {
     out.bytes = done->bytes;
-    out.text = "the group uses " + show_bytes(done->bytes) + " less";
+    out.text = "the cgroup uses " + show_bytes(done->bytes) + " less";
     if (!done->all) {
       out.kind = Kind::partly;
       out.text += "; more was not to be had";
@@ -975,9 +979,9 @@ Outcome Writer::reclaim_group(const Action& action, const Place& place) {
   return out;
 }
 
-Outcome Writer::move_processes(const Action& action, const Place& place) {
+Outcome Writer::move_processes(const Action& action, const CgroupHandle& place) {
   if (action.pids.empty()) return outcome_of(Kind::usage, "which processes?");
-  const auto target = Place::open(host_, action.target);
+  const auto target = CgroupHandle::open(host_, action.target);
   if (!target) return outcome_of(target.error());
   auto there = action;
   there.verb = Verb::move;
@@ -992,7 +996,7 @@ Outcome Writer::move_processes(const Action& action, const Place& place) {
   out.route = "cgroupfs";
   out.processes = static_cast<std::int64_t>(action.pids.size());
   // Only in hierarchies where both are: elsewhere the process stays where it is.
-  std::vector<std::pair<const Place::Dir*, const Place::Dir*>> pairs;
+  std::vector<std::pair<const CgroupHandle::Dir*, const CgroupHandle::Dir*>> pairs;
   for (const auto& to : target->dirs()) {
     for (const auto& from : place.dirs()) {
       if (from.hierarchy == to.hierarchy) pairs.emplace_back(&from, &to);
@@ -1005,11 +1009,11 @@ Outcome Writer::move_processes(const Action& action, const Place& place) {
                       base::printable(place.path()) + " is " + unit_->name + ", whose processes are systemd's to place",
                       "not-delegated");
   }
-  if (pairs.empty()) return outcome_of(Kind::refused, "the two groups are in no common hierarchy", "controller");
+  if (pairs.empty()) return outcome_of(Kind::refused, "the two cgroups are in no common hierarchy", "controller");
   if (action.dry_run) return out;
   auto session = begin(action, &place, out);
   if (!session) return not_begun(session.error());
-  std::vector<std::pair<const Place::Dir*, pid_t>> moved;
+  std::vector<std::pair<const CgroupHandle::Dir*, pid_t>> moved;
   std::string fault;
   auto kind = Kind::done;
   for (const auto pid : action.pids) {
@@ -1025,7 +1029,7 @@ Outcome Writer::move_processes(const Action& action, const Place& place) {
       fault = "process " + std::to_string(pid) + ": " + to->where("cgroup.procs") + " of " +
               base::printable(target->path()) + ": " + std::strerror(done.error().code);
       if (done.error().code == EBUSY)
-        fault += ": on v2 a group with controllers switched on for its children can have no processes";
+        fault += ": on v2 a cgroup with controllers switched on for its children can have no processes";
       if (done.error().code == ENOSPC) fault += ": its cpuset.cpus or cpuset.mems are empty";
     }
   }
@@ -1044,7 +1048,7 @@ Outcome Writer::move_processes(const Action& action, const Place& place) {
     entry.id = session->id;
     entry.verb = Verb::move;
     entry.path = place.path();
-    entry.group = place.id();
+    entry.cgroup = place.id();
     entry.route = "cgroupfs";
     entry.made = boottime_now();
     entry.uid = action.actor.uid;
@@ -1058,8 +1062,8 @@ Outcome Writer::move_processes(const Action& action, const Place& place) {
   return out;
 }
 
-std::vector<Writer::Tended> Writer::tend() {
-  std::vector<Tended> out;
+std::vector<Writer::LeaseEvent> Writer::tend() {
+  std::vector<LeaseEvent> out;
   const auto ledger = Ledger::open(options_.state_directory, false);
   if (!ledger) return out;
   const auto now = boottime_now();
@@ -1076,9 +1080,9 @@ std::vector<Writer::Tended> Writer::tend() {
       if (!due) continue;
       auto outcome = undo(entry.id, actor, false, true);
       if (outcome.kind == Kind::gone) ledger->remove(entry.id);
-      out.push_back({outcome.ok()                 ? Tended::What::ended
-                     : outcome.kind == Kind::gone ? Tended::What::gone
-                                                  : Tended::What::failed,
+      out.push_back({outcome.ok()                 ? LeaseEvent::What::ended
+                     : outcome.kind == Kind::gone ? LeaseEvent::What::gone
+                                                  : LeaseEvent::What::failed,
                      entry, outcome});
       continue;
     }
@@ -1086,12 +1090,12 @@ std::vector<Writer::Tended> Writer::tend() {
     auto outcome = undo(entry.id, actor, !due, true);
     if (outcome.kind == Kind::gone) {
       ledger->remove(entry.id);
-      out.push_back({Tended::What::gone, entry, outcome});
+      out.push_back({LeaseEvent::What::gone, entry, outcome});
     } else if (outcome.guard == "drift") {
       if (!due) outcome = undo(entry.id, actor, false, true);
-      out.push_back({Tended::What::lost, entry, outcome});
+      out.push_back({LeaseEvent::What::lost, entry, outcome});
     } else if (due) {
-      out.push_back({outcome.ok() ? Tended::What::ended : Tended::What::failed, entry, outcome});
+      out.push_back({outcome.ok() ? LeaseEvent::What::ended : LeaseEvent::What::failed, entry, outcome});
     }
   }
   return out;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only one who writes. Each action goes the same way:
 //
-//   find the group's life -> guards -> plan (reads only) -> [dry run ends here] -> lock -> audit "begin"
+//   find the cgroup's life -> guards -> plan (reads only) -> [dry run ends here] -> lock -> audit "begin"
 //     -> the same life still? -> ledger -> write, read back -> undo all on failure -> audit "end"
 //
 // It blocks: the kernel reclaims memory within a write, a freeze takes until the last task has stopped. So a program
@@ -32,7 +32,7 @@ namespace cgwarden::control {
 inline constexpr const char* kStateDirectory = "/run/cgwarden-control";
 inline constexpr const char* kAuditFile = "/var/log/cgwarden/audit.jsonl";
 inline constexpr std::chrono::milliseconds kFreezeFor{60'000};  // when nobody says how long
-inline constexpr std::chrono::milliseconds kLongestFreeze{3'600'000};
+inline constexpr std::chrono::milliseconds kMaxFreeze{3'600'000};
 inline constexpr std::chrono::milliseconds kWait{5000};
 
 class Writer {
@@ -44,7 +44,7 @@ class Writer {
     bool journal = true;
     bool systemd = true;               // units go through it, where this host was booted with it
     EngineSockets engines;             // told of what is done to their containers
-    std::vector<std::string> protect;  // patterns of further groups that are never touched
+    std::vector<std::string> protect;  // patterns of further cgroups that are never touched
     // A freeze ends with this process: for the enforcer. Otherwise only with its time, as cgtop ends at once.
     bool freeze_ends_with_us = false;
     // The program and its first arguments that undo a limit when its time is up, the id behind them; empty: whoever
@@ -61,13 +61,13 @@ class Writer {
   model::Outcome undo(const std::string& id, const model::Actor& actor, bool dry_run, bool lease_ended = false);
 
   // What happened to leases since the last call. For the enforcer, every second.
-  struct Tended {
+  struct LeaseEvent {
     enum class What { ended, lost, gone, failed };
     What what = What::ended;
     Entry entry;
     model::Outcome outcome;
   };
-  std::vector<Tended> tend();
+  std::vector<LeaseEvent> tend();
   // For status and metrics.
   [[nodiscard]] std::vector<Entry> entries() const;
   [[nodiscard]] const cgroup::HostHierarchies& host() const { return host_; }
@@ -79,25 +79,27 @@ class Writer {
       : options_(std::move(options)), host_(std::move(host)) {}
 
   model::Outcome act(const model::Action& action);
-  model::Outcome limit(const model::Action& action, const Place& place);
-  model::Outcome unlimit(const model::Action& action, const Place& place);
-  model::Outcome freeze_group(const model::Action& action, const Place& place);
-  model::Outcome thaw_group(const model::Action& action, const Place& place);
-  model::Outcome kill_group(const model::Action& action, const Place& place);
-  model::Outcome signal_group(const model::Action& action, const Place& place);
-  model::Outcome reclaim_group(const model::Action& action, const Place& place);
-  model::Outcome move_processes(const model::Action& action, const Place& place);
-  model::Outcome write_plan(const model::Action& action, const Place& place, const WritePlan& plan,
+  model::Outcome limit(const model::Action& action, const CgroupHandle& place);
+  model::Outcome unlimit(const model::Action& action, const CgroupHandle& place);
+  model::Outcome freeze_cgroup(const model::Action& action, const CgroupHandle& place);
+  model::Outcome thaw_cgroup(const model::Action& action, const CgroupHandle& place);
+  model::Outcome kill_cgroup(const model::Action& action, const CgroupHandle& place);
+  model::Outcome signal_cgroup(const model::Action& action, const CgroupHandle& place);
+  model::Outcome reclaim_cgroup(const model::Action& action, const CgroupHandle& place);
+  model::Outcome move_processes(const model::Action& action, const CgroupHandle& place);
+  model::Outcome write_plan(const model::Action& action, const CgroupHandle& place, const WritePlan& plan,
                             std::string_view undo_of);
   model::Outcome restore(const Entry& entry, const model::Action& as, bool lease_ended);
   [[nodiscard]] std::optional<model::Outcome> guard(const model::Action& action, std::string_view path) const;
-  // Whose group it is; nothing: written by its files.
-  Checked<std::optional<Unit>> route_of(const model::Action& action, const Place& place);
-  // The engine's container that has this group; nothing: none that can be told, and `note` says what comes of that.
-  std::optional<EngineContainer> engine_of(const Place& place, std::string_view else_it, std::string& note) const;
+  // Whose cgroup it is; nothing: written by its files.
+  Checked<std::optional<Unit>> route_of(const model::Action& action, const CgroupHandle& place);
+  // The engine's container that has this cgroup; nothing: none that can be told, and `note` says what comes of that.
+  std::optional<EngineContainer> engine_of(const CgroupHandle& place, std::string_view else_it,
+                                           std::string& note) const;
   base::Result<void> record(Session& session, std::string_view event, const model::Action& action,
                             model::Outcome outcome, std::string_view undo_of = {}) const;
-  base::Result<Session> begin(const model::Action& action, const Place* place, const model::Outcome& planned) const;
+  base::Result<Session> begin(const model::Action& action, const CgroupHandle* place,
+                              const model::Outcome& planned) const;
 
   Options options_;
   cgroup::HostHierarchies host_;

@@ -16,8 +16,8 @@ namespace {
 using model::Container;
 using Kind = GrpcResult::Kind;
 
-constexpr std::size_t kMostContainerdName = 76;  // containerd's own limit
-constexpr std::size_t kMostEngineSpaces = 64;
+constexpr std::size_t kMaxContainerdName = 76;  // containerd's own limit
+constexpr std::size_t kMaxEngineSpaces = 64;
 constexpr std::string_view kKubernetes = "k8s.io";
 constexpr std::string_view kDocker = "moby";
 // Written by dockerd, whatever namespace it was given.
@@ -71,7 +71,7 @@ std::optional<std::pair<std::string_view, std::string_view>> proto_entry(std::st
 std::string_view name_of_key(std::string_view key) { return key.substr(key.find('/') + 1); }
 
 // containerd.types.v1.Process as the answer about a task holds it. False: broken, or of another one.
-bool tell_task(std::string_view task, std::string_view id, Findings& out) {
+bool parse_task(std::string_view task, std::string_view id, ContainerFacts& out) {
   bool broken = false;
   const auto process = inner_message(task, 1, broken);
   if (!process || broken) return false;
@@ -114,7 +114,7 @@ Daemon::Failure failure_of(Kind kind) {
 class Containerd final : public Daemon {
  public:
   explicit Containerd(Options options)
-      : options_(std::move(options)), labels_(options_.labels), client_(options_.socket, options_.most_bytes) {}
+      : options_(std::move(options)), labels_(options_.labels), client_(options_.socket, options_.max_bytes) {}
 
   Round ask(const std::vector<std::string>& ids) override;
   void cancel() override { client_.cancel(); }
@@ -142,7 +142,7 @@ Daemon::Round Containerd::ask(const std::vector<std::string>& ids) {
   end_ = GrpcClient::Clock::now() + options_.round_within;
   spaces_.reset();
   for (const auto& key : ids) {
-    if (out.asked == options_.most_asked || GrpcClient::Clock::now() >= end_ || client_.cancelled()) break;
+    if (out.asked == options_.max_asked || GrpcClient::Clock::now() >= end_ || client_.cancelled()) break;
     ++out.asked;
     const auto found = ask_one(key, out);
     if (found == Found::unknown) out.told.emplace_back(key, nullptr);
@@ -216,7 +216,7 @@ const std::vector<std::string>& Containerd::other_spaces(Round& out) {
     return *spaces_;
   }
   for (auto& space : parse_containerd_namespaces(answer)) {
-    if (spaces_->size() < kMostEngineSpaces && space != kKubernetes && space != kDocker) {
+    if (spaces_->size() < kMaxEngineSpaces && space != kKubernetes && space != kDocker) {
       spaces_->push_back(std::move(space));
     }
   }
@@ -233,17 +233,17 @@ bool is_containerd_name(std::string_view text) {
   const auto is_alphanumeric = [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   };
-  return !text.empty() && text.size() <= kMostContainerdName && is_alphanumeric(text.front()) &&
+  return !text.empty() && text.size() <= kMaxContainerdName && is_alphanumeric(text.front()) &&
          std::ranges::all_of(text, [&](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-ToldByContainerd parse_containerd(std::string_view container, std::string_view task, const std::string& key,
-                                  const std::string& source, const LabelFilter& labels) {
-  ToldByContainerd broken{.broken = true, .container = nullptr};
+ContainerdFacts parse_containerd(std::string_view container, std::string_view task, const std::string& key,
+                                 const std::string& source, const LabelFilter& labels) {
+  ContainerdFacts broken{.broken = true, .container = nullptr};
   const auto id = name_of_key(key);
-  bool odd = false;
-  const auto message = inner_message(container, 1, odd);
-  if (!message || odd) return broken;
+  bool custom = false;
+  const auto message = inner_message(container, 1, custom);
+  if (!message || custom) return broken;
   std::string_view told_id, image, created;
   std::vector<std::pair<std::string_view, std::string_view>> pairs;
   ProtoReader reader(*message);
@@ -265,7 +265,7 @@ ToldByContainerd parse_containerd(std::string_view container, std::string_view t
   const auto is_dockers = [](const auto& pair) { return pair.first.starts_with(kDockersLabel); };
   if (std::ranges::any_of(pairs, is_dockers)) return {};
 
-  Findings out(labels);
+  ContainerFacts out(labels);
   out.from(source);
   out.set(&Container::runtime, "containerd");
   out.set(&Container::id, std::string(id));
@@ -279,7 +279,7 @@ ToldByContainerd parse_containerd(std::string_view container, std::string_view t
     if (name == kNerdctlsName) out.set(&Container::name, std::string(value));
   }
   if (out.facts().role == model::Role::container) out.set(&Container::name, out.facts().pod_container);
-  if (!task.empty() && !tell_task(task, id, out)) return broken;
+  if (!task.empty() && !parse_task(task, id, out)) return broken;
   return {.broken = false, .container = std::make_shared<const Container>(out.take())};
 }
 
@@ -288,9 +288,9 @@ std::vector<std::string> parse_containerd_namespaces(std::string_view answer) {
   ProtoReader reader(answer);
   while (const auto field = reader.next()) {
     if (field->number != 1 || !field->has_bytes) continue;
-    bool odd = false;
-    const auto name = inner_message(field->bytes, 1, odd);
-    if (name && !odd && is_containerd_name(*name)) out.emplace_back(*name);
+    bool custom = false;
+    const auto name = inner_message(field->bytes, 1, custom);
+    if (name && !custom && is_containerd_name(*name)) out.emplace_back(*name);
   }
   return out;
 }
@@ -303,9 +303,9 @@ std::optional<ContainerdEvent> parse_containerd_event(std::string_view envelope)
     if (field->number == 3) topic = field->bytes;
     if (field->number == 4) event = field->bytes;
   }
-  bool odd = reader.broken();
-  const auto value = inner_message(event, 2, odd);
-  if (odd || !value || !is_containerd_name(space) || space == kDocker) return std::nullopt;
+  bool custom = reader.broken();
+  const auto value = inner_message(event, 2, custom);
+  if (custom || !value || !is_containerd_name(space) || space == kDocker) return std::nullopt;
   // All of them begin with the container's id.
   std::string_view id, process;
   ContainerdEvent out;
@@ -325,7 +325,7 @@ std::optional<ContainerdEvent> parse_containerd_event(std::string_view envelope)
 }
 
 ContainerdEvents::ContainerdEvents(Daemon::Options options)
-    : options_(std::move(options)), client_(options_.socket, options_.most_bytes) {}
+    : options_(std::move(options)), client_(options_.socket, options_.max_bytes) {}
 
 ContainerdEvents::End ContainerdEvents::listen(const std::function<void()>& begun,
                                                const std::function<void(ContainerdEvent)>& heard) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // containerd, for what only its database tells: images, labels of users and pods, and how a task ended. Asked by gRPC,
 // a container at a time (Containers/Get, Tasks/Get), and listened to (Events/Subscribe), which names a container before
-// its group is seen and tells exit codes that nothing keeps.
+// its cgroup is seen and tells exit codes that nothing keeps.
 //
 // A container is "<namespace>/<id>" or, its id being an engine's, that id alone: those are unique in the world. What is
 // Docker's there, Docker knows better.
@@ -56,13 +56,13 @@ class ContainerdEvents {
 bool is_containerd_name(std::string_view text);
 
 // Its answers, pure.
-struct ToldByContainerd {
+struct ContainerdFacts {
   bool broken = false;            // or of another container
   model::ContainerPtr container;  // null: it is not containerd's own
 };
 // `task` is empty where there is none.
-ToldByContainerd parse_containerd(std::string_view container, std::string_view task, const std::string& key,
-                                  const std::string& source, const LabelFilter& labels);
+ContainerdFacts parse_containerd(std::string_view container, std::string_view task, const std::string& key,
+                                 const std::string& source, const LabelFilter& labels);
 std::vector<std::string> parse_containerd_namespaces(std::string_view answer);
 // Nothing: of no container that is asked for.
 std::optional<ContainerdEvent> parse_containerd_event(std::string_view envelope);

@@ -29,7 +29,7 @@ Daemon::Failure failure_of(HttpAnswer::Kind kind) {
 class Inspector final : public Daemon {
  public:
   explicit Inspector(Options options)
-      : options_(std::move(options)), labels_(options_.labels), server_(options_.socket, options_.most_bytes) {}
+      : options_(std::move(options)), labels_(options_.labels), server_(options_.socket, options_.max_bytes) {}
 
   Round ask(const std::vector<std::string>& ids) override;
   void cancel() override { server_.cancel(); }
@@ -49,7 +49,7 @@ Daemon::Round Inspector::ask(const std::vector<std::string>& ids) {
   };
   for (const auto& id : ids) {
     const auto now = UnixHttp::Clock::now();
-    if (out.asked == options_.most_asked || now >= end || server_.cancelled()) break;
+    if (out.asked == options_.max_asked || now >= end || server_.cancelled()) break;
     ++out.asked;
     if (!is_engine_id(id)) continue;
     const auto answer = server_.get("/containers/" + id + "/json", std::min(end, now + options_.answer_within));
@@ -91,9 +91,9 @@ model::ContainerPtr parse_inspected(std::string_view text, const std::string& id
   if (!base::is_utf8(text)) return nullptr;
   const auto json = parse_state(text);
   if (!json) return nullptr;
-  Findings out(labels);
+  ContainerFacts out(labels);
   out.from(source);
-  if (!tell_inspected(*json, id, out)) return nullptr;
+  if (!parse_inspect(*json, id, out)) return nullptr;
   out.set(&model::Container::runtime, title);
   if (title == "podman" && is_podman_infra(out.facts().name.value_or(""))) out.set_role(model::Role::sandbox);
   return std::make_shared<const model::Container>(out.take());

@@ -31,8 +31,8 @@ class Daemon {
     std::vector<std::string> labels = {};
     std::chrono::milliseconds answer_within{2000};  // connecting, asking and the whole of the answer
     std::chrono::milliseconds round_within{5000};
-    std::size_t most_bytes = std::size_t{1} << 20U;  // of an answer
-    std::size_t most_asked = 256;                    // containers in a round
+    std::size_t max_bytes = std::size_t{1} << 20U;  // of an answer
+    std::size_t max_asked = 256;                    // containers in a round
   };
   enum class Failure : std::uint8_t { unreachable, timeout, too_big, status, broken };
   static constexpr std::array<std::string_view, 5> kFailures = {"unreachable", "timeout", "too_big", "status",

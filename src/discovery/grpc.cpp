@@ -16,8 +16,8 @@ namespace cgwarden::discovery {
 namespace {
 
 constexpr std::size_t kPrefix = 5;  // before each message: compressed or not, and its size
-constexpr std::size_t kMostReason = 256;
-constexpr std::uint32_t kMostHeaders = 16U << 10U;
+constexpr std::size_t kMaxReason = 256;
+constexpr std::uint32_t kMaxHeaders = 16U << 10U;
 
 std::string framed(std::string_view message) {
   std::string out(1, '\0');
@@ -53,7 +53,7 @@ struct GrpcSession::Callbacks {
     if (key == ":status") self.http_status_ = base::to_int<int>(text).value_or(0);
     if (key == "content-type") self.is_grpc_ = text.starts_with("application/grpc");
     if (key == "grpc-status") self.grpc_status_ = base::to_int<int>(text).value_or(-1);
-    if (key == "grpc-message") self.grpc_message_ = text.substr(0, kMostReason);
+    if (key == "grpc-message") self.grpc_message_ = text.substr(0, kMaxReason);
     return 0;
   }
 
@@ -77,7 +77,7 @@ struct GrpcSession::Callbacks {
   }
 
   static int on_error(nghttp2_session* /*session*/, int /*code*/, const char* text, std::size_t size, void* user) {
-    of(user).fault_ = std::string_view(text, std::min(size, kMostReason));
+    of(user).fault_ = std::string_view(text, std::min(size, kMaxReason));
     return 0;
   }
 
@@ -92,7 +92,7 @@ struct GrpcSession::Callbacks {
   }
 };
 
-GrpcSession::GrpcSession(std::size_t most_bytes) : most_bytes_(most_bytes) {
+GrpcSession::GrpcSession(std::size_t max_bytes) : max_bytes_(max_bytes) {
   nghttp2_session_callbacks* callbacks = nullptr;
   if (nghttp2_session_callbacks_new(&callbacks) != 0) throw std::bad_alloc();
   nghttp2_session_callbacks_set_on_header_callback(callbacks, Callbacks::on_header);
@@ -104,7 +104,7 @@ GrpcSession::GrpcSession(std::size_t most_bytes) : most_bytes_(most_bytes) {
   nghttp2_session_callbacks_del(callbacks);
   if (made != 0) throw std::bad_alloc();
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kMostHeaders}};
+                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kMaxHeaders}};
   if (nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, std::size(settings)) != 0) throw std::bad_alloc();
 }
 
@@ -177,7 +177,7 @@ void GrpcSession::add(std::string_view data) {
     }
     for (std::size_t i = 1; i < kPrefix; ++i) size = size << 8U | static_cast<unsigned char>(partial_[i]);
     if (partial_[0] != '\0') return end(GrpcResult::Kind::broken, "a message is compressed, which nobody asked for");
-    if (size > most_bytes_) return end(GrpcResult::Kind::too_big, "an answer is larger than it may be");
+    if (size > max_bytes_) return end(GrpcResult::Kind::too_big, "an answer is larger than it may be");
     const auto body = data.substr(0, kPrefix + size - partial_.size());
     partial_ += body;
     data.remove_prefix(body.size());
@@ -231,7 +231,7 @@ GrpcResult GrpcClient::begin(GrpcCall call, Clock::time_point deadline) {
     close();
     return failure_of(error);
   }
-  session_ = std::make_unique<GrpcSession>(most_bytes_);
+  session_ = std::make_unique<GrpcSession>(max_bytes_);
   if (session_->begin(std::move(call))) return {};
   close();
   return {GrpcResult::Kind::broken, 0, "it takes no calls"};

@@ -46,7 +46,7 @@ struct GrpcResult {
 // The bytes of one connection, without the connection: those to be sent come out, those received go in.
 class GrpcSession {
  public:
-  explicit GrpcSession(std::size_t most_bytes);
+  explicit GrpcSession(std::size_t max_bytes);
   ~GrpcSession();
   GrpcSession(const GrpcSession&) = delete;
   GrpcSession& operator=(const GrpcSession&) = delete;
@@ -71,7 +71,7 @@ class GrpcSession {
   void end_of_stream(std::uint32_t error);
 
   nghttp2_session* session_ = nullptr;
-  const std::size_t most_bytes_;
+  const std::size_t max_bytes_;
   GrpcCall call_;
   std::size_t sent_ = 0;  // of the call's frame
   std::int32_t stream_ = -1;
@@ -92,7 +92,7 @@ class GrpcClient {
  public:
   using Clock = TimedSocket::Clock;
 
-  GrpcClient(std::string path, std::size_t most_bytes) : most_bytes_(most_bytes), socket_(std::move(path)) {}
+  GrpcClient(std::string path, std::size_t max_bytes) : max_bytes_(max_bytes), socket_(std::move(path)) {}
 
   // Connects where it is not. One answer.
   GrpcResult call(GrpcCall call, Clock::time_point deadline, std::string& answer);
@@ -113,7 +113,7 @@ class GrpcClient {
   // Sends what there is to send and, the call not having ended, reads once. An error: the connection is closed.
   std::optional<GrpcResult> exchange(Clock::time_point write_by, Clock::time_point read_by);
 
-  const std::size_t most_bytes_;
+  const std::size_t max_bytes_;
   std::unique_ptr<GrpcSession> session_;
   std::string sending_;
   std::array<char, std::size_t{16} << 10U> receiving_{};

@@ -6,7 +6,7 @@ namespace {
 
 enum WireType : std::uint8_t { kVarint = 0, kEightBytes = 1, kBytes = 2, kFourBytes = 5 };
 
-constexpr std::uint64_t kLargestNumber = (std::uint64_t{1} << 29U) - 1;
+constexpr std::uint64_t kMaxNumber = (std::uint64_t{1} << 29U) - 1;
 
 void add_varint(std::string& message, std::uint64_t value) {
   while (value > 0x7F) {
@@ -42,7 +42,7 @@ std::optional<ProtoField> ProtoReader::next() {
   if (broken_ || rest_.empty()) return std::nullopt;
   broken_ = true;  // until the field is whole
   const auto tag = varint();
-  if (!tag || *tag >> 3U == 0 || *tag >> 3U > kLargestNumber) return std::nullopt;
+  if (!tag || *tag >> 3U == 0 || *tag >> 3U > kMaxNumber) return std::nullopt;
   ProtoField out;
   out.number = static_cast<std::uint32_t>(*tag >> 3U);
   std::optional<std::uint64_t> value;
@@ -63,7 +63,7 @@ std::optional<ProtoField> ProtoReader::next() {
       out.has_bytes = true;
       rest_.remove_prefix(*value);
       break;
-    default:  // groups, which proto3 does not have, and what is no type at all
+    default:  // cgroups, which proto3 does not have, and what is no type at all
       return std::nullopt;
   }
   if (!value) return std::nullopt;

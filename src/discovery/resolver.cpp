@@ -16,18 +16,18 @@ using model::Role;
 using namespace std::chrono_literals;
 
 constexpr std::chrono::nanoseconds kFirstDelay = 100ms;
-constexpr std::chrono::nanoseconds kLongestDelay = 60s;
+constexpr std::chrono::nanoseconds kMaxDelay = 60s;
 constexpr std::chrono::nanoseconds kUnwatchedDelay = 30s;
 // What is named is looked at once more: it may have changed between being read and being watched.
 constexpr std::chrono::nanoseconds kConfirm = 1s;
-// How long what a daemon told waits for its group, and how much of it: a container is made before its group is seen.
+// How long what a daemon told waits for its cgroup, and how much of it: a container is made before its cgroup is seen.
 constexpr std::chrono::nanoseconds kExpected = 10s;
-constexpr std::size_t kMostExpected = 1024;
+constexpr std::size_t kMaxExpected = 1024;
 constexpr Watcher::Key kClaimsKey = 0;
 // Of looking for claims again at once where they come faster than they can be watched.
-constexpr int kMostRounds = 4;
+constexpr int kMaxRounds = 4;
 // Nobody may ask for them; and who comes too late for this is asked for like everybody, now and then.
-constexpr std::size_t kMostTurned = 4096;
+constexpr std::size_t kMaxChanged = 4096;
 
 constexpr std::string_view kContainerd = "containerd";
 
@@ -50,7 +50,7 @@ bool same(const Container& a, const Container& b) {
          all_same(model::kNumberFacts) && all_same(model::kTimeFacts);
 }
 
-// A group is one run of its container: how it ended stays when its runtime tells it no longer.
+// A cgroup is one run of its container: how it ended stays when its runtime tells it no longer.
 model::ContainerPtr keep_end(const model::ContainerPtr& before, model::ContainerPtr now) {
   if (!before || !now || !before->exit_code || now->exit_code || now->pid || before->id != now->id) return now;
   if (now->state == "running") return now;
@@ -89,7 +89,7 @@ void add_pods_labels(Container& c, const Container& sandbox) {
   };
   const auto before = c.labels.size();
   for (const auto& label : sandbox.labels) {
-    if (c.labels.size() >= Findings::kMostLabels) break;
+    if (c.labels.size() >= ContainerFacts::kMaxLabels) break;
     const auto own = std::span(c.labels).first(before);
     if (!is_pods_label(label.first) ||
         std::ranges::any_of(own, [&](const auto& mine) { return mine.first == label.first; }))
@@ -111,12 +111,12 @@ void add_pods_labels(Container& c, const Container& sandbox) {
 bool is_low_level(std::string_view runtime) { return runtime == "runc" || runtime == "crun" || runtime == "runsc"; }
 
 // A daemon can be asked for it.
-bool is_askable(const std::optional<Place>& place) {
+bool is_askable(const std::optional<PathMatch>& place) {
   return place && place->role == Role::container && is_engine_id(place->id);
 }
 
-Watcher::Key key_of(const model::Group& group) {
-  const auto key = model::group_key(group.id, group.path);
+Watcher::Key key_of(const model::Cgroup& cgroup) {
+  const auto key = model::cgroup_key(cgroup.id, cgroup.path);
   return key == kClaimsKey ? 1 : key;
 }
 
@@ -127,10 +127,10 @@ Resolver::Resolver(Options options, std::function<void(std::string)> notice)
       labels_(options_.labels),
       files_(options_.rootfs, options_.procfs, std::move(notice)),
       context_{files_, options_.roots},
-      watcher_(options_.most_watches),
+      watcher_(options_.max_watches),
       table_(std::make_shared<model::Containers>()) {}
 
-bool Resolver::read_states(StateContext& context, const Place& place, bool known, Findings& out) {
+bool Resolver::read_states(StateContext& context, const PathMatch& place, bool known, ContainerFacts& out) {
   const bool engine = is_engine_id(place.id);
   const bool told = is_askable(place) && told_.contains(place.id);
   for (const auto& row : state_rows()) {
@@ -151,13 +151,13 @@ bool Resolver::read_states(StateContext& context, const Place& place, bool known
 model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
   named = true;
   const auto& place = entry.place;
-  const auto* claim = claims_.find(entry.group->path);
+  const auto* claim = claims_.find(entry.cgroup->path);
   if (!place && claim == nullptr) return nullptr;
   if (place && !model::is_workload(place->role)) claim = nullptr;
 
-  Findings out(labels_);
+  ContainerFacts out(labels_);
   bool known = false;
-  const auto told = told_.find(entry.told_as);
+  const auto told = told_.find(entry.daemon_id);
   if (claim != nullptr) {
     // Its own root and no other: ids such as "web" are not unique.
     const auto roots = roots_of(claim->title, claim->root);
@@ -170,10 +170,10 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
     }
     if (told != told_.end() && claim->title == kContainerd) out.fill(*told->second.container);
   } else if (place->role == Role::container || place->role == Role::machine) {
-    if (auto* const users = is_askable(place) ? users_.state_of(entry.group->path) : nullptr) {
+    if (auto* const users = is_askable(place) ? users_.state_of(entry.cgroup->path) : nullptr) {
       known = read_states(*users, *place, false, out);
       // It is the user's word, and could be anybody's process.
-      if (out.facts().pid && !is_in_cgroup(options_.procfs, *out.facts().pid, entry.group->path)) out.drop_pid();
+      if (out.facts().pid && !is_in_cgroup(options_.procfs, *out.facts().pid, entry.cgroup->path)) out.drop_pid();
     }
     if (!known) known = read_states(context_, *place, false, out);
     if (told != told_.end()) {
@@ -186,7 +186,7 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
     }
   }
 
-  const auto path = std::string_view(entry.group->path);
+  const auto path = std::string_view(entry.cgroup->path);
   if (place) {
     out.from("path");
     out.set(&Container::runtime, std::string(place->runtime));
@@ -216,7 +216,7 @@ model::ContainerPtr Resolver::find_out(const Entry& entry, bool& named) {
 
 void Resolver::plan(Entry& entry, bool again, base::Monotonic now) {
   if (!entry.named) {
-    entry.delay = again ? std::min(entry.delay * 2, kLongestDelay) : kFirstDelay;
+    entry.delay = again ? std::min(entry.delay * 2, kMaxDelay) : kFirstDelay;
     entry.due = now + entry.delay;
   } else if (!entry.watched) {
     entry.due = now + kUnwatchedDelay;
@@ -229,11 +229,11 @@ bool Resolver::look_up(Key key, Entry& entry, base::Monotonic now) {
   ++lookups_;
   const bool again = entry.delay != 0ns || entry.due != base::Monotonic::max();
   files_.take_looks();
-  // An id that was known once stays: the state that claims a group may go before the group does.
-  if (auto id = told_as(entry); !id.empty()) entry.told_as = std::move(id);
+  // An id that was known once stays: the state that claims a cgroup may go before the cgroup does.
+  if (auto id = daemon_id(entry); !id.empty()) entry.daemon_id = std::move(id);
   bool named = false;
   auto found = find_out(entry, named);
-  // Its runtime is about to forget it, or writes its state anew: the group is the same, so what was known stays.
+  // Its runtime is about to forget it, or writes its state anew: the cgroup is the same, so what was known stays.
   if (entry.known && !(found && named)) {
     found = entry.container;
     named = true;
@@ -271,7 +271,8 @@ void Resolver::look_up_ended(Key key, Ended& ended) {
   auto fresh = found && named && found->id == ended.entry.container->id
                    ? std::make_shared<Container>(*found)
                    : std::make_shared<Container>(*ended.entry.container);
-  if (const auto told = told_.find(ended.entry.told_as); told != told_.end()) add_end(*fresh, *told->second.container);
+  if (const auto told = told_.find(ended.entry.daemon_id); told != told_.end())
+    add_end(*fresh, *told->second.container);
   fresh->pid.reset();
   if (fresh->state == "running" || fresh->state == "paused" || !fresh->state) {
     fresh->state = "exited";
@@ -286,13 +287,13 @@ bool Resolver::refresh_claims(base::Monotonic now) {
   const auto before = problems();
   // Until all that is looked at was watched before the look: a claim that is written between the two goes unnoticed.
   Watcher::Watched watched{.fresh = true};
-  for (int round = 0; watched.fresh && round < kMostRounds; ++round) {
+  for (int round = 0; watched.fresh && round < kMaxRounds; ++round) {
     files_.take_looks();
     claims_.refresh(context_);
     watched = watcher_.watch(kClaimsKey, files_.take_looks(), files_);
   }
   if (watched.fresh || problems() != before) {
-    claims_delay_ = std::clamp<std::chrono::nanoseconds>(claims_delay_ * 2, kFirstDelay, kLongestDelay);
+    claims_delay_ = std::clamp<std::chrono::nanoseconds>(claims_delay_ * 2, kFirstDelay, kMaxDelay);
   } else {
     claims_delay_ = 0ns;
   }
@@ -302,28 +303,28 @@ bool Resolver::refresh_claims(base::Monotonic now) {
   bool other = false;
   for (auto& [key, entry] : entries_) {
     if (entry.place && (!model::is_workload(entry.place->role) || entry.place->role == Role::pod)) continue;
-    const bool claimed = claims_.find(entry.group->path) != nullptr;
+    const bool claimed = claims_.find(entry.cgroup->path) != nullptr;
     const bool by_path = entry.place && entry.place->certain;
     if (claimed || (!by_path && entry.container)) other = look_up(key, entry, now) || other;
   }
   return other;
 }
 
-std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr<const model::Roster>& roster,
+std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr<const model::CgroupList>& cgroup_list,
                                                            base::Monotonic now) {
   refresh(now);
-  if (!roster || roster == roster_) return table_;
-  roster_ = roster;
+  if (!cgroup_list || cgroup_list == cgroup_list_) return table_;
+  cgroup_list_ = cgroup_list;
   ++round_;
-  std::vector<Key> born;
-  for (const auto& group : roster->groups) {
-    const auto key = key_of(*group);
+  std::vector<Key> observed;
+  for (const auto& cgroup : cgroup_list->cgroups) {
+    const auto key = key_of(*cgroup);
     auto [at, fresh] = entries_.try_emplace(key);
     at->second.seen = round_;
     if (!fresh) continue;
-    at->second.group = group;
-    at->second.place = locate(group->path);
-    born.push_back(key);
+    at->second.cgroup = cgroup;
+    at->second.place = locate(cgroup->path);
+    observed.push_back(key);
   }
   // First what has ended: its state file may be another one's by and by.
   for (auto at = entries_.begin(); at != entries_.end();) {
@@ -336,18 +337,18 @@ std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr
     watcher_.forget(key);
     auto entry = std::move(at->second);
     at = entries_.erase(at);
-    if (!entry.told_as.empty()) turned(entry.told_as);
+    if (!entry.daemon_id.empty()) changed(entry.daemon_id);
     if (!entry.container || !holds_others(entry.container->role)) continue;
     const auto [ended, fresh] = ended_.try_emplace(key);
     if (fresh) ended_order_.push_back(key);
     ended->second = {std::move(entry), now, base::wall_now()};
     look_up_ended(key, ended->second);
   }
-  for (const auto key : born) {
+  for (const auto key : observed) {
     auto& entry = entries_.at(key);
-    // How it ended was its last life; the rest may have been told of this one, before its group was seen.
-    if (const auto told = told_.find(told_as(entry)); told != told_.end() && told->second.container->exit_code) {
-      turned(told->first);
+    // How it ended was its last life; the rest may have been told of this one, before its cgroup was seen.
+    if (const auto told = told_.find(daemon_id(entry)); told != told_.end() && told->second.container->exit_code) {
+      changed(told->first);
       told_.erase(told);
     }
     look_up(key, entry, now);
@@ -362,7 +363,7 @@ std::shared_ptr<const model::Containers> Resolver::resolve(const std::shared_ptr
     });
   }
   drop_ended(now);
-  forget_told(now);
+  forget_reported(now);
   publish();
   return table_;
 }
@@ -398,31 +399,31 @@ bool Resolver::refresh(base::Monotonic now) {
   return other;
 }
 
-std::string Resolver::told_as(const Entry& entry) const {
+std::string Resolver::daemon_id(const Entry& entry) const {
   const auto& place = entry.place;
-  const auto* claim = claims_.find(entry.group->path);
+  const auto* claim = claims_.find(entry.cgroup->path);
   if (claim != nullptr && claim->title == kContainerd && (!place || model::is_workload(place->role))) return claim->id;
   return is_askable(place) ? place->id : std::string();
 }
 
-void Resolver::turned(const std::string& id) {
-  if (turned_.size() < kMostTurned) turned_.push_back(id);
+void Resolver::changed(const std::string& id) {
+  if (turned_.size() < kMaxChanged) turned_.push_back(id);
 }
 
 std::vector<std::string> Resolver::wanted(std::string_view title) const {
   std::unordered_set<std::string> out;
   const auto want = [&](const Entry& entry) {
-    if (entry.told_as.empty()) return;
+    if (entry.daemon_id.empty()) return;
     const auto* c = entry.container.get();
     // "<namespace>/<id>" is an id of containerd's alone.
-    std::string_view runtime = is_engine_id(entry.told_as) ? entry.place->runtime : kContainerd;
+    std::string_view runtime = is_engine_id(entry.daemon_id) ? entry.place->runtime : kContainerd;
     if (runtime.empty() && c != nullptr && c->runtime && !is_low_level(*c->runtime)) runtime = *c->runtime;
     if (!runtime.empty() && runtime != title) return;
     // Docker's file has all that Docker knows; Podman's labels are in its database only, as containerd's images are.
     const bool by_file = c != nullptr && std::ranges::any_of(c->origins, [](const auto& origin) {
                            return origin.fact == "name" && origin.source.starts_with('/');
                          });
-    if (title != "docker" || !by_file) out.insert(entry.told_as);
+    if (title != "docker" || !by_file) out.insert(entry.daemon_id);
   };
   for (const auto& [_, entry] : entries_) want(entry);
   for (const auto& [_, ended] : ended_) {
@@ -432,14 +433,14 @@ std::vector<std::string> Resolver::wanted(std::string_view title) const {
   return {out.begin(), out.end()};
 }
 
-bool Resolver::look_up_told(const std::unordered_set<std::string>& ids, base::Monotonic now) {
+bool Resolver::look_up_reported(const std::unordered_set<std::string>& ids, base::Monotonic now) {
   if (ids.empty()) return false;
   bool other = false;
   for (auto& [key, entry] : entries_) {
-    if (ids.contains(entry.told_as)) other = look_up(key, entry, now) || other;
+    if (ids.contains(entry.daemon_id)) other = look_up(key, entry, now) || other;
   }
   for (auto& [key, ended] : ended_) {
-    if (!ids.contains(ended.entry.told_as)) continue;
+    if (!ids.contains(ended.entry.daemon_id)) continue;
     const auto before = ended.entry.container;
     look_up_ended(key, ended);
     other = other || !same(*before, *ended.entry.container);
@@ -454,7 +455,7 @@ bool Resolver::tell(std::string_view title, const Daemon::Told& told, base::Mono
     if (!container) continue;
     const auto before = told_.find(id);
     if (before == told_.end()) {
-      if (told_.size() >= entries_.size() + kMostExpected) continue;
+      if (told_.size() >= entries_.size() + kMaxExpected) continue;
     } else if (before->second.container->runtime != title) {
       continue;
     } else if (same(*before->second.container, *container)) {
@@ -464,18 +465,18 @@ bool Resolver::tell(std::string_view title, const Daemon::Told& told, base::Mono
     told_[id] = {container, now};
     changed.insert(id);
   }
-  return look_up_told(changed, now);
+  return look_up_reported(changed, now);
 }
 
-bool Resolver::tell_end(const std::string& id, std::int64_t exit_code, std::optional<base::Wall> finished,
-                        const std::string& source, base::Monotonic now) {
+bool Resolver::record_exit(const std::string& id, std::int64_t exit_code, std::optional<base::Wall> finished,
+                           const std::string& source, base::Monotonic now) {
   const auto before = told_.find(id);
   if (before == told_.end() &&
-      std::ranges::none_of(entries_, [&](const auto& one) { return one.second.told_as == id; }) &&
-      std::ranges::none_of(ended_, [&](const auto& one) { return one.second.entry.told_as == id; })) {
+      std::ranges::none_of(entries_, [&](const auto& one) { return one.second.daemon_id == id; }) &&
+      std::ranges::none_of(ended_, [&](const auto& one) { return one.second.entry.daemon_id == id; })) {
     return false;
   }
-  Findings end(labels_);
+  ContainerFacts end(labels_);
   end.from(source);
   end.set(&Container::runtime, std::string(kContainerd));
   end.set(&Container::id, id.substr(id.find('/') + 1));
@@ -484,10 +485,10 @@ bool Resolver::tell_end(const std::string& id, std::int64_t exit_code, std::opti
   end.set(&Container::finished, finished);
   if (before != told_.end()) end.fill(*before->second.container);
   told_[id] = {std::make_shared<const Container>(end.take()), now};
-  return look_up_told({id}, now);
+  return look_up_reported({id}, now);
 }
 
-bool Resolver::doubt(std::string_view title, base::Monotonic now) {
+bool Resolver::invalidate(std::string_view title, base::Monotonic now) {
   std::unordered_set<std::string> changed;
   for (auto& [id, told] : told_) {
     const auto& container = *told.container;
@@ -499,15 +500,15 @@ bool Resolver::doubt(std::string_view title, base::Monotonic now) {
     told.container = std::move(sure);
     changed.insert(id);
   }
-  return look_up_told(changed, now);
+  return look_up_reported(changed, now);
 }
 
-// What was told of groups that are gone, also from the list of the ended.
-void Resolver::forget_told(base::Monotonic now) {
+// What was told of cgroups that are gone, also from the list of the ended.
+void Resolver::forget_reported(base::Monotonic now) {
   if (told_.empty()) return;
   std::unordered_set<std::string_view> there;
-  for (const auto& [_, entry] : entries_) there.insert(entry.told_as);
-  for (const auto& [_, ended] : ended_) there.insert(ended.entry.told_as);
+  for (const auto& [_, entry] : entries_) there.insert(entry.daemon_id);
+  for (const auto& [_, ended] : ended_) there.insert(ended.entry.daemon_id);
   std::erase_if(told_, [&](const auto& one) { return !there.contains(one.first) && one.second.at + kExpected <= now; });
 }
 
@@ -515,7 +516,7 @@ bool Resolver::drop_ended(base::Monotonic now) {
   bool dropped = false;
   while (!ended_order_.empty()) {
     const auto key = ended_order_.front();
-    if (ended_.size() <= options_.most_ended && ended_.at(key).gone + options_.ended_for > now) break;
+    if (ended_.size() <= options_.max_ended && ended_.at(key).gone + options_.ended_for > now) break;
     watcher_.forget(key);
     ended_.erase(key);
     ended_order_.pop_front();
@@ -536,7 +537,7 @@ void Resolver::publish() {
   auto table = std::make_shared<model::Containers>();
   table->generation = ++generation_;
   named_ = unnamed_ = 0;
-  // What only the groups together tell: who is around whom, and the names of pods.
+  // What only the cgroups together tell: who is around whom, and the names of pods.
   std::unordered_map<std::string, const Container*> pods;       // by uid: one of its containers
   std::unordered_map<std::string, const Container*> sandboxes;  // by uid: those with labels of the pod's
   for (const auto& [_, entry] : entries_) {
@@ -547,15 +548,15 @@ void Resolver::publish() {
       sandboxes[*c->pod_uid] = c;
     }
   }
-  const auto count = roster_ ? roster_->groups.size() : 0;
+  const auto count = cgroup_list_ ? cgroup_list_->cgroups.size() : 0;
   std::vector<const Container*> around(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const auto& group = *roster_->groups[i];
-    const auto key = key_of(group);
+    const auto& cgroup = *cgroup_list_->cgroups[i];
+    const auto key = key_of(cgroup);
     const auto at = entries_.find(key);
-    const auto parent = roster_->parents[i];
+    const auto parent = cgroup_list_->parents[i];
     const Container* outer = nullptr;
-    if (parent != model::kNoGroup) outer = around[parent];
+    if (parent != model::kNoCgroup) outer = around[parent];
     around[i] = outer;
     if (at == entries_.end() || !at->second.container) continue;
     auto container = at->second.container;
@@ -566,13 +567,13 @@ void Resolver::publish() {
       auto copy = std::make_shared<Container>(*container);
       if (outer != nullptr && (outer->id || outer->name)) {
         copy->parent = outer->id ? outer->id : outer->name;
-        copy->origins.push_back({"parent", "groups above"});
+        copy->origins.push_back({"parent", "cgroups above"});
       }
       if (told != pods.end() && !copy->pod) {
         copy->pod = told->second->pod;
         copy->pod_namespace = told->second->pod_namespace;
-        copy->origins.push_back({"pod", "groups below"});
-        copy->origins.push_back({"namespace", "groups below"});
+        copy->origins.push_back({"pod", "cgroups below"});
+        copy->origins.push_back({"namespace", "cgroups below"});
       }
       if (sandbox != sandboxes.end()) add_pods_labels(*copy, *sandbox->second);
       container = std::move(copy);
@@ -581,11 +582,11 @@ void Resolver::publish() {
       around[i] = at->second.container.get();
       ++(container->name ? named_ : unnamed_);
     }
-    table->by_group.emplace(model::group_key(group.id, group.path), std::move(container));
+    table->by_cgroup.emplace(model::cgroup_key(cgroup.id, cgroup.path), std::move(container));
   }
   for (const auto key : ended_order_) {
     const auto& ended = ended_.at(key);
-    table->ended.push_back({ended.entry.group->id, ended.entry.group->path, ended.gone_wall, ended.entry.container});
+    table->ended.push_back({ended.entry.cgroup->id, ended.entry.cgroup->path, ended.gone_wall, ended.entry.container});
   }
   table_ = std::move(table);
 }

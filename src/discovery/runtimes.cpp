@@ -15,7 +15,7 @@ using model::Role;
 enum Flags : std::uint8_t {
   kNone = 0,
   kNamed = 1,   // the id is the name
-  kInside = 2,  // only directly below a container, a machine, a job or one of their own groups
+  kInside = 2,  // only directly below a container, a machine, a job or one of their own cgroups
   kMaybe = 4,   // only if a runtime's state knows the id
 };
 
@@ -109,7 +109,7 @@ constexpr Row kRows[] = {
     {"user/task_*", "slurm", Role::payload, kInside},
     {"mesos/{id}", "mesos", Role::container},
 
-    // What runtimes and an init make within a container's own group
+    // What runtimes and an init make within a container's own cgroup
     {"container", "", Role::payload, kInside},
     {"payload", "", Role::payload, kInside},
     {"libcrun", "", Role::payload, kInside},
@@ -201,7 +201,7 @@ bool fits_end(std::string_view pattern, std::string_view path, Captured& out) {
   }
 }
 
-bool holds_groups_of_its_own(Role role) {
+bool holds_cgroups_of_its_own(Role role) {
   return role == Role::container || role == Role::machine || role == Role::job || role == Role::payload;
 }
 
@@ -220,12 +220,12 @@ std::string dashes(std::string_view uid) {
 }
 
 // What the last component of `path` is, `around` being what the one before it is.
-std::optional<Place> locate_last(std::string_view path, const std::optional<Place>& around) {
+std::optional<PathMatch> locate_last(std::string_view path, const std::optional<PathMatch>& around) {
   for (const auto& row : kRows) {
-    if ((row.flags & kInside) != 0 && !(around && around->certain && holds_groups_of_its_own(around->role))) continue;
+    if ((row.flags & kInside) != 0 && !(around && around->certain && holds_cgroups_of_its_own(around->role))) continue;
     Captured captured;
     if (!fits_end(row.pattern, path, captured)) continue;
-    Place place;
+    PathMatch place;
     place.role = row.role;
     place.runtime = row.runtime;
     place.named = (row.flags & kNamed) != 0;
@@ -286,8 +286,8 @@ std::string_view user_of(std::string_view cgroup_path) {
   return {};
 }
 
-std::optional<Place> locate(std::string_view cgroup_path) {
-  std::optional<Place> place;
+std::optional<PathMatch> locate(std::string_view cgroup_path) {
+  std::optional<PathMatch> place;
   for (std::size_t end = 0; end < cgroup_path.size();) {
     end = cgroup_path.find('/', end + 1);
     if (end == std::string_view::npos) end = cgroup_path.size();

@@ -17,7 +17,7 @@
 
 namespace cgwarden::discovery {
 
-struct Place {
+struct PathMatch {
   model::Role role = model::Role::container;
   std::string_view runtime;  // of the table; empty: the path does not tell, the states on disk may
   std::string id;            // valid UTF-8; of a unit its name. Hostile: may hold '/' once it is unescaped
@@ -28,9 +28,9 @@ struct Place {
 };
 
 // Nothing when no row fits.
-std::optional<Place> locate(std::string_view cgroup_path);
+std::optional<PathMatch> locate(std::string_view cgroup_path);
 
-// Name of the nearest slice that the group is in; empty: none.
+// Name of the nearest slice that the cgroup is in; empty: none.
 std::string_view slice_around(std::string_view cgroup_path);
 // Digits of the first user-UID.slice in the path; empty: none.
 std::string_view user_of(std::string_view cgroup_path);

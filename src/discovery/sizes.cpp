@@ -26,8 +26,8 @@ namespace cgwarden::discovery {
 namespace {
 
 constexpr std::size_t kDeepest = 256;
-constexpr std::size_t kMostLinked = 1UL << 20U;  // files with several names that are remembered
-constexpr std::size_t kMostLogs = 1000;
+constexpr std::size_t kMaxLinked = 1UL << 20U;  // files with several names that are remembered
+constexpr std::size_t kMaxLogs = 1000;
 constexpr std::size_t kEntriesAStep = 512;
 constexpr int kProjectQuota = 2;  // PRJQUOTA
 
@@ -110,7 +110,7 @@ std::optional<std::uint64_t> log_bytes(const SizeOf& what) {
     const auto dir = open_dir(open_directory(what.rootfs, path));
     std::size_t seen = 0;
     while (const auto* entry = dir ? ::readdir(dir.get()) : nullptr) {
-      if (++seen > kMostLogs) break;
+      if (++seen > kMaxLogs) break;
       struct stat s {};
       if (!std::string_view(entry->d_name).starts_with(what.log_prefix)) continue;
       if (::fstatat(::dirfd(dir.get()), entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(s.st_mode)) continue;
@@ -120,7 +120,7 @@ std::optional<std::uint64_t> log_bytes(const SizeOf& what) {
   return sum;
 }
 
-// Whether a line of /proc/PID/cgroup names the group.
+// Whether a line of /proc/PID/cgroup names the cgroup.
 bool is_in(std::string_view lines, std::string_view cgroup) {
   while (!lines.empty()) {
     auto path = base::take_line(lines);
@@ -185,7 +185,7 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
       continue;
     }
     if (is_dots(entry->d_name)) continue;
-    if (++sum.inodes > limits.most_entries || stop) return std::nullopt;
+    if (++sum.inodes > limits.max_entries || stop) return std::nullopt;
     if (limits.entries_per_second > 0 && sum.inodes % kEntriesAStep == 0) {
       step_ends += std::chrono::microseconds(kEntriesAStep * 1'000'000 / limits.entries_per_second);
       step_ends = std::max(step_ends, std::chrono::steady_clock::now() - std::chrono::milliseconds(10));
@@ -194,7 +194,7 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
     struct stat s {};
     const int at = ::dirfd(stack.back().get());
     if (::fstatat(at, entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 || s.st_dev != top.st_dev) continue;
-    if (!S_ISDIR(s.st_mode) && s.st_nlink > 1 && linked.size() < kMostLinked && !linked.insert(s.st_ino).second) {
+    if (!S_ISDIR(s.st_mode) && s.st_nlink > 1 && linked.size() < kMaxLinked && !linked.insert(s.st_ino).second) {
       continue;
     }
     sum.bytes += bytes_of(s);

@@ -33,7 +33,7 @@ struct Usage {
 };
 
 struct WalkLimits {
-  std::size_t most_entries = 2'000'000;     // a larger one is unknown
+  std::size_t max_entries = 2'000'000;      // a larger one is unknown
   std::size_t entries_per_second = 50'000;  // 0: no pause
 };
 
@@ -55,7 +55,7 @@ struct Sizes {
 Sizes sizes_of(const SizeOf& what, std::string_view host_mountinfo, const WalkLimits& limits,
                const std::atomic<bool>& stop);
 
-// The process is in the group or in one below it.
+// The process is in the cgroup or in one below it.
 bool is_in_cgroup(const std::string& procfs, std::int64_t pid, std::string_view cgroup);
 
 // The same path for a container of which a process is known; nothing if that process is not in the cgroup.

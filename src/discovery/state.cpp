@@ -100,7 +100,7 @@ bool is_digest(std::string_view text) { return text.starts_with("sha256:") && is
 
 void remember_layers(StateContext& context, const std::string& key,
                      const std::shared_ptr<const model::Layers>& layers) {
-  if (context.layers.size() >= kMostImages) context.layers.clear();
+  if (context.layers.size() >= kMaxImages) context.layers.clear();
   context.layers[key] = layers;
 }
 
@@ -111,22 +111,22 @@ bool LabelFilter::allows(std::string_view name) const {
   });
 }
 
-void Findings::from(const std::string& root, std::string_view file) {
+void ContainerFacts::from(const std::string& root, std::string_view file) {
   source_ = root;
   source_ += '/';
   source_ += file;
 }
 
-void Findings::set(Container::Text Container::*fact, std::optional<std::string> value) {
+void ContainerFacts::set(Container::Text Container::*fact, std::optional<std::string> value) {
   auto& mine = facts_.*fact;
-  if (mine || !value || value->empty() || value->size() > kLongest) return;
+  if (mine || !value || value->empty() || value->size() > kMaxLength) return;
   mine = std::move(value);
   for (const auto& f : model::kTextFacts) {
     if (f.member == fact) facts_.origins.push_back({f.name, source_});
   }
 }
 
-void Findings::set(Container::Number Container::*fact, std::optional<std::int64_t> value) {
+void ContainerFacts::set(Container::Number Container::*fact, std::optional<std::int64_t> value) {
   auto& mine = facts_.*fact;
   if (mine || !value) return;
   mine = value;
@@ -135,7 +135,7 @@ void Findings::set(Container::Number Container::*fact, std::optional<std::int64_
   }
 }
 
-void Findings::set(Container::Time Container::*fact, std::optional<base::Wall> value) {
+void ContainerFacts::set(Container::Time Container::*fact, std::optional<base::Wall> value) {
   auto& mine = facts_.*fact;
   if (mine || !value) return;
   mine = value;
@@ -144,13 +144,13 @@ void Findings::set(Container::Time Container::*fact, std::optional<base::Wall> v
   }
 }
 
-void Findings::drop_pid() {
+void ContainerFacts::drop_pid() {
   facts_.pid.reset();
   std::erase_if(facts_.origins, [](const auto& origin) { return origin.fact == "pid"; });
 }
 
-void Findings::set_layers(std::shared_ptr<const model::Layers> layers) {
-  if (facts_.image_layers || !layers || layers->empty() || layers->size() > kMostLayers) return;
+void ContainerFacts::set_layers(std::shared_ptr<const model::Layers> layers) {
+  if (facts_.image_layers || !layers || layers->empty() || layers->size() > kMaxLayers) return;
   // No layer has a petabyte, and the sum of them all is still a number.
   constexpr std::int64_t most = std::int64_t{1} << 50U;
   std::optional<std::int64_t> sum = 0;
@@ -163,7 +163,7 @@ void Findings::set_layers(std::shared_ptr<const model::Layers> layers) {
   set(&Container::image_bytes, sum);
 }
 
-void Findings::label(const std::string& name, const std::string& value) {
+void ContainerFacts::label(const std::string& name, const std::string& value) {
   for (const auto& known : kKnownLabels) {
     if (known.label == name) set(known.fact, value);
   }
@@ -173,22 +173,22 @@ void Findings::label(const std::string& name, const std::string& value) {
   if (name == "io.kubernetes.container.restartCount") {
     set(&Container::restart_count, base::to_int<std::int64_t>(value));
   }
-  if (!labels_.allows(name) || name.size() > kLongest || value.size() > kLongest) return;
+  if (!labels_.allows(name) || name.size() > kMaxLength || value.size() > kMaxLength) return;
   auto& kept = facts_.labels;
-  if (kept.size() >= kMostLabels) return;
+  if (kept.size() >= kMaxLabels) return;
   if (std::ranges::any_of(kept, [&](const auto& label) { return label.first == name; })) return;
   kept.emplace_back(name, value);
   if (kept.size() == 1) facts_.origins.push_back({"labels", source_});
 }
 
-void Findings::labels(const nlohmann::json* object) {
+void ContainerFacts::labels(const nlohmann::json* object) {
   if (object == nullptr || !object->is_object()) return;
   for (const auto& [name, value] : object->items()) {
     if (value.is_string()) label(name, value.get_ref<const std::string&>());
   }
 }
 
-void Findings::fill(const Container& told) {
+void ContainerFacts::fill(const Container& told) {
   const auto from_source_of = [&](std::string_view fact) {
     source_.clear();
     for (const auto& origin : told.origins) {
@@ -217,7 +217,7 @@ void Findings::fill(const Container& told) {
   }
 }
 
-Container Findings::take() {
+Container ContainerFacts::take() {
   std::ranges::sort(facts_.labels);
   return std::exchange(facts_, {});
 }

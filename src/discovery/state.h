@@ -56,9 +56,9 @@ class LabelFilter {
 };
 
 // Facts put together from several files. The first to know a fact counts; who told is kept with it.
-class Findings {
+class ContainerFacts {
  public:
-  explicit Findings(const LabelFilter& labels) : labels_(labels) {}
+  explicit ContainerFacts(const LabelFilter& labels) : labels_(labels) {}
 
   // Who tells what is set next.
   void from(const std::string& root, std::string_view file);
@@ -82,9 +82,9 @@ class Findings {
   [[nodiscard]] const model::Container& facts() const { return facts_; }
   model::Container take();
 
-  static constexpr std::size_t kLongest = 4096;
-  static constexpr std::size_t kMostLabels = 128;
-  static constexpr std::size_t kMostLayers = 256;  // an image of more is unknown: half of one would be wrong
+  static constexpr std::size_t kMaxLength = 4096;
+  static constexpr std::size_t kMaxLabels = 128;
+  static constexpr std::size_t kMaxLayers = 256;  // an image of more is unknown: half of one would be wrong
 
  private:
   const LabelFilter& labels_;
@@ -124,7 +124,7 @@ struct StateContext {
   // By path of the storage and id of the topmost layer. What has been written of a layer stays so.
   std::unordered_map<std::string, std::shared_ptr<const model::Layers>> layers = {};
 };
-inline constexpr std::size_t kMostImages = 1024;
+inline constexpr std::size_t kMaxImages = 1024;
 void remember_layers(StateContext& context, const std::string& key, const std::shared_ptr<const model::Layers>& layers);
 
 struct StateRow {
@@ -132,7 +132,7 @@ struct StateRow {
   std::string_view title;    // what it says the runtime is
   // Whose ids are made by engines: such an id names one container of the world, whoever is asked for it.
   bool engine_ids = false;
-  Answer (*read)(StateContext& context, const std::string& id, Findings& out);
+  Answer (*read)(StateContext& context, const std::string& id, ContainerFacts& out);
 };
 std::span<const StateRow> state_rows();
 // Only what the claim's runtime has at the claim's root.
@@ -146,7 +146,7 @@ struct Claim {
   std::string root;  // whose state it is
 };
 // Those of containerd, runC, crun and runsc whose ids are names. At most kMostClaims.
-inline constexpr std::size_t kMostClaims = 4096;
+inline constexpr std::size_t kMaxClaims = 4096;
 class Claims {
  public:
   // All of them; files that did not change are not read again.
@@ -163,36 +163,36 @@ class Claims {
 };
 
 // The readers, by family.
-Answer read_docker(StateContext& context, const std::string& id, Findings& out);
-Answer read_containerd(StateContext& context, const std::string& id, Findings& out);
-Answer read_podman(StateContext& context, const std::string& id, Findings& out);
-Answer read_runc(StateContext& context, const std::string& id, Findings& out);
-Answer read_crun(StateContext& context, const std::string& id, Findings& out);
-Answer read_runsc(StateContext& context, const std::string& id, Findings& out);
-Answer read_lxc(StateContext& context, const std::string& id, Findings& out);
-Answer read_lxd(StateContext& context, const std::string& id, Findings& out);
-Answer read_machine(StateContext& context, const std::string& id, Findings& out);
-Answer read_libvirt(StateContext& context, const std::string& id, Findings& out);
+Answer read_docker(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_containerd(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_podman(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_runc(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_crun(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_runsc(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_lxc(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_lxd(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_machine(StateContext& context, const std::string& id, ContainerFacts& out);
+Answer read_libvirt(StateContext& context, const std::string& id, ContainerFacts& out);
 
 // What one file's text says, for the readers and their fuzzer: pure. False: it is of another container or version.
-bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& out);
+bool parse_docker_config(const nlohmann::json& config, const std::string& id, ContainerFacts& out);
 // A daemon's answer to the question for one container: Docker's API, which Podman speaks too. Its pid is not taken: of
 // processes the kernel and the state on disk tell.
-bool tell_inspected(const nlohmann::json& answer, const std::string& id, Findings& out);
-bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out);
-void tell_runsc(const nlohmann::json& state, Findings& out);
+bool parse_inspect(const nlohmann::json& answer, const std::string& id, ContainerFacts& out);
+bool parse_runc_state(const nlohmann::json& state, const std::string& id, ContainerFacts& out);
+void parse_runsc_state(const nlohmann::json& state, ContainerFacts& out);
 // Of the storage's list of containers; of one container's spec.
 bool index_podman(const nlohmann::json& list, PodmanIndex& index);
 // Of the storage's list of layers, and the layers below one of them; null: they are not all there, or are too many.
 bool index_layers(const nlohmann::json& list, LayerIndex& index);
 std::shared_ptr<const model::Layers> layers_below(const LayerIndex& index, const std::string& layer);
-void tell_podman_spec(const nlohmann::json& spec, Findings& out);
-void tell_crio_state(const nlohmann::json& state, Findings& out);
+void parse_podman_spec(const nlohmann::json& spec, ContainerFacts& out);
+void parse_crio_state(const nlohmann::json& state, ContainerFacts& out);
 // Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
 bool is_podman_infra(std::string_view name);
-void tell_lxd(std::string_view backup, Findings& out);
-void tell_lxc(std::string_view config, Findings& out);
-bool tell_libvirt(std::string_view xml, const std::string& id, Findings& out);
+void parse_lxd_backup(std::string_view backup, ContainerFacts& out);
+void parse_lxc_config(std::string_view config, ContainerFacts& out);
+bool parse_libvirt(std::string_view xml, const std::string& id, ContainerFacts& out);
 // Machined's leaves its files behind, so whether the leader lives decides what it is worth.
 struct MachineState {
   std::int64_t leader = 0;

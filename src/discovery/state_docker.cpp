@@ -57,7 +57,7 @@ std::shared_ptr<const model::Layers> read_chain(StateContext& context, const std
   const auto key = root + '/' + store + chain;
   if (const auto known = context.layers.find(key); known != context.layers.end()) return known->second;
   auto layers = std::make_shared<model::Layers>();
-  while (is_digest(chain) && layers->size() < Findings::kMostLayers) {
+  while (is_digest(chain) && layers->size() < ContainerFacts::kMaxLayers) {
     const auto at = store + "sha256/" + chain.substr(7) + '/';
     bool usable = true;
     const auto id = read_settled(context, root, at + "diff", usable);
@@ -77,7 +77,7 @@ std::shared_ptr<const model::Layers> read_chain(StateContext& context, const std
 
 // Written before the container's own state, so they need not be waited for.
 void read_docker_layers(StateContext& context, const std::string& root, const std::string& driver,
-                        const std::string& id, Findings& out) {
+                        const std::string& id, ContainerFacts& out) {
   const auto* row = std::ranges::find(kDockerDrivers, driver, &DockerDriver::name);
   if (row == std::end(kDockerDrivers)) return;
   const auto store = "image/" + driver + "/layerdb/";
@@ -94,7 +94,7 @@ void read_docker_layers(StateContext& context, const std::string& root, const st
 }
 
 // What the file and the daemon's answer have in the same places.
-void tell_both(const nlohmann::json& config, const std::string& id, Findings& out) {
+void parse_docker_common(const nlohmann::json& config, const std::string& id, ContainerFacts& out) {
   auto name = text_at(config, {"Name"}).value_or("");
   if (name.starts_with('/')) name.erase(0, 1);
   out.set(&Container::id, id);
@@ -109,9 +109,9 @@ void tell_both(const nlohmann::json& config, const std::string& id, Findings& ou
 
 }  // namespace
 
-bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& out) {
+bool parse_docker_config(const nlohmann::json& config, const std::string& id, ContainerFacts& out) {
   if (text_at(config, {"ID"}) != id) return false;
-  tell_both(config, id, out);
+  parse_docker_common(config, id, out);
   out.set(&Container::image_digest, text_at(config, {"Image"}));
   const auto state = state_of(config);
   out.set(&Container::state, state);
@@ -123,9 +123,9 @@ bool tell_docker(const nlohmann::json& config, const std::string& id, Findings& 
   return true;
 }
 
-bool tell_inspected(const nlohmann::json& answer, const std::string& id, Findings& out) {
+bool parse_inspect(const nlohmann::json& answer, const std::string& id, ContainerFacts& out) {
   if (text_at(answer, {"Id"}) != id) return false;
-  tell_both(answer, id, out);
+  parse_docker_common(answer, id, out);
   // Podman leaves the algorithm out.
   auto digest = text_at(answer, {"Image"}).value_or("");
   if (is_engine_id(digest)) digest = "sha256:" + digest;
@@ -142,7 +142,7 @@ bool tell_inspected(const nlohmann::json& answer, const std::string& id, Finding
   return true;
 }
 
-Answer read_docker(StateContext& context, const std::string& id, Findings& out) {
+Answer read_docker(StateContext& context, const std::string& id, ContainerFacts& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.docker) {
     const auto file = "containers/" + id + "/config.v2.json";
@@ -151,7 +151,7 @@ Answer read_docker(StateContext& context, const std::string& id, Findings& out) 
     if (answer == Answer::unusable) worst = answer;
     if (answer != Answer::found) continue;
     out.from(root, file);
-    if (!tell_docker(config, id, out)) {
+    if (!parse_docker_config(config, id, out)) {
       worst = context.files.broken(root, file, "is of another container or another version");
       continue;
     }

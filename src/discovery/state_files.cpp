@@ -21,8 +21,8 @@
 namespace cgwarden::discovery {
 namespace {
 
-constexpr std::size_t kMostTold = 256;
-constexpr int kMostAbove = 64;
+constexpr std::size_t kMaxTold = 256;
+constexpr int kMaxAbove = 64;
 
 int open_within(int at, const std::string& path, int flags, std::uint64_t resolve) {
   struct open_how how {};
@@ -62,7 +62,7 @@ std::optional<nlohmann::json> parse_state(std::string_view text) {
   using Event = nlohmann::json::parse_event_t;
   const auto keep = [](int depth, Event event, const nlohmann::json& parsed) {
     if (event == Event::key) return parsed != "env" && parsed != "Env";
-    return depth < kMostAbove;
+    return depth < kMaxAbove;
   };
   auto out = nlohmann::json::parse(text, keep, false);
   if (!out.is_object() && !out.is_array()) return std::nullopt;
@@ -124,7 +124,7 @@ void StateFiles::look(const std::string& root, std::string_view relative, bool w
 void StateFiles::tell(const std::string& root, const std::string& relative, std::string_view why) {
   auto key = root + '\0';
   key += why;
-  if (told_.size() >= kMostTold || !told_.insert(std::move(key)).second) return;
+  if (told_.size() >= kMaxTold || !told_.insert(std::move(key)).second) return;
   notice_("discovery: " + base::printable(join(root, relative)) + ": " + std::string(why) +
           "; ignoring, and counting further ones");
 }

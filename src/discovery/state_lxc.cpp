@@ -10,7 +10,7 @@ namespace {
 
 using model::Container;
 
-constexpr std::size_t kMostPools = 64;
+constexpr std::size_t kMaxPools = 64;
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -30,7 +30,7 @@ std::string scalar(std::string_view text) {
 }  // namespace
 
 // Of the instance's part of backup.yaml: its "config:" by lines, and its own keys.
-void tell_lxd(std::string_view backup, Findings& out) {
+void parse_lxd_backup(std::string_view backup, ContainerFacts& out) {
   bool instance = false;
   bool config = false;
   std::string os, release, description;
@@ -64,7 +64,7 @@ void tell_lxd(std::string_view backup, Findings& out) {
                                                                 : os + ' ' + release);
 }
 
-void tell_lxc(std::string_view config, Findings& out) {
+void parse_lxc_config(std::string_view config, ContainerFacts& out) {
   while (!config.empty()) {
     auto line = base::take_line(config);
     const auto key = trim(base::take_until(line, '='));
@@ -73,11 +73,11 @@ void tell_lxc(std::string_view config, Findings& out) {
   }
 }
 
-Answer read_lxd(StateContext& context, const std::string& id, Findings& out) {
+Answer read_lxd(StateContext& context, const std::string& id, ContainerFacts& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.lxd) {
     auto pools = context.files.list(root, "storage-pools");
-    if (pools.size() > kMostPools) pools.resize(kMostPools);
+    if (pools.size() > kMaxPools) pools.resize(kMaxPools);
     for (const auto& pool : pools) {
       const auto file = "storage-pools/" + pool + "/containers/" + id + "/backup.yaml";
       std::string text;
@@ -91,14 +91,14 @@ Answer read_lxd(StateContext& context, const std::string& id, Findings& out) {
       const auto project = id.find('_');
       out.set(&Container::name, project == std::string::npos ? id : id.substr(project + 1));
       if (project != std::string::npos) out.set(&Container::project, id.substr(0, project));
-      tell_lxd(text, out);
+      parse_lxd_backup(text, out);
       return Answer::found;
     }
   }
   return worst;
 }
 
-Answer read_lxc(StateContext& context, const std::string& id, Findings& out) {
+Answer read_lxc(StateContext& context, const std::string& id, ContainerFacts& out) {
   auto worst = Answer::absent;
   // LXC appends "-1" and so on where the cgroup of that name was still there.
   std::vector<std::string> names = {id};
@@ -116,7 +116,7 @@ Answer read_lxc(StateContext& context, const std::string& id, Findings& out) {
       out.from(root, file);
       out.set(&Container::id, name);
       out.set(&Container::name, name);
-      tell_lxc(text, out);
+      parse_lxc_config(text, out);
       return Answer::found;
     }
   }

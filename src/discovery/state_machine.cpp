@@ -54,7 +54,7 @@ std::optional<MachineState> parse_machine(std::string_view text, const std::stri
   return out;
 }
 
-bool tell_libvirt(std::string_view xml, const std::string& id, Findings& out) {
+bool parse_libvirt(std::string_view xml, const std::string& id, ContainerFacts& out) {
   if (between(xml, "<name>", "</name>") != id) return false;
   out.set(&Container::name, id);
   out.set(&Container::id, between(xml, "<uuid>", "</uuid>"));
@@ -67,7 +67,7 @@ bool tell_libvirt(std::string_view xml, const std::string& id, Findings& out) {
   return true;
 }
 
-Answer read_machine(StateContext& context, const std::string& id, Findings& out) {
+Answer read_machine(StateContext& context, const std::string& id, ContainerFacts& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.machines) {
     std::string text;
@@ -92,7 +92,7 @@ Answer read_machine(StateContext& context, const std::string& id, Findings& out)
   return worst;
 }
 
-Answer read_libvirt(StateContext& context, const std::string& id, Findings& out) {
+Answer read_libvirt(StateContext& context, const std::string& id, ContainerFacts& out) {
   auto worst = Answer::absent;
   for (const auto& root : context.roots.libvirt) {
     for (const char* kind : {"lxc/", "qemu/"}) {
@@ -102,7 +102,7 @@ Answer read_libvirt(StateContext& context, const std::string& id, Findings& out)
       if (answer == Answer::unusable) worst = answer;
       if (answer != Answer::found) continue;
       out.from(root, file);
-      if (!tell_libvirt(text, id, out)) {
+      if (!parse_libvirt(text, id, out)) {
         worst = context.files.broken(root, file, "is of another domain");
         continue;
       }

@@ -15,15 +15,15 @@ namespace {
 using model::Container;
 
 const std::string kTasks = "io.containerd.runtime.v2.task";
-constexpr std::size_t kMostNamespaces = 64;
+constexpr std::size_t kMaxNamespaces = 64;
 
 // An id that an engine made is no name.
-void set_id(const std::string& id, Findings& out) {
+void set_id(const std::string& id, ContainerFacts& out) {
   out.set(&Container::id, id);
   if (!is_engine_id(id)) out.set(&Container::name, id);
 }
 
-void set_pid(StateContext& context, std::optional<std::int64_t> pid, Findings& out) {
+void set_pid(StateContext& context, std::optional<std::int64_t> pid, ContainerFacts& out) {
   if (!pid || !context.files.alive(*pid)) return;
   out.set(&Container::pid, pid);
   out.set(&Container::state, "running");
@@ -31,7 +31,7 @@ void set_pid(StateContext& context, std::optional<std::int64_t> pid, Findings& o
 
 std::vector<std::string> namespaces(StateContext& context, const std::string& root, const std::string& below) {
   auto out = context.files.list(root, below);
-  if (out.size() > kMostNamespaces) out.resize(kMostNamespaces);
+  if (out.size() > kMaxNamespaces) out.resize(kMaxNamespaces);
   return out;
 }
 
@@ -54,7 +54,7 @@ Answer read_below(StateContext& context, const std::vector<std::string>& roots, 
 
 // Annotations of a pod's container name its sandbox, whose own name the pod.
 void read_sandbox(StateContext& context, const std::string& root, const std::string& space, const std::string& sandbox,
-                  Findings& out) {
+                  ContainerFacts& out) {
   if (!is_file_name(sandbox)) return;
   const auto file = kTasks + '/' + space + '/' + sandbox + "/config.json";
   nlohmann::json spec;
@@ -86,7 +86,7 @@ std::string claimed_cgroup(const nlohmann::json& json) {
   return {};
 }
 
-bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out) {
+bool parse_runc_state(const nlohmann::json& state, const std::string& id, ContainerFacts& out) {
   if (text_at(state, {"id"}) != id) return false;
   set_id(id, out);
   out.set(&Container::created, time_at(state, {"created"}));
@@ -101,13 +101,13 @@ bool tell_runc(const nlohmann::json& state, const std::string& id, Findings& out
   return true;
 }
 
-void tell_runsc(const nlohmann::json& state, Findings& out) {
+void parse_runsc_state(const nlohmann::json& state, ContainerFacts& out) {
   out.set(&Container::state, text_at(state, {"status"}));
   out.set(&Container::created, time_at(state, {"createdAt"}));
   out.labels(at(state, {"spec", "annotations"}));
 }
 
-Answer read_containerd(StateContext& context, const std::string& claimed, Findings& out) {
+Answer read_containerd(StateContext& context, const std::string& claimed, ContainerFacts& out) {
   // An id is unique within its namespace; of an engine's, any will do.
   const auto slash = claimed.find('/');
   const auto id = claimed.substr(slash == std::string::npos ? 0 : slash + 1);
@@ -140,18 +140,18 @@ Answer read_containerd(StateContext& context, const std::string& claimed, Findin
   return worst;
 }
 
-Answer read_runc(StateContext& context, const std::string& id, Findings& out) {
+Answer read_runc(StateContext& context, const std::string& id, ContainerFacts& out) {
   nlohmann::json state;
   std::string root, file;
   const auto answer = read_below(context, context.roots.runc, id + "/state.json", state, root, file);
   if (answer != Answer::found) return answer;
   out.from(root, file);
-  if (!tell_runc(state, id, out)) return context.files.broken(root, file, "is of another container or version");
+  if (!parse_runc_state(state, id, out)) return context.files.broken(root, file, "is of another container or version");
   set_pid(context, number_at(state, {"init_process_pid"}), out);
   return Answer::found;
 }
 
-Answer read_crun(StateContext& context, const std::string& id, Findings& out) {
+Answer read_crun(StateContext& context, const std::string& id, ContainerFacts& out) {
   nlohmann::json status;
   std::string root, file;
   const auto answer = read_below(context, context.roots.crun, id + "/status", status, root, file);
@@ -169,7 +169,7 @@ Answer read_crun(StateContext& context, const std::string& id, Findings& out) {
   return Answer::found;
 }
 
-Answer read_runsc(StateContext& context, const std::string& id, Findings& out) {
+Answer read_runsc(StateContext& context, const std::string& id, ContainerFacts& out) {
   nlohmann::json state;
   std::string root, file;
   const auto name = id + "_sandbox:" + id + ".state";
@@ -178,7 +178,7 @@ Answer read_runsc(StateContext& context, const std::string& id, Findings& out) {
   if (answer != Answer::found) return answer;
   out.from(root, file);
   set_id(id, out);
-  tell_runsc(state, out);
+  parse_runsc_state(state, out);
   set_pid(context, number_at(state, {"sandbox", "pid"}), out);
   return Answer::found;
 }
@@ -196,7 +196,7 @@ struct Source {
 std::vector<Source> sources(StateContext& context) {
   std::vector<Source> out;
   const auto add = [&out](const char* title, const std::string& root, std::string file, std::string id) {
-    if (out.size() < kMostClaims) out.push_back({title, root, std::move(file), std::move(id)});
+    if (out.size() < kMaxClaims) out.push_back({title, root, std::move(file), std::move(id)});
   };
   for (const auto& root : context.roots.containerd) {
     for (const auto& space : namespaces(context, root, kTasks)) {

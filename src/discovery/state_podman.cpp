@@ -29,7 +29,7 @@ constexpr PodmanDriver kPodmanDrivers[] = {
 // Those of containers that are to be forgotten when the machine stops ("podman run --rm") are in lists of their own.
 constexpr const char* kContainerFiles[] = {"containers.json", "volatile-containers.json"};
 constexpr const char* kLayerFiles[] = {"layers.json", "volatile-layers.json"};
-constexpr std::size_t kMostIndexed = 65'536;
+constexpr std::size_t kMaxIndexed = 65'536;
 
 const PodmanIndex& index_of(StateContext& context, const std::string& root, const std::string& file, Answer& answer) {
   auto& index = context.podman[root + '/' + file];
@@ -73,7 +73,7 @@ PodmanExit read_exit(StateContext& context, const std::string& id) {
 }
 
 void read_run_state(StateContext& context, const std::string& driver, const std::string& id, const PodmanExit& exit,
-                    Findings& out) {
+                    ContainerFacts& out) {
   for (const auto& root : context.roots.podman_run) {
     const auto file = driver + "-containers/" + id + "/userdata/pidfile";
     const auto pid = read_number(context, root, file);
@@ -91,12 +91,12 @@ void read_run_state(StateContext& context, const std::string& driver, const std:
 }
 
 void read_crio_state(StateContext& context, const std::string& root, const std::string& driver, const std::string& id,
-                     Findings& out) {
+                     ContainerFacts& out) {
   const auto file = driver + "-containers/" + id + "/userdata/state.json";
   nlohmann::json state;
   if (context.files.read_json(root, file, state) != Answer::found) return;
   out.from(root, file);
-  tell_crio_state(state, out);
+  parse_crio_state(state, out);
 }
 
 // Both files as one index. One that is not there is empty; one that cannot be read is asked for again.
@@ -118,7 +118,7 @@ void refresh_layers(StateContext& context, const std::string& root, const std::s
 }
 
 void read_podman_layers(StateContext& context, const std::string& root, const PodmanDriver& driver,
-                        const std::string& layer, Findings& out) {
+                        const std::string& layer, ContainerFacts& out) {
   if (!is_engine_id(layer)) return;
   const auto directory = std::string(driver.name) + "-layers/";
   auto& index = context.podman_layers[root + '/' + directory];
@@ -135,12 +135,12 @@ void read_podman_layers(StateContext& context, const std::string& root, const Po
 }
 
 void read_spec(StateContext& context, const std::string& root, const std::string& driver, const std::string& id,
-               Findings& out) {
+               ContainerFacts& out) {
   const auto file = driver + "-containers/" + id + "/userdata/config.json";
   nlohmann::json spec;
   if (context.files.read_json(root, file, spec) != Answer::found) return;
   out.from(root, file);
-  tell_podman_spec(spec, out);
+  parse_podman_spec(spec, out);
 }
 
 }  // namespace
@@ -155,7 +155,7 @@ bool index_podman(const nlohmann::json& list, PodmanIndex& index) {
   if (!list.is_array()) return false;
   for (const auto& one : list) {
     const auto id = text_at(one, {"id"});
-    if (!id || index.by_id.size() >= kMostIndexed) continue;
+    if (!id || index.by_id.size() >= kMaxIndexed) continue;
     PodmanIndex::Entry entry;
     const auto* names = at(one, {"names"});
     if (names != nullptr && names->is_array() && !names->empty() && names->front().is_string()) {
@@ -176,7 +176,7 @@ bool index_layers(const nlohmann::json& list, LayerIndex& index) {
   if (!list.is_array()) return false;
   for (const auto& one : list) {
     const auto id = text_at(one, {"id"});
-    if (!id || index.by_id.size() >= kMostIndexed) continue;
+    if (!id || index.by_id.size() >= kMaxIndexed) continue;
     index.by_id.emplace(
         *id, LayerIndex::Entry{text_at(one, {"parent"}).value_or(""), text_at(one, {"diff-digest"}).value_or(""),
                                number_at(one, {"diff-size"})});
@@ -187,7 +187,7 @@ bool index_layers(const nlohmann::json& list, LayerIndex& index) {
 std::shared_ptr<const model::Layers> layers_below(const LayerIndex& index, const std::string& layer) {
   auto layers = std::make_shared<model::Layers>();
   auto at = index.by_id.find(layer);
-  while (at != index.by_id.end() && layers->size() < Findings::kMostLayers) {
+  while (at != index.by_id.end() && layers->size() < ContainerFacts::kMaxLayers) {
     if (at->second.parent.empty()) {
       std::ranges::reverse(*layers);
       return layers;
@@ -199,7 +199,7 @@ std::shared_ptr<const model::Layers> layers_below(const LayerIndex& index, const
   return nullptr;
 }
 
-void tell_podman_spec(const nlohmann::json& spec, Findings& out) {
+void parse_podman_spec(const nlohmann::json& spec, ContainerFacts& out) {
   const auto manager = text_at(spec, {"annotations", "io.container.manager"});
   const bool crio = manager == "cri-o" || text_at(spec, {"annotations", "io.kubernetes.cri-o.ContainerID"});
   if (crio) {
@@ -219,7 +219,7 @@ void tell_podman_spec(const nlohmann::json& spec, Findings& out) {
 }
 
 // Written when it was started and when it has ended.
-void tell_crio_state(const nlohmann::json& state, Findings& out) {
+void parse_crio_state(const nlohmann::json& state, ContainerFacts& out) {
   out.set(&Container::started, time_at(state, {"started"}));
   if (text_at(state, {"status"}) != "stopped") return;
   out.set(&Container::state, "stopped");
@@ -227,7 +227,7 @@ void tell_crio_state(const nlohmann::json& state, Findings& out) {
   out.set(&Container::exit_code, number_at(state, {"exitCode"}));
 }
 
-Answer read_podman(StateContext& context, const std::string& id, Findings& out) {
+Answer read_podman(StateContext& context, const std::string& id, ContainerFacts& out) {
   const auto exit = read_exit(context, id);
   auto worst = Answer::absent;
   for (const auto& root : context.roots.podman) {

@@ -19,8 +19,8 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 using Request = http::request<http::string_body>;
 
-constexpr std::size_t kMostBuffered = std::size_t{64} << 10U;
-constexpr std::uint32_t kMostHeader = 16U << 10U;
+constexpr std::size_t kMaxBuffered = std::size_t{64} << 10U;
+constexpr std::uint32_t kMaxHeader = 16U << 10U;
 
 bool is_http_error(const error_code& error) {
   return error.category() == http::make_error_code(http::error::bad_version).category() &&
@@ -38,10 +38,10 @@ Request request_for(http::verb verb, const std::string& target) {
 }  // namespace
 
 struct UnixHttp::Connection {
-  Connection(std::string path, std::size_t most) : most_bytes(most), socket(std::move(path)) {}
+  Connection(std::string path, std::size_t most) : max_bytes(most), socket(std::move(path)) {}
 
-  const std::size_t most_bytes;
-  beast::flat_buffer buffer{kMostBuffered};
+  const std::size_t max_bytes;
+  beast::flat_buffer buffer{kMaxBuffered};
   TimedSocket socket;  // the last: nothing reads or writes any more when the buffer goes
 
   void close() {
@@ -51,8 +51,8 @@ struct UnixHttp::Connection {
 
   HttpAnswer ask(const Request& request, Clock::time_point deadline) {
     http::response_parser<http::string_body> parser;
-    parser.body_limit(most_bytes);
-    parser.header_limit(kMostHeader);
+    parser.body_limit(max_bytes);
+    parser.header_limit(kMaxHeader);
     auto& stream = socket.socket();
     error_code error;
     if (!socket.is_open()) error = socket.connect(deadline);
@@ -72,8 +72,8 @@ struct UnixHttp::Connection {
   }
 };
 
-UnixHttp::UnixHttp(std::string path, std::size_t most_bytes)
-    : connection_(std::make_unique<Connection>(std::move(path), most_bytes)) {}
+UnixHttp::UnixHttp(std::string path, std::size_t max_bytes)
+    : connection_(std::make_unique<Connection>(std::move(path), max_bytes)) {}
 UnixHttp::~UnixHttp() = default;
 
 HttpAnswer UnixHttp::get(const std::string& target, Clock::time_point deadline) {

@@ -33,7 +33,7 @@ class UnixHttp {
  public:
   using Clock = std::chrono::steady_clock;
 
-  UnixHttp(std::string path, std::size_t most_bytes);
+  UnixHttp(std::string path, std::size_t max_bytes);
   ~UnixHttp();
   UnixHttp(const UnixHttp&) = delete;
   UnixHttp& operator=(const UnixHttp&) = delete;

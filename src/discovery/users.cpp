@@ -48,7 +48,7 @@ StateContext* Users::state_of(std::string_view cgroup_path) {
     return known->second ? &known->second->context : nullptr;
   }
   const auto home = home_of(passwd_, uid);
-  if (by_uid_.size() >= kMostUsers) by_uid_.clear();
+  if (by_uid_.size() >= kMaxUsers) by_uid_.clear();
   auto& state = by_uid_[uid];
   if (!home.empty()) state = std::make_unique<State>(files_, roots_of_user(uid, home));
   return state ? &state->context : nullptr;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Containers that users run without root: in whose slice a group is says whose they are, and /etc/passwd where that
+// Containers that users run without root: in whose slice a cgroup is says whose they are, and /etc/passwd where that
 // user keeps the state of his runtimes.
 //
-// All of it is the user's: it is asked for groups in his own slice only, so he can name nobody else's containers, and
+// All of it is the user's: it is asked for cgroups in his own slice only, so he can name nobody else's containers, and
 // no link and no mount below his home is followed ("/./" in a root, see StateFiles). Users that only a directory
 // service knows are not looked up: that may take long, and the loop does not wait. Loop thread.
 #pragma once
@@ -21,10 +21,10 @@ class Users {
  public:
   explicit Users(StateFiles& files) : files_(files) {}
 
-  // Of the user in whose slice the group is; null: in none, or in that of root or of somebody unknown.
+  // Of the user in whose slice the cgroup is; null: in none, or in that of root or of somebody unknown.
   StateContext* state_of(std::string_view cgroup_path);
 
-  static constexpr std::size_t kMostUsers = 256;
+  static constexpr std::size_t kMaxUsers = 256;
 
  private:
   struct State {

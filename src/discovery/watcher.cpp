@@ -17,7 +17,7 @@ constexpr std::uint32_t kEvents =
 
 }  // namespace
 
-Watcher::Watcher(std::size_t most_watches) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), most_(most_watches) {}
+Watcher::Watcher(std::size_t max_watches) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), most_(max_watches) {}
 
 Watcher::Watched Watcher::watch(Key key, const std::set<Look>& looks, StateFiles& files) {
   auto& now = keys_[key];

@@ -22,7 +22,7 @@ class Watcher {
  public:
   using Key = std::uint64_t;  // who looked
 
-  explicit Watcher(std::size_t most_watches);
+  explicit Watcher(std::size_t max_watches);
 
   struct Watched {
     bool all = true;     // false: some cannot be

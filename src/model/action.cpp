@@ -18,7 +18,7 @@ namespace {
 using Form = SettingKey::Form;
 using Device = SettingKey::Device;
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 4;
+constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max() / 4;
 constexpr std::int64_t kCore = 1'000'000'000;
 constexpr std::int64_t kMillisecond = 1'000'000;
 
@@ -27,7 +27,7 @@ constexpr SettingKey kKeys[] = {
     // name                    form          unit           device                lowest           highest         max   help
     {"cpu.idle",               Form::number, Unit::none,    Device::none,         0,               1,              false, "1: run only when nobody else would (5.15)"},
     {"cpu.max",                Form::number, Unit::cores,   Device::none,         kCore / 1000,    1'000'000 * kCore, true, "CPU time per time: 250% or 2.5 are two and a half cores"},
-    {"cpu.max.burst",          Form::number, Unit::seconds, Device::none,         0,               1000 * kCore,   false, "saved time a group may use on top of its quota in one period (5.14)"},
+    {"cpu.max.burst",          Form::number, Unit::seconds, Device::none,         0,               1000 * kCore,   false, "saved time a cgroup may use on top of its quota in one period (5.14)"},
     {"cpu.max.period",         Form::number, Unit::seconds, Device::none,         kMillisecond,    kCore,          false, "over which cpu.max is counted: 1ms to 1s"},
     {"cpu.rt.max",             Form::number, Unit::cores,   Device::none,         0,               kCore,          false, "v1: part of a core for real-time tasks"},
     {"cpu.weight",             Form::number, Unit::none,    Device::none,         1,               10'000,         false, "share of CPU time under contention, 100 is the default; v1: shares = weight * 1024 / 100"},
@@ -35,21 +35,21 @@ constexpr SettingKey kKeys[] = {
     {"cpuset.mems",            Form::list,   Unit::none,    Device::none,         0,               0,              false, "memory nodes that may be used: 0-1"},
     {"devices.allow",          Form::rule,   Unit::none,    Device::none,         0,               0,              false, "v1: a rule to add, c 1:3 rwm"},
     {"devices.deny",           Form::rule,   Unit::none,    Device::none,         0,               0,              false, "v1: a rule to take away"},
-    {"hugetlb.max",            Form::number, Unit::bytes,   Device::page_size,    0,               kMost,          true,  "huge pages of one size: hugetlb.max@2MB=1G"},
+    {"hugetlb.max",            Form::number, Unit::bytes,   Device::page_size,    0,               kMax,          true,  "huge pages of one size: hugetlb.max@2MB=1G"},
     {"io.latency",             Form::number, Unit::seconds, Device::disk,         1000,            1000 * kCore,   false, "v2: latency to protect"},
-    {"io.max.rbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMost,          true,  "bytes read per second: io.max.rbps@vda=50M"},
-    {"io.max.riops",           Form::number, Unit::none,    Device::disk,         1,               kMost,          true,  "reads per second"},
-    {"io.max.wbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMost,          true,  "bytes written per second; v1 leaves buffered writes alone"},
-    {"io.max.wiops",           Form::number, Unit::none,    Device::disk,         1,               kMost,          true,  "writes per second"},
+    {"io.max.rbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMax,          true,  "bytes read per second: io.max.rbps@vda=50M"},
+    {"io.max.riops",           Form::number, Unit::none,    Device::disk,         1,               kMax,          true,  "reads per second"},
+    {"io.max.wbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMax,          true,  "bytes written per second; v1 leaves buffered writes alone"},
+    {"io.max.wiops",           Form::number, Unit::none,    Device::disk,         1,               kMax,          true,  "writes per second"},
     {"io.weight",              Form::number, Unit::none,    Device::optional_disk, 1,              10'000,         false, "share of I/O under contention, 100 is the default; works with bfq or io.cost"},
-    {"memory.high",            Form::number, Unit::bytes,   Device::none,         0,               kMost,          true,  "v2: above it the group is slowed down and reclaimed"},
-    {"memory.low",             Form::number, Unit::bytes,   Device::none,         0,               kMost,          true,  "v2: protection, as far as all groups above grant it"},
-    {"memory.max",             Form::number, Unit::bytes,   Device::none,         0,               kMost,          true,  "hard limit"},
-    {"memory.min",             Form::number, Unit::bytes,   Device::none,         0,               kMost,          true,  "v2: hard protection"},
-    {"memory.oom.group",       Form::number, Unit::none,    Device::none,         0,               1,              false, "v2: 1: out of memory kills the whole group"},
-    {"memory.swap.max",        Form::number, Unit::bytes,   Device::none,         0,               kMost,          true,  "swap alone, on v1 too"},
-    {"memory.zswap.max",       Form::number, Unit::bytes,   Device::none,         0,               kMost,          true,  "v2: compressed swap in memory (5.19)"},
-    {"misc.max",               Form::number, Unit::none,    Device::resource,     0,               kMost,          true,  "resource of the misc controller: misc.max@sev=3"},
+    {"memory.high",            Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: above it the cgroup is slowed down and reclaimed"},
+    {"memory.low",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: protection, as far as all cgroups above grant it"},
+    {"memory.max",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "hard limit"},
+    {"memory.min",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: hard protection"},
+    {"memory.oom.group",       Form::number, Unit::none,    Device::none,         0,               1,              false, "v2: 1: out of memory kills the whole cgroup"},
+    {"memory.swap.max",        Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "swap alone, on v1 too"},
+    {"memory.zswap.max",       Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: compressed swap in memory (5.19)"},
+    {"misc.max",               Form::number, Unit::none,    Device::resource,     0,               kMax,          true,  "resource of the misc controller: misc.max@sev=3"},
     {"net_cls.classid",        Form::number, Unit::none,    Device::none,         0,               0xffff'ffff,    false, "v1: traffic class, 0x100001"},
     {"net_prio.ifpriomap",     Form::number, Unit::none,    Device::interface,    0,               0xffff'ffff,    false, "v1: priority on an interface: net_prio.ifpriomap@eth0=5"},
     {"pids.max",               Form::number, Unit::none,    Device::none,         0,               4'194'304,      true,  "processes and threads; below what there is nothing is killed, only forks fail"},
@@ -131,7 +131,7 @@ std::optional<long double> size_factor(std::string_view unit) {
 }
 
 std::optional<std::int64_t> rounded(long double number) {
-  if (!(number >= 0) || number > static_cast<long double>(kMost)) return std::nullopt;
+  if (!(number >= 0) || number > static_cast<long double>(kMax)) return std::nullopt;
   return static_cast<std::int64_t>(std::llround(number));
 }
 

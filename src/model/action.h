@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may be done to a group, asked by a person or by a policy, and how it ended. The words that deciding
+// What may be done to a cgroup, asked by a person or by a policy, and how it ended. The words that deciding
 // (src/policy), asking (cgtop, the enforcer's socket) and doing (src/control) share. Data only: nothing here writes.
 //
-//   Action{verb limit, group, settings{memory.max 512 MiB}, lease 1 h, reason}  ->  Outcome{done, changes, undo}
+//   Action{verb limit, cgroup, settings{memory.max 512 MiB}, lease 1 h, reason}  ->  Outcome{done, changes, undo}
 #pragma once
 
 #include <sys/types.h>
@@ -31,10 +31,10 @@ constexpr std::string_view name(Verb verb) {
 }
 std::optional<Verb> verb_of(std::string_view name);
 
-// One life of one group: Group::path and Group::id of a snapshot. The id is looked at again at the moment of writing,
-// so a group that was made again under the same path is never hit for the old one. id 0: whatever stands there now,
-// which only a person may say.
-struct GroupRef {
+// One life of one cgroup: Cgroup::path and Cgroup::id of a snapshot. The id is looked at again at the moment of
+// writing, so a cgroup that was made again under the same path is never hit for the old one. id 0: whatever stands
+// there now, which only a person may say.
+struct CgroupRef {
   std::string path;
   std::uint64_t id = 0;
 };
@@ -122,7 +122,7 @@ struct Reason {
 
 struct Action {
   Verb verb = Verb::limit;
-  GroupRef group;
+  CgroupRef cgroup;
   std::vector<Setting> settings;  // limit: what; unlimit: which (values unused; none: all that this program set)
   // limit: afterwards what was set before comes back; freeze: afterwards it is thawed. Absent: a limit stays, a freeze
   // ends after the default time, as a freeze always ends.
@@ -132,7 +132,7 @@ struct Action {
   std::chrono::milliseconds grace{0};             // kill: between that signal and the kill
   std::int64_t bytes = 0;                         // reclaim
   std::vector<pid_t> pids;                        // move: which; signal: which, none: all
-  GroupRef target;                                // move: where to
+  CgroupRef target;                               // move: where to
   bool force = false;                             // a limit below what is in use; never overrides any other guard
   bool persist = false;                           // systemd keeps it over a reboot
   bool dry_run = false;                           // plan and check, write nothing
@@ -153,7 +153,7 @@ struct Outcome {
     done,         // and read back; in a dry run: would work
     failed,       // unexpected; what had been written was undone
     usage,        // the action makes no sense: unknown key, value out of range, unknown device
-    gone,         // there is no such group any more
+    gone,         // there is no such cgroup any more
     denied,       // no permission
     unreachable,  // enforcer or bus needed and not to be reached
     refused,      // by a guard: nothing changed
@@ -192,7 +192,7 @@ constexpr std::string_view name(Outcome::Kind kind) {
 constexpr int exit_code(Outcome::Kind kind) { return static_cast<int>(kind); }
 
 // Who does it: the writer itself, or the enforcer behind its socket. Calls `done` exactly once, on the caller's
-// executor. One action of one group at a time, in the order asked.
-using Hand = std::function<void(Action action, std::function<void(Outcome)> done)>;
+// executor. One action of one cgroup at a time, in the order asked.
+using ActionHandler = std::function<void(Action action, std::function<void(Outcome)> done)>;
 
 }  // namespace cgwarden::model

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is known of the containers, pods, machines and units behind the host's groups. Made by discovery on the loop's
+// What is known of the containers, pods, machines and units behind the host's cgroups. Made by discovery on the loop's
 // thread, immutable once handed over, then read by anybody through shared_ptr<const Containers>.
 //
 // What nobody told is std::nullopt, never an empty text or a zero. Everything here was written by somebody else: texts
@@ -21,15 +21,15 @@
 
 namespace cgwarden::model {
 
-// What a group is to its runtime.
+// What a cgroup is to its runtime.
 enum class Role : std::uint8_t {
   container,
   sandbox,  // the pause container of a pod
-  pod,      // the group around a pod's containers
+  pod,      // the cgroup around a pod's containers
   machine,  // a virtual machine
   job,      // of a batch system
   helper,   // conmon, lxc.monitor, supervisor: serves a container, is none
-  payload,  // a group a runtime makes within the container's own: "payload", "container"
+  payload,  // a cgroup a runtime makes within the container's own: "payload", "container"
   service,
   user_manager,  // the service that is a user's own systemd
   slice,
@@ -156,14 +156,15 @@ using ContainerPtr = std::shared_ptr<const Container>;
 
 // One that has ended; shown for a while longer.
 struct EndedContainer {
-  std::uint64_t group_id = 0;
+  std::uint64_t cgroup_id = 0;
   std::string path;
   base::Wall seen_gone;
   ContainerPtr container;
 };
 
-// Digits of the user whose slice systemd-logind made around the group: "1000" of "/user.slice/user-1000.slice/x.scope".
-// The slices of a container's own systemd are further down, and their users not of this host. Empty: none.
+// Digits of the user whose slice systemd-logind made around the cgroup: "1000" of
+// "/user.slice/user-1000.slice/x.scope". The slices of a container's own systemd are further down, and their users not
+// of this host. Empty: none.
 constexpr std::string_view host_user_of(std::string_view cgroup_path) {
   constexpr std::string_view before = "/user.slice/user-";
   constexpr std::string_view after = ".slice";
@@ -176,20 +177,21 @@ constexpr std::string_view host_user_of(std::string_view cgroup_path) {
 }
 
 // Ids are unique within one hierarchy only; together with the path they are on the host.
-constexpr std::uint64_t group_key(std::uint64_t id, std::string_view path) {
+constexpr std::uint64_t cgroup_key(std::uint64_t id, std::string_view path) {
   std::uint64_t hash = 1469598103934665603U ^ id;  // FNV-1a
   for (const char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
   return hash;
 }
 
 struct Containers {
-  std::uint64_t generation = 0;                              // another table has another number
-  std::unordered_map<std::uint64_t, ContainerPtr> by_group;  // by group_key(); groups nothing is known of are not here
-  std::vector<EndedContainer> ended;                         // oldest first
+  std::uint64_t generation = 0;  // another table has another number
+  std::unordered_map<std::uint64_t, ContainerPtr>
+      by_cgroup;                      // by group_key(); cgroups nothing is known of are not here
+  std::vector<EndedContainer> ended;  // oldest first
 
   [[nodiscard]] const Container* find(std::uint64_t id, std::string_view path) const {
-    const auto at = by_group.find(group_key(id, path));
-    return at == by_group.end() ? nullptr : at->second.get();
+    const auto at = by_cgroup.find(cgroup_key(id, path));
+    return at == by_cgroup.end() ? nullptr : at->second.get();
   }
 };
 

@@ -17,59 +17,59 @@ std::optional<std::int64_t> between(Kind kind, Value before, Value now) {
   return difference;
 }
 
-// Both are in order of paths and most groups stay: walk them side by side, and look up only what moved.
-std::vector<GroupIndex> match(const Roster& before, const Roster& now) {
-  std::vector<GroupIndex> pairs(now.groups.size(), kNoGroup);
-  std::unordered_map<std::uint64_t, GroupIndex> by_id;
-  for (GroupIndex i = 0; i < pairs.size(); ++i) {
-    if (i < before.groups.size() && before.groups[i]->id == now.groups[i]->id) {
+// Both are in order of paths and most cgroups stay: walk them side by side, and look up only what moved.
+std::vector<CgroupIndex> match(const CgroupList& before, const CgroupList& now) {
+  std::vector<CgroupIndex> pairs(now.cgroups.size(), kNoCgroup);
+  std::unordered_map<std::uint64_t, CgroupIndex> by_id;
+  for (CgroupIndex i = 0; i < pairs.size(); ++i) {
+    if (i < before.cgroups.size() && before.cgroups[i]->id == now.cgroups[i]->id) {
       pairs[i] = i;
       continue;
     }
     if (by_id.empty()) {
-      by_id.reserve(before.groups.size());
-      for (GroupIndex b = 0; b < before.groups.size(); ++b) by_id.emplace(before.groups[b]->id, b);
+      by_id.reserve(before.cgroups.size());
+      for (CgroupIndex b = 0; b < before.cgroups.size(); ++b) by_id.emplace(before.cgroups[b]->id, b);
     }
-    if (const auto found = by_id.find(now.groups[i]->id); found != by_id.end()) pairs[i] = found->second;
+    if (const auto found = by_id.find(now.cgroups[i]->id); found != by_id.end()) pairs[i] = found->second;
   }
   return pairs;
 }
 
 }  // namespace
 
-std::span<const Cell> cells_of(const Column& column, GroupIndex group) {
-  const auto first = std::ranges::lower_bound(column.cells, group, {}, &Cell::group);
-  const auto last = std::ranges::upper_bound(column.cells, group, {}, &Cell::group);
+std::span<const Series> series_of(const Column& column, CgroupIndex cgroup) {
+  const auto first = std::ranges::lower_bound(column.series, cgroup, {}, &Series::cgroup);
+  const auto last = std::ranges::upper_bound(column.series, cgroup, {}, &Series::cgroup);
   return {first, last};
 }
 
 Delta::Delta(SnapshotPtr before, SnapshotPtr now) : before_(std::move(before)), now_(std::move(now)) {
-  if (!before_ || !now_ || before_->catalogue != now_->catalogue || !before_->roster || !now_->roster) return;
+  if (!before_ || !now_ || before_->catalogue != now_->catalogue || !before_->cgroup_list || !now_->cgroup_list) return;
   seconds_ = std::chrono::duration<double>(now_->taken - before_->taken).count();
-  if (known()) pairs_ = match(*before_->roster, *now_->roster);
+  if (known()) pairs_ = match(*before_->cgroup_list, *now_->cgroup_list);
 }
 
-std::optional<std::int64_t> Delta::difference(FieldId field, GroupIndex now) const {
+std::optional<std::int64_t> Delta::difference(FieldId field, CgroupIndex now) const {
   const auto earlier = before(now);
-  if (earlier == kNoGroup) return std::nullopt;
+  if (earlier == kNoCgroup) return std::nullopt;
   const auto& info = now_->catalogue->field(field);
   if (!info.labelled()) return between(info.kind, before_->value(field, earlier), now_->value(field, now));
 
-  const auto cells = cells_of(now_->columns[field], now);
-  if (cells.empty()) return std::nullopt;
+  const auto series = series_of(now_->columns[field], now);
+  if (series.empty()) return std::nullopt;
   std::int64_t sum = 0;
-  for (const auto& cell : cells) {
-    const auto difference = cell_difference(field, earlier, cell);
+  for (const auto& cell : series) {
+    const auto difference = series_difference(field, earlier, cell);
     if (!difference || __builtin_add_overflow(sum, *difference, &sum)) return std::nullopt;
   }
   return sum;
 }
 
-std::optional<std::int64_t> Delta::cell_difference(FieldId field, GroupIndex earlier, const Cell& cell) const {
+std::optional<std::int64_t> Delta::series_difference(FieldId field, CgroupIndex earlier, const Series& cell) const {
   const auto label = now_->columns[field].text_of(cell);
   const auto& column = before_->columns[field];
   Value old = Value::of(0);
-  for (const auto& candidate : cells_of(column, earlier)) {
+  for (const auto& candidate : series_of(column, earlier)) {
     if (column.text_of(candidate) == label) old = candidate.value;
   }
   return between(now_->catalogue->field(field).kind, old, cell.value);
@@ -79,19 +79,19 @@ double Delta::per_second(FieldId field, std::int64_t difference) const {
   return static_cast<double>(difference) * std::pow(10.0, -decimals(now_->catalogue->field(field).unit)) / seconds_;
 }
 
-std::optional<double> Delta::rate(FieldId field, GroupIndex now) const {
+std::optional<double> Delta::rate(FieldId field, CgroupIndex now) const {
   const auto change = difference(field, now);
   if (!change) return std::nullopt;
   return per_second(field, *change);
 }
 
-std::optional<double> Delta::rate(FieldId field, GroupIndex now, std::string_view label) const {
+std::optional<double> Delta::rate(FieldId field, CgroupIndex now, std::string_view label) const {
   const auto earlier = before(now);
-  if (earlier == kNoGroup) return std::nullopt;
+  if (earlier == kNoCgroup) return std::nullopt;
   const auto& column = now_->columns[field];
-  for (const auto& cell : cells_of(column, now)) {
+  for (const auto& cell : series_of(column, now)) {
     if (column.text_of(cell) != label) continue;
-    const auto change = cell_difference(field, earlier, cell);
+    const auto change = series_difference(field, earlier, cell);
     if (!change) return std::nullopt;
     return per_second(field, *change);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What changed between two snapshots. A pure function of both: groups are matched by their kernel id, never by path, so
-// the counters of a group that was made again do not continue the old one's. A counter that went down has no
+// What changed between two snapshots. A pure function of both: cgroups are matched by their kernel id, never by path,
+// so the counters of a cgroup that was made again do not continue the old one's. A counter that went down has no
 // difference; that holds for each field by itself.
 #pragma once
 
@@ -14,8 +14,8 @@
 
 namespace cgwarden::model {
 
-// The series of one group in a labelled column.
-std::span<const Cell> cells_of(const Column& column, GroupIndex group);
+// The series of one cgroup in a labelled column.
+std::span<const Series> series_of(const Column& column, CgroupIndex cgroup);
 
 class Delta {
  public:
@@ -26,25 +26,26 @@ class Delta {
   // Measured, not wished for.
   [[nodiscard]] double seconds() const { return seconds_; }
   [[nodiscard]] bool known() const { return seconds_ > 0; }
-  // The same group in the earlier snapshot, or kNoGroup.
-  [[nodiscard]] GroupIndex before(GroupIndex now) const { return now < pairs_.size() ? pairs_[now] : kNoGroup; }
+  // The same cgroup in the earlier snapshot, or kNoGroup.
+  [[nodiscard]] CgroupIndex before(CgroupIndex now) const { return now < pairs_.size() ? pairs_[now] : kNoCgroup; }
 
   // In the fixed point of the field. A labelled field is summed over its series; a series that was not there before
   // counts from zero, as the kernel lists a device from its first use.
-  [[nodiscard]] std::optional<std::int64_t> difference(FieldId field, GroupIndex now) const;
+  [[nodiscard]] std::optional<std::int64_t> difference(FieldId field, CgroupIndex now) const;
   // In base units per second.
-  [[nodiscard]] std::optional<double> rate(FieldId field, GroupIndex now) const;
+  [[nodiscard]] std::optional<double> rate(FieldId field, CgroupIndex now) const;
   // Of one series of a labelled field.
-  [[nodiscard]] std::optional<double> rate(FieldId field, GroupIndex now, std::string_view label) const;
+  [[nodiscard]] std::optional<double> rate(FieldId field, CgroupIndex now, std::string_view label) const;
 
  private:
-  [[nodiscard]] std::optional<std::int64_t> cell_difference(FieldId field, GroupIndex earlier, const Cell& cell) const;
+  [[nodiscard]] std::optional<std::int64_t> series_difference(FieldId field, CgroupIndex earlier,
+                                                              const Series& cell) const;
   [[nodiscard]] double per_second(FieldId field, std::int64_t difference) const;
 
   SnapshotPtr before_;
   SnapshotPtr now_;
   double seconds_ = 0;
-  std::vector<GroupIndex> pairs_;
+  std::vector<CgroupIndex> pairs_;
 };
 
 }  // namespace cgwarden::model

@@ -11,7 +11,7 @@
 namespace cgwarden::model {
 
 enum class Kind : std::uint8_t {
-  counter,  // only grows while the group lives
+  counter,  // only grows while the cgroup lives
   gauge,    // changes by itself
   setting,  // changes when somebody writes it: limits, weights, switches; may be unlimited
   info,     // text; the metric is 1 and the text is its label
@@ -66,7 +66,7 @@ constexpr std::string_view name(Kind kind) {
 }
 
 // How an interface file is laid out: the shapes of the kernel's cgroup-v2 document, and those of v1. `key` of a Source
-// says which part of the file the field is; "label" is what tells the series of one group apart.
+// says which part of the file the field is; "label" is what tells the series of one cgroup apart.
 enum class Shape : std::uint8_t {
   single,          // 4096 | max                         key unused
   text,            // any text, one line                 key unused; for Kind::info
@@ -121,17 +121,17 @@ struct Field {
   Source v1 = {};
   Source v2 = {};
   std::string_view derived = {};   // instead of v1 and v2: how a function of the collector finds it, for the docs
-  std::string_view labels = {};    // names of the labels that tell one group's series apart, comma-separated: "device"
+  std::string_view labels = {};    // names of the labels that tell one cgroup's series apart, comma-separated: "device"
   std::string_view since = {};     // kernel version of the v2 file's key ("5.4": there at the oldest kernel we know)
   std::string_view help = {};      // one sentence, no newline, no backslash
   std::string_view cadvisor = {};  // cAdvisor's name for the same thing, or empty
 
-  // Changes only when somebody writes a file of this group or of one above, which the kernel tells: then it need not be
-  // read again. Settings are; for others each row claims it, and a test on the real kernel shows it.
+  // Changes only when somebody writes a file of this cgroup or of one above, which the kernel tells: then it need not
+  // be read again. Settings are; for others each row claims it, and a test on the real kernel shows it.
   bool inherited = false;
 
   [[nodiscard]] constexpr bool labelled() const { return !labels.empty(); }
-  [[nodiscard]] constexpr bool steady() const { return kind == Kind::setting || inherited; }
+  [[nodiscard]] constexpr bool changes_only_on_write() const { return kind == Kind::setting || inherited; }
 };
 
 // "cgroup_memory_anon_bytes", "cgroup_cpu_usage_seconds_total"; OpenMetrics' family name has no "_total".

@@ -8,7 +8,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::size_t kLongest = 256;
+constexpr std::size_t kMaxLength = 256;
 
 struct TextMember {
   const char* name;
@@ -58,7 +58,7 @@ std::optional<Host> parse_host(std::string_view json) {
   Host host;
   for (const auto& m : kTexts) {
     const auto at = in.find(m.name);
-    if (at != in.end() && at->is_string()) host.*m.member = at->get<std::string>().substr(0, kLongest);
+    if (at != in.end() && at->is_string()) host.*m.member = at->get<std::string>().substr(0, kMaxLength);
   }
   if (const auto at = in.find("cpus"); at != in.end() && at->is_number_integer()) {
     const auto n = at->get<std::int64_t>();

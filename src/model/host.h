@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The machine around the groups: what a screen says at its top. Data only; who fills it is the source's business.
+// The machine around the cgroups: what a screen says at its top. Data only; who fills it is the source's business.
 #pragma once
 
 #include <array>

@@ -4,10 +4,10 @@
 //
 //   roster     g0 "/"   g1 "/a.slice"   g2 "/a.slice/b.service"          who is there, in order of paths
 //   columns    one per field of the catalogue
-//     dense    [v0, v1, v2]                      one Value per group      fields without labels
-//     cells    {group, label text, value}...     in order of groups       fields with labels ("device") and texts
+//     dense    [v0, v1, v2]                      one Value per cgroup      fields without labels
+//     cells    {cgroup, label text, value}...     in order of cgroups       fields with labels ("device") and texts
 //
-// A cell whose group is kNoGroup belongs to none: a namespace that many groups share. Such cells come last.
+// A cell whose cgroup is kNoGroup belongs to none: a namespace that many cgroups share. Such cells come last.
 #pragma once
 
 #include <chrono>
@@ -26,41 +26,41 @@
 
 namespace cgwarden::model {
 
-using GroupIndex = std::uint32_t;
-inline constexpr GroupIndex kNoGroup = std::numeric_limits<GroupIndex>::max();
+using CgroupIndex = std::uint32_t;
+inline constexpr CgroupIndex kNoCgroup = std::numeric_limits<CgroupIndex>::max();
 
 // One life of one logical cgroup: all directories of one path over all hierarchies. A directory that is removed and
-// made again is another Group, with another id, also when the path is the same.
-struct Group {
-  std::uint64_t id = 0;  // the kernel's: inode of the group's directory (v2's where there is one)
+// made again is another Cgroup, with another id, also when the path is the same.
+struct Cgroup {
+  std::uint64_t id = 0;  // the kernel's: inode of the cgroup's directory (v2's where there is one)
   std::string path;      // from the root of the host's hierarchy: "/", "/system.slice/ssh.service"; any bytes but NUL
-  // When the directory was made. For groups that were there before the agent it is the kernel's time stamp of the
+  // When the directory was made. For cgroups that were there before the agent it is the kernel's time stamp of the
   // directory, which can be too late but never too early.
-  base::Wall birth;
-  bool seen_born = false;  // the agent saw it being made: birth is exact
+  base::Wall created;
+  bool creation_observed = false;  // the agent saw it being made: birth is exact
 };
 
-// Who is there. Rebuilt only when a group is born or dies, so many snapshots share one.
-struct Roster {
+// Who is there. Rebuilt only when a cgroup is born or dies, so many snapshots share one.
+struct CgroupList {
   std::uint64_t generation = 0;
-  std::vector<std::shared_ptr<const Group>> groups;  // by path; a parent comes before its children
-  std::vector<GroupIndex> parents;                   // kNoGroup for the topmost
+  std::vector<std::shared_ptr<const Cgroup>> cgroups;  // by path; a parent comes before its children
+  std::vector<CgroupIndex> parents;                    // kNoGroup for the topmost
 };
 
 // One series of a labelled field.
-struct Cell {
-  GroupIndex group = 0;
+struct Series {
+  CgroupIndex cgroup = 0;
   std::uint32_t text_at = 0;  // label values in Column::text, one after the other, '\0' between them
   std::uint16_t text_size = 0;
   Value value;
 };
 
 struct Column {
-  std::vector<Value> dense;  // empty: no group of this host has the field
-  std::vector<Cell> cells;
+  std::vector<Value> dense;  // empty: no cgroup of this host has the field
+  std::vector<Series> series;
   std::string text;
 
-  [[nodiscard]] std::string_view text_of(const Cell& cell) const {
+  [[nodiscard]] std::string_view text_of(const Series& cell) const {
     return std::string_view(text).substr(cell.text_at, cell.text_size);
   }
 };
@@ -76,14 +76,14 @@ struct CollectorStats {
 };
 
 struct TreeStats {
-  std::uint64_t births = 0;
-  std::uint64_t deaths = 0;
+  std::uint64_t cgroups_created = 0;
+  std::uint64_t cgroups_removed = 0;
   std::uint64_t walks = 0;            // whole re-walks of the hierarchies
   std::uint64_t watch_overflows = 0;  // the kernel's event queue was full
   std::uint64_t watches = 0;          // directories watched now
-  std::uint64_t dropped_groups = 0;   // beyond --sampler.max-cgroups, now
+  std::uint64_t dropped_cgroups = 0;  // beyond --sampler.max-cgroups, now
   std::uint64_t open_files = 0;       // interface files kept open now
-  bool watching = false;              // false: births and deaths are found by walking
+  bool inotify_active = false;        // false: births and deaths are found by walking
 };
 
 struct HierarchyInfo {
@@ -94,7 +94,7 @@ struct HierarchyInfo {
 
 struct Snapshot {
   std::shared_ptr<const Catalogue> catalogue;
-  std::shared_ptr<const Roster> roster;
+  std::shared_ptr<const CgroupList> cgroup_list;
   std::shared_ptr<const std::vector<HierarchyInfo>> hierarchies;
   std::shared_ptr<const Containers> containers;  // null: nobody looked
   base::Monotonic begun{};
@@ -104,10 +104,10 @@ struct Snapshot {
   std::vector<CollectorStats> collectors;  // by CollectorId
   TreeStats tree;
 
-  [[nodiscard]] std::size_t group_count() const { return roster ? roster->groups.size() : 0; }
-  [[nodiscard]] Value value(FieldId field, GroupIndex group) const {
+  [[nodiscard]] std::size_t cgroup_count() const { return cgroup_list ? cgroup_list->cgroups.size() : 0; }
+  [[nodiscard]] Value value(FieldId field, CgroupIndex cgroup) const {
     const auto& dense = columns[field].dense;
-    return group < dense.size() ? dense[group] : Value::absent();
+    return cgroup < dense.size() ? dense[cgroup] : Value::absent();
   }
 };
 

@@ -3,7 +3,7 @@
 //
 // A value is an integer in the fixed point of the field's unit (see Unit): nanoseconds for seconds, bytes for bytes,
 // ten-thousandths for ratios. So nothing is rounded on the way, and it is written as decimals by integer arithmetic.
-// Absent: this kernel, controller or group has no such thing. Error: it should be there and could not be read.
+// Absent: this kernel, controller or cgroup has no such thing. Error: it should be there and could not be read.
 // Unlimited: the kernel's "max". None of the three is ever shown as a number.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace cgwarden::model {
 class Value {
  public:
   constexpr Value() = default;  // absent
-  static constexpr Value of(std::int64_t fixed) { return Value(fixed > kLargest ? kLargest : fixed); }
+  static constexpr Value of(std::int64_t fixed) { return Value(fixed > kMaxNumber ? kMaxNumber : fixed); }
   static constexpr Value absent() { return {}; }
   static constexpr Value error() { return Value(kError); }
   static constexpr Value unlimited() { return Value(kUnlimited); }
@@ -36,7 +36,7 @@ class Value {
   static constexpr std::int64_t kAbsent = std::numeric_limits<std::int64_t>::min();
   static constexpr std::int64_t kError = kAbsent + 1;
   static constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
-  static constexpr std::int64_t kLargest = kUnlimited - 1;
+  static constexpr std::int64_t kMaxNumber = kUnlimited - 1;
   std::int64_t raw_ = kAbsent;
 };
 

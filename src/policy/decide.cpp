@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using base::Monotonic;
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::SnapshotPtr;
 
 constexpr int kGapIntervals = 3;
@@ -25,16 +25,16 @@ constexpr auto kKillWindow = 10min;
 double scale_of(model::Unit unit) { return std::pow(10.0, -model::decimals(unit)); }
 
 // In base units; of a labelled field the sum of its series. Unlimited is infinite.
-std::optional<double> read(const model::Snapshot& now, model::FieldId field, GroupIndex group) {
+std::optional<double> read(const model::Snapshot& now, model::FieldId field, CgroupIndex cgroup) {
   const auto& info = now.catalogue->field(field);
   const auto number = [&](model::Value value) -> std::optional<double> {
     if (value.is_unlimited()) return std::numeric_limits<double>::infinity();
     if (!value.is_number()) return std::nullopt;
     return static_cast<double>(value.fixed()) * scale_of(info.unit);
   };
-  if (!info.labelled()) return number(now.value(field, group));
+  if (!info.labelled()) return number(now.value(field, cgroup));
   std::optional<double> sum;
-  for (const auto& cell : model::cells_of(now.columns[field], group)) {
+  for (const auto& cell : model::series_of(now.columns[field], cgroup)) {
     const auto value = number(cell.value);
     if (!value) return std::nullopt;
     sum = sum.value_or(0) + *value;
@@ -64,22 +64,22 @@ std::optional<double> slope_of(const std::vector<std::pair<double, double>>& poi
   return above / below;
 }
 
-// The group whose values a condition is about.
-GroupIndex place_of(const Condition& c, const model::Snapshot& now, GroupIndex group) {
-  if (c.at.empty()) return group;
-  if (c.at == "parent") return now.roster->parents[group];
-  const auto& groups = now.roster->groups;
-  const auto found = std::ranges::find(groups, c.at, [](const auto& g) -> const std::string& { return g->path; });
-  return found == groups.end() ? model::kNoGroup : static_cast<GroupIndex>(found - groups.begin());
+// The cgroup whose values a condition is about.
+CgroupIndex place_of(const Condition& c, const model::Snapshot& now, CgroupIndex cgroup) {
+  if (c.at.empty()) return cgroup;
+  if (c.at == "parent") return now.cgroup_list->parents[cgroup];
+  const auto& cgroups = now.cgroup_list->cgroups;
+  const auto found = std::ranges::find(cgroups, c.at, [](const auto& g) -> const std::string& { return g->path; });
+  return found == cgroups.end() ? model::kNoCgroup : static_cast<CgroupIndex>(found - cgroups.begin());
 }
 
 double seconds_of(Monotonic time) { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
 
 std::optional<double> measure(const Condition& c, const model::Snapshot& now, const model::Delta& delta,
-                              GroupIndex group, ConditionState& state) {
-  if (group == model::kNoGroup) return std::nullopt;
-  if (is_rate(c.op)) return delta.rate(c.field, group);
-  const auto value = read(now, c.field, group);
+                              CgroupIndex cgroup, ConditionState& state) {
+  if (cgroup == model::kNoCgroup) return std::nullopt;
+  if (is_rate(c.op)) return delta.rate(c.field, cgroup);
+  const auto value = read(now, c.field, cgroup);
   if (is_slope(c.op)) {
     const double window = std::chrono::duration<double>(c.window).count();
     const double at = seconds_of(now.taken);
@@ -93,7 +93,7 @@ std::optional<double> measure(const Condition& c, const model::Snapshot& now, co
     return slope_of(points, window);
   }
   if (!value || !c.of) return value;
-  const auto whole = read(now, *c.of, group);
+  const auto whole = read(now, *c.of, cgroup);
   if (!whole || !(*whole > 0)) return std::nullopt;
   if (std::isinf(*whole)) return std::isinf(*value) ? std::nullopt : std::optional(0.0);
   return *value / *whole;
@@ -265,7 +265,7 @@ class Round {
   }
 
  private:
-  struct Ready {  // a rule that has steps to take for a group
+  struct Ready {  // a rule that has steps to take for a cgroup
     const Rule* rule;
     Instance* instance;
     std::size_t end;  // steps up to here are due
@@ -274,8 +274,9 @@ class Round {
 
   State& state() { return out_.state; }
 
-  void tell(Notice::Kind kind, const std::string& rule, const model::GroupRef& group, bool dry, model::Reason reason) {
-    out_.notices.push_back({kind, rule, group, dry, std::move(reason)});
+  void tell(Notice::Kind kind, const std::string& rule, const model::CgroupRef& cgroup, bool dry,
+            model::Reason reason) {
+    out_.notices.push_back({kind, rule, cgroup, dry, std::move(reason)});
   }
 
   // Rules that are gone or another text now end as if they had cleared.
@@ -288,31 +289,32 @@ class Round {
     });
   }
 
-  // A protected group, everything above it (which it would suffer with) and everything in it.
+  // A protected cgroup, everything above it (which it would suffer with) and everything in it.
   void find_protected() {
-    const auto count = now_.group_count();
+    const auto count = now_.cgroup_count();
     protected_.assign(count, false);
     auto& known = state().protects;
     if (known.is_of(now_) && state().protects_of == policy_.fingerprint) {
-      for (const auto group : known.groups) protected_[group] = true;
+      for (const auto cgroup : known.cgroups) protected_[cgroup] = true;
       return;
     }
     std::vector<bool> within(count, false);
-    for (GroupIndex group = 0; group < count; ++group) {
-      const auto parent = now_.roster->parents[group];
-      if (now_.roster->groups[group]->path == "/") protected_[group] = true;
-      within[group] =
-          (parent != model::kNoGroup && within[parent]) ||
-          std::ranges::any_of(policy_.protect, [&](const Selector& s) { return matches(s, fields_, now_, group); });
-      if (!within[group]) continue;
-      for (auto g = group; g != model::kNoGroup && !protected_[g]; g = now_.roster->parents[g]) protected_[g] = true;
+    for (CgroupIndex cgroup = 0; cgroup < count; ++cgroup) {
+      const auto parent = now_.cgroup_list->parents[cgroup];
+      if (now_.cgroup_list->cgroups[cgroup]->path == "/") protected_[cgroup] = true;
+      within[cgroup] =
+          (parent != model::kNoCgroup && within[parent]) ||
+          std::ranges::any_of(policy_.protect, [&](const Selector& s) { return matches(s, fields_, now_, cgroup); });
+      if (!within[cgroup]) continue;
+      for (auto g = cgroup; g != model::kNoCgroup && !protected_[g]; g = now_.cgroup_list->parents[g])
+        protected_[g] = true;
     }
     known = {};
     if (!std::ranges::all_of(policy_.protect, &Selector::lasts)) return;
-    known = {now_.roster, now_.containers, {}};
+    known = {now_.cgroup_list, now_.containers, {}};
     state().protects_of = policy_.fingerprint;
-    for (GroupIndex group = 0; group < count; ++group) {
-      if (protected_[group]) known.groups.push_back(group);
+    for (CgroupIndex cgroup = 0; cgroup < count; ++cgroup) {
+      if (protected_[cgroup]) known.cgroups.push_back(cgroup);
     }
   }
 
@@ -324,56 +326,56 @@ class Round {
     if (rules.actions.size() < rule.max_actions_per_hour) rules.told_of_cap = false;
 
     if (!rules.matched.is_of(now_)) {
-      rules.matched = {now_.roster, now_.containers, {}};
-      for (GroupIndex group = 0; group < now_.group_count(); ++group) {
-        if (matches(rule.match, fields_, now_, group, Part::lasting)) rules.matched.groups.push_back(group);
+      rules.matched = {now_.cgroup_list, now_.containers, {}};
+      for (CgroupIndex cgroup = 0; cgroup < now_.cgroup_count(); ++cgroup) {
+        if (matches(rule.match, fields_, now_, cgroup, Part::lasting)) rules.matched.cgroups.push_back(cgroup);
       }
     }
-    std::vector<GroupIndex> targets;
-    for (const auto group : rules.matched.groups) {
-      if (!protected_[group] && matches(rule.match, fields_, now_, group, Part::momentary)) targets.push_back(group);
+    std::vector<CgroupIndex> targets;
+    for (const auto cgroup : rules.matched.cgroups) {
+      if (!protected_[cgroup] && matches(rule.match, fields_, now_, cgroup, Part::momentary)) targets.push_back(cgroup);
     }
     const bool too_many = targets.size() > rule.max_targets;
     if (too_many && !rules.told_of_targets) {
       tell(Notice::Kind::too_many, rule.name, {}, rule.dry_run,
-           {"matches " + std::to_string(targets.size()) + " groups, more than max_targets " +
+           {"matches " + std::to_string(targets.size()) + " cgroups, more than max_targets " +
                 std::to_string(rule.max_targets) + ": only says what it would do",
-            {{"groups", std::to_string(targets.size())}, {"max_targets", std::to_string(rule.max_targets)}}});
+            {{"cgroups", std::to_string(targets.size())}, {"max_targets", std::to_string(rule.max_targets)}}});
     }
     rules.told_of_targets = too_many;
     const bool dry = rule.dry_run || too_many || booting_;
     places_.clear();
-    for (const auto& condition : rule.conditions) {  // a path is looked up once, not for each group
+    for (const auto& condition : rule.conditions) {  // a path is looked up once, not for each cgroup
       const bool of_one = condition.at.starts_with('/');
-      places_.push_back(of_one ? place_of(condition, now_, model::kNoGroup) : model::kNoGroup);
+      places_.push_back(of_one ? place_of(condition, now_, model::kNoCgroup) : model::kNoCgroup);
     }
-    for (const auto group : targets) advance(rule, rules, group, dry);
+    for (const auto cgroup : targets) advance(rule, rules, cgroup, dry);
     if (rule.pick) pick(rule, rules, dry);
 
     // Those that match no more, and those that are gone.
     for (auto& [key, instance] : rules.instances) {
       if (instance.seen == state().round) continue;
       if (instance.phase >= Phase::firing && instance.phase <= Phase::clearing) {
-        tell(Notice::Kind::clear, rule.name, instance.group, instance.dry_run,
+        tell(Notice::Kind::clear, rule.name, instance.cgroup, instance.dry_run,
              {"the rule does not match any more", {}});
       }
     }
     std::erase_if(rules.instances, [&](const auto& one) { return one.second.seen != state().round; });
   }
 
-  void advance(const Rule& rule, RuleState& rules, GroupIndex group, bool dry) {
-    const auto& g = *now_.roster->groups[group];
-    const auto key = model::group_key(g.id, g.path);
+  void advance(const Rule& rule, RuleState& rules, CgroupIndex cgroup, bool dry) {
+    const auto& g = *now_.cgroup_list->cgroups[cgroup];
+    const auto key = model::cgroup_key(g.id, g.path);
     auto at = rules.instances.find(key);
     Instance fresh;
     auto& instance = at != rules.instances.end() ? at->second : fresh;
     if (at == rules.instances.end()) {
-      fresh.group = {g.path, g.id};
+      fresh.cgroup = {g.path, g.id};
       fresh.since = now_.taken;
       fresh.conditions.resize(rule.conditions.size());
     }
     instance.seen = state().round;
-    instance.index = group;
+    instance.index = cgroup;
     instance.waiting = false;
     bool remembers = false;
     const bool frozen = now_.taken < instance.frozen_until;
@@ -385,7 +387,7 @@ class Round {
         condition.history.clear();
       }
       const auto& c = rule.conditions[i];
-      const auto place = c.at.starts_with('/') ? places_[i] : place_of(c, now_, group);
+      const auto place = c.at.starts_with('/') ? places_[i] : place_of(c, now_, cgroup);
       condition.value = measure(c, now_, delta_, place, condition);
       if (!frozen) step(rule.conditions[i], condition, now_.taken);
       remembers = remembers || !condition.history.empty() || condition.met || condition.raw_since;
@@ -415,7 +417,7 @@ class Round {
     if (is_active()) {
       const bool held = now_.taken - instance.fired < rule.hold || now_.taken < instance.frozen_until;
       if (answer.met || held) return enter(instance, answer.met && !answer.ending ? Phase::active : Phase::clearing);
-      tell(Notice::Kind::clear, rule.name, instance.group, instance.dry_run, values(rule, instance));
+      tell(Notice::Kind::clear, rule.name, instance.cgroup, instance.dry_run, values(rule, instance));
       enter(instance, Phase::cooldown);
       return;
     }
@@ -432,7 +434,7 @@ class Round {
     const auto before = instance.phase;
     enter(instance, answer.some && !rule.conditions.empty() ? Phase::arming : Phase::idle);
     if (before == instance.phase) return;
-    tell(instance.phase == Phase::arming ? Notice::Kind::arm : Notice::Kind::disarm, rule.name, instance.group, dry,
+    tell(instance.phase == Phase::arming ? Notice::Kind::arm : Notice::Kind::disarm, rule.name, instance.cgroup, dry,
          values(rule, instance));
   }
 
@@ -444,7 +446,7 @@ class Round {
     instance.fired = now_.taken;
     instance.steps_taken = 0;
     enter(instance, Phase::firing);
-    tell(Notice::Kind::fire, rule.name, instance.group, dry, reason_of(policy_, rule, instance, now_.taken));
+    tell(Notice::Kind::fire, rule.name, instance.cgroup, dry, reason_of(policy_, rule, instance, now_.taken));
   }
 
   // After all have been looked at: the best of those that wait, as many as may be active at a time.
@@ -463,7 +465,7 @@ class Round {
       const auto value = instance.waiting ? read(now_, rule.pick->field, instance.index) : std::nullopt;
       if (value) candidates.push_back({rule.pick->most ? -*value : *value, key, &instance});
     }
-    std::ranges::sort(candidates, {}, [](const Candidate& c) { return std::tie(c.value, c.instance->group.path); });
+    std::ranges::sort(candidates, {}, [](const Candidate& c) { return std::tie(c.value, c.instance->cgroup.path); });
     const auto& field = policy_.catalogue->field(rule.pick->field);
     for (const auto& [value, key, instance] : candidates) {
       if (active >= rule.pick->count) return;
@@ -485,7 +487,7 @@ class Round {
     auto& told = of_rule ? rules.told_of_cap : state().told_of_cap;
     if (!std::exchange(told, true)) {
       const auto cap = std::to_string(of_rule ? rule.max_actions_per_hour : policy_.max_actions_per_hour);
-      tell(Notice::Kind::capped, rule.name, instance.group, false,
+      tell(Notice::Kind::capped, rule.name, instance.cgroup, false,
            {"would act, but " + cap + " actions were taken in the last hour" + (of_rule ? "" : " by all rules"),
             {{"max_actions_per_hour", cap}}});
     }
@@ -528,9 +530,9 @@ class Round {
           take(one);
           continue;
         }
-        tell(Notice::Kind::superseded, one.rule->name, one.instance->group, where.second,
+        tell(Notice::Kind::superseded, one.rule->name, one.instance->cgroup, where.second,
              {std::string(name(one.strongest)) + " waits: the rule " + best->rule->name + " does " +
-                  std::string(name(best->strongest)) + " to this group now",
+                  std::string(name(best->strongest)) + " to this cgroup now",
               {}});
       }
     }
@@ -546,7 +548,7 @@ class Round {
       if (step.kind == Step::Kind::notify) {
         auto told = reason;
         told.text = step.message + (step.message.empty() ? "" : ": ") + told.text;
-        tell(Notice::Kind::notify, rule.name, instance.group, instance.dry_run, std::move(told));
+        tell(Notice::Kind::notify, rule.name, instance.cgroup, instance.dry_run, std::move(told));
         continue;
       }
       if (!instance.dry_run) {
@@ -557,7 +559,7 @@ class Round {
       auto action = begin(step.kind == Step::Kind::freeze ? model::Verb::freeze
                           : step.kind == Step::Kind::kill ? model::Verb::kill
                                                           : model::Verb::reclaim,
-                          rule.name, instance.group, instance.dry_run, reason);
+                          rule.name, instance.cgroup, instance.dry_run, reason);
       if (step.kind == Step::Kind::freeze) {
         action.lease = milliseconds_of(step.freeze_for);
         instance.frozen_until = now_.taken + step.freeze_for;
@@ -577,38 +579,38 @@ class Round {
 
   std::int64_t reclaim_bytes(const Step& step, const Instance& instance) const {
     if (!step.part) return static_cast<std::int64_t>(step.bytes);
-    const auto group = index_of(instance.group);
-    const auto used = group != model::kNoGroup && fields_.memory_current ? now_.value(*fields_.memory_current, group)
-                                                                         : model::Value::absent();
+    const auto cgroup = index_of(instance.cgroup);
+    const auto used = cgroup != model::kNoCgroup && fields_.memory_current ? now_.value(*fields_.memory_current, cgroup)
+                                                                           : model::Value::absent();
     return used.is_number() ? static_cast<std::int64_t>(static_cast<double>(used.fixed()) * *step.part) : 0;
   }
 
-  [[nodiscard]] GroupIndex index_of(const model::GroupRef& ref) const {
-    const auto& groups = now_.roster->groups;
+  [[nodiscard]] CgroupIndex index_of(const model::CgroupRef& ref) const {
+    const auto& cgroups = now_.cgroup_list->cgroups;
     const auto at =
-        std::ranges::lower_bound(groups, ref.path, {}, [](const auto& g) -> const std::string& { return g->path; });
+        std::ranges::lower_bound(cgroups, ref.path, {}, [](const auto& g) -> const std::string& { return g->path; });
     // The roster's order is that of paths, but not of bytes in every case: look at all if it is not there.
-    if (at != groups.end() && (*at)->id == ref.id) return static_cast<GroupIndex>(at - groups.begin());
-    for (GroupIndex i = 0; i < groups.size(); ++i) {
-      if (groups[i]->id == ref.id && groups[i]->path == ref.path) return i;
+    if (at != cgroups.end() && (*at)->id == ref.id) return static_cast<CgroupIndex>(at - cgroups.begin());
+    for (CgroupIndex i = 0; i < cgroups.size(); ++i) {
+      if (cgroups[i]->id == ref.id && cgroups[i]->path == ref.path) return i;
     }
-    return model::kNoGroup;
+    return model::kNoCgroup;
   }
 
   void count_kill(const Rule& rule, RuleState& rules, const Instance& instance) {
     rules.kills.push_back(now_.taken);
     if (rules.kills.size() < kKillsToBrake) return;
     rules.braked = true;
-    tell(Notice::Kind::brake, rule.name, instance.group, false,
+    tell(Notice::Kind::brake, rule.name, instance.cgroup, false,
          {std::to_string(rules.kills.size()) + " kills in 10 minutes: the rule is off until it is changed",
           {{"kills", std::to_string(rules.kills.size())}}});
   }
 
-  model::Action begin(model::Verb verb, const std::string& rule, const model::GroupRef& group, bool dry,
+  model::Action begin(model::Verb verb, const std::string& rule, const model::CgroupRef& cgroup, bool dry,
                       model::Reason reason) const {
     model::Action action;
     action.verb = verb;
-    action.group = group;
+    action.cgroup = cgroup;
     action.dry_run = dry;
     action.actor.via = model::Actor::Via::policy;
     action.actor.rule = rule;
@@ -631,8 +633,8 @@ class Round {
         ++at;
         continue;
       }
-      // Of a group that is gone there is nothing to bring back.
-      if (!stands.failed && index_of(stands.group) != model::kNoGroup) {
+      // Of a cgroup that is gone there is nothing to bring back.
+      if (!stands.failed && index_of(stands.cgroup) != model::kNoCgroup) {
         auto action = limit_of(
             at->first, stands,
             {want == wanted.end() ? "the rule is not active any more" : "other limits take the place of these", {}});
@@ -644,7 +646,7 @@ class Round {
     }
     for (const auto& [key, want] : wanted) {
       if (state().applied.contains(key)) continue;
-      Applied applied{want.settings, want.instance->group, now_.taken, want.rule->lease, false};
+      Applied applied{want.settings, want.instance->cgroup, now_.taken, want.rule->lease, false};
       auto reason = reason_of(policy_, *want.rule, *want.instance, now_.taken);
       if (!want.also.empty()) reason.text += "; the lower of what this rule and " + want.also + " want";
       auto action = limit_of(key, applied, std::move(reason));
@@ -671,16 +673,16 @@ class Round {
       const model::Setting* setting;
       std::string also;
     };
-    std::map<std::tuple<std::uint64_t, std::string, std::string, bool>, Bid> best;  // group, key, device, dry run
+    std::map<std::tuple<std::uint64_t, std::string, std::string, bool>, Bid> best;  // cgroup, key, device, dry run
     for (const auto& rule : policy_.rules) {
       const auto rules = state().rules.find(rule.name);
       if (rules == state().rules.end()) continue;
-      for (const auto& [group, instance] : rules->second.instances) {
+      for (const auto& [cgroup, instance] : rules->second.instances) {
         if (instance.phase < Phase::firing || instance.phase > Phase::clearing) continue;
         for (std::size_t i = 0; i < instance.steps_taken; ++i) {
           for (const auto& setting : rule.steps[i].settings) {
             const Bid bid{&rule, &instance, &rule.steps[i], &setting, {}};
-            const auto [at, first] = best.try_emplace({group, setting.key, setting.device, instance.dry_run}, bid);
+            const auto [at, first] = best.try_emplace({cgroup, setting.key, setting.device, instance.dry_run}, bid);
             auto& standing = at->second;
             if (first) continue;
             if (standing.rule == &rule) {  // a later step of the same rule
@@ -710,7 +712,7 @@ class Round {
   }
 
   model::Action limit_of(const AppliedKey& key, const Applied& applied, model::Reason reason) const {
-    auto action = begin(model::Verb::limit, std::get<1>(key), applied.group, std::get<2>(key), std::move(reason));
+    auto action = begin(model::Verb::limit, std::get<1>(key), applied.cgroup, std::get<2>(key), std::move(reason));
     action.settings = applied.settings;
     action.lease = milliseconds_of(applied.lease);
     return action;
@@ -723,7 +725,7 @@ class Round {
   bool gap_ = false;
   bool booting_ = false;
   std::vector<bool> protected_;
-  std::vector<GroupIndex> places_;  // of the rule's conditions that are about a group of their own
+  std::vector<CgroupIndex> places_;  // of the rule's conditions that are about a cgroup of their own
   std::map<std::pair<std::uint64_t, bool>, std::vector<Ready>> ready_;
   std::size_t ended_ = 0;  // actions at the front that take something back
   Decision out_;
@@ -739,32 +741,32 @@ Decision decide(const Policy& policy, const SnapshotPtr& previous, const Snapsho
 void note(State& state, const model::Action& action, const model::Outcome& outcome) {
   if (action.verb != model::Verb::limit || outcome.ok()) return;
   const auto at =
-      state.applied.find({model::group_key(action.group.id, action.group.path), action.actor.rule, action.dry_run});
+      state.applied.find({model::cgroup_key(action.cgroup.id, action.cgroup.path), action.actor.rule, action.dry_run});
   if (at != state.applied.end() && at->second.settings == action.settings) at->second.failed = true;
 }
 
-void ended(State& state, const std::string& rule, const model::GroupRef& group) {
-  state.applied.erase({model::group_key(group.id, group.path), rule, false});
+void ended(State& state, const std::string& rule, const model::CgroupRef& cgroup) {
+  state.applied.erase({model::cgroup_key(cgroup.id, cgroup.path), rule, false});
 }
 
-void lost(State& state, const std::string& rule, const model::GroupRef& group) {
-  const auto at = state.applied.find({model::group_key(group.id, group.path), rule, false});
+void lost(State& state, const std::string& rule, const model::CgroupRef& cgroup) {
+  const auto at = state.applied.find({model::cgroup_key(cgroup.id, cgroup.path), rule, false});
   if (at != state.applied.end()) at->second.failed = true;
 }
 
-bool adopt(State& state, const Policy& policy, const std::string& name, const model::GroupRef& group, Monotonic now) {
+bool adopt(State& state, const Policy& policy, const std::string& name, const model::CgroupRef& cgroup, Monotonic now) {
   const auto rule = std::ranges::find(policy.rules, name, &Rule::name);
   if (rule == policy.rules.end() || rule->dry_run) return false;
   Instance instance;
   instance.phase = Phase::active;
   instance.since = now;
   instance.fired = now;
-  instance.group = group;
+  instance.cgroup = cgroup;
   instance.conditions.resize(rule->conditions.size());
   for (auto& condition : instance.conditions) condition.met = true;
   // Which steps were taken nobody remembers: those without delay.
   // How much of the lease is left nobody knows: it is renewed at once.
-  Applied applied{{}, group, now - rule->lease, rule->lease, false};
+  Applied applied{{}, cgroup, now - rule->lease, rule->lease, false};
   for (const auto& step : rule->steps) {
     if (step.after > Duration{}) break;
     ++instance.steps_taken;
@@ -772,7 +774,7 @@ bool adopt(State& state, const Policy& policy, const std::string& name, const mo
   }
   std::ranges::sort(applied.settings, {}, [](const model::Setting& s) { return std::tie(s.key, s.device); });
   if (applied.settings.empty()) return false;
-  const auto key = model::group_key(group.id, group.path);
+  const auto key = model::cgroup_key(cgroup.id, cgroup.path);
   auto& rules = state.rules[name];
   rules.fingerprint = rule->fingerprint;
   rules.instances.insert_or_assign(key, std::move(instance));
@@ -789,32 +791,32 @@ std::string describe(const model::Catalogue& catalogue, const Condition& conditi
 }
 
 std::vector<std::string> explain(const Policy& policy, const Rule& rule, const SnapshotPtr& previous,
-                                 const SnapshotPtr& current, const State& state, GroupIndex group) {
+                                 const SnapshotPtr& current, const State& state, CgroupIndex cgroup) {
   std::vector<std::string> out;
   const auto& now = *current;
   const SelectorFields fields(*policy.catalogue);
-  const auto& g = *now.roster->groups[group];
-  if (g.path == "/") return {"no: the root group is never acted on"};
+  const auto& g = *now.cgroup_list->cgroups[cgroup];
+  if (g.path == "/") return {"no: the root cgroup is never acted on"};
   for (const auto& selector : policy.protect) {
-    for (GroupIndex other = 0; other < now.group_count(); ++other) {
-      const auto& path = now.roster->groups[other]->path;
+    for (CgroupIndex other = 0; other < now.cgroup_count(); ++other) {
+      const auto& path = now.cgroup_list->cgroups[other]->path;
       const bool related = path == g.path || path.starts_with(g.path + "/") || g.path.starts_with(path + "/");
       if (related && matches(selector, fields, now, other)) return {"no: protected, by " + path};
     }
   }
-  if (const auto why = why_not(rule.match, fields, now, group); !why.empty()) return {"no: " + why};
+  if (const auto why = why_not(rule.match, fields, now, cgroup); !why.empty()) return {"no: " + why};
   out.push_back("matches");
   const auto rules = state.rules.find(rule.name);
   const Instance* instance = nullptr;
   if (rules != state.rules.end()) {
-    const auto at = rules->second.instances.find(model::group_key(g.id, g.path));
+    const auto at = rules->second.instances.find(model::cgroup_key(g.id, g.path));
     if (at != rules->second.instances.end()) instance = &at->second;
   }
   const model::Delta delta(previous, current);
   for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
     const auto& c = rule.conditions[i];
     ConditionState own = instance != nullptr ? instance->conditions[i] : ConditionState{};
-    const auto value = measure(c, now, delta, place_of(c, now, group), own);
+    const auto value = measure(c, now, delta, place_of(c, now, cgroup), own);
     std::string line = describe(*policy.catalogue, c) + ": ";
     if (!value) {
       line += is_slope(c.op) ? "not known before half the window" : "not known here";

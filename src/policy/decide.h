@@ -4,15 +4,15 @@
 //
 //   decide(policy, previous, current, state)  ->  actions, notices, state
 //
-// Each rule has a small machine for each group it matches:
+// Each rule has a small machine for each cgroup it matches:
 //
 //   idle -> arming (some of `when` holds) -> firing (all of it does: steps are taken) -> active -> clearing -> cooldown
 //
 // A rule that picks fires for the best of those that are ready only, and for the next after its cooldown.
 //
-// Order: protected groups are left out; what ends, ends (limits come back); then rules fire in the order of the file.
-// Of rules that fire for one group at one time the one with the strongest step goes first, the others wait for the next
-// time. Of two rules that want one limit the lower is set, as long as both are active.
+// Order: protected cgroups are left out; what ends, ends (limits come back); then rules fire in the order of the file.
+// Of rules that fire for one cgroup at one time the one with the strongest step goes first, the others wait for the
+// next time. Of two rules that want one limit the lower is set, as long as both are active.
 //
 // Any thread; the state is of one.
 #pragma once
@@ -45,7 +45,7 @@ inline constexpr std::size_t kPhases = 6;
 
 using Since = std::optional<base::Monotonic>;
 
-// What a condition remembers of one group.
+// What a condition remembers of one cgroup.
 struct ConditionState {
   bool met = false;
   Since raw_since;                                 // the threshold holds, `hold` is not over
@@ -62,21 +62,21 @@ struct Instance {
   std::size_t steps_taken = 0;
   bool dry_run = false;
   std::vector<ConditionState> conditions;
-  model::GroupRef group;
-  std::uint64_t seen = 0;                     // number of the last round that saw the group
-  model::GroupIndex index = model::kNoGroup;  // in that round's snapshot
-  bool waiting = false;                       // it would fire, if it is picked
-  std::string picked;                         // why it was
+  model::CgroupRef cgroup;
+  std::uint64_t seen = 0;                       // number of the last round that saw the cgroup
+  model::CgroupIndex index = model::kNoCgroup;  // in that round's snapshot
+  bool waiting = false;                         // it would fire, if it is picked
+  std::string picked;                           // why it was
 };
 
-// Groups that a selector matches as far as that lasts: looked up once for each roster and table of containers.
+// Cgroups that a selector matches as far as that lasts: looked up once for each roster and table of containers.
 struct Matched {
-  std::shared_ptr<const model::Roster> roster;
+  std::shared_ptr<const model::CgroupList> cgroup_list;
   std::shared_ptr<const model::Containers> containers;
-  std::vector<model::GroupIndex> groups;
+  std::vector<model::CgroupIndex> cgroups;
 
   [[nodiscard]] bool is_of(const model::Snapshot& now) const {
-    return roster && roster == now.roster && containers == now.containers;
+    return cgroup_list && cgroup_list == now.cgroup_list && containers == now.containers;
   }
 };
 
@@ -92,16 +92,16 @@ struct RuleState {
   bool told_of_targets = false;
 };
 
-// Limits of one group that stand because of one rule. They are set together and taken back together, as the writer
+// Limits of one cgroup that stand because of one rule. They are set together and taken back together, as the writer
 // remembers them.
 struct Applied {
   std::vector<model::Setting> settings;
-  model::GroupRef group;
+  model::CgroupRef cgroup;
   base::Monotonic at{};
   Duration lease{};
   bool failed = false;  // the writer refused them, or somebody else changed them: they are not tried again
 };
-// Group, rule, dry run.
+// Cgroup, rule, dry run.
 using AppliedKey = std::tuple<std::uint64_t, std::string, bool>;
 
 struct State {
@@ -110,7 +110,7 @@ struct State {
   std::deque<base::Monotonic> actions;  // of the last hour, of all rules
   bool told_of_cap = false;
   std::uint64_t round = 0;
-  Matched protects;               // protected groups, those above and those in them
+  Matched protects;               // protected cgroups, those above and those in them
   std::uint64_t protects_of = 0;  // fingerprint of the policy
 };
 
@@ -119,7 +119,7 @@ struct Notice {
   enum class Kind : std::uint8_t { arm, disarm, fire, clear, notify, superseded, capped, too_many, brake, gap };
   Kind kind = Kind::fire;
   std::string rule;
-  model::GroupRef group;
+  model::CgroupRef cgroup;
   bool dry_run = false;
   model::Reason reason;
 };
@@ -142,20 +142,20 @@ Decision decide(const Policy& policy, const model::SnapshotPtr& previous, const 
 
 // How an action of decide() ended, so that what was refused is not tried at every round.
 void note(State& state, const model::Action& action, const model::Outcome& outcome);
-// The rule's limits of this group stand no more, and not because of decide(). The lease was over: they are set again if
-// the rule is active still.
-void ended(State& state, const std::string& rule, const model::GroupRef& group);
+// The rule's limits of this cgroup stand no more, and not because of decide(). The lease was over: they are set again
+// if the rule is active still.
+void ended(State& state, const std::string& rule, const model::CgroupRef& cgroup);
 // Somebody else changed them: they are his from then on.
-void lost(State& state, const std::string& rule, const model::GroupRef& group);
-// The rule's limits of this group stand, from before this program began: the rule is taken to be active. False: the
+void lost(State& state, const std::string& rule, const model::CgroupRef& cgroup);
+// The rule's limits of this cgroup stand, from before this program began: the rule is taken to be active. False: the
 // policy has no such rule, or it is a dry run now.
-bool adopt(State& state, const Policy& policy, const std::string& rule, const model::GroupRef& group,
+bool adopt(State& state, const Policy& policy, const std::string& rule, const model::CgroupRef& cgroup,
            base::Monotonic now);
 
-// Why a rule does or does not match a group, and what each of its conditions says now; lines for people. The last tells
-// the machine's phase.
+// Why a rule does or does not match a cgroup, and what each of its conditions says now; lines for people. The last
+// tells the machine's phase.
 std::vector<std::string> explain(const Policy& policy, const Rule& rule, const model::SnapshotPtr& previous,
-                                 const model::SnapshotPtr& current, const State& state, model::GroupIndex group);
+                                 const model::SnapshotPtr& current, const State& state, model::CgroupIndex cgroup);
 
 // "memory_current above 512MiB for 30s", as in the file.
 std::string describe(const model::Catalogue& catalogue, const Condition& condition);

@@ -31,7 +31,7 @@ constexpr std::size_t kMaxConditions = 32;  // of one rule
 constexpr std::size_t kMaxPatternBytes = 256;
 constexpr std::size_t kMaxNameBytes = 64;
 constexpr double kClear = 0.9;  // of `above`, where nothing else is said
-constexpr auto kLongestFreeze = 1h;
+constexpr auto kMaxFreeze = 1h;
 
 // What a rule takes over where it says nothing itself.
 struct Defaults {
@@ -276,7 +276,7 @@ class Reader {
              if (n.kind == YamlNode::Kind::list) return each(n, exclude);
              exclude(n);
            }}});
-    if (node.kind == YamlNode::Kind::map && node.keys.empty()) fault(node, "an empty match would be every group");
+    if (node.kind == YamlNode::Kind::map && node.keys.empty()) fault(node, "an empty match would be every cgroup");
     return out;
   }
 
@@ -339,7 +339,7 @@ class Reader {
            [&](const YamlNode& n) {
              c.at = text(n);
              if (c.at != "parent" && !c.at.starts_with('/')) {
-               fault(n, "'at' is parent, or the path of a group such as /workload.slice");
+               fault(n, "'at' is parent, or the path of a cgroup such as /workload.slice");
              }
            }},
           {"for", [&](const YamlNode& n) { duration(n, c.hold, 0s, 7 * 24h); }},
@@ -603,7 +603,7 @@ class Reader {
           {"freeze",
            [&](const YamlNode& n) {
              is(Step::Kind::freeze);
-             duration(n, out.freeze_for, 1s, kLongestFreeze);
+             duration(n, out.freeze_for, 1s, kMaxFreeze);
            }},
           {"kill",
            [&](const YamlNode& n) {
@@ -664,7 +664,7 @@ class Reader {
     if (node.kind != YamlNode::Kind::map) return;
     if (out.name.empty()) return fault(node, "a rule needs a 'name'");
     if (!names_.insert(out.name).second) fault(node, "the rule " + said(out.name) + " is in this file twice");
-    if (enabled && !matched) fault(node, "the rule " + said(out.name) + " needs a 'match': which groups");
+    if (enabled && !matched) fault(node, "the rule " + said(out.name) + " needs a 'match': which cgroups");
     if (enabled && !triggered) fault(node, "the rule " + said(out.name) + " needs a 'when'; always is one");
     if (enabled && find(node, "do") == nullptr) fault(node, "the rule " + said(out.name) + " needs a 'do'");
     out.file = file_;

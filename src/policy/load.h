@@ -4,7 +4,7 @@
 // the place of an earlier one with the same name. All problems of all files are listed, and with one there is no
 // policy.
 //
-// Files are input like any other: regular, bounded, and of an owner who may as well have written the groups himself.
+// Files are input like any other: regular, bounded, and of an owner who may as well have written the cgroups himself.
 // Any thread.
 #pragma once
 

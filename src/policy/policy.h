@@ -26,7 +26,7 @@ struct Condition {
   double threshold = 0;  // base units; of a rate or slope per second; with `of` a part of that field
   double clear = 0;      // the same
   std::optional<model::FieldId> of;
-  std::string at;  // whose values: empty, the group's own; "parent"; or a path
+  std::string at;  // whose values: empty, the cgroup's own; "parent"; or a path
   Duration hold{};
   Duration clear_for{};
   Duration window{};  // of a slope
@@ -69,7 +69,7 @@ constexpr std::string_view name(Step::Kind kind) {
   return names[static_cast<std::size_t>(kind)];
 }
 
-// Of the groups for which a rule would fire only so many do at a time: those with the most, or the least, of a field.
+// Of the cgroups for which a rule would fire only so many do at a time: those with the most, or the least, of a field.
 struct Pick {
   model::FieldId field = 0;
   bool most = true;

@@ -14,7 +14,7 @@ namespace {
 
 using model::Unit;
 
-constexpr double kLargest = 9.0e18;
+constexpr double kMaxSize = 9.0e18;
 
 // A plain decimal number off the front: digits, perhaps a point and more digits. No sign, no exponent.
 std::optional<double> take_number(std::string_view& text) {
@@ -27,7 +27,7 @@ std::optional<double> take_number(std::string_view& text) {
   if (n == 0 || n > 24 || text[n - 1] == '.') return std::nullopt;
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + n, value, std::chars_format::fixed);
-  if (error != std::errc{} || end != text.data() + n || !(value <= kLargest)) return std::nullopt;
+  if (error != std::errc{} || end != text.data() + n || !(value <= kMaxSize)) return std::nullopt;
   text.remove_prefix(n);
   return value;
 }
@@ -38,7 +38,7 @@ std::optional<double> parse_number(std::string_view text) {
 }
 
 std::optional<double> within(double value) {
-  if (!(value <= kLargest)) return std::nullopt;
+  if (!(value <= kMaxSize)) return std::nullopt;
   return value;
 }
 

@@ -9,7 +9,7 @@
 namespace cgwarden::policy {
 namespace {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::Snapshot;
 
 constexpr std::size_t kMaxPattern = 256;
@@ -17,10 +17,10 @@ constexpr std::size_t kMaxPattern = 256;
 constexpr std::string_view kRuntimes[] = {"buildkit",    "containerd",   "cri-o", "crun",    "docker",        "incus",
                                           "libvirt-lxc", "libvirt-qemu", "lxc",   "lxd",     "mesos",         "podman",
                                           "runc",        "runsc",        "slurm", "systemd", "systemd-nspawn"};
-constexpr std::string_view kPathKinds[] = {"root", "slice", "service", "scope", "mount", "socket", "swap", "group"};
+constexpr std::string_view kPathKinds[] = {"root", "slice", "service", "scope", "mount", "socket", "swap", "cgroup"};
 
-const model::Container* container_of(const Snapshot& now, GroupIndex group) {
-  const auto& g = *now.roster->groups[group];
+const model::Container* container_of(const Snapshot& now, CgroupIndex cgroup) {
+  const auto& g = *now.cgroup_list->cgroups[cgroup];
   return now.containers ? now.containers->find(g.id, g.path) : nullptr;
 }
 
@@ -31,19 +31,19 @@ std::string_view kind_of_path(std::string_view path) {
   for (const auto kind : {"slice", "service", "scope", "mount", "socket", "swap"}) {
     if (end == kind) return kind;
   }
-  return "group";
+  return "cgroup";
 }
 
 using Texts = std::vector<std::string_view>;
 
-Texts kinds_of(const Snapshot& now, GroupIndex group) {
+Texts kinds_of(const Snapshot& now, CgroupIndex cgroup) {
   Texts out;
-  if (const auto* const c = container_of(now, group); c != nullptr) {
+  if (const auto* const c = container_of(now, cgroup); c != nullptr) {
     if (c->runtime && (c->role == model::Role::container || c->role == model::Role::machine))
       out.push_back(*c->runtime);
     out.push_back(model::name(c->role));
   }
-  out.push_back(kind_of_path(now.roster->groups[group]->path));
+  out.push_back(kind_of_path(now.cgroup_list->cgroups[cgroup]->path));
   return out;
 }
 
@@ -52,16 +52,16 @@ Texts one(const model::Container::Text& text) {
   return {*text};
 }
 
-Texts fact_of(const Snapshot& now, GroupIndex group, model::Container::Text model::Container::*fact) {
-  const auto* const c = container_of(now, group);
+Texts fact_of(const Snapshot& now, CgroupIndex cgroup, model::Container::Text model::Container::*fact) {
+  const auto* const c = container_of(now, cgroup);
   return c != nullptr ? one(c->*fact) : Texts{};
 }
 
-Texts units_of(const Snapshot& now, GroupIndex group) {
-  if (auto told = fact_of(now, group, &model::Container::unit); !told.empty()) return told;
-  const std::string_view path = now.roster->groups[group]->path;
+Texts units_of(const Snapshot& now, CgroupIndex cgroup) {
+  if (auto told = fact_of(now, cgroup, &model::Container::unit); !told.empty()) return told;
+  const std::string_view path = now.cgroup_list->cgroups[cgroup]->path;
   const auto kind = kind_of_path(path);
-  return kind == "root" || kind == "group" ? Texts{} : Texts{base::last_part(path)};
+  return kind == "root" || kind == "cgroup" ? Texts{} : Texts{base::last_part(path)};
 }
 
 Texts slices_of(std::string_view path) {
@@ -73,8 +73,8 @@ Texts slices_of(std::string_view path) {
   return out;
 }
 
-Texts label_of(const Snapshot& now, GroupIndex group, std::string_view label) {
-  const auto* const c = container_of(now, group);
+Texts label_of(const Snapshot& now, CgroupIndex cgroup, std::string_view label) {
+  const auto* const c = container_of(now, cgroup);
   if (c == nullptr) return {};
   for (const auto& [name, value] : c->labels) {
     if (name == label) return {value};
@@ -96,8 +96,8 @@ std::string listed(const Selector::Patterns& patterns) {
 
 // Calls `differs(what)` for what does not hold, until it says true.
 template <class Differs>
-bool look_at_what_lasts(const Selector& s, const Snapshot& now, GroupIndex group, Differs differs) {
-  const auto& g = *now.roster->groups[group];
+bool look_at_what_lasts(const Selector& s, const Snapshot& now, CgroupIndex cgroup, Differs differs) {
+  const auto& g = *now.cgroup_list->cgroups[cgroup];
   const auto text = [&](std::string_view what, const Selector::Patterns& patterns, const auto& get, bool path = false) {
     if (patterns.empty()) return false;
     const Texts texts = get();
@@ -108,15 +108,15 @@ bool look_at_what_lasts(const Selector& s, const Snapshot& now, GroupIndex group
     });
   };
   const auto fact = [&](model::Container::Text model::Container::*member) {
-    return [&now, group, member] { return fact_of(now, group, member); };
+    return [&now, cgroup, member] { return fact_of(now, cgroup, member); };
   };
   if (text(
           "path", s.path, [&] { return Texts{g.path}; }, true))
     return false;
-  if (text("kind", s.kind, [&] { return kinds_of(now, group); })) return false;
-  if (text("name", s.name, [&] { return Texts{name_of(now, group)}; })) return false;
+  if (text("kind", s.kind, [&] { return kinds_of(now, cgroup); })) return false;
+  if (text("name", s.name, [&] { return Texts{name_of(now, cgroup)}; })) return false;
   if (text("image", s.image, fact(&model::Container::image))) return false;
-  if (text("unit", s.unit, [&] { return units_of(now, group); })) return false;
+  if (text("unit", s.unit, [&] { return units_of(now, cgroup); })) return false;
   if (text("slice", s.slice, [&] { return slices_of(g.path); })) return false;
   if (text("pod", s.pod, fact(&model::Container::pod))) return false;
   if (text("namespace", s.pod_namespace, fact(&model::Container::pod_namespace))) return false;
@@ -129,20 +129,20 @@ bool look_at_what_lasts(const Selector& s, const Snapshot& now, GroupIndex group
       }))
     return false;
   for (const auto& [label, patterns] : s.labels) {
-    if (text("label " + label, patterns, [&now, group, &name = label] { return label_of(now, group, name); }))
+    if (text("label " + label, patterns, [&now, cgroup, &name = label] { return label_of(now, cgroup, name); }))
       return false;
   }
   return true;
 }
 
 template <class Differs>
-bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, GroupIndex group, Part part,
+bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup, Part part,
           Differs differs) {
-  if (part != Part::momentary && !look_at_what_lasts(s, now, group, differs)) return false;
+  if (part != Part::momentary && !look_at_what_lasts(s, now, cgroup, differs)) return false;
   if (part == Part::lasting) return true;
-  const auto& g = *now.roster->groups[group];
+  const auto& g = *now.cgroup_list->cgroups[cgroup];
   if (s.min_memory) {
-    const auto value = fields.memory_current ? now.value(*fields.memory_current, group) : model::Value::absent();
+    const auto value = fields.memory_current ? now.value(*fields.memory_current, cgroup) : model::Value::absent();
     if ((!value.is_number() || static_cast<double>(value.fixed()) < *s.min_memory) && differs([&] {
           return "memory is " +
                  (value.is_number()
@@ -153,23 +153,24 @@ bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, 
       return false;
   }
   if (s.older_than) {
-    const auto age = std::chrono::duration_cast<Duration>(now.taken_wall - g.birth);
+    const auto age = std::chrono::duration_cast<Duration>(now.taken_wall - g.created);
     if (age < *s.older_than && differs([&] {
-          return "the group is " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(age)) +
+          return "the cgroup is " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(age)) +
                  " old, younger than " + format_duration(*s.older_than);
         }))
       return false;
   }
   if (s.populated) {
-    const auto value = fields.populated ? now.value(*fields.populated, group) : model::Value::absent();
+    const auto value = fields.populated ? now.value(*fields.populated, cgroup) : model::Value::absent();
     if ((!value.is_number() || (value.fixed() != 0) != *s.populated) && differs([&] {
           if (!value.is_number()) return std::string("whether it is populated is not known");
-          return std::string(*s.populated ? "the group is not populated" : "the group is populated");
+          return std::string(*s.populated ? "the cgroup is not populated" : "the cgroup is populated");
         }))
       return false;
   }
   for (const auto& excluded : s.excluded) {
-    if (matches(excluded, fields, now, group) && differs([] { return std::string("'not' excludes it"); })) return false;
+    if (matches(excluded, fields, now, cgroup) && differs([] { return std::string("'not' excludes it"); }))
+      return false;
   }
   return true;
 }
@@ -222,27 +223,28 @@ std::vector<std::string_view> known_kinds() {
   return out;
 }
 
-bool matches(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group, Part part) {
-  return look(selector, fields, now, group, part, [](const auto&) { return true; });
+bool matches(const Selector& selector, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup,
+             Part part) {
+  return look(selector, fields, now, cgroup, part, [](const auto&) { return true; });
 }
 
-std::string why_not(const Selector& selector, const SelectorFields& fields, const Snapshot& now, GroupIndex group) {
+std::string why_not(const Selector& selector, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup) {
   std::string out;
-  look(selector, fields, now, group, Part::all, [&](const auto& what) {
+  look(selector, fields, now, cgroup, Part::all, [&](const auto& what) {
     out = what();
     return true;
   });
   return out;
 }
 
-std::string_view name_of(const Snapshot& now, GroupIndex group) {
-  if (const auto* const c = container_of(now, group); c != nullptr && model::is_workload(c->role)) {
+std::string_view name_of(const Snapshot& now, CgroupIndex cgroup) {
+  if (const auto* const c = container_of(now, cgroup); c != nullptr && model::is_workload(c->role)) {
     if (c->role == model::Role::pod && c->pod && !c->pod->empty()) return *c->pod;
     for (const auto& name : {&c->name, &c->pod_container}) {
       if (*name && !(*name)->empty()) return **name;
     }
   }
-  return base::last_part(now.roster->groups[group]->path);
+  return base::last_part(now.cgroup_list->cgroups[cgroup]->path);
 }
 
 }  // namespace cgwarden::policy

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which groups a rule is about. All keys that are given must hold; of several values of one key, one must. Patterns are
-// globs over the whole text: `*` (in paths: within one part), `**` (anything), `?` (one byte). What is not known of a
-// group matches nothing, so `name: "*"` means "has a name".
+// Which cgroups a rule is about. All keys that are given must hold; of several values of one key, one must. Patterns
+// are globs over the whole text: `*` (in paths: within one part), `**` (anything), `?` (one byte). What is not known of
+// a cgroup matches nothing, so `name: "*"` means "has a name".
 //
 // Pure functions of a snapshot. Any thread.
 #pragma once
@@ -20,7 +20,7 @@ namespace cgwarden::policy {
 
 bool glob_matches(std::string_view pattern, std::string_view text, bool path);
 
-// What a group may be: "docker" and other runtimes, the roles of discovery, and the kinds of units and plain groups.
+// What a cgroup may be: "docker" and other runtimes, the roles of discovery, and the kinds of units and plain cgroups.
 std::vector<std::string_view> known_kinds();
 
 struct Selector {
@@ -30,11 +30,11 @@ struct Selector {
   Patterns name;
   Patterns image;
   Patterns unit;
-  Patterns slice;  // of any slice around the group, or itself
+  Patterns slice;  // of any slice around the cgroup, or itself
   Patterns pod;
   Patterns pod_namespace;
   Patterns id;
-  std::vector<std::uint32_t> users;  // ids of those whose slice or manager is around the group, or is it
+  std::vector<std::uint32_t> users;  // ids of those whose slice or manager is around the cgroup, or is it
   std::vector<std::pair<std::string, Patterns>> labels;  // all of these
   std::optional<double> min_memory;                      // bytes, of memory_current
   std::optional<Duration> older_than;
@@ -55,12 +55,12 @@ struct SelectorFields {
 // What lasts depends on the roster and the containers alone, the rest on values and time (and 'not' may).
 enum class Part : std::uint8_t { all, lasting, momentary };
 bool matches(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
-             model::GroupIndex group, Part part = Part::all);
-// The first thing that keeps the group out, for people: "kind is service, not docker". Empty: it matches.
+             model::CgroupIndex cgroup, Part part = Part::all);
+// The first thing that keeps the cgroup out, for people: "kind is service, not docker". Empty: it matches.
 std::string why_not(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
-                    model::GroupIndex group);
+                    model::CgroupIndex cgroup);
 
-// What a screen would call the group: the container's or pod's name, else the last part of the path.
-std::string_view name_of(const model::Snapshot& now, model::GroupIndex group);
+// What a screen would call the cgroup: the container's or pod's name, else the last part of the path.
+std::string_view name_of(const model::Snapshot& now, model::CgroupIndex cgroup);
 
 }  // namespace cgwarden::policy

@@ -7,17 +7,17 @@
 
 namespace cgwarden::record {
 
-using model::GroupIndex;
+using model::CgroupIndex;
 using model::Value;
 
 namespace {
 
 constexpr std::array<std::int64_t, 3> kDivisors = {1, 1000, 4096};
 constexpr std::size_t kMaxFields = 4096;
-constexpr std::size_t kMaxGroups = 4U << 20U;
+constexpr std::size_t kMaxCgroups = 4U << 20U;
 constexpr std::size_t kMaxNote = 1U << 20U;
 
-enum class Odd : std::uint8_t { absent, error, unlimited, number };
+enum class CustomCollector : std::uint8_t { absent, error, unlimited, number };
 
 std::int64_t number_or_zero(Value v) { return v.is_number() ? v.fixed() : 0; }
 std::int64_t minus(std::int64_t a, std::int64_t b) {
@@ -50,13 +50,15 @@ void put_values(ByteWriter& out, std::size_t n, const Before& before, const Now&
     out.u(std::exchange(run, 0));
     if (!v.is_number()) {
       out.u(0);
-      out.u(static_cast<std::uint64_t>(v.is_absent() ? Odd::absent : v.is_error() ? Odd::error : Odd::unlimited));
+      out.u(static_cast<std::uint64_t>(v.is_absent()  ? CustomCollector::absent
+                                       : v.is_error() ? CustomCollector::error
+                                                      : CustomCollector::unlimited));
       continue;
     }
     const auto token = ByteWriter::zigzag(minus(v.fixed(), number_or_zero(old)) / kDivisors[chosen]);
     if (token == std::numeric_limits<std::uint64_t>::max()) {
       out.u(0);
-      out.u(static_cast<std::uint64_t>(Odd::number));
+      out.u(static_cast<std::uint64_t>(CustomCollector::number));
       out.s(v.fixed());
     } else {
       out.u(token + 1);
@@ -80,16 +82,16 @@ void get_values(ByteReader& in, std::size_t n, const Before& before, const Set& 
           static_cast<std::uint64_t>(ByteReader::unzigzag(token - 1)) * static_cast<std::uint64_t>(divisor);
       v = Value::of(plus(number_or_zero(before(i)), static_cast<std::int64_t>(scaled)));
     } else {
-      switch (static_cast<Odd>(in.u(3))) {
-        case Odd::absent:
+      switch (static_cast<CustomCollector>(in.u(3))) {
+        case CustomCollector::absent:
           break;
-        case Odd::error:
+        case CustomCollector::error:
           v = Value::error();
           break;
-        case Odd::unlimited:
+        case CustomCollector::unlimited:
           v = Value::unlimited();
           break;
-        case Odd::number:
+        case CustomCollector::number:
           v = Value::of(in.s());
           break;
       }
@@ -98,8 +100,8 @@ void get_values(ByteReader& in, std::size_t n, const Before& before, const Set& 
   }
 }
 
-bool same(const model::Group& a, const model::Group& b) {
-  return a.id == b.id && a.birth == b.birth && a.seen_born == b.seen_born && a.path == b.path;
+bool same(const model::Cgroup& a, const model::Cgroup& b) {
+  return a.id == b.id && a.created == b.created && a.creation_observed == b.creation_observed && a.path == b.path;
 }
 
 bool same(const model::Container& a, const model::Container& b) {
@@ -124,8 +126,8 @@ std::array<std::int64_t, 6> numbers_of(const model::CollectorStats& s) {
 }
 std::array<std::int64_t, 7> numbers_of(const model::TreeStats& t) {
   const auto n = [](std::uint64_t x) { return static_cast<std::int64_t>(x); };
-  return {n(t.births),  n(t.deaths),         n(t.walks),     n(t.watch_overflows),
-          n(t.watches), n(t.dropped_groups), n(t.open_files)};
+  return {n(t.cgroups_created), n(t.cgroups_removed), n(t.walks),     n(t.watch_overflows),
+          n(t.watches),         n(t.dropped_cgroups), n(t.open_files)};
 }
 
 // An Origin's fact outlives everything: one of the program's own names.
@@ -175,10 +177,10 @@ void Alignment::begin(std::size_t before_size, std::size_t now_size) {
 
 void Alignment::pair(std::size_t before, std::size_t now) {
   before_[now] = before;
-  now_[before] = static_cast<GroupIndex>(now);
+  now_[before] = static_cast<CgroupIndex>(now);
 }
 
-void Alignment::align(const model::Roster* before, const model::Roster* now) {
+void Alignment::align(const model::CgroupList* before, const model::CgroupList* now) {
   if (before == now) {
     if (now == nullptr)
       begin(0, 0);
@@ -186,16 +188,16 @@ void Alignment::align(const model::Roster* before, const model::Roster* now) {
       identical_ = true;
     return;
   }
-  const std::size_t old_size = before != nullptr ? before->groups.size() : 0;
-  const std::size_t size = now != nullptr ? now->groups.size() : 0;
+  const std::size_t old_size = before != nullptr ? before->cgroups.size() : 0;
+  const std::size_t size = now != nullptr ? now->cgroups.size() : 0;
   begin(old_size, size);
   // Most stay: walk side by side, and look up only what moved.
   std::unordered_multimap<std::uint64_t, std::size_t> by_id;
   bool all = old_size == size;
   for (std::size_t g = 0; g < size; ++g) {
-    const auto& group = now->groups[g];
+    const auto& cgroup = now->cgroups[g];
     const auto is = [&](std::size_t b) {
-      return now_[b] == kGone && (before->groups[b] == group || same(*before->groups[b], *group));
+      return now_[b] == kGone && (before->cgroups[b] == cgroup || same(*before->cgroups[b], *cgroup));
     };
     if (g < old_size && is(g)) {
       pair(g, g);
@@ -203,9 +205,9 @@ void Alignment::align(const model::Roster* before, const model::Roster* now) {
     }
     all = false;
     if (by_id.empty()) {
-      for (std::size_t b = 0; b < old_size; ++b) by_id.emplace(before->groups[b]->id, b);
+      for (std::size_t b = 0; b < old_size; ++b) by_id.emplace(before->cgroups[b]->id, b);
     }
-    const auto [from, to] = by_id.equal_range(group->id);
+    const auto [from, to] = by_id.equal_range(cgroup->id);
     for (auto at = from; at != to; ++at) {
       if (!is(at->second)) continue;
       pair(at->second, g);
@@ -220,7 +222,7 @@ BlockEncoder::BlockEncoder(std::shared_ptr<const model::Catalogue> catalogue)
 
 void BlockEncoder::add(const model::SnapshotPtr& snapshot, std::string_view note) {
   const auto& s = *snapshot;
-  alignment_.align(before_ ? before_->roster.get() : nullptr, s.roster.get());
+  alignment_.align(before_ ? before_->cgroup_list.get() : nullptr, s.cgroup_list.get());
   const auto meta_before = meta_.bytes().size();
   const auto times = [](const model::SnapshotPtr& of) {
     return of ? std::array<std::int64_t, 3>{ticks(of->begun), ticks(of->taken), ticks(of->taken_wall)}
@@ -247,20 +249,20 @@ void BlockEncoder::add(const model::SnapshotPtr& snapshot, std::string_view note
 }
 
 void BlockEncoder::add_roster(const model::Snapshot& s) {
-  const auto* const roster = s.roster.get();
-  if (roster == nullptr) {
+  const auto* const cgroup_list = s.cgroup_list.get();
+  if (cgroup_list == nullptr) {
     meta_.u(static_cast<std::uint64_t>(Change::none));
     return;
   }
-  if (before_ && before_->roster.get() == roster) {
+  if (before_ && before_->cgroup_list.get() == cgroup_list) {
     meta_.u(static_cast<std::uint64_t>(Change::same));
     return;
   }
   meta_.u(static_cast<std::uint64_t>(Change::other));
-  meta_.u(roster->generation);
-  const auto n = roster->groups.size();
+  meta_.u(cgroup_list->generation);
+  const auto n = cgroup_list->cgroups.size();
   meta_.u(n);
-  const bool any_before = before_ && before_->roster;
+  const bool any_before = before_ && before_->cgroup_list;
   std::size_t expected = 0;
   std::string_view above;
   for (std::size_t g = 0; g < n;) {
@@ -273,22 +275,22 @@ void BlockEncoder::add_roster(const model::Snapshot& s) {
       expected = start + run;
       g += run;
     } else {
-      const auto& group = *roster->groups[g];
+      const auto& cgroup = *cgroup_list->cgroups[g];
       std::size_t shared = 0;
-      while (shared < std::min(above.size(), group.path.size()) && above[shared] == group.path[shared]) ++shared;
+      while (shared < std::min(above.size(), cgroup.path.size()) && above[shared] == cgroup.path[shared]) ++shared;
       meta_.u(0);
-      meta_.u(group.id);
+      meta_.u(cgroup.id);
       meta_.u(shared);
-      meta_.text(std::string_view(group.path).substr(shared));
-      meta_.s(ticks(group.birth));
-      meta_.u(group.seen_born ? 1 : 0);
+      meta_.text(std::string_view(cgroup.path).substr(shared));
+      meta_.s(ticks(cgroup.created));
+      meta_.u(cgroup.creation_observed ? 1 : 0);
       ++g;
     }
-    above = roster->groups[g - 1]->path;
+    above = cgroup_list->cgroups[g - 1]->path;
   }
   for (std::size_t g = 0; g < n; ++g) {
-    const auto parent = g < roster->parents.size() ? roster->parents[g] : model::kNoGroup;
-    meta_.u(parent == model::kNoGroup || parent >= g ? 0 : g - parent);
+    const auto parent = g < cgroup_list->parents.size() ? cgroup_list->parents[g] : model::kNoCgroup;
+    meta_.u(parent == model::kNoCgroup || parent >= g ? 0 : g - parent);
   }
 }
 
@@ -368,13 +370,13 @@ void BlockEncoder::add_containers(const model::Snapshot& s) {
     meta_.raw({bytes.data(), bytes.size()});
   };
   std::vector<std::uint64_t> gone;
-  for (const auto& [key, container] : old.by_group) {
-    if (!now.by_group.contains(key)) gone.push_back(key);
+  for (const auto& [key, container] : old.by_cgroup) {
+    if (!now.by_cgroup.contains(key)) gone.push_back(key);
   }
   std::vector<std::uint64_t> other;
-  for (const auto& [key, container] : now.by_group) {
-    const auto at = old.by_group.find(key);
-    if (container && (at == old.by_group.end() || !same(at->second, container))) other.push_back(key);
+  for (const auto& [key, container] : now.by_cgroup) {
+    const auto at = old.by_cgroup.find(key);
+    if (container && (at == old.by_cgroup.end() || !same(at->second, container))) other.push_back(key);
   }
   std::ranges::sort(gone);
   std::ranges::sort(other);
@@ -383,12 +385,12 @@ void BlockEncoder::add_containers(const model::Snapshot& s) {
   meta_.u(other.size());
   for (const auto key : other) {
     put_key(key);
-    add_container(*now.by_group.at(key));
+    add_container(*now.by_cgroup.at(key));
   }
   meta_.u(now.ended.size());
   for (const auto& e : now.ended) {
     const auto at = std::ranges::find_if(old.ended, [&](const model::EndedContainer& o) {
-      return o.group_id == e.group_id && o.path == e.path && o.seen_gone == e.seen_gone &&
+      return o.cgroup_id == e.cgroup_id && o.path == e.path && o.seen_gone == e.seen_gone &&
              same(o.container, e.container);
     });
     if (at != old.ended.end()) {
@@ -396,7 +398,7 @@ void BlockEncoder::add_containers(const model::Snapshot& s) {
       continue;
     }
     meta_.u(0);
-    meta_.u(e.group_id);
+    meta_.u(e.cgroup_id);
     meta_.text(e.path);
     meta_.s(ticks(e.seen_gone));
     meta_.u(e.container ? 1 : 0);
@@ -418,7 +420,7 @@ void BlockEncoder::add_stats(const model::Snapshot& s) {
   const auto tree = numbers_of(s.tree);
   const auto old = before_ ? numbers_of(before_->tree) : std::array<std::int64_t, 7>{};
   for (std::size_t i = 0; i < tree.size(); ++i) meta_.s(minus(tree[i], old[i]));
-  meta_.u(s.tree.watching ? 1 : 0);
+  meta_.u(s.tree.inotify_active ? 1 : 0);
 }
 
 void BlockEncoder::add_column(model::FieldId field, const model::Snapshot& s) {
@@ -427,53 +429,54 @@ void BlockEncoder::add_column(model::FieldId field, const model::Snapshot& s) {
   const auto& old = before_ && field < before_->columns.size() ? before_->columns[field] : kNothing;
   auto& stream = streams_[field];
   if (!stream.used) {
-    if (now.dense.empty() && now.cells.empty()) return;
+    if (now.dense.empty() && now.series.empty()) return;
     stream.used = true;
     for (std::size_t i = 0; i < samples_; ++i) stream.bytes.u(0);
   }
   auto& out = stream.bytes;
   const auto size_before = out.bytes().size();
 
-  const auto dense = now.dense.empty()                     ? Dense::none
-                     : now.dense.size() == s.group_count() ? Dense::all
-                                                           : Dense::other_size;
-  auto cells = now.cells.empty() ? Cells::none : Cells::new_list;
-  if (cells != Cells::none && old.cells.size() == now.cells.size()) {
+  const auto dense = now.dense.empty()                      ? Dense::none
+                     : now.dense.size() == s.cgroup_count() ? Dense::all
+                                                            : Dense::other_size;
+  auto series = now.series.empty() ? Cells::none : Cells::new_list;
+  if (series != Cells::none && old.series.size() == now.series.size()) {
     bool same_list = true;
-    for (std::size_t i = 0; i < now.cells.size() && same_list; ++i) {
-      same_list = alignment_.now(old.cells[i].group) == now.cells[i].group &&
-                  old.text_of(old.cells[i]) == now.text_of(now.cells[i]);
+    for (std::size_t i = 0; i < now.series.size() && same_list; ++i) {
+      same_list = alignment_.now(old.series[i].cgroup) == now.series[i].cgroup &&
+                  old.text_of(old.series[i]) == now.text_of(now.series[i]);
     }
-    if (same_list) cells = Cells::same_list;
+    if (same_list) series = Cells::same_list;
   }
-  out.u(static_cast<std::uint64_t>(dense) | static_cast<std::uint64_t>(cells) << 2U);
+  out.u(static_cast<std::uint64_t>(dense) | static_cast<std::uint64_t>(series) << 2U);
 
   const auto old_dense = [&](std::size_t i) {
-    if (i >= s.group_count() && dense != Dense::other_size) return Value();
-    const auto b = i < s.group_count() ? alignment_.before(i) : Alignment::kNew;
+    if (i >= s.cgroup_count() && dense != Dense::other_size) return Value();
+    const auto b = i < s.cgroup_count() ? alignment_.before(i) : Alignment::kNew;
     return b < old.dense.size() ? old.dense[b] : Value();
   };
   if (dense == Dense::other_size) out.u(now.dense.size());
   if (dense != Dense::none) {
     put_values(out, now.dense.size(), old_dense, [&](std::size_t i) { return now.dense[i]; });
   }
-  if (cells == Cells::new_list) {
-    out.u(now.cells.size());
+  if (series == Cells::new_list) {
+    out.u(now.series.size());
     std::uint64_t above = 0;
-    for (const auto& cell : now.cells) {
-      const std::uint64_t group = cell.group == model::kNoGroup ? s.group_count() : cell.group;
-      out.s(static_cast<std::int64_t>(group) - static_cast<std::int64_t>(above));
-      above = group;
+    for (const auto& cell : now.series) {
+      const std::uint64_t cgroup = cell.cgroup == model::kNoCgroup ? s.cgroup_count() : cell.cgroup;
+      out.s(static_cast<std::int64_t>(cgroup) - static_cast<std::int64_t>(above));
+      above = cgroup;
       stream.texts.put(out, now.text_of(cell));
     }
   }
-  if (cells != Cells::none) {
+  if (series != Cells::none) {
     put_values(
-        out, now.cells.size(), [&](std::size_t i) { return cells == Cells::same_list ? old.cells[i].value : Value(); },
-        [&](std::size_t i) { return now.cells[i].value; });
+        out, now.series.size(),
+        [&](std::size_t i) { return series == Cells::same_list ? old.series[i].value : Value(); },
+        [&](std::size_t i) { return now.series[i].value; });
   }
   raw_ += out.bytes().size() - size_before;
-  values_ += now.dense.size() + now.cells.size();
+  values_ += now.dense.size() + now.series.size();
 }
 
 std::string BlockEncoder::finish() const {
@@ -538,59 +541,59 @@ base::Result<std::unique_ptr<BlockDecoder>> BlockDecoder::open(std::string paylo
 }
 
 bool BlockDecoder::read_roster(model::Snapshot& s) {
-  const auto* const old = before_ ? before_->roster.get() : nullptr;
+  const auto* const old = before_ ? before_->cgroup_list.get() : nullptr;
   switch (static_cast<Change>(meta_.u(2))) {
     case Change::none:
-      alignment_.begin(old != nullptr ? old->groups.size() : 0, 0);
+      alignment_.begin(old != nullptr ? old->cgroups.size() : 0, 0);
       return !meta_.bad();
     case Change::same:
       if (old == nullptr) return false;
-      s.roster = before_->roster;
+      s.cgroup_list = before_->cgroup_list;
       alignment_.keep();
       return true;
     case Change::other:
       break;
   }
-  auto roster = std::make_shared<model::Roster>();
-  roster->generation = meta_.u();
-  const auto n = meta_.u(kMaxGroups);
-  const std::size_t old_size = old != nullptr ? old->groups.size() : 0;
+  auto cgroup_list = std::make_shared<model::CgroupList>();
+  cgroup_list->generation = meta_.u();
+  const auto n = meta_.u(kMaxCgroups);
+  const std::size_t old_size = old != nullptr ? old->cgroups.size() : 0;
   alignment_.begin(old_size, n);
   std::int64_t expected = 0;
   std::string path;
-  while (roster->groups.size() < n && !meta_.bad()) {
-    if (const auto run = meta_.u(n - roster->groups.size()); run > 0) {
+  while (cgroup_list->cgroups.size() < n && !meta_.bad()) {
+    if (const auto run = meta_.u(n - cgroup_list->cgroups.size()); run > 0) {
       const auto skip = meta_.s();
-      if (skip > static_cast<std::int64_t>(kMaxGroups) || skip < -static_cast<std::int64_t>(kMaxGroups)) return false;
+      if (skip > static_cast<std::int64_t>(kMaxCgroups) || skip < -static_cast<std::int64_t>(kMaxCgroups)) return false;
       const auto start = expected + skip;
       if (start < 0 || static_cast<std::uint64_t>(start) + run > old_size) return false;
       for (std::size_t i = 0; i < run; ++i) {
         const auto from = static_cast<std::size_t>(start) + i;
-        if (alignment_.now(static_cast<GroupIndex>(from)) != Alignment::kGone) return false;
-        alignment_.pair(from, roster->groups.size());
-        roster->groups.push_back(old->groups[from]);
+        if (alignment_.now(static_cast<CgroupIndex>(from)) != Alignment::kGone) return false;
+        alignment_.pair(from, cgroup_list->cgroups.size());
+        cgroup_list->cgroups.push_back(old->cgroups[from]);
       }
       expected = start + static_cast<std::int64_t>(run);
     } else {
-      auto group = std::make_shared<model::Group>();
-      group->id = meta_.u();
+      auto cgroup = std::make_shared<model::Cgroup>();
+      cgroup->id = meta_.u();
       const auto shared = meta_.u(path.size());
-      group->path = path.substr(0, shared);
-      group->path += meta_.text();
-      group->birth = wall(meta_.s());
-      group->seen_born = meta_.u(1) != 0;
-      if (group->path.size() > 65536) return false;
-      roster->groups.push_back(std::move(group));
+      cgroup->path = path.substr(0, shared);
+      cgroup->path += meta_.text();
+      cgroup->created = wall(meta_.s());
+      cgroup->creation_observed = meta_.u(1) != 0;
+      if (cgroup->path.size() > 65536) return false;
+      cgroup_list->cgroups.push_back(std::move(cgroup));
     }
-    if (!roster->groups.empty()) path = roster->groups.back()->path;
+    if (!cgroup_list->cgroups.empty()) path = cgroup_list->cgroups.back()->path;
   }
   if (meta_.bad()) return false;
-  roster->parents.reserve(n);
+  cgroup_list->parents.reserve(n);
   for (std::size_t g = 0; g < n; ++g) {
     const auto up = meta_.u(g);
-    roster->parents.push_back(up == 0 ? model::kNoGroup : static_cast<GroupIndex>(g - up));
+    cgroup_list->parents.push_back(up == 0 ? model::kNoCgroup : static_cast<CgroupIndex>(g - up));
   }
-  s.roster = std::move(roster);
+  s.cgroup_list = std::move(cgroup_list);
   return !meta_.bad();
 }
 
@@ -667,9 +670,9 @@ bool BlockDecoder::read_containers(model::Snapshot& s) {
   auto all = std::make_shared<model::Containers>();
   std::vector<model::EndedContainer> old_ended;
   if (before_ && before_->containers) {
-    values_ += before_->containers->by_group.size() + before_->containers->ended.size();
+    values_ += before_->containers->by_cgroup.size() + before_->containers->ended.size();
     if (values_ > kMaxValues) return false;
-    all->by_group = before_->containers->by_group;
+    all->by_cgroup = before_->containers->by_cgroup;
     old_ended = before_->containers->ended;
   }
   all->generation = meta_.u();
@@ -679,11 +682,11 @@ bool BlockDecoder::read_containers(model::Snapshot& s) {
     for (std::size_t i = bytes.size(); i-- > 0;) key = key << 8U | static_cast<unsigned char>(bytes[i]);
     return key;
   };
-  for (auto gone = meta_.u(meta_.left()); gone > 0 && !meta_.bad(); --gone) all->by_group.erase(get_key());
+  for (auto gone = meta_.u(meta_.left()); gone > 0 && !meta_.bad(); --gone) all->by_cgroup.erase(get_key());
   for (auto other = meta_.u(meta_.left()); other > 0 && !meta_.bad(); --other) {
     const auto key = get_key();
     auto container = read_container();
-    if (!meta_.bad()) all->by_group.insert_or_assign(key, std::move(container));
+    if (!meta_.bad()) all->by_cgroup.insert_or_assign(key, std::move(container));
   }
   for (auto ended = meta_.u(meta_.left()); ended > 0 && !meta_.bad(); --ended) {
     if (const auto from = meta_.u(old_ended.size()); from > 0) {
@@ -691,7 +694,7 @@ bool BlockDecoder::read_containers(model::Snapshot& s) {
       continue;
     }
     model::EndedContainer e;
-    e.group_id = meta_.u();
+    e.cgroup_id = meta_.u();
     e.path = meta_.text();
     e.seen_gone = wall(meta_.s());
     if (meta_.u(1) != 0) e.container = read_container();
@@ -729,31 +732,31 @@ bool BlockDecoder::read_column(Stream& stream, model::Snapshot& s) {
   const auto& old = before_ ? before_->columns[stream.field] : kNothing;
   const auto how = in.u(15);
   const auto dense = how & 3U;
-  const auto cells = how >> 2U;
-  if (dense > 2 || cells > 2) return false;
+  const auto series = how >> 2U;
+  if (dense > 2 || series > 2) return false;
 
   if (dense != 0) {
-    const auto n = dense == 2 ? in.u(kMaxGroups) : s.group_count();
+    const auto n = dense == 2 ? in.u(kMaxCgroups) : s.cgroup_count();
     values_ += n;
     if (values_ > kMaxValues || in.bad()) return false;
     now.dense.resize(n);
     get_values(
         in, n,
         [&](std::size_t i) {
-          const auto b = i < s.group_count() ? alignment_.before(i) : Alignment::kNew;
+          const auto b = i < s.cgroup_count() ? alignment_.before(i) : Alignment::kNew;
           return b < old.dense.size() ? old.dense[b] : Value();
         },
         [&](std::size_t i, Value v) { now.dense[i] = v; });
   }
-  if (cells == 0) return !in.bad();
-  if (cells == 1) {
-    values_ += old.cells.size();
+  if (series == 0) return !in.bad();
+  if (series == 1) {
+    values_ += old.series.size();
     if (values_ > kMaxValues) return false;
-    now.cells = old.cells;
+    now.series = old.series;
     now.text = old.text;
-    for (auto& cell : now.cells) {
-      cell.group = alignment_.now(cell.group);
-      if (cell.group == Alignment::kGone) return false;
+    for (auto& cell : now.series) {
+      cell.cgroup = alignment_.now(cell.cgroup);
+      if (cell.cgroup == Alignment::kGone) return false;
     }
   } else {
     const auto n = in.u(in.left());
@@ -762,24 +765,24 @@ bool BlockDecoder::read_column(Stream& stream, model::Snapshot& s) {
     std::int64_t above = 0;
     for (std::size_t i = 0; i < n && !in.bad(); ++i) {
       const auto step = in.s();
-      if (step > static_cast<std::int64_t>(kMaxGroups) || step < -static_cast<std::int64_t>(kMaxGroups)) return false;
+      if (step > static_cast<std::int64_t>(kMaxCgroups) || step < -static_cast<std::int64_t>(kMaxCgroups)) return false;
       above += step;
       const auto text = stream.texts.get(in);
-      if (above < 0 || static_cast<std::uint64_t>(above) > s.group_count() || text.size() > 65535 ||
+      if (above < 0 || static_cast<std::uint64_t>(above) > s.cgroup_count() || text.size() > 65535 ||
           now.text.size() > kMaxRawBytes) {
         return false;
       }
-      const auto group =
-          static_cast<std::uint64_t>(above) == s.group_count() ? model::kNoGroup : static_cast<GroupIndex>(above);
-      now.cells.push_back(
-          {group, static_cast<std::uint32_t>(now.text.size()), static_cast<std::uint16_t>(text.size()), Value()});
+      const auto cgroup =
+          static_cast<std::uint64_t>(above) == s.cgroup_count() ? model::kNoCgroup : static_cast<CgroupIndex>(above);
+      now.series.push_back(
+          {cgroup, static_cast<std::uint32_t>(now.text.size()), static_cast<std::uint16_t>(text.size()), Value()});
       now.text += text;
     }
   }
   if (in.bad()) return false;
   get_values(
-      in, now.cells.size(), [&](std::size_t i) { return cells == 1 ? old.cells[i].value : Value(); },
-      [&](std::size_t i, Value v) { now.cells[i].value = v; });
+      in, now.series.size(), [&](std::size_t i) { return series == 1 ? old.series[i].value : Value(); },
+      [&](std::size_t i, Value v) { now.series[i].value = v; });
   return !in.bad();
 }
 

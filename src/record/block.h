@@ -7,7 +7,7 @@
 //   meta         times, roster, containers, counters of the agent, note: of all samples, one after the other
 //   streams      one a field: its column of all samples, one after the other; so neighbours are alike and pack well
 //
-// Values are differences to the same group's value before, divided by 1000 or 4096 where all of a column can be (the
+// Values are differences to the same cgroup's value before, divided by 1000 or 4096 where all of a column can be (the
 // kernel counts microseconds and pages), and what did not change is a count. Pure: no file, no compression.
 #pragma once
 
@@ -47,17 +47,17 @@ class TextReader {
   std::vector<std::string_view> known_;  // in the payload
 };
 
-// Which group of a roster is which of the one before.
+// Which cgroup of a roster is which of the one before.
 class Alignment {
  public:
-  void align(const model::Roster* before, const model::Roster* now);
+  void align(const model::CgroupList* before, const model::CgroupList* now);
   [[nodiscard]] std::size_t before(std::size_t now) const { return identical_ ? now : before_[now]; }
-  [[nodiscard]] model::GroupIndex now(model::GroupIndex before) const {
-    if (identical_ || before == model::kNoGroup) return before;
+  [[nodiscard]] model::CgroupIndex now(model::CgroupIndex before) const {
+    if (identical_ || before == model::kNoCgroup) return before;
     return before < now_.size() ? now_[before] : kGone;
   }
   static constexpr std::size_t kNew = static_cast<std::size_t>(-1);
-  static constexpr model::GroupIndex kGone = model::kNoGroup - 1;
+  static constexpr model::CgroupIndex kGone = model::kNoCgroup - 1;
   // Filled by a decoder, which is told and need not search.
   void begin(std::size_t before_size, std::size_t now_size);
   void pair(std::size_t before, std::size_t now);
@@ -66,7 +66,7 @@ class Alignment {
  private:
   bool identical_ = true;
   std::vector<std::size_t> before_;
-  std::vector<model::GroupIndex> now_;
+  std::vector<model::CgroupIndex> now_;
 };
 
 class BlockEncoder {

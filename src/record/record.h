@@ -36,14 +36,14 @@ inline constexpr int kDamaged = -1;
 
 // What happened between the sample before and this one.
 enum Mark : std::uint8_t {
-  kBorn = 1,       // a group was made
-  kDied = 2,       // one was removed
-  kOomKilled = 4,  // memory.events: oom_kill grew
-  kFrozen = 8,     // a group was frozen or thawed
+  kCreationObserved = 1,  // a cgroup was made
+  kDied = 2,              // one was removed
+  kOomKilled = 4,         // memory.events: oom_kill grew
+  kFrozen = 8,            // a cgroup was frozen or thawed
 };
 std::uint8_t marks_between(const model::Snapshot& before, const model::Snapshot& now);
 
-// Percent of one core that the topmost group used between the two; 0 when that is not known.
+// Percent of one core that the topmost cgroup used between the two; 0 when that is not known.
 std::uint32_t cpu_between(const model::SnapshotPtr& before, const model::SnapshotPtr& now);
 
 class BlockEncoder;
@@ -112,7 +112,7 @@ class Reader {
   struct Moment {
     base::Wall at;
     std::uint8_t marks = 0;  // Mark
-    std::uint32_t cpu = 0;   // percent of one core that the topmost group used since the sample before
+    std::uint32_t cpu = 0;   // percent of one core that the topmost cgroup used since the sample before
     bool after_gap = false;  // nothing was recorded, or it was lost, between the sample before and this one
     std::uint32_t block = 0;
     std::uint32_t in_block = 0;

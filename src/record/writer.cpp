@@ -28,7 +28,7 @@ base::Result<void> write_all(int fd, std::string_view bytes, std::uint64_t at, c
   return {};
 }
 
-std::int64_t sum_of(const model::Snapshot& s, std::optional<model::FieldId> field, model::GroupIndex g) {
+std::int64_t sum_of(const model::Snapshot& s, std::optional<model::FieldId> field, model::CgroupIndex g) {
   if (!field) return 0;
   const auto v = s.value(*field, g);
   return v.is_number() ? v.fixed() : 0;
@@ -39,35 +39,35 @@ std::int64_t sum_of(const model::Snapshot& s, std::optional<model::FieldId> fiel
 std::uint8_t marks_between(const model::Snapshot& before, const model::Snapshot& now) {
   std::uint8_t marks = 0;
   Alignment alignment;
-  alignment.align(before.roster.get(), now.roster.get());
-  for (std::size_t b = 0; b < before.group_count(); ++b) {
-    if (alignment.now(static_cast<model::GroupIndex>(b)) == Alignment::kGone) marks |= kDied;
+  alignment.align(before.cgroup_list.get(), now.cgroup_list.get());
+  for (std::size_t b = 0; b < before.cgroup_count(); ++b) {
+    if (alignment.now(static_cast<model::CgroupIndex>(b)) == Alignment::kGone) marks |= kDied;
   }
   if (before.catalogue != now.catalogue || !now.catalogue) return marks;
   const auto oom = now.catalogue->find("memory_events_oom_kill");
   const auto frozen = now.catalogue->find("frozen");
   const auto freezer = now.catalogue->find("freezer_state");
-  for (std::size_t g = 0; g < now.group_count(); ++g) {
+  for (std::size_t g = 0; g < now.cgroup_count(); ++g) {
     const auto b = alignment.before(g);
     if (b == Alignment::kNew) {
-      marks |= kBorn;
+      marks |= kCreationObserved;
       continue;
     }
-    const auto then = static_cast<model::GroupIndex>(b);
-    const auto here = static_cast<model::GroupIndex>(g);
+    const auto then = static_cast<model::CgroupIndex>(b);
+    const auto here = static_cast<model::CgroupIndex>(g);
     if (sum_of(now, oom, here) > sum_of(before, oom, then)) marks |= kOomKilled;
     if (sum_of(now, frozen, here) != sum_of(before, frozen, then)) marks |= kFrozen;
   }
-  if (freezer && before.group_count() == now.group_count()) {
+  if (freezer && before.cgroup_count() == now.cgroup_count()) {
     const auto& a = before.columns[*freezer];
     const auto& b = now.columns[*freezer];
-    if (a.cells.size() == b.cells.size() && a.text != b.text) marks |= kFrozen;
+    if (a.series.size() == b.series.size() && a.text != b.text) marks |= kFrozen;
   }
   return marks;
 }
 
 std::uint32_t cpu_between(const model::SnapshotPtr& before, const model::SnapshotPtr& now) {
-  if (!now || !now->catalogue || now->group_count() == 0) return 0;
+  if (!now || !now->catalogue || now->cgroup_count() == 0) return 0;
   const auto usage = now->catalogue->find("cpu_usage");
   if (!usage) return 0;
   const auto rate = model::Delta(before, now).rate(*usage, 0);

@@ -24,15 +24,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!taken) return 0;
   const auto& s = *taken->snapshot;
   for (const auto& column : s.columns) {
-    for (const auto& cell : column.cells) must(cell.group == model::kNoGroup || cell.group < s.group_count());
+    for (const auto& cell : column.series) must(cell.cgroup == model::kNoCgroup || cell.cgroup < s.cgroup_count());
   }
   exporter::Buffer out;
   exporter::write_api_snapshot(s, taken->host, {}, out);
   const auto again = cgtop::parse_api_snapshot(out.view(), catalogue);
   must(again.has_value());
-  must(again->snapshot->group_count() == s.group_count());
-  for (std::size_t g = 0; g < s.group_count(); ++g) {
-    must(again->snapshot->roster->groups[g]->path == s.roster->groups[g]->path);
+  must(again->snapshot->cgroup_count() == s.cgroup_count());
+  for (std::size_t g = 0; g < s.cgroup_count(); ++g) {
+    must(again->snapshot->cgroup_list->cgroups[g]->path == s.cgroup_list->cgroups[g]->path);
   }
   for (std::size_t f = 0; f < s.columns.size(); ++f) must(again->snapshot->columns[f].dense == s.columns[f].dense);
   return 0;

@@ -21,7 +21,7 @@ void must(bool holds) {
   if (!holds) std::abort();
 }
 
-constexpr std::size_t kMost = 4096;
+constexpr std::size_t kMax = 4096;
 const discovery::LabelFilter kAllowed({"org.lab.*"});
 
 void expect_fields(std::string_view message) {
@@ -46,9 +46,10 @@ void expect_facts(std::string_view container, std::string_view task) {
     must(c.id == key.substr(8) && c.runtime == "containerd" && !c.pid);
     for (const auto& fact : model::kTextFacts) {
       const auto& value = c.*fact.member;
-      if (value) must(!value->empty() && value->size() <= discovery::Findings::kLongest && base::is_utf8(*value));
+      if (value)
+        must(!value->empty() && value->size() <= discovery::ContainerFacts::kMaxLength && base::is_utf8(*value));
     }
-    must(c.labels.size() <= discovery::Findings::kMostLabels && std::ranges::is_sorted(c.labels));
+    must(c.labels.size() <= discovery::ContainerFacts::kMaxLabels && std::ranges::is_sorted(c.labels));
     for (const auto& [name, value] : c.labels) {
       must(kAllowed.allows(name) && base::is_utf8(name) && base::is_utf8(value));
     }
@@ -57,14 +58,14 @@ void expect_facts(std::string_view container, std::string_view task) {
 }
 
 void expect_connection(std::string_view bytes, bool streams) {
-  discovery::GrpcSession session(kMost);
+  discovery::GrpcSession session(kMax);
   must(session.begin({.method = "/x/y", .space = "default", .message = "question", .streams = streams}));
   // In pieces, as they come from a socket.
   for (std::size_t at = 0, piece = 1; at < bytes.size() && !session.ended(); at += piece, piece = piece * 7 % 61 + 1) {
     (void)session.to_send();
     if (session.ended()) break;
     session.receive(bytes.substr(at, piece));
-    while (const auto message = session.take_message()) must(message->size() <= kMost);
+    while (const auto message = session.take_message()) must(message->size() <= kMax);
   }
   (void)session.to_send();
   const auto kind = session.result().kind;

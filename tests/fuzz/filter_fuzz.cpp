@@ -19,9 +19,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace cgwarden;
   static const cgtop::Columns columns(test::catalogue());
   static const auto snapshot = test::SnapshotMaker(1)
-                                   .group(1, "/")
+                                   .cgroup(1, "/")
                                    .set("cpu_usage", 5)
-                                   .group(2, "/a.slice")
+                                   .cgroup(2, "/a.slice")
                                    .set("memory_max", model::Value::unlimited())
                                    .cell("io_read", "sda", model::Value::of(7))
                                    .make();
@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   const auto again = cgtop::Filter::parse("(" + text + ")", columns);
-  for (model::GroupIndex g = 0; g < table.size(); ++g) {
+  for (model::CgroupIndex g = 0; g < table.size(); ++g) {
     const bool passes = filter->matches(table, g);
     must(filter->matches(table, g) == passes);
     if (again && !filter->empty()) must(again->matches(table, g) == passes);

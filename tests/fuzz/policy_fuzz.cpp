@@ -16,17 +16,18 @@ using namespace cgwarden;
 
 model::SnapshotPtr host(const std::shared_ptr<const model::Catalogue>& catalogue) {
   auto snapshot = std::make_shared<model::Snapshot>();
-  auto roster = std::make_shared<model::Roster>();
+  auto cgroup_list = std::make_shared<model::CgroupList>();
   for (const auto* const path : {"/", "/a", "/a/b.service"}) {
-    auto group = std::make_shared<model::Group>();
-    group->id = roster->groups.size() + 1;
-    group->path = path;
-    roster->parents.push_back(roster->groups.empty() ? model::kNoGroup
-                                                     : static_cast<model::GroupIndex>(roster->groups.size() - 1));
-    roster->groups.push_back(std::move(group));
+    auto cgroup = std::make_shared<model::Cgroup>();
+    cgroup->id = cgroup_list->cgroups.size() + 1;
+    cgroup->path = path;
+    cgroup_list->parents.push_back(cgroup_list->cgroups.empty()
+                                       ? model::kNoCgroup
+                                       : static_cast<model::CgroupIndex>(cgroup_list->cgroups.size() - 1));
+    cgroup_list->cgroups.push_back(std::move(cgroup));
   }
   snapshot->catalogue = catalogue;
-  snapshot->roster = std::move(roster);
+  snapshot->cgroup_list = std::move(cgroup_list);
   snapshot->columns.resize(catalogue->size());
   snapshot->collectors.resize(catalogue->collectors().size());
   snapshot->taken = base::Monotonic(std::chrono::hours(30));
@@ -48,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!loaded.policy) return 0;
   const auto decision = policy::decide(*loaded.policy, nullptr, now, {}, std::chrono::seconds(1));
   for (const auto& action : decision.actions) {
-    if (action.group.path == "/") std::abort();
+    if (action.cgroup.path == "/") std::abort();
   }
   for (const auto& rule : loaded.policy->rules) {
     (void)policy::explain(*loaded.policy, rule, nullptr, now, decision.state, 2);

@@ -21,16 +21,16 @@ void must(bool holds) {
 void check(const model::Snapshot& s, const model::Catalogue& catalogue) {
   must(s.columns.size() == catalogue.size());
   must(s.collectors.size() == catalogue.collectors().size());
-  if (s.roster) {
-    must(s.roster->parents.size() == s.roster->groups.size());
-    for (std::size_t g = 0; g < s.group_count(); ++g) {
-      must(s.roster->groups[g] != nullptr);
-      must(s.roster->parents[g] == model::kNoGroup || s.roster->parents[g] < g);
+  if (s.cgroup_list) {
+    must(s.cgroup_list->parents.size() == s.cgroup_list->cgroups.size());
+    for (std::size_t g = 0; g < s.cgroup_count(); ++g) {
+      must(s.cgroup_list->cgroups[g] != nullptr);
+      must(s.cgroup_list->parents[g] == model::kNoCgroup || s.cgroup_list->parents[g] < g);
     }
   }
   for (const auto& column : s.columns) {
-    for (const auto& cell : column.cells) {
-      must(cell.group == model::kNoGroup || cell.group < s.group_count());
+    for (const auto& cell : column.series) {
+      must(cell.cgroup == model::kNoCgroup || cell.cgroup < s.cgroup_count());
       must(std::size_t{cell.text_at} + cell.text_size <= column.text.size());
     }
   }
@@ -46,7 +46,7 @@ void payload(std::string_view bytes, const std::shared_ptr<const model::Catalogu
     auto sample = (*decoder)->next();
     if (!sample) break;
     check(*sample->first, *catalogue);
-    for (const auto& column : sample->first->columns) values += column.dense.size() + column.cells.size();
+    for (const auto& column : sample->first->columns) values += column.dense.size() + column.series.size();
     encoder.add(sample->first, sample->second);
     all.push_back(std::move(*sample));
   }
@@ -57,10 +57,10 @@ void payload(std::string_view bytes, const std::shared_ptr<const model::Catalogu
     const auto sample = (*again)->next();
     must(sample.has_value());
     must(sample->second == note);
-    must(sample->first->taken == snapshot->taken && sample->first->group_count() == snapshot->group_count());
+    must(sample->first->taken == snapshot->taken && sample->first->cgroup_count() == snapshot->cgroup_count());
     for (std::size_t f = 0; f < snapshot->columns.size(); ++f) {
       must(sample->first->columns[f].dense == snapshot->columns[f].dense);
-      must(sample->first->columns[f].cells.size() == snapshot->columns[f].cells.size());
+      must(sample->first->columns[f].series.size() == snapshot->columns[f].series.size());
     }
   }
 }

@@ -74,7 +74,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       keys.rewind();
       cgroup::parse(static_cast<model::Shape>(shape), text, keys, sink);
     }
-    must(keys.keys().size() <= catalogue->size() * 2 + cgroup::KeyTable::kMostUnknown + 2);
+    must(keys.keys().size() <= catalogue->size() * 2 + cgroup::KeyTable::kMaxUnknown + 2);
   }
   return 0;
 }

@@ -27,7 +27,7 @@ const discovery::LabelFilter kAllowed({"org.lab.*", "user.tier"});
 // `tell` gets what a reader does. What it found is as it has to be.
 template <class Tell>
 void expect_facts(Tell tell) {
-  discovery::Findings found(kAllowed);
+  discovery::ContainerFacts found(kAllowed);
   found.from(kSource);
   tell(found);
   const auto c = found.take();
@@ -37,21 +37,21 @@ void expect_facts(Tell tell) {
   for (const auto& fact : model::kTextFacts) {
     const auto& value = c.*fact.member;
     must(has_source(fact.name) == value.has_value());
-    if (value) must(!value->empty() && value->size() <= discovery::Findings::kLongest && base::is_utf8(*value));
+    if (value) must(!value->empty() && value->size() <= discovery::ContainerFacts::kMaxLength && base::is_utf8(*value));
   }
   for (const auto& fact : model::kNumberFacts) must(has_source(fact.name) == (c.*fact.member).has_value());
   for (const auto& fact : model::kTimeFacts) must(has_source(fact.name) == (c.*fact.member).has_value());
   must(has_source("image_layers") == (c.image_layers != nullptr));
   if (c.image_layers) {
-    must(!c.image_layers->empty() && c.image_layers->size() <= discovery::Findings::kMostLayers);
+    must(!c.image_layers->empty() && c.image_layers->size() <= discovery::ContainerFacts::kMaxLayers);
     for (const auto& layer : *c.image_layers) must(discovery::is_digest(layer.id) && layer.bytes.value_or(0) >= 0);
     must(c.image_bytes.value_or(0) >= 0);
   }
-  must(c.labels.size() <= discovery::Findings::kMostLabels && has_source("labels") == !c.labels.empty());
+  must(c.labels.size() <= discovery::ContainerFacts::kMaxLabels && has_source("labels") == !c.labels.empty());
   must(std::ranges::is_sorted(c.labels));
   for (const auto& [name, value] : c.labels) {
     must(kAllowed.allows(name) && base::is_utf8(name) && base::is_utf8(value));
-    must(std::max(name.size(), value.size()) <= discovery::Findings::kLongest);
+    must(std::max(name.size(), value.size()) <= discovery::ContainerFacts::kMaxLength);
   }
 }
 
@@ -66,16 +66,16 @@ void read_json(std::string_view text) {
   must(without_environment(*json));
   const auto id = discovery::text_at(*json, {"id"}).value_or("");
   const auto docker_id = discovery::text_at(*json, {"ID"}).value_or("");
-  expect_facts([&](auto& out) { discovery::tell_docker(*json, docker_id, out); });
+  expect_facts([&](auto& out) { discovery::parse_docker_config(*json, docker_id, out); });
   const auto daemon_id = discovery::text_at(*json, {"Id"}).value_or("");
-  expect_facts([&](auto& out) { discovery::tell_inspected(*json, daemon_id, out); });
+  expect_facts([&](auto& out) { discovery::parse_inspect(*json, daemon_id, out); });
   expect_facts([&](auto& out) {
     if (const auto told = discovery::parse_inspected(text, daemon_id, "podman", kSource, kAllowed)) out.fill(*told);
   });
-  expect_facts([&](auto& out) { discovery::tell_runc(*json, id, out); });
-  expect_facts([&](auto& out) { discovery::tell_runsc(*json, out); });
-  expect_facts([&](auto& out) { discovery::tell_podman_spec(*json, out); });
-  expect_facts([&](auto& out) { discovery::tell_crio_state(*json, out); });
+  expect_facts([&](auto& out) { discovery::parse_runc_state(*json, id, out); });
+  expect_facts([&](auto& out) { discovery::parse_runsc_state(*json, out); });
+  expect_facts([&](auto& out) { discovery::parse_podman_spec(*json, out); });
+  expect_facts([&](auto& out) { discovery::parse_crio_state(*json, out); });
   must(base::is_utf8(discovery::claimed_cgroup(*json)));
   discovery::PodmanIndex index;
   must(discovery::index_podman(*json, index) == json->is_array());
@@ -97,9 +97,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!base::is_utf8(text)) return 0;
 
   read_json(text);
-  expect_facts([&](auto& out) { discovery::tell_lxd(text, out); });
-  expect_facts([&](auto& out) { discovery::tell_lxc(text, out); });
-  expect_facts([&](auto& out) { discovery::tell_libvirt(text, "web", out); });
+  expect_facts([&](auto& out) { discovery::parse_lxd_backup(text, out); });
+  expect_facts([&](auto& out) { discovery::parse_lxc_config(text, out); });
+  expect_facts([&](auto& out) { discovery::parse_libvirt(text, "web", out); });
   if (const auto machine = discovery::parse_machine(text, "web"))
     must(!machine->started || *machine->started > base::Wall{});
   if (const auto time = discovery::parse_time(text)) must(*time > base::Wall{} - std::chrono::hours(24));

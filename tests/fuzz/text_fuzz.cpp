@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a group's name: what is shown of it is well-formed UTF-8, without anything a terminal would obey.
+// Any bytes as a cgroup's name: what is shown of it is well-formed UTF-8, without anything a terminal would obey.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

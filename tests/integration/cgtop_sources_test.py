@@ -147,17 +147,17 @@ class Sources(unittest.TestCase):
         self.assertEqual({**live["host"], "boot_id": ""}, {**away["host"], "boot_id": ""})
         passing = ("age", "id", "parent_id")     # made by who reads the recording, and when
         strip = lambda groups: [{k: v for k, v in g.items() if k not in passing} for g in groups]
-        self.assertEqual(len(live["groups"]), len(away["groups"]))
-        for a, b in zip(strip(live["groups"]), strip(away["groups"])):
+        self.assertEqual(len(live["cgroups"]), len(away["cgroups"]))
+        for a, b in zip(strip(live["cgroups"]), strip(away["cgroups"])):
             self.assertEqual(a, b)
 
     def test_an_agent_is_reached_by_every_kind_of_address(self):
-        count = len(self.dump(f"127.0.0.1:{self.agent.port}")["groups"])
-        self.assertEqual(len(self.dump(f"unix:{self.agent.socket}")["groups"]), count)
+        count = len(self.dump(f"127.0.0.1:{self.agent.port}")["cgroups"])
+        self.assertEqual(len(self.dump(f"unix:{self.agent.socket}")["cgroups"]), count)
         tls = self.certificate("DNS:localhost")
         port = self.front(tls=tls)
-        self.assertEqual(len(self.dump(f"https://localhost:{port}", "--tls-ca", tls[0])["groups"]), count)
-        self.assertEqual(len(self.dump(f"https://127.0.0.1:{port}", "--tls-insecure")["groups"]), count)
+        self.assertEqual(len(self.dump(f"https://localhost:{port}", "--tls-ca", tls[0])["cgroups"]), count)
+        self.assertEqual(len(self.dump(f"https://127.0.0.1:{port}", "--tls-insecure")["cgroups"]), count)
 
     def test_a_certificate_that_nobody_trusts_is_refused(self):
         tls = self.certificate("DNS:localhost")
@@ -199,7 +199,7 @@ class Sources(unittest.TestCase):
         again = json.loads(subprocess.run([CGTOP, "dump", "-j", "--from", file], check=True, capture_output=True,
                                           text=True).stdout)
         now = self.dump(f"127.0.0.1:{self.agent.port}")
-        self.assertEqual([g["path"] for g in again["groups"]], [g["path"] for g in now["groups"]])
+        self.assertEqual([g["path"] for g in again["cgroups"]], [g["path"] for g in now["cgroups"]])
         self.assertEqual(again["host"]["name"], now["host"]["name"])
 
 
@@ -260,7 +260,7 @@ class Fleet(unittest.TestCase):
         done = subprocess.run([CGTOP, "dump", "--prometheus", self.url, "-j", *arguments], capture_output=True, text=True,
                               check=False, timeout=WAIT)
         self.assertEqual(done.returncode, status, done.stderr)
-        return json.loads(done.stdout)["groups"] if status == 0 else done.stderr
+        return json.loads(done.stdout)["cgroups"] if status == 0 else done.stderr
 
     def ask(self, expression):
         query = urllib.parse.urlencode({"query": expression})

@@ -277,7 +277,7 @@ class InTmux(unittest.TestCase):
         self.assertEqual(tmux.call("show-buffer"), f"/{NAME}/plain-b")
         tmux.keys("Y")
         tmux.until("copied as JSON")
-        self.assertEqual(json.loads(tmux.call("show-buffer"))["groups"][0]["name"], "plain-b")
+        self.assertEqual(json.loads(tmux.call("show-buffer"))["cgroups"][0]["name"], "plain-b")
 
     def test_leaves_the_mouse_to_the_terminal_when_asked(self):
         home = tempfile.mkdtemp(prefix="cgwarden-test-")
@@ -526,7 +526,7 @@ class OnARawPty(unittest.TestCase):
                                 (["-b", "-1", NAME], b""), (["-1", "-j", NAME], b""), (["-1", "-f", "prom", NAME], b""),
                                 (["-1", "-f", "csv", NAME], b""), (["-1", "-f", "kv", NAME], b"")):
             with self.subTest(arguments=arguments):
-                out = self.written(arguments, keys=keys, until=b"xffy" if "-j" not in arguments else b"groups")
+                out = self.written(arguments, keys=keys, until=b"xffy" if "-j" not in arguments else b"cgroups")
                 text = out.decode("utf-8", "surrogateescape")
                 for name in names:
                     self.assertNotIn(name, out)
@@ -555,7 +555,7 @@ class InAPipe(unittest.TestCase):
         self.assertEqual(shell.returncode, 0, shell.stderr)
 
     def test_prints_json_that_knows_every_hostile_name(self):
-        groups = json.loads(self.run_it("dump", NAME, "-j").stdout)["groups"]
+        groups = json.loads(self.run_it("dump", NAME, "-j").stdout)["cgroups"]
         self.assertEqual(len(groups), 3 + len(hostile_names()))
         self.assertIn("x\x1b[31my", [g["name"] for g in groups])
 
@@ -602,7 +602,7 @@ class Recordings(unittest.TestCase):
         samples = self.samples("--begin", "@0")
         self.assertEqual(len(samples), first)
         self.assertTrue(all(s["source"] == "replay" for s in samples))
-        names = [g["name"] for g in samples[-1]["groups"]]
+        names = [g["name"] for g in samples[-1]["cgroups"]]
         for name in ("plain-a", "x\x1b[31my"):
             self.assertIn(name, names)
         self.assertIsNone(samples[0]["interval_s"])

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-WARM = 900          # more than --collector.ended.max and the containers that ended
+WARM = 900          # more than --collector.removed.max and the containers that ended
 BATCH = 25          # alive together
 MOST_GROWTH = 6 << 20
 

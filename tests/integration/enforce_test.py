@@ -263,7 +263,7 @@ def hogs_are_limited_and_released(agent, folder):
             want(enforcer.metric(f'cgwarden_policy_rule_fired_total{{rule="{name}"}}') >= 1, f"the metrics tell that {name} fired")
             for event in ("fire", "clear"):
                 told = enforcer.told(event, rule=name)
-                want(told and told[0]["group"]["path"] == f"/{TOP}/{group}", f"the audit tells the {event} of {name}")
+                want(told and told[0]["cgroup"]["path"] == f"/{TOP}/{group}", f"the audit tells the {event} of {name}")
         begun = [r for r in enforcer.told("end", action="limit") if r["actor"]["rule"] == "memory-hog"][0]
         want(begun["reason"]["above"] == "60MiB" and "memory_current" in begun["reason"],
              f"the audit has the numbers that decided: {begun['reason']}")
@@ -391,7 +391,7 @@ def nothing_is_left_behind(agent, folder):
     with Groups(["memory", "cpu"]) as groups:
         with Enforcer(agent, folder, policy) as enforcer:
             until(lambda: groups.memory_limit("memory") == 256 * MIB and groups.frozen("cpu"), "it is limited and frozen")
-            until(lambda: enforcer.metric("cgwarden_policy_frozen_groups") == 1, "the metrics tell of the freeze")
+            until(lambda: enforcer.metric("cgwarden_policy_frozen_cgroups") == 1, "the metrics tell of the freeze")
             enforcer.process.kill()
             enforcer.process.wait()
         until(lambda: not groups.frozen("cpu"), "a killed enforcer's freeze ends")

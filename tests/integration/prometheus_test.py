@@ -518,11 +518,11 @@ def run(agent, folder, group, cleanup):
 
     def left():
         names = {labels["__name__"] for labels, _ in prometheus.ask(f'{{__name__=~"cgroup_.+", cgroup="{group.path}"}}')}
-        return sorted(name for name in names if not name.startswith("cgroup_ended_"))
+        return sorted(name for name in names if not name.startswith("cgroup_removed_"))
     with contextlib.suppress(AssertionError):
         eventually("the group is gone", lambda: not left())  # of one that is just going a scrape has what its ancestors allow
     report.same("series of the removed group", left(), [])
-    report.near("CPU seconds remembered of the removed group", value("cgroup_ended_cpu_usage_seconds"), last, 0.05)
+    report.near("CPU seconds remembered of the removed group", value("cgroup_removed_cpu_usage_seconds"), last, 0.05)
     window = int(time.monotonic() - started)
     report.same(f"scrapes that failed in {window} s", prometheus.one(f"sum_over_time((1 - up)[{window}s:1s])"), 0.0)
     print(f"     a scrape has {prometheus.one('scrape_samples_scraped'):.0f} samples and takes "

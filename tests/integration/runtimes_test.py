@@ -84,7 +84,7 @@ class Births(threading.Thread):
 
     def __init__(self, agent):
         super().__init__(daemon=True)
-        self.url = agent.url.replace("/metrics", "/api/v1/groups")
+        self.url = agent.url.replace("/metrics", "/api/v1/cgroups")
         self.named_after = {}  # (runtime, name): seconds after the group's birth
         self.ended = threading.Event()
 
@@ -98,9 +98,9 @@ class Births(threading.Thread):
             now = time.time()
             for one in groups["containers"]:
                 key = one.get("runtime"), one.get("name")
-                at = one["group"]
-                if one["role"] == "container" and key[1] and groups["seen_born"][at] and key not in self.named_after:
-                    self.named_after[key] = now - groups["births_ns"][at] / 1e9
+                at = one["cgroup"]
+                if one["role"] == "container" and key[1] and groups["creation_observed"][at] and key not in self.named_after:
+                    self.named_after[key] = now - groups["created_ns"][at] / 1e9
 
     def stop(self):
         self.ended.set()

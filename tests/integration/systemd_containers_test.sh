@@ -19,7 +19,7 @@ if [ "${1:-}" = --in-guest ]; then
   agent=$!
   api() { curl -sS --max-time 20 "http://127.0.0.1:10753$1"; }
   # The fact of the container of that name.
-  fact() { api /api/v1/groups | jq -r --arg name "$1" "first(.containers[] | select(.name == \$name)).$2 // empty"; }
+  fact() { api /api/v1/cgroups | jq -r --arg name "$1" "first(.containers[] | select(.name == \$name)).$2 // empty"; }
   # The value of a series of it; of the group below it in which crun lets it run, and that has its limits.
   value() { api /metrics | sed -n "s/^$2{.*container=\"$1\".*} //p" | sed -n 1p; }
   limit() { api /metrics | sed -n "s/^$2{cgroup=\"[^\"]*\/libpod-$(fact "$1" id)\.scope\/container\".*} //p"; }
@@ -87,7 +87,7 @@ if [ "${1:-}" = --in-guest ]; then
     < /dev/null > /tmp/nspawn.log 2>&1 &
   # A group's facts, by its path.
   of() {
-    api /api/v1/groups | jq -r --arg path "$1" \
+    api /api/v1/cgroups | jq -r --arg path "$1" \
       '(.paths | index($path)) as $at | first(.containers[] | select(.group == $at)) | [.role, .name, .parent, .pid] | map(. // "-") | join(" ")'
   }
   journald="$scope/payload/system.slice/systemd-journald.service"

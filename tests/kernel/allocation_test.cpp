@@ -40,22 +40,22 @@ class CostOfACollection : public testing_kernel::CgroupTest {
 };
 
 // The handle of the snapshot is one; reading /proc for namespaces and networks takes a few more. None of them is a
-// group's.
-TEST_F(CostOfACollection, IsAHandfulOfAllocationsForAllGroupsTogether) {
-  // Groups that others make or remove at this moment cost some: the quietest of several rounds counts.
+// cgroup's.
+TEST_F(CostOfACollection, IsAHandfulOfAllocationsForAllCgroupsTogether) {
+  // Cgroups that others make or remove at this moment cost some: the quietest of several rounds counts.
   std::size_t fewest = 1'000'000;
   for (int round = 0; round < 20; ++round) {
     counting = true;
     allocations = 0;
     const auto snapshot = collection->collect();
     counting = false;
-    ASSERT_GE(snapshot->group_count(), 50U);
+    ASSERT_GE(snapshot->cgroup_count(), 50U);
     if (round > 2) fewest = std::min(fewest, allocations);
   }
   EXPECT_LE(fewest, 8U);
 }
 
-TEST_F(CostOfACollection, IsAtMostTwentyFiveFilesForAGroupAtRest) {
+TEST_F(CostOfACollection, IsAtMostTwentyFiveFilesForACgroupAtRest) {
   const auto& infos = collection->collect()->catalogue->collectors();
   std::uint64_t fewest = 1'000'000;
   std::uint64_t before = 0;
@@ -63,11 +63,11 @@ TEST_F(CostOfACollection, IsAtMostTwentyFiveFilesForAGroupAtRest) {
     const auto snapshot = collection->collect();
     std::uint64_t reads = 0;
     for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
-      // Those of /proc read a file for each process, not for each group.
+      // Those of /proc read a file for each process, not for each cgroup.
       if (!infos[c].rows.empty() && !infos[c].rows.front().derived.empty()) continue;
       reads += snapshot->collectors[c].reads;
     }
-    if (round > 2) fewest = std::min(fewest, (reads - before) / snapshot->group_count());
+    if (round > 2) fewest = std::min(fewest, (reads - before) / snapshot->cgroup_count());
     before = reads;
   }
   EXPECT_LE(fewest, 25U);

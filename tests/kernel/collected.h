@@ -28,16 +28,16 @@ class CollectedTest : public CgroupTest {
 
   void collect() { snapshot = collection->collect(); }
 
-  [[nodiscard]] model::GroupIndex index_of(const std::string& path) const {
-    for (model::GroupIndex i = 0; i < snapshot->group_count(); ++i) {
-      if (snapshot->roster->groups[i]->path == path) return i;
+  [[nodiscard]] model::CgroupIndex index_of(const std::string& path) const {
+    for (model::CgroupIndex i = 0; i < snapshot->cgroup_count(); ++i) {
+      if (snapshot->cgroup_list->cgroups[i]->path == path) return i;
     }
-    return model::kNoGroup;
+    return model::kNoCgroup;
   }
 
-  // Of one of the test's own groups.
-  [[nodiscard]] model::Value value(const std::string& field, const std::string& group) const {
-    return snapshot->value(catalogue->find(field).value(), index_of(path(group)));
+  // Of one of the test's own cgroups.
+  [[nodiscard]] model::Value value(const std::string& field, const std::string& cgroup) const {
+    return snapshot->value(catalogue->find(field).value(), index_of(path(cgroup)));
   }
 
   struct Series {
@@ -45,11 +45,11 @@ class CollectedTest : public CgroupTest {
     std::int64_t value = 0;
   };
 
-  [[nodiscard]] std::vector<Series> series(const std::string& field, model::GroupIndex group) const {
+  [[nodiscard]] std::vector<Series> series(const std::string& field, model::CgroupIndex cgroup) const {
     std::vector<Series> out;
     const auto& column = snapshot->columns[catalogue->find(field).value()];
-    for (const auto& cell : column.cells) {
-      if (cell.group != group) continue;
+    for (const auto& cell : column.series) {
+      if (cell.cgroup != cgroup) continue;
       Series one{{}, cell.value.fixed()};
       for (auto text = column.text_of(cell);;) {
         const bool last = text.find('\0') == std::string_view::npos;
@@ -60,8 +60,8 @@ class CollectedTest : public CgroupTest {
     }
     return out;
   }
-  [[nodiscard]] std::vector<Series> series(const std::string& field, const std::string& group) const {
-    return series(field, index_of(path(group)));
+  [[nodiscard]] std::vector<Series> series(const std::string& field, const std::string& cgroup) const {
+    return series(field, index_of(path(cgroup)));
   }
 
   [[nodiscard]] std::uint64_t errors(const std::string& collector) const {

@@ -42,14 +42,14 @@ class OnARealHost : public CgroupTest {
     collection = std::move(*opened);
   }
 
-  const model::Group* find(const model::Snapshot& snapshot, const std::string& path) {
-    for (index = 0; index < snapshot.group_count(); ++index) {
-      if (snapshot.roster->groups[index]->path == path) return snapshot.roster->groups[index].get();
+  const model::Cgroup* find(const model::Snapshot& snapshot, const std::string& path) {
+    for (index = 0; index < snapshot.cgroup_count(); ++index) {
+      if (snapshot.cgroup_list->cgroups[index]->path == path) return snapshot.cgroup_list->cgroups[index].get();
     }
     return nullptr;
   }
 
-  // Value of a field of the group that find() found last.
+  // Value of a field of the cgroup that find() found last.
   model::Value value(const model::Snapshot& snapshot, const std::string& field) const {
     return snapshot.value(*catalogue->find(field), index);
   }
@@ -57,26 +57,26 @@ class OnARealHost : public CgroupTest {
   std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
   std::unique_ptr<collectors::Collection> collection;
   std::vector<std::string> notices;
-  model::GroupIndex index = 0;
+  model::CgroupIndex index = 0;
 };
 
-TEST_F(OnARealHost, AGroupBornAfterTheStartIsSeenWithItsBirthAndGoesAtItsDeath) {
+TEST_F(OnARealHost, ACgroupBornAfterTheStartIsSeenWithItsBirthAndGoesAtItsDeath) {
   open();
   const auto before = base::wall_now();
   make("/born");
   auto snapshot = collection->collect();
-  const auto* group = find(*snapshot, path("/born"));
-  ASSERT_NE(group, nullptr);
-  EXPECT_TRUE(group->seen_born);
-  EXPECT_GE(group->birth, before);
-  EXPECT_GE(snapshot->tree.births, 1U);
+  const auto* cgroup = find(*snapshot, path("/born"));
+  ASSERT_NE(cgroup, nullptr);
+  EXPECT_TRUE(cgroup->creation_observed);
+  EXPECT_GE(cgroup->created, before);
+  EXPECT_GE(snapshot->tree.cgroups_created, 1U);
   remove("/born");
   snapshot = collection->collect();
   EXPECT_EQ(find(*snapshot, path("/born")), nullptr);
-  EXPECT_GE(snapshot->tree.deaths, 1U);
+  EXPECT_GE(snapshot->tree.cgroups_removed, 1U);
 }
 
-TEST_F(OnARealHost, AGroupThatComesBackUnderItsNameIsAnotherGroup) {
+TEST_F(OnARealHost, ACgroupThatComesBackUnderItsNameIsAnotherCgroup) {
   make("/again");
   open();
   const auto* first = find(*collection->collect(), path("/again"));
@@ -88,19 +88,19 @@ TEST_F(OnARealHost, AGroupThatComesBackUnderItsNameIsAnotherGroup) {
   const auto* second = find(*snapshot, path("/again"));
   ASSERT_NE(second, nullptr);
   EXPECT_NE(second->id, id);
-  EXPECT_TRUE(second->seen_born);
+  EXPECT_TRUE(second->creation_observed);
 }
 
 TEST_F(OnARealHost, ANestedTreeMadeAtOnceIsSeenWhole) {
   open();
-  std::string group;
+  std::string cgroup;
   for (int depth = 0; depth < 40; ++depth) {
-    group += "/d";
-    make(group);
+    cgroup += "/d";
+    make(cgroup);
   }
   auto snapshot = collection->collect();
-  ASSERT_NE(find(*snapshot, path(group)), nullptr);
-  EXPECT_EQ(snapshot->roster->groups[snapshot->roster->parents[index]]->path, path(group.substr(2)));
+  ASSERT_NE(find(*snapshot, path(cgroup)), nullptr);
+  EXPECT_EQ(snapshot->cgroup_list->cgroups[snapshot->cgroup_list->parents[index]]->path, path(cgroup.substr(2)));
   remove("/d");
   snapshot = collection->collect();
   EXPECT_EQ(find(*snapshot, path("/d")), nullptr);
@@ -110,7 +110,7 @@ TEST_F(OnARealHost, WithoutWatchesBirthsAndDeathsAreFoundByWalking) {
   open({.watch = false});
   make("/walked");
   auto snapshot = collection->collect();
-  EXPECT_FALSE(snapshot->tree.watching);
+  EXPECT_FALSE(snapshot->tree.inotify_active);
   EXPECT_NE(find(*snapshot, path("/walked")), nullptr);
   remove("/walked");
   make("/other");
@@ -136,7 +136,7 @@ TEST_F(OnARealHost, AfterALossOfEventsEverythingIsWalkedAndItIsToldOnce) {
     EXPECT_NE(find(*snapshot, path("/parent/lost")), nullptr);
     EXPECT_EQ(find(*snapshot, path("/parent/short")), nullptr);
     EXPECT_GE(snapshot->tree.watch_overflows, overflows);
-    EXPECT_TRUE(snapshot->tree.watching);
+    EXPECT_TRUE(snapshot->tree.inotify_active);
     remove("/parent/lost");
     EXPECT_EQ(find(*collection->collect(), path("/parent/lost")), nullptr);
   }
@@ -146,7 +146,7 @@ TEST_F(OnARealHost, AfterALossOfEventsEverythingIsWalkedAndItIsToldOnce) {
             1);
 }
 
-TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndGroupsAreFoundByWalking) {
+TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndCgroupsAreFoundByWalking) {
   make("/a");
   make("/a/b");
   // In a user namespace of its own: the limit is of the namespace, and nobody else has it.
@@ -162,7 +162,7 @@ TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndGroupsAreFoundByWalking) {
     (void)collection->collect();
     const auto told = std::ranges::count_if(
         notices, [](const std::string& line) { return line.find("fs.inotify.max_user_watches") != std::string::npos; });
-    ::_exit(!seen ? 1 : snapshot->tree.watching ? 2 : told == 1 ? 0 : 3);
+    ::_exit(!seen ? 1 : snapshot->tree.inotify_active ? 2 : told == 1 ? 0 : 3);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
@@ -171,11 +171,11 @@ TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndGroupsAreFoundByWalking) {
   EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not seen, 2: still watching, 3: not told once";
 }
 
-TEST_F(OnARealHost, ThatAGroupIsClosedToTheAgentIsToldOnce) {
-  for (const std::string group : {"/closed", "/closed-too", "/open"}) make(group);
+TEST_F(OnARealHost, ThatACgroupIsClosedToTheAgentIsToldOnce) {
+  for (const std::string cgroup : {"/closed", "/closed-too", "/open"}) make(cgroup);
   for (const auto& h : host().all) {
-    for (const std::string group : {"/closed", "/closed-too"}) {
-      ASSERT_EQ(::chmod((h.mount_point + path(group)).c_str(), 0700), 0);
+    for (const std::string cgroup : {"/closed", "/closed-too"}) {
+      ASSERT_EQ(::chmod((h.mount_point + path(cgroup)).c_str(), 0700), 0);
     }
   }
   const auto child = ::fork();
@@ -193,7 +193,7 @@ TEST_F(OnARealHost, ThatAGroupIsClosedToTheAgentIsToldOnce) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not the groups that are open, 2: not told once";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not the cgroups that are open, 2: not told once";
 }
 
 TEST_F(OnARealHost, WithoutDescriptorsForDirectoriesFilesAreOpenedByPath) {
@@ -208,23 +208,23 @@ TEST_F(OnARealHost, WithoutDescriptorsForDirectoriesFilesAreOpenedByPath) {
   }
 }
 
-TEST_F(OnARealHost, BeyondTheBoundGroupsAreCountedAndToldOnce) {
+TEST_F(OnARealHost, BeyondTheBoundCgroupsAreCountedAndToldOnce) {
   make("/x");
-  open({.max_groups = 1});
+  open({.max_cgroups = 1});
   const auto snapshot = collection->collect();
-  EXPECT_EQ(snapshot->group_count(), 1U);
-  EXPECT_GE(snapshot->tree.dropped_groups, 1U);
+  EXPECT_EQ(snapshot->cgroup_count(), 1U);
+  EXPECT_GE(snapshot->tree.dropped_cgroups, 1U);
   EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--sampler.max-cgroups")));
 }
 
 TEST_F(OnARealHost, OddNamesAreKeptByteForByte) {
-  const std::string odd[] = {
+  const std::string custom[] = {
       "/quote\"back\\slash", "/esc\x1b[31m", "/\xff\xfe", "/" + std::string(200, 'n'), "/-dash", "/sp ace",
       "/\xe2\x80\xae"};
   open();
-  for (const auto& name : odd) make(name);
+  for (const auto& name : custom) make(name);
   const auto snapshot = collection->collect();
-  for (const auto& name : odd) EXPECT_NE(find(*snapshot, path(name)), nullptr) << name;
+  for (const auto& name : custom) EXPECT_NE(find(*snapshot, path(name)), nullptr) << name;
 }
 
 TEST_F(OnARealHost, ProcessesAreCountedAndLimitsRead) {
@@ -280,7 +280,7 @@ TEST_F(OnARealHost, CpuTimeIsCountedInSeconds) {
   EXPECT_NEAR(double(value(*snapshot, "cpu_usage").fixed()) / 1e9, seconds, 0.05 * seconds);
 }
 
-TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
+TEST_F(OnARealHost, CgroupsThatVanishWhileTheyAreReadAreNoErrors) {
   open();
   std::atomic<bool> stop{false};
   std::thread churn([&] {
@@ -295,15 +295,15 @@ TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
   int alone = 0;
   for (int i = 0; i < 200 || vanished == 0; ++i) {  // which of them go while they are read is up to the scheduler
     snapshot = collection->collect();
-    for (index = 0; index < snapshot->group_count(); ++index) {
-      if (!snapshot->roster->groups[index]->path.starts_with(path("/churn"))) continue;
+    for (index = 0; index < snapshot->cgroup_count(); ++index) {
+      if (!snapshot->cgroup_list->cgroups[index]->path.starts_with(path("/churn"))) continue;
       int read = 0;
       int derived = 0;
       for (std::size_t id = 0; id < snapshot->columns.size(); ++id) {
         const auto& dense = snapshot->columns[id].dense;
         if (index >= dense.size() || !dense[index].has_value()) continue;
         const auto& field = catalogue->field(static_cast<model::FieldId>(id));
-        const bool of_ancestors = field.name.starts_with("effective_") || field.name == "ended_descendants_oom_kill";
+        const bool of_ancestors = field.name.starts_with("effective_") || field.name == "removed_descendants_oom_kill";
         ++(of_ancestors ? derived : read);
       }
       if (read > 0) continue;
@@ -313,7 +313,7 @@ TEST_F(OnARealHost, GroupsThatVanishWhileTheyAreReadAreNoErrors) {
   }
   stop = true;
   churn.join();
-  EXPECT_EQ(alone, 0) << "of groups that could not be read, what is derived from those above is there";
+  EXPECT_EQ(alone, 0) << "of cgroups that could not be read, what is derived from those above is there";
   snapshot = collection->collect();
   for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
     EXPECT_EQ(snapshot->collectors[c].errors, 0U) << catalogue->collectors()[c].name;
@@ -326,10 +326,10 @@ TEST_F(OnARealHost, KeptDescriptorsStayWithinTheirBudget) {
   for (int round = 0; round < 3; ++round) EXPECT_LE(collection->collect()->tree.open_files, 25U);
 }
 
-TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheGroup) {
+TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheCgroup) {
   struct Descriptors {
-    std::size_t ours = 0;    // of the groups that are made here
-    std::size_t others = 0;  // of no group at all; the machine's other groups come and go meanwhile
+    std::size_t ours = 0;    // of the cgroups that are made here
+    std::size_t others = 0;  // of no cgroup at all; the machine's other cgroups come and go meanwhile
   };
   std::set<std::pair<dev_t, ino_t>> made;
   const auto descriptors = [&] {
@@ -346,16 +346,16 @@ TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheGroup) {
     }
     return out;
   };
-  open({}, 5000);  // more than all groups here need, so that each keeps its files
+  open({}, 5000);  // more than all cgroups here need, so that each keeps its files
   for (int round = 0; round < 4; ++round) (void)collection->collect();  // quiet ones give theirs back
   const auto kept = collection->collect()->tree.open_files;
   const auto before = descriptors().others;
   for (int round = 0; round < 5; ++round) {
     for (int i = 0; i < 10; ++i) {
-      const auto group = "/fd" + std::to_string(i);
-      make(group);
+      const auto cgroup = "/fd" + std::to_string(i);
+      make(cgroup);
       for (const auto& h : host().all) {
-        for (const auto& entry : std::filesystem::directory_iterator(h.mount_point + path(group))) {
+        for (const auto& entry : std::filesystem::directory_iterator(h.mount_point + path(cgroup))) {
           struct stat st {};
           if (::stat(entry.path().c_str(), &st) == 0) made.emplace(st.st_dev, st.st_ino);
         }
@@ -370,7 +370,7 @@ TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheGroup) {
   EXPECT_LE(descriptors().others, before);
 }
 
-TEST_F(OnARealHost, AThreadedV2GroupIsReadLikeAnyOther) {
+TEST_F(OnARealHost, AThreadedV2CgroupIsReadLikeAnyOther) {
   const auto v2 = dir("v2");
   if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/threads");
@@ -379,8 +379,8 @@ TEST_F(OnARealHost, AThreadedV2GroupIsReadLikeAnyOther) {
   const auto snapshot = collection->collect();
   ASSERT_NE(find(*snapshot, path("/threads")), nullptr);
   const auto& types = snapshot->columns[*catalogue->find("type")];
-  const auto cell = std::ranges::find(types.cells, index, &model::Cell::group);
-  ASSERT_NE(cell, types.cells.end());
+  const auto cell = std::ranges::find(types.series, index, &model::Series::cgroup);
+  ASSERT_NE(cell, types.series.end());
   EXPECT_EQ(types.text_of(*cell), "threaded");
 }
 
@@ -452,8 +452,8 @@ TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
     const auto snapshot = collection->collect();
     find(*snapshot, path("/up/down"));
     const auto& column = snapshot->columns[*catalogue->find("cpuset_cpus_effective")];
-    const auto cell = std::ranges::find(column.cells, index, &model::Cell::group);
-    return cell == column.cells.end() ? std::string() : std::string(column.text_of(*cell));
+    const auto cell = std::ranges::find(column.series, index, &model::Series::cgroup);
+    return cell == column.series.end() ? std::string() : std::string(column.text_of(*cell));
   };
   const auto before = effective();
   if (before == "0") GTEST_SKIP() << "one CPU only: nothing to take away";
@@ -465,15 +465,15 @@ TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
   EXPECT_EQ(effective(), "0");
 }
 
-TEST_F(OnARealHost, AV2GroupIsSeenPopulatedAndItsTypeChanging) {
+TEST_F(OnARealHost, AV2CgroupIsSeenPopulatedAndItsTypeChanging) {
   const auto v2 = dir("v2");
   if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/p");
   make("/p/c");
   open();
-  const auto populated = [&](const std::string& group) {
+  const auto populated = [&](const std::string& cgroup) {
     const auto snapshot = collection->collect();
-    find(*snapshot, path(group));
+    find(*snapshot, path(cgroup));
     return value(*snapshot, "populated").fixed();
   };
   EXPECT_EQ(populated("/p"), 0);
@@ -486,12 +486,12 @@ TEST_F(OnARealHost, AV2GroupIsSeenPopulatedAndItsTypeChanging) {
   }
   EXPECT_EQ(populated("/p"), 0);
 
-  const auto type = [&](const std::string& group) {
+  const auto type = [&](const std::string& cgroup) {
     const auto snapshot = collection->collect();
-    find(*snapshot, path(group));
+    find(*snapshot, path(cgroup));
     const auto& column = snapshot->columns[*catalogue->find("type")];
-    const auto cell = std::ranges::find(column.cells, index, &model::Cell::group);
-    return cell == column.cells.end() ? std::string() : std::string(column.text_of(*cell));
+    const auto cell = std::ranges::find(column.series, index, &model::Series::cgroup);
+    return cell == column.series.end() ? std::string() : std::string(column.text_of(*cell));
   };
   EXPECT_EQ(type("/p"), "domain");
   ASSERT_TRUE(write(v2 + "/p/c/cgroup.type", "threaded"));
@@ -565,10 +565,10 @@ TEST_F(OnARealHost, WhoAsksSeesWhatWasBornAndDiedBefore) {
   const auto work = boost::asio::make_work_guard(loop);
   auto sampler = collectors::Sampler::start(loop, catalogue, {}, [](const std::string&) {});
   ASSERT_TRUE(sampler) << sampler.error().what;
-  const auto shown = [&](const std::string& group) {
+  const auto shown = [&](const std::string& cgroup) {
     bool there = false;
     (*sampler)->ask(std::chrono::nanoseconds(0), [&](const model::SnapshotPtr& snapshot) {
-      there = find(*snapshot, path(group)) != nullptr;
+      there = find(*snapshot, path(cgroup)) != nullptr;
       loop.stop();
     });
     loop.restart();
@@ -576,11 +576,11 @@ TEST_F(OnARealHost, WhoAsksSeesWhatWasBornAndDiedBefore) {
     return there;
   };
   for (int i = 0; i < 10; ++i) {
-    const auto group = "/burst" + std::to_string(i);
-    make(group);
-    EXPECT_TRUE(shown(group));
-    remove(group);
-    EXPECT_FALSE(shown(group));
+    const auto cgroup = "/burst" + std::to_string(i);
+    make(cgroup);
+    EXPECT_TRUE(shown(cgroup));
+    remove(cgroup);
+    EXPECT_FALSE(shown(cgroup));
   }
 }
 

@@ -12,14 +12,14 @@ using testing_kernel::write;
 
 class DeviceRulesOnARealHost : public testing_kernel::CollectedTest {
  protected:
-  [[nodiscard]] std::string rules(const std::string& group) const {
+  [[nodiscard]] std::string rules(const std::string& cgroup) const {
     std::string out;
-    for (const auto& one : series("device_rule", group)) out += one.labels.front() + "\n";
+    for (const auto& one : series("device_rule", cgroup)) out += one.labels.front() + "\n";
     return out;
   }
 };
 
-TEST_F(DeviceRulesOnARealHost, AreThoseOfTheGroup) {
+TEST_F(DeviceRulesOnARealHost, AreThoseOfTheCgroup) {
   if (dir("devices").empty()) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine";
   make("/d");
   open({"devices", "device_rules"});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Effective limits of nested groups, as this machine's kernel has them.
+// Effective limits of nested cgroups, as this machine's kernel has them.
 #include <gtest/gtest.h>
 
 #include "tests/kernel/collected.h"
@@ -16,20 +16,20 @@ class EffectiveLimitsOnARealHost : public testing_kernel::CollectedTest {
   void SetUp() override {
     CollectedTest::SetUp();
     if (IsSkipped()) return;
-    for (const auto* group : {"/a", "/a/b", "/a/b/c", "/free"}) make(group);
+    for (const auto* cgroup : {"/a", "/a/b", "/a/b/c", "/free"}) make(cgroup);
   }
 
   // On v2 the controller must be switched on for the children first.
-  void limit(const std::string& controller, const std::string& group, const std::string& v1_file,
+  void limit(const std::string& controller, const std::string& cgroup, const std::string& v1_file,
              const std::string& v2_file, const std::string& text) {
-    const auto on_v1 = dir(controller, group) + "/" + v1_file;
+    const auto on_v1 = dir(controller, cgroup) + "/" + v1_file;
     if (::access(on_v1.c_str(), F_OK) == 0) {
       ASSERT_TRUE(write(on_v1, text)) << on_v1;
       return;
     }
     std::string at;
     for (const auto& above : {"", "/a", "/a/b"}) write(dir("v2", above) + "/cgroup.subtree_control", "+" + controller);
-    ASSERT_TRUE(write(dir("v2", group) + "/" + v2_file, text)) << group << v2_file;
+    ASSERT_TRUE(write(dir("v2", cgroup) + "/" + v2_file, text)) << cgroup << v2_file;
   }
 };
 

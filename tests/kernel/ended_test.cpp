@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is left of groups that ended, and OOM kills that ended with them: provoked on this machine's kernel.
+// What is left of cgroups that ended, and OOM kills that ended with them: provoked on this machine's kernel.
 #include <gmock/gmock.h>
 #include <sys/mman.h>
 
@@ -19,39 +19,40 @@ using testing_kernel::host;
 using testing_kernel::read;
 using testing_kernel::write;
 
-class EndedGroupsOnARealHost : public testing_kernel::CollectedTest {
+class EndedCgroupsOnARealHost : public testing_kernel::CollectedTest {
  protected:
-  void open_with(collectors::OddOptions odd) {
-    auto opened = collectors::Collection::open(catalogue, {.odd = odd},
+  void open_with(collectors::CustomOptions custom) {
+    auto opened = collectors::Collection::open(catalogue, {.custom = custom},
                                                [this](const std::string& line) { notices.push_back(line); });
     ASSERT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
   }
 
-  // Of an ended group of ours; nothing when it is not shown.
-  [[nodiscard]] std::optional<std::int64_t> ended(const std::string& field, const std::string& group) const {
-    for (const auto& one : series(field, model::kNoGroup)) {
-      if (one.labels.front() == path(group)) return one.value;
+  // Of an ended cgroup of ours; nothing when it is not shown.
+  [[nodiscard]] std::optional<std::int64_t> ended(const std::string& field, const std::string& cgroup) const {
+    for (const auto& one : series(field, model::kNoCgroup)) {
+      if (one.labels.front() == path(cgroup)) return one.value;
     }
     return std::nullopt;
   }
 
-  // Lets a process in `group` want more memory than it may have; returns when the kernel killed it.
-  void run_out_of_memory(const std::string& group) {
+  // Lets a process in `cgroup` want more memory than it may have; returns when the kernel killed it.
+  void run_out_of_memory(const std::string& cgroup) {
     constexpr std::size_t limit = 16 << 20;
-    const auto v1 = dir("memory", group) + "/memory.limit_in_bytes";
+    const auto v1 = dir("memory", cgroup) + "/memory.limit_in_bytes";
     if (::access(v1.c_str(), F_OK) == 0) {
       ASSERT_TRUE(write(v1, std::to_string(limit)));
-      write(dir("memory", group) + "/memory.memsw.limit_in_bytes", std::to_string(limit));
+      write(dir("memory", cgroup) + "/memory.memsw.limit_in_bytes", std::to_string(limit));
     } else {
       write(dir("v2") + "/cgroup.subtree_control", "+memory");
-      write(dir("v2", std::filesystem::path(group).parent_path()) + "/cgroup.subtree_control", "+memory");
-      ASSERT_TRUE(write(dir("v2", group) + "/memory.max", std::to_string(limit)));
-      write(dir("v2", group) + "/memory.swap.max", "0");
+      write(dir("v2", std::filesystem::path(cgroup).parent_path()) + "/cgroup.subtree_control", "+memory");
+      ASSERT_TRUE(write(dir("v2", cgroup) + "/memory.max", std::to_string(limit)));
+      write(dir("v2", cgroup) + "/memory.swap.max", "0");
     }
     const pid_t pid = ::fork();
     if (pid == 0) {
-      for (const auto& h : host().all) write(h.mount_point + path(group) + "/cgroup.procs", std::to_string(::getpid()));
+      for (const auto& h : host().all)
+        write(h.mount_point + path(cgroup) + "/cgroup.procs", std::to_string(::getpid()));
       void* at = ::mmap(nullptr, 4 * limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       std::memset(at, 1, 4 * limit);
       ::_exit(0);
@@ -68,7 +69,7 @@ class EndedGroupsOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(EndedGroupsOnARealHost, AreShownWithTheirLastCounters) {
+TEST_F(EndedCgroupsOnARealHost, AreShownWithTheirLastCounters) {
   make("/a");
   const auto pid = spawn("/a", [] {
     while (std::clock() < CLOCKS_PER_SEC / 5) {
@@ -78,51 +79,51 @@ TEST_F(EndedGroupsOnARealHost, AreShownWithTheirLastCounters) {
   collect();
   const auto cpu = value("cpu_usage", "/a");
   ASSERT_TRUE(cpu.is_number());
-  EXPECT_FALSE(ended("ended_time", "/a"));
+  EXPECT_FALSE(ended("removed_time", "/a"));
   const auto before = base::wall_now();
   end(pid);
   remove("/a");
   collect();
-  EXPECT_EQ(ended("ended_cpu_usage", "/a"), cpu.fixed());
+  EXPECT_EQ(ended("removed_cpu_usage", "/a"), cpu.fixed());
   const auto at = base::Wall(std::chrono::duration_cast<base::Wall::duration>(
-      std::chrono::nanoseconds(ended("ended_time", "/a").value_or(0))));
+      std::chrono::nanoseconds(ended("removed_time", "/a").value_or(0))));
   EXPECT_GE(at, before);
   EXPECT_LE(at, base::wall_now());
-  EXPECT_GE(ended("ended_lifetime", "/a").value_or(-1), 200'000'000);
+  EXPECT_GE(ended("removed_lifetime", "/a").value_or(-1), 200'000'000);
   collect();
-  EXPECT_EQ(ended("ended_cpu_usage", "/a"), cpu.fixed());  // it stays
+  EXPECT_EQ(ended("removed_cpu_usage", "/a"), cpu.fixed());  // it stays
 }
 
-TEST_F(EndedGroupsOnARealHost, ThatNoSnapshotEverHadAreShownToo) {
+TEST_F(EndedCgroupsOnARealHost, ThatNoSnapshotEverHadAreShownToo) {
   open();
   collect();
   make("/short");
   collection->take_events();  // as the sampling thread does at once
   remove("/short");
   collect();
-  EXPECT_TRUE(ended("ended_time", "/short"));
-  EXPECT_FALSE(ended("ended_cpu_usage", "/short"));
+  EXPECT_TRUE(ended("removed_time", "/short"));
+  EXPECT_FALSE(ended("removed_cpu_usage", "/short"));
 }
 
-TEST_F(EndedGroupsOnARealHost, AreToldApartFromTheNextOfTheirName) {
+TEST_F(EndedCgroupsOnARealHost, AreToldApartFromTheNextOfTheirName) {
   make("/again");
   open();
   collect();
   remove("/again");
   make("/again");
   collect();
-  EXPECT_TRUE(ended("ended_time", "/again"));
-  EXPECT_NE(index_of(path("/again")), model::kNoGroup);
+  EXPECT_TRUE(ended("removed_time", "/again"));
+  EXPECT_NE(index_of(path("/again")), model::kNoCgroup);
   remove("/again");
   collect();
   std::set<std::string> ids;
-  for (const auto& one : series("ended_time", model::kNoGroup)) {
+  for (const auto& one : series("removed_time", model::kNoCgroup)) {
     if (one.labels[0] == path("/again")) ids.insert(one.labels[1]);
   }
   EXPECT_EQ(ids.size(), 2U);
 }
 
-TEST_F(EndedGroupsOnARealHost, AreForgottenAfterTheirTimeAndBeyondTheirNumber) {
+TEST_F(EndedCgroupsOnARealHost, AreForgottenAfterTheirTimeAndBeyondTheirNumber) {
   open_with({.max_ended = 3, .ended_for = std::chrono::seconds(1)});
   for (int i = 0; i < 5; ++i) {
     make("/n" + std::to_string(i));
@@ -130,24 +131,24 @@ TEST_F(EndedGroupsOnARealHost, AreForgottenAfterTheirTimeAndBeyondTheirNumber) {
     remove("/n" + std::to_string(i));
   }
   collect();
-  EXPECT_FALSE(ended("ended_time", "/n1"));
-  EXPECT_TRUE(ended("ended_time", "/n4"));
-  EXPECT_LE(series("ended_time", model::kNoGroup).size(), 3U);
-  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--collector.ended.max")));
+  EXPECT_FALSE(ended("removed_time", "/n1"));
+  EXPECT_TRUE(ended("removed_time", "/n4"));
+  EXPECT_LE(series("removed_time", model::kNoCgroup).size(), 3U);
+  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--collector.removed.max")));
   ::usleep(1'100'000);
   collect();
-  EXPECT_FALSE(ended("ended_time", "/n4"));
+  EXPECT_FALSE(ended("removed_time", "/n4"));
 }
 
-TEST_F(EndedGroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
+TEST_F(EndedCgroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   make("/p");
   make("/p/oom");
   open();
   collect();
-  const auto kills = [this](const std::string& group) {
-    const auto own = value("memory_events_oom_kill", group);
-    const auto below = value("ended_descendants_oom_kill", group);
+  const auto kills = [this](const std::string& cgroup) {
+    const auto own = value("memory_events_oom_kill", cgroup);
+    const auto below = value("removed_descendants_oom_kill", cgroup);
     return own.fixed() + (below.is_number() ? below.fixed() : 0);
   };
   const auto on_the_host = host_kills();
@@ -157,7 +158,7 @@ TEST_F(EndedGroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
   EXPECT_EQ(value("memory_events_oom_kill", "/p/oom"), Value::of(1));
   remove("/p/oom");
   collect();
-  EXPECT_EQ(ended("ended_oom_kills", "/p/oom"), 1);
+  EXPECT_EQ(ended("removed_oom_kills", "/p/oom"), 1);
   EXPECT_EQ(kills("/p"), 1);
   EXPECT_EQ(kills(""), 1);
   collect();
@@ -170,7 +171,7 @@ TEST_F(EndedGroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
   }
 }
 
-TEST_F(EndedGroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextReading) {
+TEST_F(EndedCgroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextReading) {
   if (dir("memory").empty() || host_kills() < 0) GTEST_SKIP() << "no memory controller on this kernel";
   make("/quick");
   open();
@@ -181,17 +182,17 @@ TEST_F(EndedGroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextRead
   remove("/quick");
   collect();
   EXPECT_GE(snapshot->value(catalogue->find("host_oom_kill").value(), 0).fixed(), before.fixed() + 1);
-  EXPECT_EQ(errors("ended"), 0U);
+  EXPECT_EQ(errors("removed"), 0U);
 }
 
-TEST_F(EndedGroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernelsLog) {
+TEST_F(EndedCgroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernelsLog) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   cgroup::KernelLog log({});
   if (!log.can_be_read()) GTEST_SKIP() << "/dev/kmsg cannot be read";
   const auto logged = [&] {
     int kills = 0;
     while (const auto record = log.next()) {
-      if (const auto group = cgroup::group_of_oom_kill(*record)) kills += group->starts_with(path("/p/")) ? 1 : 0;
+      if (const auto cgroup = cgroup::cgroup_of_oom_kill(*record)) kills += cgroup->starts_with(path("/p/")) ? 1 : 0;
     }
     return kills;
   };
@@ -209,19 +210,19 @@ TEST_F(EndedGroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernelsL
     run_out_of_memory("/p/never");
     make("/p/unseen");
     run_out_of_memory("/p/unseen");
-    for (const auto* group : {"/p/read", "/p/never", "/p/unseen"}) remove(group);
+    for (const auto* cgroup : {"/p/read", "/p/never", "/p/unseen"}) remove(cgroup);
     make("/p/unseen");
     collect();
     if (logged() == 4) break;
     remove("/p");
     std::this_thread::sleep_for(std::chrono::seconds(6));  // it logs ten kills in five seconds, and others have some
   }
-  EXPECT_EQ(ended("ended_oom_kills", "/p/read"), 2);
-  EXPECT_EQ(ended("ended_oom_kills", "/p/never"), 1);
+  EXPECT_EQ(ended("removed_oom_kills", "/p/read"), 2);
+  EXPECT_EQ(ended("removed_oom_kills", "/p/never"), 1);
   remove("/p/unseen");
   collect();
   if (host().v2() == nullptr || !host().v2()->has("memory")) {
-    EXPECT_EQ(value("ended_descendants_oom_kill", "/p"), Value::of(4));
+    EXPECT_EQ(value("removed_descendants_oom_kill", "/p"), Value::of(4));
   }
 }
 

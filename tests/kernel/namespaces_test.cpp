@@ -38,25 +38,25 @@ std::string link_of(pid_t pid, const std::string& kind) {
 
 class NamespacesOnARealHost : public testing_kernel::CollectedTest {
  protected:
-  // Numbers of the namespaces of one kind that a group is in.
-  [[nodiscard]] std::vector<std::string> numbers(const std::string& group, const std::string& kind) const {
+  // Numbers of the namespaces of one kind that a cgroup is in.
+  [[nodiscard]] std::vector<std::string> numbers(const std::string& cgroup, const std::string& kind) const {
     std::vector<std::string> out;
-    for (const auto& one : series("namespace", group)) {
+    for (const auto& one : series("namespace", cgroup)) {
       if (one.labels[0] == kind) out.push_back(one.labels[1]);
     }
     return out;
   }
 
-  // Of a namespace: what a series without a group says.
+  // Of a namespace: what a series without a cgroup says.
   [[nodiscard]] std::int64_t of_namespace(const std::string& field, const std::string& number) const {
-    for (const auto& one : series(field, model::kNoGroup)) {
+    for (const auto& one : series(field, model::kNoCgroup)) {
       if (one.labels[1] == number) return one.value;
     }
     return -1;
   }
 
-  [[nodiscard]] std::string procs_file(const std::string& group) const {
-    return host().all.front().mount_point + path(group) + "/cgroup.procs";
+  [[nodiscard]] std::string procs_file(const std::string& cgroup) const {
+    return host().all.front().mount_point + path(cgroup) + "/cgroup.procs";
   }
 
   // In a mount namespace of its own, a /proc that shows a user no processes but his.
@@ -93,7 +93,7 @@ struct NamespaceKind {
 
 class EachKind : public NamespacesOnARealHost, public testing::WithParamInterface<NamespaceKind> {};
 
-TEST_P(EachKind, OfANewNamespaceIsShownAsTheGroupsOwn) {
+TEST_P(EachKind, OfANewNamespaceIsShownAsTheCgroupsOwn) {
   const auto [kind, flag, of_children] = GetParam();
   if (link_of(::getpid(), kind).empty()) GTEST_SKIP() << "this kernel has no such namespaces";
   make("/own");
@@ -124,7 +124,7 @@ TEST_P(EachKind, OfANewNamespaceIsShownAsTheGroupsOwn) {
       EXPECT_THAT(one.labels[2], testing::AnyOf("false", "unknown"));
     }
   }
-  EXPECT_EQ(of_namespace("namespace_groups", expected), 1);
+  EXPECT_EQ(of_namespace("namespace_cgroups", expected), 1);
   EXPECT_EQ(of_namespace("namespace_processes", expected), 1);
   EXPECT_EQ(value("namespace_unknown_processes", "/own"), Value::of(0));
   EXPECT_EQ(errors("namespaces"), 0U);
@@ -157,7 +157,7 @@ TEST_F(NamespacesOnARealHost, TheHostsAreMarked) {
   EXPECT_EQ(value("chroot_processes", "/host"), Value::of(0));
 }
 
-TEST_F(NamespacesOnARealHost, ANamespaceThatTwoGroupsShareCountsBoth) {
+TEST_F(NamespacesOnARealHost, ANamespaceThatTwoCgroupsShareCountsBoth) {
   make("/first");
   make("/second");
   const auto owner = spawn("/first", [] {
@@ -172,9 +172,9 @@ TEST_F(NamespacesOnARealHost, ANamespaceThatTwoGroupsShareCountsBoth) {
   const auto number = link_of(owner, "net");
   EXPECT_THAT(numbers("/first", "net"), ElementsAre(number));
   EXPECT_THAT(numbers("/second", "net"), ElementsAre(number));
-  EXPECT_EQ(of_namespace("namespace_groups", number), 2);
+  EXPECT_EQ(of_namespace("namespace_cgroups", number), 2);
   EXPECT_EQ(of_namespace("namespace_processes", number), 2);
-  for (const auto& one : series("namespace_first_group", model::kNoGroup)) {
+  for (const auto& one : series("namespace_first_cgroup", model::kNoCgroup)) {
     if (one.labels[1] == number) {
       EXPECT_EQ(one.labels[3], path("/first"));
     }
@@ -222,7 +222,7 @@ TEST_F(NamespacesOnARealHost, AChrootIsShownWithItsPath) {
   EXPECT_THAT(roots.front().labels, ElementsAre(root));
 }
 
-TEST_F(NamespacesOnARealHost, AGroupWithoutProcessesHasNone) {
+TEST_F(NamespacesOnARealHost, ACgroupWithoutProcessesHasNone) {
   make("/empty");
   open({"namespaces"});
   collect();
@@ -230,7 +230,7 @@ TEST_F(NamespacesOnARealHost, AGroupWithoutProcessesHasNone) {
   EXPECT_TRUE(value("namespace_unknown_processes", "/empty").is_absent());
 }
 
-TEST_F(NamespacesOnARealHost, ThreadsOfAThreadedGroupAreTheirProcess) {
+TEST_F(NamespacesOnARealHost, ThreadsOfAThreadedCgroupAreTheirProcess) {
   const auto v2 = dir("v2");
   if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/domain");
@@ -284,14 +284,14 @@ TEST_F(NamespacesOnARealHost, APidThatIsUsedAgainIsAnotherProcess) {
   end(pid);
 }
 
-TEST_F(NamespacesOnARealHost, APidUsedAgainAfterItsGroupWasListedIsNotOfThatGroup) {
+TEST_F(NamespacesOnARealHost, APidUsedAgainAfterItsCgroupWasListedIsNotOfThatCgroup) {
   make("/listed");
   const auto pid = spawn("/listed", [] {});
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
   cgroup::ProcessTable table(host(), {}, {}, [](const std::string&) {});
   model::CollectorStats stats;
   cgroup::Node* node = nullptr;
-  for (auto* each : tree.nodes()) node = each->group->path == path("/listed") ? each : node;
+  for (auto* each : tree.nodes()) node = each->cgroup->path == path("/listed") ? each : node;
   ASSERT_NE(node, nullptr);
   table.begin_round();
   ASSERT_THAT(table.list(tree, *node, 0, stats).pids, ElementsAre(pid));
@@ -335,8 +335,8 @@ TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheyAreUnknownAndNotZero) {
     collect();
     if (value("namespace_unknown_processes", "/hidden") != Value::of(2)) return 2;
     if (!series("namespace", "/hidden").empty()) return 3;
-    if (!value("own_threads", "/hidden").is_absent()) return 4;
-    if (!value("own_open_files", "/hidden").is_absent()) return 5;
+    if (!value("threads", "/hidden").is_absent()) return 4;
+    if (!value("open_files", "/hidden").is_absent()) return 5;
     return notices.empty() ? 6 : 0;
   });
   if (status == 77) GTEST_SKIP() << "cannot mount a /proc that hides processes";
@@ -384,9 +384,9 @@ TEST_F(NamespacesOnARealHost, BeyondTheBoundsProcessesAreUnknown) {
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
   model::CollectorStats stats;
   cgroup::Node* node = nullptr;
-  for (auto* each : tree.nodes()) node = each->group->path == path("/many") ? each : node;
+  for (auto* each : tree.nodes()) node = each->cgroup->path == path("/many") ? each : node;
   ASSERT_NE(node, nullptr);
-  for (const auto& options : {cgroup::ProcessTable::Options{.max_per_group = 2}, {.max_known = 2}, {.max_fresh = 2}}) {
+  for (const auto& options : {cgroup::ProcessTable::Options{.max_per_cgroup = 2}, {.max_known = 2}, {.max_fresh = 2}}) {
     std::vector<std::string> notices_now;
     cgroup::ProcessTable table(host(), {}, options, [&](const std::string& line) { notices_now.push_back(line); });
     table.begin_round();

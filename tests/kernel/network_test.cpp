@@ -50,14 +50,14 @@ class NetworkOnARealHost : public testing_kernel::CollectedTest {
   [[nodiscard]] std::vector<std::int64_t> values(const std::string& field, const std::string& ns,
                                                  const std::string& interface) const {
     std::vector<std::int64_t> out;
-    for (const auto& one : series(field, model::kNoGroup)) {
+    for (const auto& one : series(field, model::kNoCgroup)) {
       if (one.labels == std::vector<std::string>{ns, interface}) out.push_back(one.value);
     }
     return out;
   }
 };
 
-TEST_F(NetworkOnARealHost, TrafficIsThatOfTheNamespaceAndReadOnceForAllGroupsInIt) {
+TEST_F(NetworkOnARealHost, TrafficIsThatOfTheNamespaceAndReadOnceForAllCgroupsInIt) {
   make("/a");
   make("/b");
   const auto owner = spawn("/a", talk_to_itself);
@@ -81,7 +81,7 @@ TEST_F(NetworkOnARealHost, TrafficIsThatOfTheNamespaceAndReadOnceForAllGroupsInI
   EXPECT_EQ(errors("network"), 0U);
 }
 
-TEST_F(NetworkOnARealHost, AGroupOnTheHostsNetworkHasNoTrafficOfItsOwn) {
+TEST_F(NetworkOnARealHost, ACgroupOnTheHostsNetworkHasNoTrafficOfItsOwn) {
   make("/host");
   const auto pid = spawn("/host", [] {});
   open({"network"});
@@ -121,7 +121,7 @@ TEST_F(NetworkOnARealHost, TcpConnectionsAreCountedByStateInTheirNamespace) {
   collect();
   EXPECT_EQ(number(::getpid()), own);  // nobody moved this process
   std::map<std::string, std::int64_t> states;
-  for (const auto& one : series("network_tcp_connections", model::kNoGroup)) {
+  for (const auto& one : series("network_tcp_connections", model::kNoCgroup)) {
     if (one.labels[0] == number(pid) && one.labels[1] == "ipv4") states[one.labels[2]] = one.value;
   }
   if (states.empty() && !notices.empty()) GTEST_SKIP() << notices.front();

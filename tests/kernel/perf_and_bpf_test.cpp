@@ -36,7 +36,7 @@ class PerfOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(PerfOnARealHost, PageFaultsAndSwitchesAreThoseOfTheGroup) {
+TEST_F(PerfOnARealHost, PageFaultsAndSwitchesAreThoseOfTheCgroup) {
   EXPECT_EQ(value("perf_page_faults", "/p"), model::Value::of(0));
   make("/p/below");
   make("/other");
@@ -55,16 +55,16 @@ TEST_F(PerfOnARealHost, PageFaultsAndSwitchesAreThoseOfTheGroup) {
   ::close(go[0]);
   ::close(go[1]);
   collect();
-  for (const auto* group : {"/p", "/p/below"}) {
-    EXPECT_GE(value("perf_page_faults", group).fixed(), std::int64_t{pages}) << group;
-    EXPECT_LT(value("perf_page_faults", group).fixed(), std::int64_t{2 * pages}) << group;
-    EXPECT_GE(value("perf_context_switches", group).fixed(), 100) << group;
+  for (const auto* cgroup : {"/p", "/p/below"}) {
+    EXPECT_GE(value("perf_page_faults", cgroup).fixed(), std::int64_t{pages}) << cgroup;
+    EXPECT_LT(value("perf_page_faults", cgroup).fixed(), std::int64_t{2 * pages}) << cgroup;
+    EXPECT_GE(value("perf_context_switches", cgroup).fixed(), 100) << cgroup;
   }
   EXPECT_EQ(value("perf_page_faults", "/other"), model::Value::of(0));
   EXPECT_EQ(errors("perf_event"), 0U);
 }
 
-TEST_F(PerfOnARealHost, DescriptorsAreClosedWithTheGroup) {
+TEST_F(PerfOnARealHost, DescriptorsAreClosedWithTheCgroup) {
   remove("/p");
   collect();
   const auto before = descriptors();
@@ -73,7 +73,7 @@ TEST_F(PerfOnARealHost, DescriptorsAreClosedWithTheGroup) {
   EXPECT_GT(descriptors(), before + 20);
   for (int i = 0; i < 10; ++i) remove("/fd" + std::to_string(i));
   collect();
-  for (int tries = 0; tries < 100 && descriptors() > before; ++tries) {  // others' groups may have come meanwhile
+  for (int tries = 0; tries < 100 && descriptors() > before; ++tries) {  // others' cgroups may have come meanwhile
     ::usleep(50'000);
     collect();
   }
@@ -82,8 +82,8 @@ TEST_F(PerfOnARealHost, DescriptorsAreClosedWithTheGroup) {
 
 class BpfOnARealHost : public testing_kernel::CollectedTest {
  protected:
-  // A program that lets everything pass, attached to the group's v2 directory; its descriptor, or -1.
-  int attach(const std::string& group) {
+  // A program that lets everything pass, attached to the cgroup's v2 directory; its descriptor, or -1.
+  int attach(const std::string& cgroup) {
     const bpf_insn code[] = {
         {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 1},
         {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
@@ -94,7 +94,7 @@ class BpfOnARealHost : public testing_kernel::CollectedTest {
     load.license = reinterpret_cast<std::uint64_t>("GPL");
     const auto program = static_cast<int>(::syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load));
     if (program < 0) return -1;
-    const base::Fd directory(::open(dir("v2", group).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const base::Fd directory(::open(dir("v2", cgroup).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     bpf_attr attr{};
     attr.target_fd = static_cast<std::uint32_t>(directory.get());
     attr.attach_bpf_fd = static_cast<std::uint32_t>(program);
@@ -106,8 +106,8 @@ class BpfOnARealHost : public testing_kernel::CollectedTest {
     }
     return program;
   }
-  [[nodiscard]] std::int64_t count(const std::string& field, const std::string& group) const {
-    for (const auto& one : series(field, group)) {
+  [[nodiscard]] std::int64_t count(const std::string& field, const std::string& cgroup) const {
+    for (const auto& one : series(field, cgroup)) {
       if (one.labels.front() == "device") return one.value;
     }
     return -1;

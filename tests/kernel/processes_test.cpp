@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Processes, threads, states, files and sockets of groups, as the test made them.
+// Processes, threads, states, files and sockets of cgroups, as the test made them.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/prctl.h>
@@ -16,14 +16,14 @@ using model::Value;
 
 class ProcessesOnARealHost : public testing_kernel::CollectedTest {
  protected:
-  [[nodiscard]] std::map<std::string, std::int64_t> states(const std::string& group) const {
+  [[nodiscard]] std::map<std::string, std::int64_t> states(const std::string& cgroup) const {
     std::map<std::string, std::int64_t> out;
-    for (const auto& one : series("own_process_states", group)) out[one.labels.front()] = one.value;
+    for (const auto& one : series("process_states", cgroup)) out[one.labels.front()] = one.value;
     return out;
   }
 };
 
-TEST_F(ProcessesOnARealHost, AreThoseOfTheGroupItself) {
+TEST_F(ProcessesOnARealHost, AreThoseOfTheCgroupItself) {
   make("/a");
   make("/a/b");
   make("/empty");
@@ -32,9 +32,9 @@ TEST_F(ProcessesOnARealHost, AreThoseOfTheGroupItself) {
   spawn("/a/b", [] {});
   open({"processes"});
   collect();
-  EXPECT_EQ(value("own_processes", "/a"), Value::of(1));
-  EXPECT_EQ(value("own_processes", "/a/b"), Value::of(2));
-  EXPECT_EQ(value("own_processes", "/empty"), Value::of(0));
+  EXPECT_EQ(value("processes", "/a"), Value::of(1));
+  EXPECT_EQ(value("processes", "/a/b"), Value::of(2));
+  EXPECT_EQ(value("processes", "/empty"), Value::of(0));
 }
 
 TEST_F(ProcessesOnARealHost, HaveStatesAndThreads) {
@@ -60,7 +60,7 @@ TEST_F(ProcessesOnARealHost, HaveStatesAndThreads) {
   EXPECT_EQ(states("/s")["running"], 1);
   EXPECT_EQ(states("/s")["disk_sleep"], 0);
   EXPECT_EQ(states("/s").count("unknown"), 0U);
-  EXPECT_EQ(value("own_threads", "/s"), Value::of(5));
+  EXPECT_EQ(value("threads", "/s"), Value::of(5));
 }
 
 TEST_F(ProcessesOnARealHost, HaveFilesAndSockets) {
@@ -82,8 +82,8 @@ TEST_F(ProcessesOnARealHost, HaveFilesAndSockets) {
   };
   open({"process_files"});
   collect();
-  EXPECT_EQ(value("own_open_files", "/f"), Value::of(open_in("")));
-  EXPECT_EQ(value("own_sockets", "/f"), Value::of(open_in("socket:[")));
+  EXPECT_EQ(value("open_files", "/f"), Value::of(open_in("")));
+  EXPECT_EQ(value("sockets", "/f"), Value::of(open_in("socket:[")));
   EXPECT_GE(open_in("socket:["), 2);
   EXPECT_EQ(errors("process_files"), 0U);
 }
@@ -96,8 +96,8 @@ TEST_F(ProcessesOnARealHost, FilesThatMayNotBeSeenAreAbsentAndNotZero) {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
     open({"process_files", "process_states"});
     collect();
-    if (!value("own_open_files", "/closed").is_absent() || !value("own_sockets", "/closed").is_absent()) ::_exit(2);
-    if (value("own_threads", "/closed") != Value::of(1)) ::_exit(3);
+    if (!value("open_files", "/closed").is_absent() || !value("sockets", "/closed").is_absent()) ::_exit(2);
+    if (value("threads", "/closed") != Value::of(1)) ::_exit(3);
     ::_exit(0);
   }
   int status = 0;

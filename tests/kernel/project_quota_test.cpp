@@ -54,7 +54,7 @@ int measure(const std::string& folder) {
   write_out(at + "/of-another", 3 * kMiB);
   const std::atomic<bool> stop{false};
   // Not one entry may be looked at: the kernel has counted.
-  const auto usage = usage_of(fd.get(), {.most_entries = 0, .entries_per_second = 0}, stop);
+  const auto usage = usage_of(fd.get(), {.max_entries = 0, .entries_per_second = 0}, stop);
   if (!usage) return 3;
   if (!usage->by_quota) return 4;
   return usage->bytes >= 5 * kMiB && usage->bytes < 6 * kMiB ? 0 : 5;

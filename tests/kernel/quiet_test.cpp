@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is not read again must not have changed. For each rule of src/cgroup/quiet.cpp the thing is made to happen, on
-// groups that have been quiet for several snapshots, and the very next snapshot is compared with what the kernel says.
+// cgroups that have been quiet for several snapshots, and the very next snapshot is compared with what the kernel says.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -65,7 +65,7 @@ void write_through() {
   ::unlink(path.c_str());
 }
 
-class AQuietGroup : public CollectedTest {
+class AQuietCgroup : public CollectedTest {
  protected:
   void SetUp() override {
     CollectedTest::SetUp();
@@ -80,8 +80,8 @@ class AQuietGroup : public CollectedTest {
   }
 
   // A sleeper that does `what` when it is told to.
-  pid_t sleeper(const std::string& group, void (*what)()) {
-    return spawn(group, [what] {
+  pid_t sleeper(const std::string& cgroup, void (*what)()) {
+    return spawn(cgroup, [what] {
       work = what;
       struct sigaction action {};
       action.sa_handler = on_signal;
@@ -99,10 +99,10 @@ class AQuietGroup : public CollectedTest {
     for (int i = 0; i < 5; ++i) collect();
   }
 
-  // The number after `key` in one of the group's files, as the kernel says it now.
-  [[nodiscard]] std::int64_t kernel(const std::string& controller, const std::string& group, const std::string& file,
+  // The number after `key` in one of the cgroup's files, as the kernel says it now.
+  [[nodiscard]] std::int64_t kernel(const std::string& controller, const std::string& cgroup, const std::string& file,
                                     const std::string& key = "") const {
-    std::istringstream text(read(dir(controller, group) + "/" + file));
+    std::istringstream text(read(dir(controller, cgroup) + "/" + file));
     std::string word;
     while (!key.empty() && text >> word && word != key) {
     }
@@ -118,7 +118,7 @@ class AQuietGroup : public CollectedTest {
   }
 };
 
-TEST_F(AQuietGroup, IsReadLessOftenThanOneThatRuns) {
+TEST_F(AQuietCgroup, IsReadLessOftenThanOneThatRuns) {
   constexpr int count = 10;
   for (int i = 0; i < count; ++i) make("/g" + std::to_string(i));
   std::vector<pid_t> pids;
@@ -138,10 +138,10 @@ TEST_F(AQuietGroup, IsReadLessOftenThanOneThatRuns) {
   const auto quiet = in_one_round();
   for (const auto pid : pids) tell(pid);
   const auto busy = in_one_round();
-  EXPECT_GT(busy, quiet + count * 2) << "of " << count << " groups that ran, more is read than of sleeping ones";
+  EXPECT_GT(busy, quiet + count * 2) << "of " << count << " cgroups that ran, more is read than of sleeping ones";
 }
 
-TEST_F(AQuietGroup, ThatRunsShowsItsTicks) {
+TEST_F(AQuietCgroup, ThatRunsShowsItsTicks) {
   if (!has("cpuacct", "cpuacct.stat")) GTEST_SKIP() << "cpuacct.stat is v1's";
   make("/g");
   const auto pid = sleeper("/g", burn);
@@ -154,7 +154,7 @@ TEST_F(AQuietGroup, ThatRunsShowsItsTicks) {
   EXPECT_GT(value("cpu_user", "/g").fixed() + value("cpu_system", "/g").fixed(), before.fixed());
 }
 
-TEST_F(AQuietGroup, ThatGetsAQuotaShowsItsThrottling) {
+TEST_F(AQuietCgroup, ThatGetsAQuotaShowsItsThrottling) {
   if (!has("cpu", "cpu.stat")) GTEST_SKIP() << "no cpu controller";
   make("/g");
   const auto pid = sleeper("/g", burn);
@@ -172,7 +172,7 @@ TEST_F(AQuietGroup, ThatGetsAQuotaShowsItsThrottling) {
   EXPECT_EQ(value("cpu_periods", "/g").fixed(), kernel("cpu", "/g", "cpu.stat", "nr_periods"));
 }
 
-TEST_F(AQuietGroup, ThatGetsAMemoryLimitShowsItsFailures) {
+TEST_F(AQuietCgroup, ThatGetsAMemoryLimitShowsItsFailures) {
   if (!has("memory", "memory.failcnt")) GTEST_SKIP() << "memory.failcnt is v1's";
   make("/g");
   const auto pid = sleeper("/g", write_through);  // pages that can be reclaimed
@@ -185,7 +185,7 @@ TEST_F(AQuietGroup, ThatGetsAMemoryLimitShowsItsFailures) {
   EXPECT_GT(value("memory_failcnt", "/g").fixed(), 0);
 }
 
-TEST_F(AQuietGroup, BelowALimitShowsItsKills) {
+TEST_F(AQuietCgroup, BelowALimitShowsItsKills) {
   const bool v1 = has("memory", "memory.oom_control");
   if (!v1 && !has("memory", "memory.events")) GTEST_SKIP() << "no memory controller";
   make("/up");
@@ -204,7 +204,7 @@ TEST_F(AQuietGroup, BelowALimitShowsItsKills) {
   EXPECT_EQ(value("memory_events_oom_kill", "/up/g"), model::Value::of(1));
 }
 
-TEST_F(AQuietGroup, BelowALimitOfTasksShowsTheForksItRefused) {
+TEST_F(AQuietCgroup, BelowALimitOfTasksShowsTheForksItRefused) {
   if (!has("pids", "pids.events")) GTEST_SKIP() << "no pids.events";
   make("/up");
   make("/up/g");
@@ -214,13 +214,13 @@ TEST_F(AQuietGroup, BelowALimitOfTasksShowsTheForksItRefused) {
   ASSERT_TRUE(write(dir("pids", "/up") + "/pids.max", "1"));
   tell(pid);
   collect();
-  for (const auto* group : {"/up", "/up/g"}) {
-    EXPECT_EQ(value("pids_events_max", group).fixed(), kernel("pids", group, "pids.events", "max")) << group;
+  for (const auto* cgroup : {"/up", "/up/g"}) {
+    EXPECT_EQ(value("pids_events_max", cgroup).fixed(), kernel("pids", cgroup, "pids.events", "max")) << cgroup;
   }
   EXPECT_GT(value("pids_events_max", "/up").fixed() + value("pids_events_max", "/up/g").fixed(), 0);
 }
 
-TEST_F(AQuietGroup, ThatIsFrozenSaysSo) {
+TEST_F(AQuietCgroup, ThatIsFrozenSaysSo) {
   if (!has("freezer", "freezer.state")) GTEST_SKIP() << "no v1 freezer";
   make("/up");
   make("/up/g");
@@ -237,7 +237,7 @@ TEST_F(AQuietGroup, ThatIsFrozenSaysSo) {
   }
 }
 
-TEST_F(AQuietGroup, CountsChildrenAndWhatIsLeftOfThem) {
+TEST_F(AQuietCgroup, CountsChildrenAndWhatIsLeftOfThem) {
   if (!has("v2", "cgroup.stat")) GTEST_SKIP() << "no v2 hierarchy";
   make("/g");
   open({"cgroup"});
@@ -265,7 +265,7 @@ TEST_F(AQuietGroup, CountsChildrenAndWhatIsLeftOfThem) {
   EXPECT_EQ(value("dying_descendants", "/g").fixed(), kernel("v2", "/g", "cgroup.stat", "nr_dying_descendants"));
 }
 
-TEST_F(AQuietGroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
+TEST_F(AQuietCgroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
   if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
   make("/from");
   make("/to");
@@ -273,8 +273,8 @@ TEST_F(AQuietGroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
   open({"cgroup", "namespaces", "processes"});
   settle();
   EXPECT_EQ(value("populated", "/from"), model::Value::of(1));
-  EXPECT_EQ(value("own_processes", "/from"), model::Value::of(1));
-  EXPECT_EQ(value("own_processes", "/to"), model::Value::of(0));
+  EXPECT_EQ(value("processes", "/from"), model::Value::of(1));
+  EXPECT_EQ(value("processes", "/to"), model::Value::of(0));
   for (const auto& h : host().all) {
     ASSERT_TRUE(write(h.mount_point + path("/to") + "/cgroup.procs", std::to_string(pid)));
   }
@@ -284,11 +284,11 @@ TEST_F(AQuietGroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
   collect();
   EXPECT_EQ(value("populated", "/from"), model::Value::of(0));
   EXPECT_EQ(value("populated", "/to"), model::Value::of(1));
-  EXPECT_EQ(value("own_processes", "/from"), model::Value::of(0));
-  EXPECT_EQ(value("own_processes", "/to"), model::Value::of(1));
+  EXPECT_EQ(value("processes", "/from"), model::Value::of(0));
+  EXPECT_EQ(value("processes", "/to"), model::Value::of(1));
 }
 
-TEST_F(AQuietGroup, ThatForksOrEndsShowsIt) {
+TEST_F(AQuietCgroup, ThatForksOrEndsShowsIt) {
   if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
   make("/g");
   const auto pid = sleeper("/g", fork_one_that_stays);
@@ -296,19 +296,19 @@ TEST_F(AQuietGroup, ThatForksOrEndsShowsIt) {
   settle();
   tell(pid);
   collect();
-  EXPECT_EQ(value("own_processes", "/g"), model::Value::of(2));
+  EXPECT_EQ(value("processes", "/g"), model::Value::of(2));
   settle();
-  EXPECT_EQ(value("own_processes", "/g"), model::Value::of(2));
+  EXPECT_EQ(value("processes", "/g"), model::Value::of(2));
   end(pid);  // and its child with it
   for (int tries = 0; tries < 200 && kernel("v2", "/g", "cgroup.events", "populated") != 0; ++tries) ::usleep(10'000);
   collect();
-  EXPECT_EQ(value("own_processes", "/g"), model::Value::of(0));
+  EXPECT_EQ(value("processes", "/g"), model::Value::of(0));
   EXPECT_EQ(value("populated", "/g"), model::Value::of(0));
   settle();
   EXPECT_EQ(value("populated", "/g"), model::Value::of(0));
 }
 
-TEST_F(AQuietGroup, ThatWaitsForADiskShowsItsPressure) {
+TEST_F(AQuietCgroup, ThatWaitsForADiskShowsItsPressure) {
   if (!has("v2", "io.pressure") || read(dir("v2") + "/io.pressure").empty()) GTEST_SKIP() << "no io.pressure";
   make("/g");
   const auto pid = sleeper("/g", write_through);
@@ -325,7 +325,7 @@ TEST_F(AQuietGroup, ThatWaitsForADiskShowsItsPressure) {
   EXPECT_GT(value("pressure_io_some", "/g").fixed(), 0) << "writing through did not wait for the disk";
 }
 
-TEST_F(AQuietGroup, IsNotAskedForItsNamespacesAgain) {
+TEST_F(AQuietCgroup, IsNotAskedForItsNamespacesAgain) {
   if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
   constexpr int count = 20;
   std::vector<pid_t> pids;
@@ -346,7 +346,7 @@ TEST_F(AQuietGroup, IsNotAskedForItsNamespacesAgain) {
   EXPECT_GE(busy, quiet + count + count / 2) << "the list and one process of each, when it ran";
 }
 
-TEST_F(AQuietGroup, WhoseProcessEntersANamespaceShowsIt) {
+TEST_F(AQuietCgroup, WhoseProcessEntersANamespaceShowsIt) {
   make("/g");
   const auto pid = sleeper("/g", enter_a_namespace);
   open({"cgroup", "namespaces"});
@@ -369,7 +369,7 @@ TEST_F(AQuietGroup, WhoseProcessEntersANamespaceShowsIt) {
 }
 
 // Two processes of one root, of which only the other one runs.
-TEST_F(AQuietGroup, WhoseRootAnotherGroupChangesShowsIt) {
+TEST_F(AQuietCgroup, WhoseRootAnotherCgroupChangesShowsIt) {
   make("/runs");
   make("/sleeps");
   const auto runs = spawn("/runs", [] {

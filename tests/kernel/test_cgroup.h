@@ -78,25 +78,25 @@ class CgroupTest : public ::testing::Test {
     for (const auto& h : host().all) remove_tree(h.mount_point + top_);
     EXPECT_EQ(::send(guard_.get(), "x", 1, MSG_NOSIGNAL), 1);
     char c = 0;
-    EXPECT_EQ(::read(guard_.get(), &c, 1), 0);  // it has ended, and does not take the next test's groups for ours
+    EXPECT_EQ(::read(guard_.get(), &c, 1), 0);  // it has ended, and does not take the next test's cgroups for ours
   }
 
-  // Directory of `group` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
-  [[nodiscard]] std::string dir(const std::string& controller, const std::string& group = "") const {
+  // Directory of `cgroup` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
+  [[nodiscard]] std::string dir(const std::string& controller, const std::string& cgroup = "") const {
     for (const auto& h : host().all) {
       if (controller == "v2" ? h.version == 2 : h.version == 1 && h.has(controller))
-        return h.mount_point + top_ + group;
+        return h.mount_point + top_ + cgroup;
     }
     const auto* v2 = host().v2();
-    return v2 != nullptr && v2->has(controller) ? v2->mount_point + top_ + group : "";
+    return v2 != nullptr && v2->has(controller) ? v2->mount_point + top_ + cgroup : "";
   }
 
-  [[nodiscard]] std::string path(const std::string& group = "") const { return top_ + group; }
+  [[nodiscard]] std::string path(const std::string& cgroup = "") const { return top_ + cgroup; }
 
   // In every hierarchy; on a v2 that has the controllers, not what v1 left over, with all of them switched on for it.
-  void make(const std::string& group) const {
+  void make(const std::string& cgroup) const {
     for (const auto& h : host().all) {
-      const auto path = h.mount_point + top_ + group;
+      const auto path = h.mount_point + top_ + cgroup;
       for (const auto& controller : h.controllers) {
         if (h.version == 2 && h.has("memory"))
           write(path.substr(0, path.rfind('/')) + "/cgroup.subtree_control", "+" + controller);
@@ -108,12 +108,12 @@ class CgroupTest : public ::testing::Test {
       }
     }
   }
-  void remove(const std::string& group) const {
-    for (const auto& h : host().all) remove_tree(h.mount_point + top_ + group);
+  void remove(const std::string& cgroup) const {
+    for (const auto& h : host().all) remove_tree(h.mount_point + top_ + cgroup);
   }
 
-  // A child process inside `group` of every hierarchy, which runs `body` and then waits for its end.
-  pid_t spawn(const std::string& group, const std::function<void()>& body) {
+  // A child process inside `cgroup` of every hierarchy, which runs `body` and then waits for its end.
+  pid_t spawn(const std::string& cgroup, const std::function<void()>& body) {
     int ready[2];
     EXPECT_EQ(::pipe(ready), 0);
     const pid_t pid = ::fork();
@@ -121,12 +121,12 @@ class CgroupTest : public ::testing::Test {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       bool joined = false;
       for (const auto& h : host().all) {
-        const auto directory = h.mount_point + top_ + group;
+        const auto directory = h.mount_point + top_ + cgroup;
         if (::access(directory.c_str(), F_OK) != 0) continue;
         joined = write(directory + "/cgroup.procs", std::to_string(::getpid()));
         if (!joined) break;
       }
-      if (!joined) ::_exit(1);  // what it does is not to be done to the machine's own groups
+      if (!joined) ::_exit(1);  // what it does is not to be done to the machine's own cgroups
       body();
       [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
       while (true) ::pause();
@@ -147,7 +147,7 @@ class CgroupTest : public ::testing::Test {
 
  private:
   // A process of its own that ends and removes what is left when ours has ended, however it did: the kernel tells it.
-  // Neither in our process group nor a descendant of ours, as a test that is out of time is killed with all of those.
+  // Neither in our process cgroup nor a descendant of ours, as a test that is out of time is killed with all of those.
   void start_guard() {
     const base::Fd us(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
     ASSERT_TRUE(us) << "pidfd_open: " << std::strerror(errno);
@@ -192,7 +192,7 @@ class CgroupTest : public ::testing::Test {
     for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
       if (entry.is_directory(error)) remove_tree(entry.path());
     }
-    // A process that was just killed leaves its group a moment later.
+    // A process that was just killed leaves its cgroup a moment later.
     for (int tries = 0; tries < 200 && ::rmdir(path.c_str()) != 0 && errno == EBUSY; ++tries) ::usleep(10'000);
   }
 

@@ -48,8 +48,8 @@ class UnboundControllers : public testing_kernel::CollectedTest {
     collection.reset();  // its descriptors hold the mounts
     for (const auto& at : mounts_) {
       const auto controller = at.substr(at.rfind('/') + 1);
-      // The kernel lets go of a removed group a moment later; unmounted before that, the hierarchy stays for ever.
-      wait_until([&] { return counted(controller).groups <= 1; });
+      // The kernel lets go of a removed cgroup a moment later; unmounted before that, the hierarchy stays for ever.
+      wait_until([&] { return counted(controller).cgroups <= 1; });
       EXPECT_EQ(::umount2(at.c_str(), 0), 0) << at << ": " << std::strerror(errno);
       // And of the hierarchy: until then nobody else can have the controller.
       EXPECT_TRUE(wait_until([&] { return counted(controller).hierarchy == 0; })) << at;
@@ -57,9 +57,10 @@ class UnboundControllers : public testing_kernel::CollectedTest {
     testing_kernel::look_at_host_again();
   }
 
-  [[nodiscard]] std::map<std::string, std::int64_t> labelled(const std::string& field, const std::string& group) const {
+  [[nodiscard]] std::map<std::string, std::int64_t> labelled(const std::string& field,
+                                                             const std::string& cgroup) const {
     std::map<std::string, std::int64_t> out;
-    for (const auto& one : series(field, group)) out[one.labels.front()] = one.value;
+    for (const auto& one : series(field, cgroup)) out[one.labels.front()] = one.value;
     return out;
   }
 
@@ -68,7 +69,7 @@ class UnboundControllers : public testing_kernel::CollectedTest {
  private:
   struct Counted {
     int hierarchy = 0;  // 0: v2's, or none
-    int groups = 0;     // dying ones too
+    int cgroups = 0;    // dying ones too
   };
   static Counted counted(const std::string& controller) {
     std::istringstream table(read("/proc/cgroups"));
@@ -77,7 +78,7 @@ class UnboundControllers : public testing_kernel::CollectedTest {
       std::istringstream row(line);
       std::string name;
       Counted out;
-      if (row >> name >> out.hierarchy >> out.groups && name == controller) return out;
+      if (row >> name >> out.hierarchy >> out.cgroups && name == controller) return out;
     }
     return {};
   }
@@ -99,7 +100,7 @@ class UnboundControllers : public testing_kernel::CollectedTest {
   std::vector<std::string> mounts_;
 };
 
-TEST_F(UnboundControllers, ANetClsGroupHasTheClassThatWasWritten) {
+TEST_F(UnboundControllers, ANetClsCgroupHasTheClassThatWasWritten) {
   const auto directory = dir("net_cls");
   if (directory.empty()) GTEST_SKIP() << "no net_cls controller on this kernel";
   make("/net");
@@ -110,13 +111,13 @@ TEST_F(UnboundControllers, ANetClsGroupHasTheClassThatWasWritten) {
   make("/net/below");
   collect();
   EXPECT_EQ(value("net_cls_classid", "/net"), Value::of(0x100001));
-  for (const auto* group : {"/net", "/net/below"}) {  // a child begins with its parent's
-    EXPECT_EQ(std::to_string(value("net_cls_classid", group).fixed()) + "\n",
-              read(dir("net_cls", group) + "/net_cls.classid"));
+  for (const auto* cgroup : {"/net", "/net/below"}) {  // a child begins with its parent's
+    EXPECT_EQ(std::to_string(value("net_cls_classid", cgroup).fixed()) + "\n",
+              read(dir("net_cls", cgroup) + "/net_cls.classid"));
   }
 }
 
-TEST_F(UnboundControllers, ANetPrioGroupHasThePrioritiesOfItsMap) {
+TEST_F(UnboundControllers, ANetPrioCgroupHasThePrioritiesOfItsMap) {
   if (dir("net_prio").empty()) GTEST_SKIP() << "no net_prio controller on this kernel";
   make("/net");
   open({"net"});
@@ -134,15 +135,15 @@ TEST_F(UnboundControllers, ANetPrioGroupHasThePrioritiesOfItsMap) {
             read(dir("net_prio", "/net") + "/net_prio.prioidx"));
 }
 
-TEST_F(UnboundControllers, AGroupOfPerfEventAloneHasItsProcesses) {
+TEST_F(UnboundControllers, ACgroupOfPerfEventAloneHasItsProcesses) {
   const auto above = dir("perf_event");
   if (above.empty() || above == dir("v2")) GTEST_SKIP() << "perf_event has no hierarchy of its own on this kernel";
   ASSERT_EQ(::mkdir((above + "/counted").c_str(), 0755), 0) << std::strerror(errno);
   spawn("", [&] { write(above + "/counted/cgroup.procs", std::to_string(::getpid())); });
   open({"processes"});
   collect();
-  ASSERT_NE(index_of(path("/counted")), model::kNoGroup);
-  EXPECT_EQ(value("own_processes", "/counted"), Value::of(1));
+  ASSERT_NE(index_of(path("/counted")), model::kNoCgroup);
+  EXPECT_EQ(value("processes", "/counted"), Value::of(1));
 }
 
 class HugePages : public UnboundControllers {
@@ -178,7 +179,7 @@ class HugePages : public UnboundControllers {
   [[nodiscard]] std::string ours(const std::string& field) const {
     return std::to_string(labelled(field, "/huge")["2MB"]) + "\n";
   }
-  // A process of the group with that many pages, or one that wanted them.
+  // A process of the cgroup with that many pages, or one that wanted them.
   void use(std::size_t pages) {
     spawn("/huge", [pages] {
       auto* at = static_cast<char*>(::mmap(nullptr, pages * kHugePage, PROT_READ | PROT_WRITE,

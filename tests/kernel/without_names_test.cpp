@@ -38,11 +38,11 @@ class WithoutNames : public testing_kernel::CollectedTest {
     return opened ? std::move(*opened) : nullptr;
   }
 
-  // All that is read of one of the test's own groups.
-  std::map<std::string, std::string> values_of(collectors::Collection& from, const std::string& group) {
+  // All that is read of one of the test's own cgroups.
+  std::map<std::string, std::string> values_of(collectors::Collection& from, const std::string& cgroup) {
     snapshot = from.collect();
     std::map<std::string, std::string> out;
-    const auto index = index_of(path(group));
+    const auto index = index_of(path(cgroup));
     for (std::size_t i = 0; i < catalogue->size(); ++i) {
       const auto id = static_cast<model::FieldId>(i);
       const auto& field = catalogue->field(id);
@@ -51,25 +51,25 @@ class WithoutNames : public testing_kernel::CollectedTest {
       if (index < column.dense.size() && !column.dense[index].is_absent()) {
         out[name] = std::to_string(column.dense[index].fixed());
       }
-      for (const auto& cell : column.cells) {
-        if (cell.group != index) continue;
+      for (const auto& cell : column.series) {
+        if (cell.cgroup != index) continue;
         out[name + ' ' + std::string(column.text_of(cell))] = std::to_string(cell.value.fixed());
       }
     }
     return out;
   }
 
-  // KiB of the kernel's own memory that a process takes, by the group it is in, for a collection of that kind.
-  std::int64_t kernel_memory(Ways ways, const std::string& group) {
-    make(group);
+  // KiB of the kernel's own memory that a process takes, by the cgroup it is in, for a collection of that kind.
+  std::int64_t kernel_memory(Ways ways, const std::string& cgroup) {
+    make(cgroup);
     const auto result = folder_.path() + "/taken";
-    const auto used = [at = dir("memory", group)] {
+    const auto used = [at = dir("memory", cgroup)] {
       const auto v1 = read(at + "/memory.kmem.usage_in_bytes");
       if (!v1.empty()) return std::stoll(v1) / 1024;
       const auto v2 = read(at + "/memory.stat");
       return std::stoll(v2.substr(v2.find("\nkernel ") + 8)) / 1024;
     };
-    end(spawn(group, [&] {
+    end(spawn(cgroup, [&] {
       const auto before = used();
       const auto own = open_by(ways);
       (void)own->collect();
@@ -127,11 +127,11 @@ TEST_F(WithoutNames, NamespacesLeaveNothingBehindInTheKernel) {
   EXPECT_LT(by_pidfd, by_link / 4);
 }
 
-TEST_F(WithoutNames, AFileIsNeverThatOfAnotherGroupOfTheSameName) {
+TEST_F(WithoutNames, AFileIsNeverThatOfAnotherCgroupOfTheSameName) {
   make("/a");
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
   const auto& nodes = tree.nodes();
-  const auto node = std::ranges::find(nodes, path("/a"), [](const auto* one) { return one->group->path; });
+  const auto node = std::ranges::find(nodes, path("/a"), [](const auto* one) { return one->cgroup->path; });
   ASSERT_NE(node, nodes.end());
   tree.list_files(**node);
   const auto file = [&] { return base::Fd(tree.open_file(**node, 0, "cgroup.procs", O_RDONLY)); };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer on this machine's kernel, v1 and v2 alike: every test says what a group's own files say afterwards.
+// The writer on this machine's kernel, v1 and v2 alike: every test says what a cgroup's own files say afterwards.
 #include "src/control/writer.h"
 
 #include <fcntl.h>
@@ -87,12 +87,12 @@ class AWriter : public testing_kernel::CgroupTest {
   [[nodiscard]] std::unique_ptr<Writer> open_writer() const { return std::move(*Writer::open(options())); }
 
   // On v2 controllers must be on for the children.
-  void switch_on(const std::string& group) const {
+  void switch_on(const std::string& cgroup) const {
     const auto* v2 = host().v2();
     if (v2 == nullptr) return;
     for (const auto& controller : v2->controllers) {
       write(v2->mount_point + kSwitch, "+" + controller);
-      write(v2->mount_point + path(group) + kSwitch, "+" + controller);
+      write(v2->mount_point + path(cgroup) + kSwitch, "+" + controller);
     }
   }
   // What was off for all before the test.
@@ -105,12 +105,12 @@ class AWriter : public testing_kernel::CgroupTest {
       }
     }
   }
-  void make_group(const std::string& group) const { ASSERT_NO_FATAL_FAILURE(make(group)); }
+  void make_cgroup(const std::string& cgroup) const { ASSERT_NO_FATAL_FAILURE(make(cgroup)); }
 
   // The file that has the key, in the hierarchy that has the controller; empty: neither v1 nor v2 has it here.
-  [[nodiscard]] std::string file(const std::string& group, const std::string& controller, const std::string& v1,
+  [[nodiscard]] std::string file(const std::string& cgroup, const std::string& controller, const std::string& v1,
                                  const std::string& v2) const {
-    const auto folder = dir(controller, group);
+    const auto folder = dir(controller, cgroup);
     if (folder.empty()) return {};
     const auto name = folder + '/' + (is_v1(controller) ? v1 : v2);
     return ::access(name.c_str(), F_OK) == 0 ? name : "";
@@ -119,17 +119,17 @@ class AWriter : public testing_kernel::CgroupTest {
     return std::ranges::any_of(host().all, [&](const auto& h) { return h.version == 1 && h.has(controller); });
   }
 
-  [[nodiscard]] Action action(Verb verb, const std::string& group) const {
+  [[nodiscard]] Action action(Verb verb, const std::string& cgroup) const {
     Action out;
     out.verb = verb;
-    out.group.path = path(group);
+    out.cgroup.path = path(cgroup);
     // Who asks is not below what is acted on, as a test that is run from a shell is.
     out.actor.via = model::Actor::Via::policy;
     return out;
   }
-  Outcome limit(const std::string& group, const std::vector<std::string>& settings, bool force = false,
+  Outcome limit(const std::string& cgroup, const std::vector<std::string>& settings, bool force = false,
                 bool dry_run = false) {
-    auto asked = action(Verb::limit, group);
+    auto asked = action(Verb::limit, cgroup);
     for (const auto& text : settings) {
       auto setting = model::parse_setting(text);
       EXPECT_TRUE(setting) << text;
@@ -139,8 +139,8 @@ class AWriter : public testing_kernel::CgroupTest {
     asked.dry_run = dry_run;
     return writer_->apply(asked);
   }
-  Outcome freeze(const std::string& group, milliseconds time = milliseconds(60'000)) {
-    auto asked = action(Verb::freeze, group);
+  Outcome freeze(const std::string& cgroup, milliseconds time = milliseconds(60'000)) {
+    auto asked = action(Verb::freeze, cgroup);
     asked.lease = time;
     return writer_->apply(asked);
   }
@@ -155,11 +155,11 @@ class AWriter : public testing_kernel::CgroupTest {
     actor.via = model::Actor::Via::policy;
     return writer_->undo(id, actor, false);
   }
-  // All tasks of the group are stopped, as v2 or v1's freezer has it.
-  [[nodiscard]] bool frozen(const std::string& group) const {
-    const auto v2 = host().v2() != nullptr ? read(dir("v2", group) + "/cgroup.events") : "";
+  // All tasks of the cgroup are stopped, as v2 or v1's freezer has it.
+  [[nodiscard]] bool frozen(const std::string& cgroup) const {
+    const auto v2 = host().v2() != nullptr ? read(dir("v2", cgroup) + "/cgroup.events") : "";
     if (v2.find("frozen 1") != std::string::npos) return true;
-    return !dir("freezer", group).empty() && trimmed(dir("freezer", group) + "/freezer.state") == "FROZEN";
+    return !dir("freezer", cgroup).empty() && trimmed(dir("freezer", cgroup) + "/freezer.state") == "FROZEN";
   }
   [[nodiscard]] std::vector<nlohmann::json> audit() const {
     std::vector<nlohmann::json> out;
@@ -167,8 +167,8 @@ class AWriter : public testing_kernel::CgroupTest {
     for (std::string line; std::getline(lines, line);) out.push_back(nlohmann::json::parse(line));
     return out;
   }
-  void spawn_with_32_mib(const std::string& group) {
-    spawn(group, [] {
+  void spawn_with_32_mib(const std::string& cgroup) {
+    spawn(cgroup, [] {
       constexpr std::size_t size = 32U << 20U;
       auto* const block =
           static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -180,11 +180,11 @@ class AWriter : public testing_kernel::CgroupTest {
     pid_t pid = -1;
     std::atomic<std::uint64_t>* count = nullptr;
   };
-  Counter spawn_counter(const std::string& group) {
+  Counter spawn_counter(const std::string& cgroup) {
     Counter out;
     out.count = static_cast<std::atomic<std::uint64_t>*>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    out.pid = spawn(group, [&] {
+    out.pid = spawn(cgroup, [&] {
       if (::fork() != 0) return;
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       while (true) {
@@ -202,7 +202,7 @@ class AWriter : public testing_kernel::CgroupTest {
   const testing_files::TempDir temporary_;
   const std::string folder_ = temporary_.path();
   std::unique_ptr<Writer> writer_;
-  std::string switched_on_;  // controllers of v2 that are on for all groups
+  std::string switched_on_;  // controllers of v2 that are on for all cgroups
 
  private:
   static void thaw_all(const std::string& path) {
@@ -216,7 +216,7 @@ class AWriter : public testing_kernel::CgroupTest {
 };
 
 TEST_F(AWriter, SetsLimitsReadsThemBackAndTakesThemBack) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   const auto weight = file("/a", "cpu", "cpu.shares", "cpu.weight");
@@ -246,20 +246,20 @@ TEST_F(AWriter, SetsLimitsReadsThemBackAndTakesThemBack) {
   EXPECT_EQ(records[3]["undo_of"], set.undo);
 }
 
-TEST_F(AWriter, DoesNotHitAGroupThatWasMadeAgainUnderTheSamePath) {
-  make_group("/a");
+TEST_F(AWriter, DoesNotHitACgroupThatWasMadeAgainUnderTheSamePath) {
+  make_cgroup("/a");
   auto asked = action(Verb::limit, "/a");
   asked.settings = {*model::parse_setting("pids.max=7")};
   asked.dry_run = true;
   struct stat st {};
   ASSERT_EQ(
       ::stat((host().v2() != nullptr ? dir("v2", "/a") : host().all.front().mount_point + path("/a")).c_str(), &st), 0);
-  asked.group.id = st.st_ino;
+  asked.cgroup.id = st.st_ino;
   ASSERT_TRUE(writer_->apply(asked).ok());
   remove("/a");
   asked.dry_run = false;
   EXPECT_EQ(writer_->apply(asked).kind, Kind::gone);
-  make_group("/a");
+  make_cgroup("/a");
   const auto outcome = writer_->apply(asked);
   EXPECT_EQ(outcome.kind, Kind::gone);
   EXPECT_THAT(outcome.text, HasSubstr("made again"));
@@ -270,7 +270,7 @@ TEST_F(AWriter, DoesNotHitAGroupThatWasMadeAgainUnderTheSamePath) {
 }
 
 TEST_F(AWriter, WritesNothingInADryRun) {
-  make_group("/a");
+  make_cgroup("/a");
   spawn("/a", [] {});
   for (const auto& verb : {Verb::freeze, Verb::kill, Verb::thaw}) {
     auto asked = action(verb, "/a");
@@ -287,7 +287,7 @@ TEST_F(AWriter, WritesNothingInADryRun) {
 }
 
 TEST_F(AWriter, RefusesAMemoryLimitBelowWhatIsInUse) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
   if (memory.empty()) GTEST_SKIP() << "no memory controller here";
   spawn_with_32_mib("/a");
@@ -301,9 +301,9 @@ TEST_F(AWriter, RefusesAMemoryLimitBelowWhatIsInUse) {
 }
 
 TEST_F(AWriter, RefusesWhatTheParentDoesNotAllow) {
-  make_group("/a");
+  make_cgroup("/a");
   switch_on("/a");
-  make_group("/a/b");
+  make_cgroup("/a/b");
   if (file("/a/b", "pids", "pids.max", "pids.max").empty() || file("/a/b", "cpu", "cpu.shares", "cpu.weight").empty()) {
     GTEST_SKIP() << "no pids or cpu controller here";
   }
@@ -320,8 +320,8 @@ TEST_F(AWriter, RefusesWhatTheParentDoesNotAllow) {
 TEST_F(AWriter, TakesBackWhatItWroteWhenTheKernelRefusesALaterPart) {
   if (!is_v1("cpu") || !is_v1("pids"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 accepts whatever a child has";
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   ASSERT_TRUE(limit("/a/b", {"cpu.max=80%"}).ok());
   // Lower than the child's: refused by the kernel (v1), after pids.max was written.
   auto asked = action(Verb::limit, "/a");
@@ -336,7 +336,7 @@ TEST_F(AWriter, TakesBackWhatItWroteWhenTheKernelRefusesALaterPart) {
 }
 
 TEST_F(AWriter, KnowsTheOrderOfMemoryAndSwapOnV1) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto folder = dir("memory", "/a");
   const auto memsw = folder + "/memory.memsw.limit_in_bytes";
   if (!is_v1("memory") || ::access(memsw.c_str(), F_OK) != 0)
@@ -357,7 +357,7 @@ TEST_F(AWriter, KnowsTheOrderOfMemoryAndSwapOnV1) {
 }
 
 TEST_F(AWriter, KnowsTheOrderOfQuotaPeriodBurstIdleAndWeight) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto burst = file("/a", "cpu", "cpu.cfs_burst_us", "cpu.max.burst");
   const auto idle = file("/a", "cpu", "cpu.idle", "cpu.idle");
   if (burst.empty() || idle.empty()) GTEST_SKIP() << "no cpu controller with burst and idle here";
@@ -380,7 +380,7 @@ TEST_F(AWriter, KnowsTheOrderOfQuotaPeriodBurstIdleAndWeight) {
 }
 
 TEST_F(AWriter, LimitsIoOfADiskAndRefusesWhatIsNone) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto v1 = is_v1("blkio");
   const auto limits = v1 ? file("/a", "blkio", "blkio.throttle.read_bps_device", "") : file("/a", "io", "", "io.max");
   std::string disk;
@@ -402,9 +402,9 @@ TEST_F(AWriter, LimitsIoOfADiskAndRefusesWhatIsNone) {
 }
 
 TEST_F(AWriter, RefusesCpusThatTheParentDoesNotHave) {
-  make_group("/a");
+  make_cgroup("/a");
   switch_on("/a");
-  make_group("/a/b");
+  make_cgroup("/a/b");
   if (file("/a/b", "cpuset", "cpuset.cpus", "cpuset.cpus").empty()) GTEST_SKIP() << "no cpuset controller here";
   ASSERT_TRUE(limit("/a/b", {"cpuset.cpus=0"}).ok());
   ASSERT_TRUE(limit("/a", {"cpuset.cpus=0"}).ok());
@@ -415,7 +415,7 @@ TEST_F(AWriter, RefusesCpusThatTheParentDoesNotHave) {
 }
 
 TEST_F(AWriter, SaysWhenOnlyForksWillFail) {
-  make_group("/a");
+  make_cgroup("/a");
   if (file("/a", "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller here";
   const auto pid = spawn("/a", [] {});
   const auto outcome = limit("/a", {"pids.max=0"});
@@ -425,7 +425,7 @@ TEST_F(AWriter, SaysWhenOnlyForksWillFail) {
 }
 
 TEST_F(AWriter, RefusesWhatThisHostHasNotByNameAndWithTheWayOut) {
-  make_group("/a");
+  make_cgroup("/a");
   EXPECT_EQ(limit("/a", {"hugetlb.max@3MB=1G"}).kind == Kind::usage ||
                 limit("/a", {"hugetlb.max@3MB=1G"}).kind == Kind::refused,
             true);
@@ -444,7 +444,7 @@ TEST_F(AWriter, RefusesWhatThisHostHasNotByNameAndWithTheWayOut) {
 }
 
 TEST_F(AWriter, DoesNothingThatItCannotRecord) {
-  make_group("/a");
+  make_cgroup("/a");
   auto full = options();
   full.audit_file = "/dev/full";
   writer_ = std::move(*Writer::open(full));
@@ -465,7 +465,7 @@ TEST_F(AWriter, DoesNothingThatItCannotRecord) {
 }
 
 TEST_F(AWriter, LeavesAloneWhatSomebodyElseHasChangedSince) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller here";
   const auto set = limit("/a", {"pids.max=50"});
@@ -476,7 +476,7 @@ TEST_F(AWriter, LeavesAloneWhatSomebodyElseHasChangedSince) {
 }
 
 TEST_F(AWriter, EndsALeaseInItsTimeAlsoAfterARestart) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller here";
   auto asked = action(Verb::limit, "/a");
@@ -485,20 +485,20 @@ TEST_F(AWriter, EndsALeaseInItsTimeAlsoAfterARestart) {
   ASSERT_TRUE(writer_->apply(asked).ok());
   EXPECT_EQ(trimmed(pids), "50");
   writer_ = open_writer();
-  std::vector<Writer::Tended> ended;
+  std::vector<Writer::LeaseEvent> ended;
   until([&] {
     ended = writer_->tend();
     return !ended.empty();
   });
   ASSERT_EQ(ended.size(), 1U);
-  EXPECT_EQ(ended[0].what, Writer::Tended::What::ended);
+  EXPECT_EQ(ended[0].what, Writer::LeaseEvent::What::ended);
   EXPECT_EQ(trimmed(pids), "max");
   EXPECT_TRUE(writer_->entries().empty());
   EXPECT_EQ(audit().back()["event"], "lease_end");
 }
 
 TEST_F(AWriter, GivesALeaseUpWhenSomebodyElseChangesTheValue) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller here";
   auto asked = action(Verb::limit, "/a");
@@ -509,15 +509,15 @@ TEST_F(AWriter, GivesALeaseUpWhenSomebodyElseChangesTheValue) {
   write(pids, "60");
   const auto lost = writer_->tend();
   ASSERT_EQ(lost.size(), 1U);
-  EXPECT_EQ(lost[0].what, Writer::Tended::What::lost);
+  EXPECT_EQ(lost[0].what, Writer::LeaseEvent::What::lost);
   EXPECT_EQ(trimmed(pids), "60");
   EXPECT_TRUE(writer_->tend().empty());
   EXPECT_EQ(audit().back()["event"], "lease_lost");
 }
 
 TEST_F(AWriter, FreezesUntilAllTasksHaveStoppedAndThaws) {
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   const auto counter = spawn_counter("/a/b");
   wait_for_progress(counter);
   const auto outcome = freeze("/a");
@@ -536,7 +536,7 @@ TEST_F(AWriter, FreezesUntilAllTasksHaveStoppedAndThaws) {
 }
 
 TEST_F(AWriter, ThawsInTimeWhenNobodyElseDoes) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto counter = spawn_counter("/a");
   const auto outcome = freeze("/a", milliseconds(300));
   ASSERT_TRUE(outcome.ok()) << outcome.text;
@@ -548,8 +548,8 @@ TEST_F(AWriter, ThawsInTimeWhenNobodyElseDoes) {
 }
 
 TEST_F(AWriter, ThatIsKilledLeavesNothingFrozen) {
-  make_group("/a");
-  make_group("/writer");
+  make_cgroup("/a");
+  make_cgroup("/writer");
   const auto counter = spawn_counter("/a");
   // A writer of its own, as the enforcer's: its freezes end with it.
   const auto enforcer = spawn("/writer", [&] {
@@ -567,8 +567,8 @@ TEST_F(AWriter, ThatIsKilledLeavesNothingFrozen) {
 }
 
 TEST_F(AWriter, ThatHangsLeavesNothingFrozenForLonger) {
-  make_group("/a");
-  make_group("/writer");
+  make_cgroup("/a");
+  make_cgroup("/writer");
   const auto counter = spawn_counter("/a");
   const auto enforcer = spawn("/writer", [&] {
     auto own = options();
@@ -596,8 +596,8 @@ void take_close_range_away() {
 }
 
 TEST_F(AWriter, LeavesNoLockToItsHelperOnOldKernels) {
-  make_group("/a");
-  make_group("/writer");
+  make_cgroup("/a");
+  make_cgroup("/writer");
   spawn_counter("/a");
   spawn("/writer", [&] {
     take_close_range_away();
@@ -615,8 +615,8 @@ TEST_F(AWriter, LeavesNoLockToItsHelperOnOldKernels) {
 TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
   if (dir("freezer").empty() || !is_v1("freezer"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v1's freezer alone has trouble with it";
-  make_group("/a");
-  // Out of v2's group, so that v1's freezer has to do it.
+  make_cgroup("/a");
+  // Out of v2's cgroup, so that v1's freezer has to do it.
   const auto pid = spawn("/a", [] {
     if (::fork() == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -640,8 +640,8 @@ TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
 }
 
 TEST_F(AWriter, KnowsWhoseFreezeItIs) {
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   const auto counter = spawn_counter("/a/b");
   ASSERT_TRUE(freeze("/a").ok());
   auto outcome = freeze("/a/b");
@@ -664,7 +664,7 @@ TEST_F(AWriter, KnowsWhoseFreezeItIs) {
 TEST_F(AWriter, FreezesByBothFreezersWhenTheProcessesAreNotAllInOne) {
   if (!is_v1("freezer") || host().v2() == nullptr)
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: one freezer only here";
-  make_group("/a");
+  make_cgroup("/a");
   const auto one = spawn("/a", [] {});
   const auto two = spawn("/a", [] {});
   ASSERT_TRUE(write(host().v2()->mount_point + "/cgroup.procs", std::to_string(one)));
@@ -680,8 +680,8 @@ TEST_F(AWriter, FreezesByBothFreezersWhenTheProcessesAreNotAllInOne) {
 }
 
 TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
-  make_group("/bomb");
-  make_group("/other");
+  make_cgroup("/bomb");
+  make_cgroup("/other");
   const auto other = spawn("/other", [] {});
   if (file("/bomb", "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller here to keep it small";
   ASSERT_TRUE(limit("/bomb", {"pids.max=500"}).ok());
@@ -705,7 +705,7 @@ TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
 
 TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
-  make_group("/bomb");
+  make_cgroup("/bomb");
   spawn("/bomb", [] {
     for (int i = 0; i < 100; ++i) {
       if (::fork() != 0) continue;
@@ -716,7 +716,7 @@ TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
       }
     }
   });
-  // Out of v2's group: cgroup.kill does not reach them.
+  // Out of v2's cgroup: cgroup.kill does not reach them.
   const auto* v2 = host().v2();
   while (v2 != nullptr) {
     const auto list = read(dir("v2", "/bomb") + "/cgroup.procs");
@@ -734,7 +734,7 @@ TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
 }
 
 TEST_F(AWriter, KillsWhatIsFrozen) {
-  make_group("/a");
+  make_cgroup("/a");
   spawn("/a", [] {});
   ASSERT_TRUE(freeze("/a").ok());
   const auto outcome = writer_->apply(action(Verb::kill, "/a"));
@@ -745,23 +745,23 @@ TEST_F(AWriter, KillsWhatIsFrozen) {
 // As LXC's and Docker's pauses do; where v2 has the processes too, its cgroup.kill alone leaves them there.
 TEST_F(AWriter, KillsWhatTheFreezerOfV1HoldsHereAndBelow) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
-  make_group("/a");
-  make_group("/a/below");
+  make_cgroup("/a");
+  make_cgroup("/a/below");
   spawn("/a", [] {});
   spawn("/a/below", [] {});
-  for (const std::string group : {"/a", "/a/below"}) {
-    write(dir("freezer", group) + "/freezer.state", "FROZEN");
-    until([&] { return trimmed(dir("freezer", group) + "/freezer.state") == "FROZEN"; });
+  for (const std::string cgroup : {"/a", "/a/below"}) {
+    write(dir("freezer", cgroup) + "/freezer.state", "FROZEN");
+    until([&] { return trimmed(dir("freezer", cgroup) + "/freezer.state") == "FROZEN"; });
   }
   const auto outcome = writer_->apply(action(Verb::kill, "/a"));
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_EQ(outcome.processes, 2);
 }
 
-TEST_F(AWriter, KillsNothingBelowAGroupThatV1HasFrozen) {
+TEST_F(AWriter, KillsNothingBelowACgroupThatV1HasFrozen) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
-  make_group("/a");
-  make_group("/a/below");
+  make_cgroup("/a");
+  make_cgroup("/a/below");
   const auto child = spawn("/a/below", [] {});
   write(dir("freezer", "/a") + "/freezer.state", "FROZEN");
   const auto outcome = writer_->apply(action(Verb::kill, "/a/below"));
@@ -770,16 +770,16 @@ TEST_F(AWriter, KillsNothingBelowAGroupThatV1HasFrozen) {
   EXPECT_EQ(::kill(child, 0), 0);
 }
 
-// As systemd does, which removes a unit's group as soon as its last process has ended. The moment that counts is
-// between the look at who is in the group and the write that kills them: `after` goes to and fro around it.
-TEST_F(AWriter, TakesAGroupThatItsOwnerEndsMeanwhileAsKilled) {
+// As systemd does, which removes a unit's cgroup as soon as its last process has ended. The moment that counts is
+// between the look at who is in the cgroup and the write that kills them: `after` goes to and fro around it.
+TEST_F(AWriter, TakesACgroupThatItsOwnerEndsMeanwhileAsKilled) {
   const auto* v2 = host().v2();
   if (v2 == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: no cgroup.kill";
-  const auto group = dir("v2", "/a");
+  const auto cgroup = dir("v2", "/a");
   auto after = std::chrono::microseconds(1000);
   const auto enough = base::monotonic_now() + std::chrono::seconds(10);  // a round takes a sanitizer 0.3 s
   for (int round = 0; round < 300 && base::monotonic_now() < enough; ++round) {
-    ASSERT_EQ(::mkdir(group.c_str(), 0755), 0);
+    ASSERT_EQ(::mkdir(cgroup.c_str(), 0755), 0);
     const auto child = spawn("/a", [] {});
     std::atomic<bool> go{false};
     std::thread owner([&] {
@@ -800,7 +800,7 @@ TEST_F(AWriter, TakesAGroupThatItsOwnerEndsMeanwhileAsKilled) {
 
 TEST_F(AWriter, KillsNothingThatItSeesAsNumberZero) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill needs no numbers";
-  make_group("/a");
+  make_cgroup("/a");
   const auto outside = spawn("/a", [] {});
   if (const auto* v2 = host().v2()) {  // where cgroup.kill would reach it
     ASSERT_TRUE(write(v2->mount_point + "/cgroup.procs", std::to_string(outside)));
@@ -822,9 +822,9 @@ TEST_F(AWriter, KillsNothingThatItSeesAsNumberZero) {
   EXPECT_EQ(::waitpid(outside, &status, WNOHANG), 0) << "it is alive";
 }
 
-TEST_F(AWriter, KillsNoProcessByAGroupOfItsThreads) {
-  if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: threaded groups are of v2";
-  make_group("/a");
+TEST_F(AWriter, KillsNoProcessByACgroupOfItsThreads) {
+  if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: threaded cgroups are of v2";
+  make_cgroup("/a");
   // With controllers on for its children it could have none of threads.
   ASSERT_EQ(::mkdir(dir("v2", "/a/t").c_str(), 0755), 0);
   ASSERT_TRUE(write(dir("v2", "/a/t") + "/cgroup.type", "threaded"));
@@ -848,7 +848,7 @@ TEST_F(AWriter, KillsNoProcessByAGroupOfItsThreads) {
 }
 
 TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
-  make_group("/a");
+  make_cgroup("/a");
   if (is_v1("memory") || file("/a", "memory", "", "memory.high").empty()) {
     GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.high";
   }
@@ -860,13 +860,13 @@ TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
 
 TEST_F(AWriter, KillsByNoRuleWhatSystemdIsToldToOmit) {
   if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: systemd marks its directories";
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   const auto process = spawn("/a/b", [] {});
   const auto marked = dir("v2", "/a/b");
   ASSERT_EQ(::setxattr(marked.c_str(), "user.oomd_omit", "1", 1, 0), 0);
-  for (const auto* group : {"/a/b", "/a"}) {
-    const auto outcome = writer_->apply(action(Verb::kill, group));
+  for (const auto* cgroup : {"/a/b", "/a"}) {
+    const auto outcome = writer_->apply(action(Verb::kill, cgroup));
     EXPECT_EQ(outcome.guard, "oom-preference") << outcome.text;
     EXPECT_THAT(outcome.text, HasSubstr(path("/a/b") + " has"));
   }
@@ -886,7 +886,7 @@ TEST_F(AWriter, KillsByNoRuleWhatSystemdIsToldToOmit) {
 
 TEST_F(AWriter, FindsWhatIsToBeSparedHoweverDeep) {
   if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: systemd marks its directories";
-  make_group("/a");
+  make_cgroup("/a");
   auto deep = dir("v2", "/a");
   for (int depth = 0; depth < 40; ++depth) {
     deep += "/d";
@@ -897,7 +897,7 @@ TEST_F(AWriter, FindsWhatIsToBeSparedHoweverDeep) {
 }
 
 TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
-  make_group("/a");
+  make_cgroup("/a");
   spawn("/a", [] { ::signal(SIGTERM, SIG_IGN); });
   auto asked = action(Verb::kill, "/a");
   asked.signal = SIGTERM;
@@ -908,8 +908,8 @@ TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
 }
 
 TEST_F(AWriter, SignalsAProcessOnlyWhereItIs) {
-  make_group("/a");
-  make_group("/b");
+  make_cgroup("/a");
+  make_cgroup("/b");
   const auto mine = spawn("/a", [] {});
   const auto theirs = spawn("/b", [] {});
   auto asked = action(Verb::signal, "/a");
@@ -926,8 +926,8 @@ TEST_F(AWriter, SignalsAProcessOnlyWhereItIs) {
 }
 
 TEST_F(AWriter, MovesProcessesAndBack) {
-  make_group("/a");
-  make_group("/b");
+  make_cgroup("/a");
+  make_cgroup("/b");
   const auto pid = spawn("/a", [] {});
   const auto asked = move_to_b({pid});
   const auto moved = writer_->apply(asked);
@@ -944,7 +944,7 @@ TEST_F(AWriter, MovesProcessesAndBack) {
 TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
   if (!is_v1("cpuset"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 has one, and no cpuset that is empty";
-  make_group("/a");
+  make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   for (const auto& h : host().all) ASSERT_EQ(::mkdir((h.mount_point + path("/b")).c_str(), 0755), 0);  // without cpus
   const auto outcome = writer_->apply(move_to_b({pid}));
@@ -954,11 +954,11 @@ TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
     EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
 }
 
-TEST_F(AWriter, MovesNothingIntoAGroupWhoseChildrenHaveControllers) {
+TEST_F(AWriter, MovesNothingIntoACgroupWhoseChildrenHaveControllers) {
   const auto* v2 = host().v2();
   if (v2 == nullptr || v2->controllers.empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine";
-  make_group("/a");
-  make_group("/b");
+  make_cgroup("/a");
+  make_cgroup("/b");
   switch_on("/b");
   if (trimmed(dir("v2", "/b") + kSwitch).empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine that go on";
   const auto pid = spawn("/a", [] {});
@@ -972,15 +972,15 @@ TEST_F(AWriter, MovesNothingIntoAGroupWhoseChildrenHaveControllers) {
 TEST_F(AWriter, SwitchesNoControllerOnForOthers) {
   const auto* v2 = host().v2();
   if (v2 == nullptr || !v2->has("pids")) GTEST_SKIP() << "no cgroup v2 controllers on this machine: no pids.max of v2";
-  make_group("/a");
+  make_cgroup("/a");
   ASSERT_EQ(::mkdir(dir("v2", "/a/b").c_str(), 0755), 0);
   const auto outcome = limit("/a/b", {"pids.max=5"});
   EXPECT_EQ(outcome.guard, "controller") << outcome.text;
   EXPECT_EQ(trimmed(dir("v2", "/a") + kSwitch), "");
 }
 
-TEST_F(AWriter, TakesAGroupOfTheDeadForEmpty) {
-  make_group("/a");
+TEST_F(AWriter, TakesACgroupOfTheDeadForEmpty) {
+  make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   ASSERT_EQ(::kill(pid, SIGKILL), 0);
   siginfo_t info{};
@@ -990,9 +990,9 @@ TEST_F(AWriter, TakesAGroupOfTheDeadForEmpty) {
   EXPECT_EQ(outcome.processes, 0) << "there was nobody to kill: " << outcome.text;
 }
 
-TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenGroup) {
-  make_group("/a");
-  make_group("/b");
+TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenCgroup) {
+  make_cgroup("/a");
+  make_cgroup("/b");
   const auto counter = spawn_counter("/a");
   wait_for_progress(counter);
   ASSERT_TRUE(freeze("/a").ok());
@@ -1007,7 +1007,7 @@ TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenGroup) {
 }
 
 TEST_F(AWriter, TakesAStoppedProcessForFrozen) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   ASSERT_EQ(::kill(pid, SIGSTOP), 0);
   int status = 0;
@@ -1020,8 +1020,8 @@ TEST_F(AWriter, TakesAStoppedProcessForFrozen) {
   EXPECT_EQ(state_of(pid), "T") << "who stopped it lets it go on";
 }
 
-TEST_F(AWriter, KnowsWhatIsFrozenByTheGroupAndNotByTheStateOfItsTasks) {
-  make_group("/a");
+TEST_F(AWriter, KnowsWhatIsFrozenByTheCgroupAndNotByTheStateOfItsTasks) {
+  make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   const auto* v2 = host().v2();
   const auto freeze_and_thaw = [&](const char* state) {
@@ -1050,10 +1050,10 @@ TEST_F(AWriter, KnowsWhatIsFrozenByTheGroupAndNotByTheStateOfItsTasks) {
   }
 }
 
-TEST_F(AWriter, SaysWhenNoGroupAbovePassesProtectionOn) {
-  make_group("/a");
+TEST_F(AWriter, SaysWhenNoCgroupAbovePassesProtectionOn) {
+  make_cgroup("/a");
   switch_on("/a");
-  make_group("/a/b");
+  make_cgroup("/a/b");
   if (is_v1("memory") || file("/a/b", "memory", "", "memory.low").empty()) {
     GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.low";
   }
@@ -1081,7 +1081,7 @@ TEST_F(AWriter, NeverSwitchesTheOomKillerOff) {
     EXPECT_THAT(std::string(row.v1.file), Not(HasSubstr("oom_control"))) << row.key;
   }
   if (!is_v1("memory")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: on v2 it cannot be switched off";
-  make_group("/a");
+  make_cgroup("/a");
   spawn("/a", [] {});
   EXPECT_TRUE(limit("/a", {"memory.max=64M"}).ok());
   EXPECT_TRUE(freeze("/a").ok());
@@ -1090,10 +1090,10 @@ TEST_F(AWriter, NeverSwitchesTheOomKillerOff) {
 }
 
 TEST_F(AWriter, KnowsThatRealTimeComesFromTheParent) {
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   if (!is_v1("cpu") || file("/a", "cpu", "cpu.rt_runtime_us", "").empty())
-    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine whose groups have real time";
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine whose cgroups have real time";
   const auto child = dir("cpu", "/a/b") + "/cpu.rt_runtime_us";
   const auto early = limit("/a/b", {"cpu.rt.max=1%"});
   EXPECT_EQ(early.kind, Kind::refused) << early.text;
@@ -1109,8 +1109,8 @@ TEST_F(AWriter, KnowsThatRealTimeComesFromTheParent) {
 
 TEST_F(AWriter, TakesNoCpusFromBelowAChild) {
   if (!is_v1("cpuset")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 takes them from the child as well";
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   const auto before = trimmed(dir("cpuset", "/a") + "/cpuset.cpus");
   if (before == "0") GTEST_SKIP() << "no cgroup v1 hierarchy on this machine that has two CPUs";
   const auto outcome = limit("/a", {"cpuset.cpus=0"}, true);
@@ -1122,7 +1122,7 @@ TEST_F(AWriter, KillsNoneWhereItMayNotKillAll) {
   if (!is_v1("freezer"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill asks for no right to signal";
   constexpr uid_t nobody = 65534;
-  make_group("/a");
+  make_cgroup("/a");
   const auto roots = spawn("/a", [] {});
   const auto nobodys = spawn("/a", [] { [[maybe_unused]] const auto done = ::setuid(nobody); });
   for (const auto pid : {roots, nobodys}) {
@@ -1142,14 +1142,14 @@ TEST_F(AWriter, KillsNoneWhereItMayNotKillAll) {
   for (const auto pid : {roots, nobodys}) EXPECT_EQ(::waitpid(pid, &status, WNOHANG), 0) << "it is alive";
 }
 
-TEST_F(AWriter, NeverTouchesTheGroupItLivesIn) {
-  make_group("/a");
-  make_group("/a/b");
+TEST_F(AWriter, NeverTouchesTheCgroupItLivesIn) {
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   const auto child = spawn("/a/b", [&] {
     auto writer = std::move(*Writer::open(options()));
-    for (const auto& group : {"/a", "/a/b"}) {
+    for (const auto& cgroup : {"/a", "/a/b"}) {
       for (const auto verb : {Verb::freeze, Verb::kill, Verb::signal, Verb::limit, Verb::move, Verb::reclaim}) {
-        auto asked = action(verb, group);
+        auto asked = action(verb, cgroup);
         asked.signal = SIGKILL;
         asked.force = true;
         asked.settings = {*model::parse_setting("pids.max=0")};
@@ -1164,8 +1164,8 @@ TEST_F(AWriter, NeverTouchesTheGroupItLivesIn) {
 }
 
 TEST_F(AWriter, NeverTouchesWhatIsProtectedByName) {
-  make_group("/a");
-  make_group("/a/b");
+  make_cgroup("/a");
+  make_cgroup("/a/b");
   auto own = options();
   own.protect = {path("/a") + "/*"};
   writer_ = std::move(*Writer::open(own));
@@ -1177,25 +1177,25 @@ TEST_F(AWriter, RefusesAPathThatLeadsOut) {
   for (const std::string bad : {"", "a", "/..", "/a/../b", "/a//b", "/a/"}) {
     Action asked;
     asked.verb = Verb::kill;
-    asked.group.path = bad;
+    asked.cgroup.path = bad;
     const auto kind = writer_->apply(asked).kind;
     EXPECT_TRUE(kind == Kind::usage || kind == Kind::gone) << bad;
   }
 }
 
-TEST_F(AWriter, TakesAGroupOfAFilesNameForNoFile) {
-  make_group("/a");
+TEST_F(AWriter, TakesACgroupOfAFilesNameForNoFile) {
+  make_cgroup("/a");
   const auto* v2 = host().v2();
   if (v2 == nullptr || is_v1("memory") == false)
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: needs a v2 hierarchy without the memory controller";
-  make_group("/a/memory.reclaim");
+  make_cgroup("/a/memory.reclaim");
   const base::Fd dir(::open((v2->mount_point + path("/a")).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   EXPECT_EQ(control::read_file(dir.get(), "memory.reclaim").error().code, ENOENT);
   EXPECT_EQ(control::write_file(dir.get(), "memory.reclaim", "1").error().code, ENOENT);
 }
 
 TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
-  make_group("/a");
+  make_cgroup("/a");
   const auto file_path = file("/a", "memory", "", "memory.reclaim");
   if (is_v1("memory") || file_path.empty())
     GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.reclaim";
@@ -1209,7 +1209,7 @@ TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
   EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::partly) << outcome.text;
 }
 
-// Groups called as Docker calls them, and an engine that answers as a test wants. Real engines: engines_test.py.
+// Cgroups called as Docker calls them, and an engine that answers as a test wants. Real engines: engines_test.py.
 class AnEngineOfContainers : public AWriter {
  protected:
   using Answer = std::function<std::string(const std::string& what)>;  // "json", "update", "pause", "unpause"
@@ -1217,9 +1217,9 @@ class AnEngineOfContainers : public AWriter {
   void SetUp() override {
     AWriter::SetUp();
     if (IsSkipped()) return;
-    make_group("/docker");
+    make_cgroup("/docker");
     switch_on("/docker");
-    make_group(group_);
+    make_cgroup(cgroup_);
   }
   void TearDown() override {
     daemon_.reset();
@@ -1240,15 +1240,15 @@ class AnEngineOfContainers : public AWriter {
 
   using FakeDaemon = discovery::FakeDaemon;
   const std::string id_ = std::string(63, 'a') + '1';
-  const std::string group_ = "/docker/" + id_;
+  const std::string cgroup_ = "/docker/" + id_;
   const std::string socket_ = folder_ + "/docker.sock";
   std::unique_ptr<FakeDaemon> daemon_;
 };
 
 TEST_F(AnEngineOfContainers, IsToldWhatTheKernelHasAfterALimitAndAfterItsUndo) {
-  if (file(group_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
+  if (file(cgroup_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) { return usual(what); });
-  const auto set = limit(group_, {"pids.max=40"});
+  const auto set = limit(cgroup_, {"pids.max=40"});
   EXPECT_EQ(set.kind, Kind::done) << set.text;
   EXPECT_THAT(set.text, HasSubstr("docker knows of it"));
   EXPECT_EQ(undo(set.undo).kind, Kind::done);
@@ -1256,38 +1256,38 @@ TEST_F(AnEngineOfContainers, IsToldWhatTheKernelHasAfterALimitAndAfterItsUndo) {
 }
 
 TEST_F(AnEngineOfContainers, IsNotToldOfADryRun) {
-  if (file(group_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
+  if (file(cgroup_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) { return usual(what); });
-  EXPECT_THAT(limit(group_, {"pids.max=40"}, false, true).text, HasSubstr("docker would be told"));
+  EXPECT_THAT(limit(cgroup_, {"pids.max=40"}, false, true).text, HasSubstr("docker would be told"));
   EXPECT_TRUE(daemon_->posted("").empty());
 }
 
 TEST_F(AnEngineOfContainers, ThatRefusesOrIsAwayKeepsNoLimitFromTheKernel) {
-  const auto pids = file(group_, "pids", "pids.max", "pids.max");
+  const auto pids = file(cgroup_, "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) {
     return what == "update" ? FakeDaemon::http(409, R"({"message":"Conflicting options"})") : usual(what);
   });
-  const auto refused = limit(group_, {"pids.max=40"});
+  const auto refused = limit(cgroup_, {"pids.max=40"});
   EXPECT_EQ(refused.kind, Kind::done);
   EXPECT_THAT(refused.text, HasSubstr("docker does not know of it and may write its own values again (docker: "
                                       "Conflicting options)"));
   EXPECT_EQ(trimmed(pids), "40");
   daemon_.reset();
-  const auto away = limit(group_, {"pids.max=41"});
+  const auto away = limit(cgroup_, {"pids.max=41"});
   EXPECT_EQ(away.kind, Kind::done);
   EXPECT_THAT(away.text, HasSubstr("docker does not know of it"));
   EXPECT_EQ(trimmed(pids), "41");
 }
 
 TEST_F(AnEngineOfContainers, ThatWritesSomethingElseIsCorrected) {
-  const auto pids = file(group_, "pids", "pids.max", "pids.max");
+  const auto pids = file(cgroup_, "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) {
     if (what == "update") write(pids, "39");
     return usual(what);
   });
-  const auto set = limit(group_, {"pids.max=40"});
+  const auto set = limit(cgroup_, {"pids.max=40"});
   EXPECT_EQ(set.kind, Kind::done) << set.text;
   EXPECT_EQ(trimmed(pids), "40");
   // It is what was left there that an undo compares with.
@@ -1295,38 +1295,38 @@ TEST_F(AnEngineOfContainers, ThatWritesSomethingElseIsCorrected) {
 }
 
 TEST_F(AnEngineOfContainers, PausesAndEndsThePauseItself) {
-  const auto counter = spawn_counter(group_);
+  const auto counter = spawn_counter(cgroup_);
   std::atomic<bool> was_frozen = false;
   const auto write_freezer = [&](bool freeze) {
-    const auto folder = dir("freezer", group_);
-    folder.empty() ? write(dir("v2", group_) + "/cgroup.freeze", freeze ? "1" : "0")
+    const auto folder = dir("freezer", cgroup_);
+    folder.empty() ? write(dir("v2", cgroup_) + "/cgroup.freeze", freeze ? "1" : "0")
                    : write(folder + "/freezer.state", freeze ? "FROZEN" : "THAWED");
   };
   answer([&](const std::string& what) {
     if (what == "pause") write_freezer(true);
     if (what == "unpause") {
-      was_frozen = frozen(group_);
+      was_frozen = frozen(cgroup_);
       write_freezer(false);
     }
     return usual(what);
   });
-  auto outcome = freeze(group_);
+  auto outcome = freeze(cgroup_);
   EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
   EXPECT_EQ(outcome.route, "docker");
-  EXPECT_TRUE(frozen(group_));
-  EXPECT_EQ(writer_->apply(action(Verb::thaw, group_)).route, "docker");
+  EXPECT_TRUE(frozen(cgroup_));
+  EXPECT_EQ(writer_->apply(action(Verb::thaw, cgroup_)).route, "docker");
   EXPECT_TRUE(was_frozen) << "it cannot end a pause that the kernel has ended";
   wait_for_progress(counter);
   // The same when its time is up.
   was_frozen = false;
-  outcome = freeze(group_, milliseconds(300));
+  outcome = freeze(cgroup_, milliseconds(300));
   EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
   wait_for_progress(counter);
   until([&] { return was_frozen.load(); });
 }
 
-TEST_F(AnEngineOfContainers, ThatHangsNeitherKeepsAGroupFromFreezingNorFrozen) {
-  const auto counter = spawn_counter(group_);
+TEST_F(AnEngineOfContainers, ThatHangsNeitherKeepsACgroupFromFreezingNorFrozen) {
+  const auto counter = spawn_counter(cgroup_);
   FakeDaemon* hanging = nullptr;
   auto own = options();
   own.engines = {.docker = socket_, .podman = ""};
@@ -1335,13 +1335,13 @@ TEST_F(AnEngineOfContainers, ThatHangsNeitherKeepsAGroupFromFreezingNorFrozen) {
     return target.ends_with("/json") ? FakeDaemon::send(fd, usual("json")) : hanging->hang(fd);
   });
   hanging = daemon_.get();
-  auto asked = action(Verb::freeze, group_);
+  auto asked = action(Verb::freeze, cgroup_);
   asked.lease = milliseconds(1500);
   const auto outcome = writer_->apply(asked);
   EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
   EXPECT_EQ(outcome.route, "cgroupfs");
   EXPECT_THAT(outcome.text, HasSubstr("no answer in time"));
-  until([&] { return !frozen(group_); });
+  until([&] { return !frozen(cgroup_); });
   wait_for_progress(counter);
 }
 

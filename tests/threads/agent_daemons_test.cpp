@@ -38,7 +38,7 @@ class ADaemonAsked : public testing::Test {
     hooks.told = [this](const discovery::Daemon::Told& told) {
       for (const auto& one : told) told_.push_back(one.first);
     };
-    hooks.doubt = [this] { ++doubts_; };
+    hooks.invalidate = [this] { ++doubts_; };
     asker_ = std::make_unique<DaemonAsker>(loop_, options_, metrics_, std::move(hooks), pace_);
     asker_->look();
   }
@@ -117,7 +117,7 @@ TEST_F(ADaemonAsked, IsAskedAgainWhenTheTimeHasCome) {
 }
 
 TEST_F(ADaemonAsked, GetsRoundsOfNoMoreThanSoManyUntilAllWereAskedFor) {
-  options_.most_asked = 2;
+  options_.max_asked = 2;
   wanted_ = {engine_id('a'), engine_id('b'), engine_id('c'), engine_id('d'), engine_id('e')};
   FakeDaemon daemon(options_.socket, knows_all());
   start();

@@ -88,7 +88,7 @@ TEST(Docker, IsNotBelievedOfAnotherContainer) {
   }
 }
 
-TEST(AContainersRuntime, IsThatOfItsOwnGroupOnly) {
+TEST(AContainersRuntime, IsThatOfItsOwnCgroupOnly) {
   EXPECT_EQ(runtime_of(kEngineGroup), "docker");
   EXPECT_EQ(runtime_of("/system.slice/docker-" + kEngineId + ".scope"), "docker");
   EXPECT_EQ(runtime_of("/machine.slice/libpod-" + kEngineId + ".scope"), "podman");
@@ -101,8 +101,8 @@ TEST(AContainersRuntime, IsThatOfItsOwnGroupOnly) {
 class AnAskedEngine : public testing::Test {
  protected:
   [[nodiscard]] EngineSockets sockets() const { return {.docker = socket_, .podman = ""}; }
-  [[nodiscard]] base::Result<std::optional<EngineContainer>> ask(const std::string& group = kEngineGroup) const {
-    return container_of(sockets(), group);
+  [[nodiscard]] base::Result<std::optional<EngineContainer>> ask(const std::string& cgroup = kEngineGroup) const {
+    return container_of(sockets(), cgroup);
   }
   static std::string container(bool paused = false) {
     return R"({"Id":")" + kEngineId + R"(","State":{"Paused":)" + (paused ? "true" : "false") + "}}";
@@ -118,13 +118,13 @@ TEST_F(AnAskedEngine, ThatIsNotHereIsNone) {
   EXPECT_FALSE(*found);
 }
 
-TEST_F(AnAskedEngine, IsNotAskedOfOthersGroups) {
+TEST_F(AnAskedEngine, IsNotAskedOfOthersCgroups) {
   FakeDaemon daemon(socket_,
                     [](int fd, const std::string&) { return FakeDaemon::send(fd, FakeDaemon::http(200, "{}")); });
-  for (const auto& group :
+  for (const auto& cgroup :
        {"/machine.slice/libpod-" + kEngineId + ".scope", std::string("/user.slice"), kEngineGroup + "/inner"}) {
-    const auto found = ask(group);
-    EXPECT_TRUE(found && !*found) << group;
+    const auto found = ask(cgroup);
+    EXPECT_TRUE(found && !*found) << cgroup;
   }
   EXPECT_EQ(daemon.connections(), 0);
 }

@@ -31,7 +31,7 @@ class TheSocket : public testing::Test {
     options_.path = folder_ + "/socket";
     options_.state_directory = folder_;
     options_.max_of_one_user = 2;
-    // One group that is there: a directory stands for it, as nothing is written.
+    // One cgroup that is there: a directory stands for it, as nothing is written.
     std::filesystem::create_directories(folder_ + "/fs/a");
     host_.all.push_back({2, {"memory"}, "", folder_ + "/fs", "/"});
   }
@@ -85,7 +85,7 @@ class TheSocket : public testing::Test {
   static Request request(const std::string& path = "/a") {
     Request out;
     out.action.verb = model::Verb::freeze;
-    out.action.group.path = path;
+    out.action.cgroup.path = path;
     return out;
   }
 
@@ -107,7 +107,7 @@ TEST_F(TheSocket, HandsOnWhatRootAsksWithTheCredentialsOfTheKernel) {
   EXPECT_EQ(outcome->text, "freeze");
   EXPECT_EQ(asked_.actor.pid, ::getpid());
   EXPECT_EQ(asked_.actor.via, model::Actor::Via::socket);
-  EXPECT_NE(asked_.group.id, 0U) << "the group that was looked at is the one that is meant";
+  EXPECT_NE(asked_.cgroup.id, 0U) << "the cgroup that was looked at is the one that is meant";
   EXPECT_EQ(ask_enforcer(options_.path, request("/b"), milliseconds(20'000))->kind, Kind::gone);
   Request undo;
   undo.what = Request::What::undo;
@@ -143,7 +143,7 @@ TEST_F(TheSocket, RefusesWhoOwnsNothing) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_TRUE(asked_.group.path.empty());
+  EXPECT_TRUE(asked_.cgroup.path.empty());
 }
 
 TEST_F(TheSocket, AnswersRubbishAndGoesOn) {
@@ -158,7 +158,7 @@ TEST_F(TheSocket, AnswersRubbishAndGoesOn) {
 TEST_F(TheSocket, EndsAConversationWithSomebodyWhoNeverEndsALine) {
   serve();
   const auto socket = connect();
-  const std::string endless(kLongestLine + 2, 'x');
+  const std::string endless(kMaxLine + 2, 'x');
   ASSERT_EQ(::send(socket.get(), endless.data(), endless.size(), MSG_NOSIGNAL), static_cast<ssize_t>(endless.size()));
   EXPECT_THAT(line(socket.get()), HasSubstr("64 KiB"));
   EXPECT_EQ(line(socket.get()), "");

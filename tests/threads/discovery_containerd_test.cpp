@@ -177,7 +177,7 @@ TEST_F(AContainerd, TellsOnlyAllowedLabelsWhateverTheyHoldAndNoEnvironment) {
               ElementsAre(Pair("", "empty"), Pair("a\"b\n", "\"quoted\"\nline\t\\")));
   Labels many;
   for (int i = 0; i < 500; ++i) many["label" + std::to_string(i)] = "x";
-  EXPECT_THAT(parse("default/web", told_container("web", "box", many))->labels, SizeIs(Findings::kMostLabels));
+  EXPECT_THAT(parse("default/web", told_container("web", "box", many))->labels, SizeIs(ContainerFacts::kMaxLabels));
   options_.labels = {"other"};
   EXPECT_THAT(parse("default/web", told_container("web", "box", labels))->labels, IsEmpty());
 }
@@ -338,7 +338,7 @@ TEST_F(AContainerd, ThatIsAwayCostsNothing) {
 }
 
 TEST_F(AContainerd, IsAskedForNoMoreThanSoManyAndForNoNamesThatItCannotHave) {
-  options_.most_asked = 9;
+  options_.max_asked = 9;
   const auto round = ask({"web", "../../etc/web", "default/../web", "a b/web", "/web", "default/", "default/we\nb",
                           "default/" + std::string(77, 'x'), "default/web", "default/shop"},
                          knows_all);
@@ -511,7 +511,7 @@ TEST_F(ToldByContainerdTest, OneOfTheSameNameInAnotherNamespaceIsAnother) {
   EXPECT_THAT(at("/other/web").image, Optional(std::string("box:2")));
 }
 
-TEST_F(ToldByContainerdTest, OfAContainerBeforeItsGroupIsSeenItIsKeptForAMoment) {
+TEST_F(ToldByContainerdTest, OfAContainerBeforeItsCgroupIsSeenItIsKeptForAMoment) {
   see({"/"});
   EXPECT_FALSE(resolver().tell("containerd", says("default/web", "box:1"), now_));
   see({"/", "/another"});
@@ -526,7 +526,7 @@ TEST_F(ToldByContainerdTest, OfAContainerBeforeItsGroupIsSeenItIsKeptForAMoment)
   now_ += 1s;
   see({"/", web_, "/default/never"});
   EXPECT_EQ(at("/default/never").image, std::nullopt);
-  EXPECT_THAT(at(web_).image, Optional(std::string("box:1"))) << "that of a group which is there stays";
+  EXPECT_THAT(at(web_).image, Optional(std::string("box:1"))) << "that of a cgroup which is there stays";
 }
 
 TEST_F(ToldByContainerdTest, OfContainersThatNeverComeNoMoreThanSoManyAreKept) {
@@ -542,11 +542,11 @@ TEST_F(ToldByContainerdTest, AnExitCodeStaysWithTheContainerThatHasEnded) {
   see({web_});
   resolver().tell("containerd", says("default/web", "box:1"), now_);
   remove("/proc/7");
-  EXPECT_TRUE(resolver().tell_end("default/web", 3, base::Wall{} + 1'795'000'100s, "unix:/run/it.sock", now_));
+  EXPECT_TRUE(resolver().record_exit("default/web", 3, base::Wall{} + 1'795'000'100s, "unix:/run/it.sock", now_));
   EXPECT_THAT(at(web_).exit_code, Optional(3));
   EXPECT_THAT(at(web_).state, Optional(std::string("exited")));
   EXPECT_EQ(origin_of(at(web_), "exit_code"), "unix:/run/it.sock");
-  // The runtime forgets it, then the group goes.
+  // The runtime forgets it, then the cgroup goes.
   remove(bundle_of("default", "web"));
   resolver().refresh(now_ + 1s);
   const auto table = see({"/"});
@@ -555,26 +555,26 @@ TEST_F(ToldByContainerdTest, AnExitCodeStaysWithTheContainerThatHasEnded) {
   EXPECT_THAT(table->ended[0].container->image, Optional(std::string("box:1")));
 }
 
-TEST_F(ToldByContainerdTest, AnExitCodeThatIsToldWhenTheGroupIsGoneIsNotLost) {
+TEST_F(ToldByContainerdTest, AnExitCodeThatIsToldWhenTheCgroupIsGoneIsNotLost) {
   make_bundle("default", "web", web_);
   see({web_});
   remove("/proc/7");
   remove(bundle_of("default", "web"));
   see({"/"});
-  EXPECT_TRUE(resolver().tell_end("default/web", 3, std::nullopt, "unix:/run/it.sock", now_));
+  EXPECT_TRUE(resolver().record_exit("default/web", 3, std::nullopt, "unix:/run/it.sock", now_));
   ASSERT_THAT(resolver().table()->ended, SizeIs(1));
   EXPECT_THAT(resolver().table()->ended[0].container->exit_code, Optional(3));
-  EXPECT_FALSE(resolver().tell_end("default/nobody", 3, std::nullopt, "unix:/run/it.sock", now_));
+  EXPECT_FALSE(resolver().record_exit("default/nobody", 3, std::nullopt, "unix:/run/it.sock", now_));
 }
 
 TEST_F(ToldByContainerdTest, AContainerThatIsStartedAgainHasNotEnded) {
   make_bundle("default", "web", web_);
   see({web_});
-  resolver().tell_end("default/web", 3, std::nullopt, "unix:/run/it.sock", now_);
+  resolver().record_exit("default/web", 3, std::nullopt, "unix:/run/it.sock", now_);
   EXPECT_EQ(at(web_).exit_code, std::nullopt) << "its process is there";
   EXPECT_THAT(at(web_).state, Optional(std::string("running")));
   remove("/proc/7");
-  resolver().tell_end("default/web", 4, std::nullopt, "unix:/run/it.sock", now_);
+  resolver().record_exit("default/web", 4, std::nullopt, "unix:/run/it.sock", now_);
   see({"/"});
   make_bundle("default", "web", web_, 8);
   see({"/", web_});
@@ -613,7 +613,7 @@ TEST_F(ToldByContainerdTest, DoubtLeavesWhatCannotHaveChanged) {
   see({web_});
   resolver().tell("containerd", says("default/web", "box:1", {}, told_task("web", 3, 3)), now_);
   EXPECT_THAT(at(web_).state, Optional(std::string("exited")));
-  EXPECT_TRUE(resolver().doubt("containerd", now_));
+  EXPECT_TRUE(resolver().invalidate("containerd", now_));
   EXPECT_EQ(at(web_).state, std::nullopt);
   EXPECT_THAT(at(web_).image, Optional(std::string("box:1")));
 }

@@ -218,7 +218,7 @@ TEST_F(ADaemon, ThatAcceptsNobodyAnyMoreCostsNoMoreThanOneThatHangs) {
 }
 
 TEST_F(ADaemon, IsAskedForNoMoreThanSoManyAndForIdsOfEnginesOnly) {
-  options_.most_asked = 3;
+  options_.max_asked = 3;
   const auto round = ask({"../../images", "web", kA, kB}, [](int fd, const std::string& target) {
     return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(id_of(target), "web")));
   });
@@ -278,7 +278,7 @@ TEST_F(Told, ByADaemonFillsWhatTheDiskLeavesOpen) {
   EXPECT_THAT(c.health, Optional(std::string("healthy")));
   EXPECT_EQ(origin_of(c, "health"), "unix:/run/it.sock");
   EXPECT_FALSE(resolver().tell("podman", {{kA, says("podman", kA, "another")}}, now_)) << "it is nothing new";
-  // Neither other groups nor a later look at the disk make it forgotten.
+  // Neither other cgroups nor a later look at the disk make it forgotten.
   see({podman_, "/another"});
   podman(kA, "renamed");
   resolver().refresh(now_);
@@ -329,12 +329,12 @@ TEST_F(Told, ByADaemonThatAnswersNoLongerIsKeptWhereItCannotHaveChanged) {
   options_.labels = {"org.lab.*"};
   see({podman_});
   resolver().tell("podman", {{kA, says("podman", kA, "web")}}, now_);
-  EXPECT_FALSE(resolver().doubt("docker", now_));
-  EXPECT_TRUE(resolver().doubt("podman", now_));
+  EXPECT_FALSE(resolver().invalidate("docker", now_));
+  EXPECT_TRUE(resolver().invalidate("podman", now_));
   EXPECT_EQ(at(podman_).health, std::nullopt);
   EXPECT_EQ(at(podman_).restart_count, std::nullopt);
   EXPECT_THAT(at(podman_).labels, SizeIs(2));
-  EXPECT_FALSE(resolver().doubt("podman", now_));
+  EXPECT_FALSE(resolver().invalidate("podman", now_));
   EXPECT_TRUE(resolver().tell("podman", {{kA, says("podman", kA, "web")}}, now_));
   EXPECT_THAT(at(podman_).health, Optional(std::string("healthy")));
 }

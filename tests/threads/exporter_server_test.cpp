@@ -129,7 +129,7 @@ TEST_F(ServerTest, ServesJsonWithTagsPackedAndOnlyOnce) {
   EXPECT_EQ(less.status, 200);
   EXPECT_THAT(less.body, HasSubstr("\"fields\":{}"));
   EXPECT_EQ(Client(address_).get("/api/v1/snapshot?fields=pids_max,nonsense").status, 400);
-  EXPECT_THAT(Client(address_).get("/api/v1/groups").body, Not(HasSubstr("\"fields\"")));
+  EXPECT_THAT(Client(address_).get("/api/v1/cgroups").body, Not(HasSubstr("\"fields\"")));
   EXPECT_THAT(Client(address_).get("/api/v1/fields").body, HasSubstr("\"metric\": \"cgroup_pids_current\""));
   EXPECT_EQ(Client(address_).get("/api/v1/").status, 404);
   EXPECT_EQ(Client(address_).get("/api/v2/snapshot").status, 404);
@@ -415,7 +415,7 @@ TEST_F(ServerTest, AnswersWhenNoSnapshotCanBeMade) {
 }
 
 TEST_F(ServerTest, SurvivesALabelSourceThatThrows) {
-  options_.writer.labels = [](const Group&, std::string&) { throw std::runtime_error("two\nlines"); };
+  options_.writer.labels = [](const Cgroup&, std::string&) { throw std::runtime_error("two\nlines"); };
   start();
   Client client(address_);
   const auto answer = client.get("/metrics");
@@ -444,8 +444,8 @@ TEST_F(ServerTest, HasAFrontPage) {
   start();
   auto answer = Client(address_).get("/");
   EXPECT_EQ(answer.headers["Content-Type"], "text/html; charset=utf-8");
-  EXPECT_THAT(answer.body, AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("2 control groups"),
-                                 HasSubstr("/mnt/&lt;b&gt;"), HasSubstr("cpu,cpuacct"), HasSubstr(CGWARDEN_VERSION)));
+  EXPECT_THAT(answer.body, AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("2 cgroups"), HasSubstr("/mnt/&lt;b&gt;"),
+                                 HasSubstr("cpu,cpuacct"), HasSubstr(CGWARDEN_VERSION)));
   EXPECT_THAT(answer.body, Not(HasSubstr("http")));  // nothing from elsewhere
 }
 

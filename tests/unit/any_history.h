@@ -13,7 +13,7 @@
 
 namespace cgwarden::test {
 
-// Histories that no host would have: groups come and go, values jump, texts are any bytes.
+// Histories that no host would have: cgroups come and go, values jump, texts are any bytes.
 class AnyHistory {
  public:
   explicit AnyHistory(unsigned seed) : random_(seed) {}
@@ -25,9 +25,9 @@ class AnyHistory {
     s->begun = base::Monotonic(now_);
     s->taken = base::Monotonic(now_ + std::chrono::nanoseconds(below(1'000'000)));
     s->taken_wall = base::Wall(std::chrono::seconds(1'800'000'000) + now_);
-    if (!roster_ || below(3) == 0) change_groups();
-    s->roster = below(40) == 0 ? nullptr : roster_;
-    const auto n = s->group_count();
+    if (!cgroup_list_ || below(3) == 0) change_cgroups();
+    s->cgroup_list = below(40) == 0 ? nullptr : cgroup_list_;
+    const auto n = s->cgroup_count();
     if (!hierarchies_ || below(20) == 0) {
       hierarchies_ = std::make_shared<std::vector<model::HierarchyInfo>>();
       for (auto i = below(4); i > 0; --i) hierarchies_->push_back({below(2) == 0 ? 1 : 2, any_text(), any_text()});
@@ -51,9 +51,9 @@ class AnyHistory {
           for (std::size_t g = 0; g <= n; ++g) {
             for (auto i = below(3); i > 0; --i) {
               const auto text = any_text();
-              column.cells.push_back({g == n ? model::kNoGroup : static_cast<model::GroupIndex>(g),
-                                      static_cast<std::uint32_t>(column.text.size()),
-                                      static_cast<std::uint16_t>(text.size()), any_value()});
+              column.series.push_back({g == n ? model::kNoCgroup : static_cast<model::CgroupIndex>(g),
+                                       static_cast<std::uint32_t>(column.text.size()),
+                                       static_cast<std::uint16_t>(text.size()), any_value()});
               column.text += text;
             }
           }
@@ -61,8 +61,8 @@ class AnyHistory {
         default:  // as a kernel would
           column = old;
           if (!column.dense.empty()) column.dense.resize(n);
-          for (auto& cell : column.cells) {
-            if (cell.group != model::kNoGroup && cell.group >= n) cell.group = model::kNoGroup;
+          for (auto& cell : column.series) {
+            if (cell.cgroup != model::kNoCgroup && cell.cgroup >= n) cell.cgroup = model::kNoCgroup;
             grow(cell.value);
           }
           for (auto& v : column.dense) grow(v);
@@ -108,24 +108,25 @@ class AnyHistory {
       v = model::Value::of(v.fixed() / 2 + static_cast<std::int64_t>(below(1000) * 1000));
     if (below(200) == 0) v = any_value();
   }
-  void change_groups() {
-    auto next = std::make_shared<model::Roster>();
+  void change_cgroups() {
+    auto next = std::make_shared<model::CgroupList>();
     next->generation = ++generation_;
-    if (roster_) {
-      for (const auto& group : roster_->groups) {
-        if (below(5) != 0) next->groups.push_back(group);
+    if (cgroup_list_) {
+      for (const auto& cgroup : cgroup_list_->cgroups) {
+        if (below(5) != 0) next->cgroups.push_back(cgroup);
       }
     }
     for (auto i = below(4); i > 0; --i) {
-      auto group = std::make_shared<model::Group>();
-      *group = {below(30), "/" + any_text(), base::Wall(std::chrono::nanoseconds(any() >> 8U)), below(2) == 0};
-      next->groups.insert(next->groups.begin() + static_cast<std::ptrdiff_t>(below(next->groups.size() + 1)), group);
+      auto cgroup = std::make_shared<model::Cgroup>();
+      *cgroup = {below(30), "/" + any_text(), base::Wall(std::chrono::nanoseconds(any() >> 8U)), below(2) == 0};
+      next->cgroups.insert(next->cgroups.begin() + static_cast<std::ptrdiff_t>(below(next->cgroups.size() + 1)),
+                           cgroup);
     }
-    for (std::size_t g = 0; g < next->groups.size(); ++g) {
+    for (std::size_t g = 0; g < next->cgroups.size(); ++g) {
       const auto parent = below(g + 1);
-      next->parents.push_back(parent == g ? model::kNoGroup : static_cast<model::GroupIndex>(parent));
+      next->parents.push_back(parent == g ? model::kNoCgroup : static_cast<model::CgroupIndex>(parent));
     }
-    roster_ = next;
+    cgroup_list_ = next;
   }
   model::ContainerPtr any_container() {
     auto c = std::make_shared<model::Container>();
@@ -146,8 +147,8 @@ class AnyHistory {
     auto next = std::make_shared<model::Containers>();
     if (containers_) *next = *containers_;
     next->generation = any();
-    for (auto i = below(3); i > 0; --i) next->by_group[below(10)] = any_container();
-    next->by_group.erase(below(10));
+    for (auto i = below(3); i > 0; --i) next->by_cgroup[below(10)] = any_container();
+    next->by_cgroup.erase(below(10));
     if (!next->ended.empty() && below(2) == 0) next->ended.erase(next->ended.begin());
     if (below(2) == 0)
       next->ended.push_back(
@@ -158,7 +159,7 @@ class AnyHistory {
   std::mt19937_64 random_;
   std::chrono::nanoseconds now_ = std::chrono::hours(10);
   std::uint64_t generation_ = 0;
-  std::shared_ptr<model::Roster> roster_;
+  std::shared_ptr<model::CgroupList> cgroup_list_;
   std::shared_ptr<std::vector<model::HierarchyInfo>> hierarchies_;
   std::shared_ptr<model::Containers> containers_;
   model::SnapshotPtr last_;

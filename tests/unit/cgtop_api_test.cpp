@@ -32,24 +32,24 @@ TEST(Api, brings_any_snapshot_to_another_program_as_it_was) {
       ASSERT_TRUE(taken) << taken.error().what;
       const auto& t = *taken->snapshot;
       EXPECT_TRUE(t.taken == s->taken && t.taken_wall == s->taken_wall && t.begun == s->begun);
-      ASSERT_EQ(t.group_count(), s->group_count());
-      for (std::size_t g = 0; g < s->group_count(); ++g) {
-        EXPECT_EQ(t.roster->groups[g]->path, s->roster->groups[g]->path);
-        EXPECT_EQ(t.roster->groups[g]->id, s->roster->groups[g]->id);
-        EXPECT_EQ(t.roster->groups[g]->birth, s->roster->groups[g]->birth);
+      ASSERT_EQ(t.cgroup_count(), s->cgroup_count());
+      for (std::size_t g = 0; g < s->cgroup_count(); ++g) {
+        EXPECT_EQ(t.cgroup_list->cgroups[g]->path, s->cgroup_list->cgroups[g]->path);
+        EXPECT_EQ(t.cgroup_list->cgroups[g]->id, s->cgroup_list->cgroups[g]->id);
+        EXPECT_EQ(t.cgroup_list->cgroups[g]->created, s->cgroup_list->cgroups[g]->created);
       }
-      if (s->roster) {
-        EXPECT_EQ(t.roster->parents, s->roster->parents);
+      if (s->cgroup_list) {
+        EXPECT_EQ(t.cgroup_list->parents, s->cgroup_list->parents);
       }
       for (std::size_t f = 0; f < s->columns.size(); ++f) {
         const auto& x = s->columns[f];
         const auto& y = t.columns[f];
         EXPECT_EQ(x.dense, y.dense);
-        ASSERT_EQ(x.cells.size(), y.cells.size());
-        for (std::size_t c = 0; c < x.cells.size(); ++c) {
-          EXPECT_EQ(x.cells[c].group, y.cells[c].group);
-          EXPECT_EQ(x.cells[c].value, y.cells[c].value);
-          EXPECT_EQ(x.text_of(x.cells[c]), y.text_of(y.cells[c]));
+        ASSERT_EQ(x.series.size(), y.series.size());
+        for (std::size_t c = 0; c < x.series.size(); ++c) {
+          EXPECT_EQ(x.series[c].cgroup, y.series[c].cgroup);
+          EXPECT_EQ(x.series[c].value, y.series[c].value);
+          EXPECT_EQ(x.text_of(x.series[c]), y.text_of(y.series[c]));
         }
       }
     }
@@ -63,7 +63,7 @@ TEST(Api, brings_containers_and_the_host) {
   c.pid = 17;
   c.started = base::Wall(std::chrono::seconds(5));
   c.labels = {{"a", "b"}};
-  const auto s = test::SnapshotMaker(1).group(1, "/").container(c).make();
+  const auto s = test::SnapshotMaker(1).cgroup(1, "/").container(c).make();
   model::Host host;
   host.name = "db07";
   host.cpus = 16;
@@ -79,13 +79,13 @@ TEST(Api, brings_containers_and_the_host) {
               back->labels == c.labels);
 }
 
-TEST(Api, is_json_whatever_a_group_is_called) {
+TEST(Api, is_json_whatever_a_cgroup_is_called) {
   for (int byte = 1; byte < 256; ++byte) {
-    const auto s = test::SnapshotMaker(1).group(1, "/x" + std::string(1, static_cast<char>(byte)) + "y").make();
+    const auto s = test::SnapshotMaker(1).cgroup(1, "/x" + std::string(1, static_cast<char>(byte)) + "y").make();
     const auto text = written(*s);
     EXPECT_FALSE(nlohmann::json::parse(text, nullptr, false).is_discarded()) << byte;
-    EXPECT_EQ(parse_api_snapshot(text, test::catalogue())->snapshot->roster->groups[0]->path,
-              s->roster->groups[0]->path);
+    EXPECT_EQ(parse_api_snapshot(text, test::catalogue())->snapshot->cgroup_list->cgroups[0]->path,
+              s->cgroup_list->cgroups[0]->path);
   }
 }
 
@@ -96,26 +96,26 @@ TEST(Api, refuses_what_is_none) {
                            R"({"api":1,"taken_ns":1,"monotonic_ns":1,"ids":[1],"paths":[7],"parents":[-1]})"}) {
     EXPECT_FALSE(parse_api_snapshot(text, test::catalogue())) << text;
   }
-  const auto odd = parse_api_snapshot(
-      R"({"api":1,"taken_ns":1,"monotonic_ns":1,"ids":[1],"paths":["/"],"parents":[-1],"containers":[7,{"group":9}],
+  const auto custom = parse_api_snapshot(
+      R"({"api":1,"taken_ns":1,"monotonic_ns":1,"ids":[1],"paths":["/"],"parents":[-1],"containers":[7,{"cgroup":9}],
           "fields":{"cpu_usage":{"kind":"gauge","unit":"seconds","decimals":9,"labels":"","values":[1]},
                     "memory_current":{"kind":"gauge","unit":"bytes","decimals":0,"labels":"","values":[1.5,"max",{},7]},
                     "io_read":{"kind":"counter","unit":"bytes","decimals":0,"labels":"device",
-                               "cells":[[5,"sda",1],[0,"sda",2],["x"],7]}}})",
+                               "series":[[5,"sda",1],[0,"sda",2],["x"],7]}}})",
       test::catalogue());
-  ASSERT_TRUE(odd) << odd.error().what;
-  const auto& s = *odd->snapshot;
+  ASSERT_TRUE(custom) << custom.error().what;
+  const auto& s = *custom->snapshot;
   EXPECT_TRUE(s.columns[*s.catalogue->find("cpu_usage")].dense.empty()) << "another kind";
   EXPECT_EQ(s.columns[*s.catalogue->find("memory_current")].dense[0], model::Value::absent());
-  EXPECT_EQ(s.columns[*s.catalogue->find("io_read")].cells.size(), 1U);
+  EXPECT_EQ(s.columns[*s.catalogue->find("io_read")].series.size(), 1U);
 }
 
 TEST(Api, knows_an_answer_again) {
-  const auto a = test::SnapshotMaker(1).group(1, "/").make();
-  const auto b = test::SnapshotMaker(2).group(1, "/").make();
+  const auto a = test::SnapshotMaker(1).cgroup(1, "/").make();
+  const auto b = test::SnapshotMaker(2).cgroup(1, "/").make();
   EXPECT_NE(exporter::snapshot_tag(*a), exporter::snapshot_tag(*b));
-  EXPECT_EQ(exporter::groups_tag(*a), exporter::groups_tag(*b));
-  EXPECT_NE(exporter::groups_tag(*a), exporter::groups_tag(*test::SnapshotMaker(1).group(2, "/").make()));
+  EXPECT_EQ(exporter::cgroups_tag(*a), exporter::cgroups_tag(*b));
+  EXPECT_NE(exporter::cgroups_tag(*a), exporter::cgroups_tag(*test::SnapshotMaker(1).cgroup(2, "/").make()));
   EXPECT_TRUE(exporter::none_match_names("\"x\", W/\"1\" ,\"y\"", "\"1\""));
   EXPECT_TRUE(exporter::none_match_names("*", "\"1\""));
   EXPECT_FALSE(exporter::none_match_names("\"x\",1", "\"1\""));

@@ -21,14 +21,14 @@ ColumnId id(std::string_view name) { return *columns().find(name); }
 Table small_host() {
   const auto make = [](double at, std::int64_t a, std::int64_t x, std::int64_t y) {
     SnapshotMaker m(at);
-    m.group(1, "/").set("memory_current", 1000).set("pids_current", 9);
-    m.group(2, "/a").set("cpu_usage", a).set("memory_current", 800).set("memory_max", 1000).set("cpu_periods", 100);
+    m.cgroup(1, "/").set("memory_current", 1000).set("pids_current", 9);
+    m.cgroup(2, "/a").set("cpu_usage", a).set("memory_current", 800).set("memory_max", 1000).set("cpu_periods", 100);
     m.set("cpu_throttled_periods", 10).set("cpu_quota", 50'000'000).set("cpu_period", 100'000'000);
     m.cell("io_read", "8:0", Value::of(at > 0 ? 500 : 100)).cell("io_read", "8:16", Value::of(7));
-    m.group(3, "/a/x").set("cpu_usage", x).set("memory_current", 100).set("memory_max", Value::unlimited());
-    m.group(4, "/a/y").set("cpu_usage", y).set("memory_inactive_file", 40).set("memory_current", 700);
-    m.group(5, "/b.slice").set("cpu_usage", 7).set("frozen", 1).set("pids_current", 3);
-    m.group(6, "/c").set("memory_current", Value::error());
+    m.cgroup(3, "/a/x").set("cpu_usage", x).set("memory_current", 100).set("memory_max", Value::unlimited());
+    m.cgroup(4, "/a/y").set("cpu_usage", y).set("memory_inactive_file", 40).set("memory_current", 700);
+    m.cgroup(5, "/b.slice").set("cpu_usage", 7).set("frozen", 1).set("pids_current", 3);
+    m.cgroup(6, "/c").set("memory_current", Value::error());
     return m.make();
   };
   return {columns(), make(0, 1'000'000'000, 0, 0), make(1, 1'750'000'000, 250'000'000, 500'000'000)};
@@ -37,7 +37,7 @@ Table small_host() {
 std::vector<std::string> paths(const Table& table, const View& view) {
   std::vector<std::string> out;
   for (const auto& row : arrange(table, view).rows) {
-    auto path = table.group(row.group).path;
+    auto path = table.cgroup(row.cgroup).path;
     out.push_back((row.dimmed ? "~" : "") + path + (row.folded ? "+" : ""));
   }
   return out;
@@ -94,7 +94,7 @@ TEST(Columns, NameTheNearestWhenOneIsUnknown) {
 
 TEST(Table, ComputesTheConvenientColumns) {
   const auto t = small_host();
-  const auto shown = [&](std::string_view column, model::GroupIndex g) {
+  const auto shown = [&](std::string_view column, model::CgroupIndex g) {
     return exact(t.value(id(column), g), columns()[id(column)].decimals);
   };
   EXPECT_EQ(shown("cpu", 1), "0.75");
@@ -117,7 +117,7 @@ TEST(Table, ComputesTheConvenientColumns) {
 }
 
 TEST(Table, KnowsNoRatesFromOneSnapshot) {
-  const auto now = SnapshotMaker().group(1, "/").set("cpu_usage", 5).make();
+  const auto now = SnapshotMaker().cgroup(1, "/").set("cpu_usage", 5).make();
   const Table t(columns(), nullptr, now);
   EXPECT_TRUE(t.value(id("cpu"), 0).is_absent());
   EXPECT_EQ(t.text(id("state"), 0), "") << "nothing is new when there was nothing before";
@@ -174,7 +174,7 @@ TEST(Filter, UnderstandsItsLanguage) {
       {"slice", {"/b.slice"}},
       {"SLICE", {"/b.slice"}},
       {"kind=slice", {"/b.slice"}},
-      {"kind!=group", {"/", "/b.slice"}},
+      {"kind!=cgroup", {"/", "/b.slice"}},
       {"cpu>30", {"/a", "/a/y"}},
       {"cpu>30%", {"/a", "/a/y"}},
       {"cpu<=0", {"/b.slice"}},
@@ -204,8 +204,8 @@ TEST(Filter, UnderstandsItsLanguage) {
   for (const auto& c : cases) {
     const auto f = filter(c.text);
     std::vector<std::string> hits;
-    for (model::GroupIndex g = 0; g < t.size(); ++g) {
-      if (f.matches(t, g)) hits.push_back(t.group(g).path);
+    for (model::CgroupIndex g = 0; g < t.size(); ++g) {
+      if (f.matches(t, g)) hits.push_back(t.cgroup(g).path);
     }
     EXPECT_EQ(hits, c.hits) << c.text;
   }
@@ -262,20 +262,20 @@ TEST(Names, AreThoseOfContainersAndPodsWhereTheyAreKnown) {
   unit.role = model::Role::service;
   unit.name = "not shown";
   const auto now = SnapshotMaker()
-                       .group(1, "/")
-                       .group(2, "/docker-4f1c9e0a2b7d.scope")
+                       .cgroup(1, "/")
+                       .cgroup(2, "/docker-4f1c9e0a2b7d.scope")
                        .container(docker)
-                       .group(3, "/pod123.slice")
+                       .cgroup(3, "/pod123.slice")
                        .container(pod)
-                       .group(4, "/ssh.service")
+                       .cgroup(4, "/ssh.service")
                        .container(unit)
-                       .group(5, "/x")
+                       .cgroup(5, "/x")
                        .container(unnamed)
                        .make();
   const Table t(columns(), nullptr, now);
   std::vector<std::string> names;
   std::vector<std::string> kinds;
-  for (model::GroupIndex g = 0; g < t.size(); ++g) {
+  for (model::CgroupIndex g = 0; g < t.size(); ++g) {
     names.push_back(t.text(id("name"), g));
     kinds.push_back(t.text(id("kind"), g));
   }
@@ -285,9 +285,9 @@ TEST(Names, AreThoseOfContainersAndPodsWhereTheyAreKnown) {
   EXPECT_TRUE(filter("shop").matches(t, 1)) << "a bare word is looked for in the name as well";
   EXPECT_TRUE(filter("4f1c").matches(t, 1));
   EXPECT_TRUE(filter("image~postgres kind=docker").matches(t, 1));
-  EXPECT_THAT(groups_named(*now, "shop-db-1"), ElementsAre(1));
-  EXPECT_THAT(groups_named(*now, "4f1c9e"), ElementsAre(1));
-  EXPECT_THAT(groups_named(*now, "ssh"), ElementsAre(3));
+  EXPECT_THAT(cgroups_named(*now, "shop-db-1"), ElementsAre(1));
+  EXPECT_THAT(cgroups_named(*now, "4f1c9e"), ElementsAre(1));
+  EXPECT_THAT(cgroups_named(*now, "ssh"), ElementsAre(3));
 }
 
 TEST(Glob, MatchesTheWholeText) {

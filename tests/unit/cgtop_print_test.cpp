@@ -19,12 +19,12 @@ using testing::HasSubstr;
 
 constexpr const char* kHostile = "/esc\x1b[31m\xff,\"'\xe2\x80\xae\xc2\x9b";
 
-Table two_groups() {
+Table two_cgroups() {
   const auto make = [](double at, std::int64_t cpu) {
     SnapshotMaker m(at);
-    m.group(1, "/").set("cpu_usage", cpu).set("memory_current", 4096).set("memory_max", Value::unlimited());
+    m.cgroup(1, "/").set("cpu_usage", cpu).set("memory_current", 4096).set("memory_max", Value::unlimited());
     m.cell("io_read", "8:0", Value::of(100)).cell("io_read", "8:16", Value::of(7));
-    m.group(2, kHostile).set("memory_current", Value::error());
+    m.cgroup(2, kHostile).set("memory_current", Value::error());
     return m.make();
   };
   return {columns(), make(0, 0), make(2, 500'000'000)};
@@ -35,7 +35,7 @@ std::string print(Format format, const std::string& fields, bool header = true) 
   o.format = format;
   o.columns = *columns().want_list(fields);
   o.header = header;
-  const auto table = two_groups();
+  const auto table = two_cgroups();
   View view;
   view.tree = false;
   view.sort = *columns().find("path");
@@ -58,20 +58,20 @@ TEST(Print, WritesJsonWithNumbersInBaseUnitsAndNullForTheUnknown) {
   EXPECT_EQ(json["time"], "2027-01-15T08:00:02.000Z");
   EXPECT_EQ(json["interval_s"], 2.0);
   EXPECT_EQ(json["host"]["name"], "db07");
-  const auto& root = json["groups"][0];
+  const auto& root = json["cgroups"][0];
   EXPECT_EQ(root["cpu"], 0.25);
   EXPECT_EQ(root["memory"], 4096);
   EXPECT_EQ(root["memory_max"], "max");
   EXPECT_EQ(root["io_read"]["8:16"], 7);
   EXPECT_TRUE(root["path_base64"].is_null());
-  const auto& other = json["groups"][1];
+  const auto& other = json["cgroups"][1];
   EXPECT_TRUE(other["memory"].is_null());
   EXPECT_TRUE(other["cpu"].is_null());
   EXPECT_EQ(other["parent_id"], 1);
   EXPECT_EQ(other["path_base64"], base64(kHostile));
 }
 
-TEST(Print, WritesOneLineOfJsonForEachGroup) {
+TEST(Print, WritesOneLineOfJsonForEachCgroup) {
   const auto text = print(Format::jsonl, "memory");
   EXPECT_EQ(std::ranges::count(text, '\n'), 2);
   EXPECT_EQ(nlohmann::json::parse(text.substr(0, text.find('\n')))["memory"], 4096);
@@ -109,7 +109,7 @@ TEST(Print, LetsNoHostileNameThroughInAnyFormatForPeople) {
   for (const auto format : {Format::table, Format::json, Format::jsonl, Format::csv, Format::tsv, Format::kv}) {
     EXPECT_TRUE(harmless(print(format, "name,memory"))) << static_cast<int>(format);
   }
-  EXPECT_TRUE(harmless(print_group(two_groups(), 1, Units::iec)));
+  EXPECT_TRUE(harmless(print_cgroup(two_cgroups(), 1, Units::iec)));
   Processes processes;
   processes.all.push_back({});
   processes.all.back().command = kHostile;
@@ -119,37 +119,37 @@ TEST(Print, LetsNoHostileNameThroughInAnyFormatForPeople) {
   }
 }
 
-TEST(Print, ShowsEverythingOfOneGroup) {
-  const auto text = print_group(two_groups(), 0, Units::iec);
+TEST(Print, ShowsEverythingOfOneCgroup) {
+  const auto text = print_cgroup(two_cgroups(), 0, Units::iec);
   EXPECT_THAT(text, HasSubstr("memory\n  memory_current"));
   EXPECT_THAT(text, HasSubstr("8:0=100 8:16=7"));
 }
 
-TEST(GroupsNamed, FindsByPathNameAndBeginning) {
+TEST(CgroupsNamed, FindsByPathNameAndBeginning) {
   const auto s = SnapshotMaker()
-                     .group(1, "/")
-                     .group(2, "/a.slice")
-                     .group(3, "/a.slice/ssh.service")
-                     .group(4, "/b.slice")
-                     .group(5, "/b.slice/ssh.service")
-                     .group(6, "/b.slice/web-frontend.service")
+                     .cgroup(1, "/")
+                     .cgroup(2, "/a.slice")
+                     .cgroup(3, "/a.slice/ssh.service")
+                     .cgroup(4, "/b.slice")
+                     .cgroup(5, "/b.slice/ssh.service")
+                     .cgroup(6, "/b.slice/web-frontend.service")
                      .make();
   using testing::ElementsAre;
-  EXPECT_THAT(groups_named(*s, "/a.slice/ssh.service"), ElementsAre(2));
-  EXPECT_THAT(groups_named(*s, "a.slice/ssh.service/"), ElementsAre(2));
-  EXPECT_THAT(groups_named(*s, "ssh.service"), ElementsAre(2, 4));
-  EXPECT_THAT(groups_named(*s, "ssh"), ElementsAre(2, 4));
-  EXPECT_THAT(groups_named(*s, "web-f"), ElementsAre(5));
-  EXPECT_THAT(groups_named(*s, "web"), testing::IsEmpty());
-  EXPECT_THAT(groups_named(*s, "/"), ElementsAre(0));
-  EXPECT_THAT(groups_named(*s, ""), ElementsAre(0));
+  EXPECT_THAT(cgroups_named(*s, "/a.slice/ssh.service"), ElementsAre(2));
+  EXPECT_THAT(cgroups_named(*s, "a.slice/ssh.service/"), ElementsAre(2));
+  EXPECT_THAT(cgroups_named(*s, "ssh.service"), ElementsAre(2, 4));
+  EXPECT_THAT(cgroups_named(*s, "ssh"), ElementsAre(2, 4));
+  EXPECT_THAT(cgroups_named(*s, "web-f"), ElementsAre(5));
+  EXPECT_THAT(cgroups_named(*s, "web"), testing::IsEmpty());
+  EXPECT_THAT(cgroups_named(*s, "/"), ElementsAre(0));
+  EXPECT_THAT(cgroups_named(*s, ""), ElementsAre(0));
 }
 
-TEST(Only, KeepsTheSeriesOfTheGroupsThatStay) {
-  const auto table = two_groups();
+TEST(Only, KeepsTheSeriesOfTheCgroupsThatStay) {
+  const auto table = two_cgroups();
   const auto one = only(table.now(), {0}, {});
-  EXPECT_EQ(one->group_count(), 1U);
-  EXPECT_EQ(model::cells_of(one->columns[*test::catalogue()->find("io_read")], 0).size(), 2U);
+  EXPECT_EQ(one->cgroup_count(), 1U);
+  EXPECT_EQ(model::series_of(one->columns[*test::catalogue()->find("io_read")], 0).size(), 2U);
   EXPECT_EQ(one->value(*test::catalogue()->find("memory_current"), 0), Value::of(4096));
 }
 

@@ -38,12 +38,12 @@ constexpr const char* kHostileUnit = "/system.slice/evil\x1b[2J\x07\xff\xe2\x80\
 model::SnapshotPtr db07(int round, std::string_view without = {}) {
   SnapshotMaker m(2.0 * round);
   std::uint64_t id = 0;
-  const auto group = [&](const std::string& path, double cores, std::int64_t mib, std::int64_t limit_mib, int tasks) {
+  const auto cgroup = [&](const std::string& path, double cores, std::int64_t mib, std::int64_t limit_mib, int tasks) {
     constexpr std::int64_t kMiB = 1 << 20;
     ++id;
     if (path == without) return;
     const auto ns = static_cast<std::int64_t>(cores * 2e9 * round);
-    m.group(id, path).set("cpu_usage", ns).set("cpu_user", ns / 4 * 3).set("cpu_system", ns / 4);
+    m.cgroup(id, path).set("cpu_usage", ns).set("cpu_user", ns / 4 * 3).set("cpu_system", ns / 4);
     m.set("memory_current", mib * kMiB).set("memory_inactive_file", mib * kMiB / 8).set("pids_current", tasks);
     m.set("memory_anon", mib * kMiB / 2).set("memory_file", mib * kMiB / 4).set("memory_kernel", mib * kMiB / 16);
     m.set("memory_max", limit_mib > 0 ? Value::of(limit_mib * kMiB) : Value::unlimited());
@@ -54,20 +54,20 @@ model::SnapshotPtr db07(int round, std::string_view without = {}) {
     m.cell("io_read", "259:0", Value::of(mib * 4096 * round))
         .cell("io_write", "259:0", Value::of(std::int64_t{9000} * tasks * round));
   };
-  group("/", 8.42, 42188, 0, 1904);
-  group("/init.scope", 0.003, 14, 0, 1);
-  group("/kubepods.slice", 3.901, 16588, 24576, 901);
-  group("/kubepods.slice/kubepods-burstable-pod4f1c9e0a_2b7d_4c1e_9f00_0123456789ab.slice", 2.804, 9932, 12288, 530);
-  group("/system.slice", 4.123, 22630, 0, 842);
-  group(kHostileUnit, 0.01, 10, 0, 1);
-  group("/system.slice/docker-4f1c9e0a2b7d5566778899aabbccddeeff00112233445566778899aabbccddee.scope", 0.887, 9113,
-        10240, 61);
+  cgroup("/", 8.42, 42188, 0, 1904);
+  cgroup("/init.scope", 0.003, 14, 0, 1);
+  cgroup("/kubepods.slice", 3.901, 16588, 24576, 901);
+  cgroup("/kubepods.slice/kubepods-burstable-pod4f1c9e0a_2b7d_4c1e_9f00_0123456789ab.slice", 2.804, 9932, 12288, 530);
+  cgroup("/system.slice", 4.123, 22630, 0, 842);
+  cgroup(kHostileUnit, 0.01, 10, 0, 1);
+  cgroup("/system.slice/docker-4f1c9e0a2b7d5566778899aabbccddeeff00112233445566778899aabbccddee.scope", 0.887, 9113,
+         10240, 61);
   m.set("cpu_quota", 400'000'000).set("cpu_periods", 20 * round).set("cpu_throttled_periods", 5 * round);
   m.set("memory_events_high", 214 * round);
-  group("/system.slice/nginx.service", 0.61, 402, 1024, 18);
-  group("/system.slice/postgresql.service", 0.319, 6041, 0, 44);
+  cgroup("/system.slice/nginx.service", 0.61, 402, 1024, 18);
+  cgroup("/system.slice/postgresql.service", 0.319, 6041, 0, 44);
   m.set("frozen", 1);
-  group("/user.slice", 0.382, 2457, 0, 131);
+  cgroup("/user.slice", 0.382, 2457, 0, 131);
   return m.make();
 }
 
@@ -130,10 +130,10 @@ class Screen : public testing::Test {
     place.column = width(std::string_view(text).substr(line, at - line));
     return place;
   }
-  Ui::Wish click(std::string_view what, bool again = false) {
+  Ui::UiRequest click(std::string_view what, bool again = false) {
     auto place = place_of(what);
     EXPECT_TRUE(place) << what << " is not on the screen";
-    if (!place) return Ui::Wish::nothing;
+    if (!place) return Ui::UiRequest::nothing;
     place->again = again;
     return ui->press(*place);
   }
@@ -176,18 +176,18 @@ TEST_F(Screen, ShowsTheFlatListFilteredAndSorted) {
   expect_golden("flat-filtered-80x24", show(24, 80));
 }
 
-TEST_F(Screen, ShowsAGroupWithAllItsTabs) {
+TEST_F(Screen, ShowsACgroupWithAllItsTabs) {
   for (int i = 0; i < 20; ++i) press("j");
   press("g");
   press("/docker\n");
   press("G\n");
-  expect_golden("group-summary-120x30", show(30, 120));
-  expect_golden("group-summary-80x24", show(24, 80));
+  expect_golden("cgroup-summary-120x30", show(30, 120));
+  expect_golden("cgroup-summary-80x24", show(24, 80));
   const std::pair<char, const char*> tabs[] = {{'3', "memory"}, {'4', "devices"}, {'5', "pressure"},
                                                {'6', "limits"}, {'7', "events"},  {'8', "namespaces"}};
   for (const auto& [key, name] : tabs) {
     press(std::string(1, key));
-    expect_golden(std::string("group-") + name + "-120x30", show(30, 120));
+    expect_golden(std::string("cgroup-") + name + "-120x30", show(30, 120));
   }
   press("2");
   EXPECT_EQ(ui->wants_processes(),
@@ -210,19 +210,19 @@ TEST_F(Screen, ShowsAGroupWithAllItsTabs) {
   processes.at = 12;
   processes.all[1].cpu_seconds = 2;
   ui->feed_processes(processes);
-  expect_golden("group-processes-120x30", show(30, 120));
-  expect_golden("group-processes-40x8", show(8, 40));
+  expect_golden("cgroup-processes-120x30", show(30, 120));
+  expect_golden("cgroup-processes-40x8", show(8, 40));
   processes.all[1].command = "java " + std::string(100, 'x') + " \xe6\x97\xa5\xe6\x97\xa5 -the-end";
   ui->feed_processes(processes);
   EXPECT_THAT(show(30, 120), Not(HasSubstr("-the-end")));
   press("w");
-  expect_golden("group-processes-wrapped-120x30", show(30, 120));
+  expect_golden("cgroup-processes-wrapped-120x30", show(30, 120));
   EXPECT_THAT(show(8, 40), Not(HasSubstr("-the-end")));
   press("G");
   EXPECT_THAT(show(8, 40), testing::AllOf(HasSubstr("checkp"), HasSubstr("ointer"), HasSubstr("line 15 of 17")));
   press("w");
   ui->press(key::kEscape);
-  EXPECT_THAT(show(24, 80), HasSubstr("GROUP"));
+  EXPECT_THAT(show(24, 80), HasSubstr("CGROUP"));
 }
 
 // Twelve samples, 5 s apart, with a kill at the seventh and nothing for ten minutes before the ninth.
@@ -238,9 +238,9 @@ std::unique_ptr<Recording> recorded(const std::string& path, int damaged_from = 
       made->begun = made->taken;
       made->taken_wall = base::Wall(std::chrono::seconds(1'795'500'000 + static_cast<int>(at)));
       auto& kills = made->columns[*test::catalogue()->find("memory_events_oom_kill")];
-      kills.dense.assign(made->group_count(), model::Value::of(0));
-      for (model::GroupIndex g = 0; i >= 6 && g < made->group_count(); ++g) {
-        const auto& path_of = made->roster->groups[g]->path;
+      kills.dense.assign(made->cgroup_count(), model::Value::of(0));
+      for (model::CgroupIndex g = 0; i >= 6 && g < made->cgroup_count(); ++g) {
+        const auto& path_of = made->cgroup_list->cgroups[g]->path;
         if (path_of == "/" || path_of == "/system.slice" || path_of == "/system.slice/nginx.service") {
           kills.dense[g] = model::Value::of(1);
         }
@@ -385,7 +385,7 @@ TEST_F(Screen, ShowsHelpAndMenus) {
 TEST_F(Screen, MovesAColumnToWhereItIsWanted) {
   const auto headings = [&] {
     const auto text = show(30, 120);
-    const auto line = text.find("\n  GROUP");
+    const auto line = text.find("\n  CGROUP");
     return std::pair(text.find(" MEM ", line), text.find(" %LIM ", line));
   };
   ASSERT_LT(headings().first, headings().second);
@@ -406,7 +406,7 @@ TEST_F(Screen, MovesAColumnToWhereItIsWanted) {
   EXPECT_THAT(config_text(ui->scene()), HasSubstr("\nfields = cpu,memory_of_limit,memory,psi_memory,")) << "not shown";
 }
 
-TEST_F(Screen, KeepsTheCursorOnItsGroup) {
+TEST_F(Screen, KeepsTheCursorOnItsCgroup) {
   press("/nginx\n");
   press("G");
   ui->press(key::ctrl('L'));
@@ -473,18 +473,18 @@ TEST_F(Screen, PausesAndStepsBack) {
   EXPECT_THAT(show(24, 80), HasSubstr("LIVE"));
 }
 
-TEST_F(Screen, TellsThatAGroupIsGoneWhileItsPageIsOpen) {
+TEST_F(Screen, TellsThatACgroupIsGoneWhileItsPageIsOpen) {
   press("/nginx\n");
   press("G\n");
-  ui->feed(SnapshotMaker(20).group(1, "/").make(), host());
-  EXPECT_THAT(show(24, 80), HasSubstr("This group is gone"));
+  ui->feed(SnapshotMaker(20).cgroup(1, "/").make(), host());
+  EXPECT_THAT(show(24, 80), HasSubstr("This cgroup is gone"));
 }
 
-// ---- groups that ended ----
+// ---- cgroups that ended ----
 
 constexpr const char* kNginx = "/system.slice/nginx.service";
 
-TEST_F(Screen, KeepsAGroupThatEndedOnTheListForAMinute) {
+TEST_F(Screen, KeepsACgroupThatEndedOnTheListForAMinute) {
   click("nginx.service");
   ui->feed(db07(4, kNginx), host());
   expect_golden("gone-80x24", show(24, 80));
@@ -493,7 +493,7 @@ TEST_F(Screen, KeepsAGroupThatEndedOnTheListForAMinute) {
     ui->press(k);
     EXPECT_EQ(ui->scene().page, Page::list);
     EXPECT_FALSE(ui->scene().dialog);
-    EXPECT_THAT(show(24, 80), HasSubstr("this group is gone"));
+    EXPECT_THAT(show(24, 80), HasSubstr("this cgroup is gone"));
   }
   press("a");
   EXPECT_THAT(show(24, 80), Not(HasSubstr("nginx")));
@@ -505,8 +505,8 @@ TEST_F(Screen, KeepsAGroupThatEndedOnTheListForAMinute) {
   EXPECT_THAT(show(24, 80), Not(HasSubstr("nginx")));
 }
 
-TEST_F(Screen, PutsAGroupThatEndedWhereItWasAndWithWhatWasBelowIt) {
-  auto left = SnapshotMaker(8).group(1, "/").group(2, "/init.scope");
+TEST_F(Screen, PutsACgroupThatEndedWhereItWasAndWithWhatWasBelowIt) {
+  auto left = SnapshotMaker(8).cgroup(1, "/").cgroup(2, "/init.scope");
   ui->feed(left.make(), host());
   EXPECT_THAT(show(30, 120), testing::ContainsRegex("\n      kubepods.slice .*\n        kubepods-burst.*\n"));
   press("T");
@@ -516,15 +516,15 @@ TEST_F(Screen, PutsAGroupThatEndedWhereItWasAndWithWhatWasBelowIt) {
   EXPECT_THAT(show(30, 120), Not(HasSubstr("postgresql"))) << "nobody knows what it would be now";
 }
 
-TEST_F(Screen, SaysThatTheOnlyGroupThatIsShownEnded) {
-  ui->scene().view.top = ui->scene().table->group(ui->scene().frame.rows[3].group).id;
+TEST_F(Screen, SaysThatTheOnlyCgroupThatIsShownEnded) {
+  ui->scene().view.top = ui->scene().table->cgroup(ui->scene().frame.rows[3].cgroup).id;
   ui->feed(db07(4), host());
   ASSERT_THAT(line_of_cursor(), testing::AllOf(HasSubstr("nginx"), Not(HasSubstr("gone"))));
   ui->feed(db07(5, kNginx), host());
   EXPECT_THAT(line_of_cursor(), testing::AllOf(HasSubstr("nginx"), HasSubstr("gone")));
 }
 
-TEST_F(Screen, TakesAGroupThatCameBackForWhatItIs) {
+TEST_F(Screen, TakesACgroupThatCameBackForWhatItIs) {
   ui->feed(db07(4, kNginx), host());
   ui->feed(db07(5), host());
   EXPECT_THAT(show(30, 120), Not(HasSubstr("gone")));
@@ -535,10 +535,10 @@ TEST_F(Screen, TakesAGroupThatCameBackForWhatItIs) {
 
 TEST_F(Screen, KeepsNoMoreThanAHundredThatEnded) {
   SnapshotMaker many(8);
-  many.group(1, "/");
-  for (std::uint64_t i = 0; i < 300; ++i) many.group(100 + i, "/g" + std::to_string(1000 + i));
+  many.cgroup(1, "/");
+  for (std::uint64_t i = 0; i < 300; ++i) many.cgroup(100 + i, "/g" + std::to_string(1000 + i));
   ui->feed(many.make(), host());
-  ui->feed(SnapshotMaker(10).group(1, "/").make(), host());
+  ui->feed(SnapshotMaker(10).cgroup(1, "/").make(), host());
   EXPECT_EQ(ui->scene().frame.rows.size(), 101U);
 }
 
@@ -560,15 +560,15 @@ TEST_F(Screen, ObeysCommandsInTheWordsOfTheCommandLine) {
   EXPECT_EQ(scene.filter_text, "");
   press(":find postgres\n");
   EXPECT_THAT(line_of_cursor(), HasSubstr("postgresql"));
-  press(":group nginx");
-  EXPECT_EQ(ui->press(key::kEnter), Ui::Wish::sample);
-  EXPECT_EQ(scene.group_path, kNginx);
+  press(":cgroup nginx");
+  EXPECT_EQ(ui->press(key::kEnter), Ui::UiRequest::sample);
+  EXPECT_EQ(scene.cgroup_path, kNginx);
   press(":freeze");
-  EXPECT_EQ(ui->press(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(ui->press(key::kEnter), Ui::UiRequest::act);
   EXPECT_TRUE(ui->asked().action.dry_run);
   ui->press(key::kEscape);
   press(":quit");
-  EXPECT_EQ(ui->press(key::kEnter), Ui::Wish::quit);
+  EXPECT_EQ(ui->press(key::kEnter), Ui::UiRequest::quit);
 }
 
 TEST_F(Screen, SaysWhatIsWrongWithACommandAndLetsItBeMended) {
@@ -583,7 +583,7 @@ TEST_F(Screen, SaysWhatIsWrongWithACommandAndLetsItBeMended) {
                                     {"cpu x", "there is no scale 'x'"},
                                     {"delay 1ms", "between 50ms and 24h"},
                                     {"theme x", "there is no theme 'x'"},
-                                    {"group nowhere", "there is no group 'nowhere'"},
+                                    {"cgroup nowhere", "there is no cgroup 'nowhere'"},
                                     {"kill nginx", "stands alone"}}) {
     press(std::string(":") + typed + "\n");
     EXPECT_EQ(ui->scene().prompt, Scene::Prompt::command) << typed;
@@ -621,60 +621,60 @@ TEST_F(Screen, CompletesCommands) {
 
 TEST_F(Screen, CopiesThePathAsAShellTakesIt) {
   click("nginx.service");
-  EXPECT_EQ(ui->press('y'), Ui::Wish::copy);
+  EXPECT_EQ(ui->press('y'), Ui::UiRequest::copy);
   EXPECT_EQ(ui->to_copy(), "/system.slice/nginx.service");
   EXPECT_THAT(show(24, 80), HasSubstr("copied: /system.slice/nginx.service"));
   press("/evil\n");
   press("G\n");
-  EXPECT_EQ(ui->press('y'), Ui::Wish::copy);
+  EXPECT_EQ(ui->press('y'), Ui::UiRequest::copy);
   EXPECT_EQ(ui->to_copy(), R"('/system.slice/evil\x1b[2J\x07\xff\xe2\x80\xae\xc2\x9b.service')");
-  ui->feed(SnapshotMaker(20).group(1, "/").make(), host());
-  EXPECT_EQ(ui->press('y'), Ui::Wish::nothing);
-  EXPECT_THAT(show(24, 80), HasSubstr("this group is gone"));
+  ui->feed(SnapshotMaker(20).cgroup(1, "/").make(), host());
+  EXPECT_EQ(ui->press('y'), Ui::UiRequest::nothing);
+  EXPECT_THAT(show(24, 80), HasSubstr("this cgroup is gone"));
 }
 
-TEST_F(Screen, CopiesAllOfAGroupAsJson) {
+TEST_F(Screen, CopiesAllOfACgroupAsJson) {
   press("/evil\n");
   press("G");
-  EXPECT_EQ(ui->press('Y'), Ui::Wish::copy);
+  EXPECT_EQ(ui->press('Y'), Ui::UiRequest::copy);
   for (const char c : ui->to_copy()) ASSERT_TRUE(c == '\n' || (c >= 0x20 && c < 0x7F));
   const auto json = nlohmann::json::parse(ui->to_copy());
   EXPECT_EQ(json["source"], "cgroupfs");
-  ASSERT_EQ(json["groups"].size(), 1U);
-  EXPECT_EQ(json["groups"][0]["depth"], 2);
-  EXPECT_EQ(json["groups"][0]["memory_current"], 10 << 20);
-  EXPECT_EQ(json["groups"][0]["path_base64"], base64(kHostileUnit));
+  ASSERT_EQ(json["cgroups"].size(), 1U);
+  EXPECT_EQ(json["cgroups"][0]["depth"], 2);
+  EXPECT_EQ(json["cgroups"][0]["memory_current"], 10 << 20);
+  EXPECT_EQ(json["cgroups"][0]["path_base64"], base64(kHostileUnit));
 }
 
 // ---- the mouse ----
 
-TEST_F(Screen, OpensTheGroupThatIsClickedTwice) {
-  EXPECT_EQ(click("nginx.service"), Ui::Wish::nothing);
+TEST_F(Screen, OpensTheCgroupThatIsClickedTwice) {
+  EXPECT_EQ(click("nginx.service"), Ui::UiRequest::nothing);
   EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
-  EXPECT_EQ(click("nginx.service"), Ui::Wish::sample) << "however long after";
+  EXPECT_EQ(click("nginx.service"), Ui::UiRequest::sample) << "however long after";
   EXPECT_THAT(show(30, 120), HasSubstr("/system.slice/nginx.service"));
-  EXPECT_EQ(click("3 Memory"), Ui::Wish::nothing);
+  EXPECT_EQ(click("3 Memory"), Ui::UiRequest::nothing);
   EXPECT_THAT(show(30, 120), HasSubstr("[3 Memory]"));
-  EXPECT_EQ(click("2 Processes"), Ui::Wish::sample);
+  EXPECT_EQ(click("2 Processes"), Ui::UiRequest::sample);
   click("Esc back");
   EXPECT_THAT(line_of_cursor(), HasSubstr("nginx.service"));
 }
 
-TEST_F(Screen, OpensTheGroupOfADoubleClickAlsoWhenItMovedMeanwhile) {
+TEST_F(Screen, OpensTheCgroupOfADoubleClickAlsoWhenItMovedMeanwhile) {
   auto place = place_of("postgresql.service").value();
   ui->press(place);
   press("S");
   ASSERT_NE(place_of("postgresql.service")->row, place.row);
   place.again = true;
   ui->press(place);
-  EXPECT_EQ(ui->scene().group_path, "/system.slice/postgresql.service");
+  EXPECT_EQ(ui->scene().cgroup_path, "/system.slice/postgresql.service");
 }
 
 TEST_F(Screen, DoesNotTakeTheSecondHalfOfADoubleClickForOneOnThePageItOpened) {
   show(13, 120);  // so low that the first row is where the tabs will be
   Pointed place{Pointed::What::click, 2, 10, false};
   ui->press(place);
-  ASSERT_EQ(ui->scene().page, Page::group) << "the cursor stood there";
+  ASSERT_EQ(ui->scene().page, Page::cgroup) << "the cursor stood there";
   show(13, 120);
   place.column = 17;
   place.again = true;
@@ -690,10 +690,10 @@ TEST_F(Screen, SortsByTheHeadingThatIsClicked) {
   EXPECT_THAT(show(30, 120), HasSubstr("%LIMv"));
   click("%LIMv");
   EXPECT_THAT(show(30, 120), HasSubstr("%LIM^"));
-  click("GROUP");
-  EXPECT_THAT(show(30, 120), HasSubstr("GROUP^"));
+  click("CGROUP");
+  EXPECT_THAT(show(30, 120), HasSubstr("CGROUP^"));
   click("graph");
-  EXPECT_THAT(show(30, 120), HasSubstr("GROUP^")) << "it is no column";
+  EXPECT_THAT(show(30, 120), HasSubstr("CGROUP^")) << "it is no column";
 }
 
 TEST_F(Screen, ChoosesTheSetOfColumnsThatIsClicked) {
@@ -701,7 +701,7 @@ TEST_F(Screen, ChoosesTheSetOfColumnsThatIsClicked) {
   EXPECT_THAT(show(30, 120), HasSubstr("[4 IO]"));
 }
 
-TEST_F(Screen, FoldsTheGroupWhoseSignIsClicked) {
+TEST_F(Screen, FoldsTheCgroupWhoseSignIsClicked) {
   click("- system.slice");
   EXPECT_THAT(line_of_cursor(), HasSubstr("+ system.slice"));
   EXPECT_THAT(show(30, 120), Not(HasSubstr("nginx")));
@@ -746,7 +746,7 @@ TEST_F(Screen, ChoosesFromMenusByTheMouse) {
 
 TEST_F(Screen, IsKeptInTheWordsOfTheCommandLine) {
   press("3SU%To");
-  EXPECT_EQ(ui->press('W'), Ui::Wish::save);
+  EXPECT_EQ(ui->press('W'), Ui::UiRequest::save);
   const auto lines = parse_config(config_text(ui->scene()));
   ASSERT_TRUE(lines) << lines.error().what;
   std::map<std::string, std::string> kept;
@@ -775,7 +775,7 @@ TEST(Config, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(wrong("so\x1brt = cpu"), Not(HasSubstr("\x1b")));
 }
 
-TEST_F(Screen, ShowsWhatWasDoneToAGroupAmongItsEvents) {
+TEST_F(Screen, ShowsWhatWasDoneToACgroupAmongItsEvents) {
   press("/name=nginx.service\n");
   press("G\n7");
   EXPECT_EQ(ui->wants_audit(), "/system.slice/nginx.service");
@@ -810,22 +810,22 @@ class Acting : public Screen {
     press("/name=nginx.service\n");
     press("G");
   }
-  Ui::Wish key(char32_t k) { return ui->press(k); }
+  Ui::UiRequest key(char32_t k) { return ui->press(k); }
 };
 
 TEST_F(Acting, ShowsThePlanOfAFreezeAndHasItDoneAfterEnter) {
-  ASSERT_EQ(key('f'), Ui::Wish::act);
+  ASSERT_EQ(key('f'), Ui::UiRequest::act);
   const auto plan = ui->asked();
   EXPECT_TRUE(plan.action.dry_run);
   EXPECT_EQ(plan.action.verb, model::Verb::freeze);
-  EXPECT_EQ(plan.action.group.path, "/system.slice/nginx.service");
-  EXPECT_NE(plan.action.group.id, 0U) << "of this life of the group, not of whatever comes to stand there";
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing) << "the plan is not known yet";
+  EXPECT_EQ(plan.action.cgroup.path, "/system.slice/nginx.service");
+  EXPECT_NE(plan.action.cgroup.id, 0U) << "of this life of the cgroup, not of whatever comes to stand there";
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing) << "the plan is not known yet";
   ui->answer(plan, freeze_plan(18));
   expect_golden("freeze-80x24", show(24, 80));
   expect_golden("freeze-40x8", show(8, 40));
 
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   const auto act = ui->asked();
   EXPECT_FALSE(act.action.dry_run);
   EXPECT_THAT(show(24, 80), HasSubstr("at it"));
@@ -837,45 +837,45 @@ TEST_F(Acting, ShowsThePlanOfAFreezeAndHasItDoneAfterEnter) {
 }
 
 TEST_F(Acting, PlansAgainWhenSomethingElseIsTyped) {
-  ASSERT_EQ(key('f'), Ui::Wish::act);
+  ASSERT_EQ(key('f'), Ui::UiRequest::act);
   ui->answer(ui->asked(), freeze_plan(18));
   press(
       "\x15"
       "5m");
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   EXPECT_TRUE(ui->asked().action.dry_run);
   EXPECT_EQ(ui->asked().action.lease, std::chrono::minutes(5));
   ui->answer(ui->asked(), freeze_plan(18));
   press("x");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("5mx"));
 }
 
 TEST_F(Acting, KillsOnlyWhenTheNameIsTyped) {
-  ASSERT_EQ(key('x'), Ui::Wish::act);
-  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  ASSERT_EQ(key('x'), Ui::UiRequest::act);
+  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 cgroup"));
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   press("nginx");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("type the name: nginx.service"));
   press(".service");
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   EXPECT_EQ(ui->asked().action.verb, model::Verb::kill);
   EXPECT_FALSE(ui->asked().action.dry_run);
 }
 
 TEST_F(Acting, FreezesManyProcessesOnlyWhenTheNameIsTyped) {
-  ASSERT_EQ(key('f'), Ui::Wish::act);
+  ASSERT_EQ(key('f'), Ui::UiRequest::act);
   ui->answer(ui->asked(), freeze_plan(51));
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   press("nginx.service");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::act);
 }
 
 TEST_F(Acting, EditsLimitsBesideWhatTheyAre) {
-  ASSERT_EQ(key('L'), Ui::Wish::nothing);
+  ASSERT_EQ(key('L'), Ui::UiRequest::nothing);
   expect_golden("limit-120x30", show(30, 120));
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("nothing to set"));
   press("1.5G");
   for (int i = 0; i < 4; ++i) key(key::kDown);
@@ -884,7 +884,7 @@ TEST_F(Acting, EditsLimitsBesideWhatTheyAre) {
   press("io.max.wbps@vda=50M pids.max=100");
   key(key::kDown);
   press("1h");
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   const auto asked = ui->asked().action;
   EXPECT_EQ(asked.lease, std::chrono::hours(1));
   std::vector<std::string> texts;
@@ -894,94 +894,94 @@ TEST_F(Acting, EditsLimitsBesideWhatTheyAre) {
 }
 
 TEST_F(Acting, SaysWhatIsWrongWithWhatIsTypedAndLetsItBeMended) {
-  ASSERT_EQ(key('L'), Ui::Wish::nothing);
+  ASSERT_EQ(key('L'), Ui::UiRequest::nothing);
   press("lots");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("lots"));
   press(
       "\x15"
       "1M");
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::refused, "402 MiB are in use", "below-use"));
   EXPECT_THAT(show(24, 80), HasSubstr("402 MiB are in use [below-use]"));
   press(
       "\x15"
       "1G");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::act);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::act);
 }
 
 TEST_F(Acting, AsksForSignalsProcessesAndSizes) {
-  ASSERT_EQ(key('K'), Ui::Wish::nothing);
+  ASSERT_EQ(key('K'), Ui::UiRequest::nothing);
   press(
       "\x15"
       "nonsense");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("no signal 'nonsense'"));
   press(
       "\x15"
       "HUP");
   key(key::kDown);
   press("12 x");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("'x' is no process id"));
   press(
       "\x7f"
       "13");
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   EXPECT_EQ(ui->asked().action.signal, 1);
   EXPECT_THAT(ui->asked().action.pids, testing::ElementsAre(12, 13));
   key(key::kEscape);
 
-  ASSERT_EQ(key('r'), Ui::Wish::nothing);
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key('r'), Ui::UiRequest::nothing);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   EXPECT_EQ(ui->asked().action.bytes, 256 << 20);
   key(key::kEscape);
 
-  ASSERT_EQ(key('M'), Ui::Wish::nothing);
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  ASSERT_EQ(key('M'), Ui::UiRequest::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("which processes?"));
   press("12");
   key(key::kDown);
   press("shop");
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing);
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing);
   EXPECT_THAT(show(24, 80), HasSubstr("begins with /"));
   press("\x15/shop");
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   EXPECT_EQ(ui->asked().action.target.path, "/shop");
 }
 
 TEST_F(Acting, IsLeftToKeysOnceItIsAsked) {
-  ASSERT_EQ(click("x kill"), Ui::Wish::act) << "only the plan is asked for";
-  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
-  EXPECT_EQ(click("Enter do it"), Ui::Wish::nothing);
+  ASSERT_EQ(click("x kill"), Ui::UiRequest::act) << "only the plan is asked for";
+  ui->answer(ui->asked(), model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 cgroup"));
+  EXPECT_EQ(click("Enter do it"), Ui::UiRequest::nothing);
   const auto cursor = ui->scene().cursor;
-  EXPECT_EQ(click("system.slice"), Ui::Wish::nothing);
+  EXPECT_EQ(click("system.slice"), Ui::UiRequest::nothing);
   EXPECT_EQ(ui->scene().cursor, cursor);
   EXPECT_TRUE(ui->scene().dialog);
 }
 
 TEST_F(Acting, UndoesWhatThePlanOfTheUndoNamed) {
-  ASSERT_EQ(key('u'), Ui::Wish::act);
+  ASSERT_EQ(key('u'), Ui::UiRequest::act);
   EXPECT_TRUE(ui->asked().undo);
   EXPECT_EQ(ui->asked().undo_id, "");
   auto plan = model::outcome_of(model::Outcome::Kind::done, "takes back: limit /shop");
   plan.undo = "a7";
   ui->answer(ui->asked(), plan);
   EXPECT_THAT(show(24, 80), HasSubstr("takes back: limit /shop"));
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   EXPECT_EQ(ui->asked().undo_id, "a7") << "somebody may have done something else meanwhile";
 }
 
 TEST_F(Acting, KeepsAnswersApartFromTheDialogsThatWereLeft) {
-  ASSERT_EQ(key('x'), Ui::Wish::act);
+  ASSERT_EQ(key('x'), Ui::UiRequest::act);
   const auto left = ui->asked();
   key(key::kEscape);
-  ASSERT_EQ(key('f'), Ui::Wish::act);
-  ui->answer(left, model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 group"));
+  ASSERT_EQ(key('f'), Ui::UiRequest::act);
+  ui->answer(left, model::outcome_of(model::Outcome::Kind::done, "18 processes in 1 cgroup"));
   EXPECT_THAT(show(24, 80), Not(HasSubstr("18 processes")));
-  EXPECT_EQ(key(key::kEnter), Ui::Wish::nothing) << "the plan of the kill is none of the freeze";
+  EXPECT_EQ(key(key::kEnter), Ui::UiRequest::nothing) << "the plan of the kill is none of the freeze";
   ui->answer(ui->asked(), freeze_plan(1));
-  ASSERT_EQ(key(key::kEnter), Ui::Wish::act);
+  ASSERT_EQ(key(key::kEnter), Ui::UiRequest::act);
   const auto going_on = ui->asked();
   key(key::kEscape);
   EXPECT_THAT(show(24, 80), HasSubstr("it goes on"));
@@ -992,7 +992,7 @@ TEST_F(Acting, KeepsAnswersApartFromTheDialogsThatWereLeft) {
 TEST_F(Acting, DoesNothingWhereItMayOnlyLook) {
   ui->scene().why_no_acts = "this screen only looks, because of --read-only";
   for (const char32_t k : {U'f', U't', U'x', U'L', U'r', U'K', U'M', U'u'}) {
-    EXPECT_EQ(key(k), Ui::Wish::nothing);
+    EXPECT_EQ(key(k), Ui::UiRequest::nothing);
     EXPECT_FALSE(ui->scene().dialog);
     EXPECT_THAT(show(24, 80), HasSubstr("--read-only"));
   }
@@ -1053,27 +1053,27 @@ TEST_F(Screen, BearsAnyKeysAtAnySize) {
   }
 }
 
-TEST_F(Screen, StaysFluidWithTenThousandGroups) {
+TEST_F(Screen, StaysFluidWithTenThousandCgroups) {
   const auto many = [](int round) {
     SnapshotMaker m(round);
-    m.group(1, "/");
+    m.cgroup(1, "/");
     return m.make();
   };
   auto big = [&](int round) {
     auto snapshot = std::make_shared<model::Snapshot>(*many(round));
-    auto roster = std::make_shared<model::Roster>(*snapshot->roster);
-    for (model::GroupIndex g = 1; g < 10'000; ++g) {
-      auto group = std::make_shared<model::Group>();
-      group->id = g + 1;
-      group->path = g % 100 == 1
-                        ? "/s" + std::to_string(10'000 + g)
-                        : "/s" + std::to_string(10'000 + g - (g + 99) % 100) + "/u" + std::to_string(g) + ".service";
-      roster->groups.push_back(group);
-      roster->parents.push_back(g % 100 == 1 ? 0 : g - (g + 99) % 100);
+    auto cgroup_list = std::make_shared<model::CgroupList>(*snapshot->cgroup_list);
+    for (model::CgroupIndex g = 1; g < 10'000; ++g) {
+      auto cgroup = std::make_shared<model::Cgroup>();
+      cgroup->id = g + 1;
+      cgroup->path = g % 100 == 1
+                         ? "/s" + std::to_string(10'000 + g)
+                         : "/s" + std::to_string(10'000 + g - (g + 99) % 100) + "/u" + std::to_string(g) + ".service";
+      cgroup_list->cgroups.push_back(cgroup);
+      cgroup_list->parents.push_back(g % 100 == 1 ? 0 : g - (g + 99) % 100);
     }
     auto& dense = snapshot->columns[*test::catalogue()->find("cpu_usage")].dense;
-    for (model::GroupIndex g = 0; g < 10'000; ++g) dense.push_back(Value::of(round * 1000 * g));
-    snapshot->roster = roster;
+    for (model::CgroupIndex g = 0; g < 10'000; ++g) dense.push_back(Value::of(round * 1000 * g));
+    snapshot->cgroup_list = cgroup_list;
     return snapshot;
   };
   ui->feed(big(20), host());

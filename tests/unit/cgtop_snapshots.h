@@ -38,54 +38,54 @@ class SnapshotMaker {
     snapshot_->taken_wall =
         base::Wall(std::chrono::seconds(1'800'000'000)) + std::chrono::duration_cast<base::Wall::duration>(since);
   }
-  SnapshotMaker& group(std::uint64_t id, const std::string& path) {
-    auto made = std::make_shared<model::Group>();
+  SnapshotMaker& cgroup(std::uint64_t id, const std::string& path) {
+    auto made = std::make_shared<model::Cgroup>();
     made->id = id;
     made->path = path;
-    made->birth = base::Wall(std::chrono::seconds(1'799'000'000));
-    auto parent = model::kNoGroup;
+    made->created = base::Wall(std::chrono::seconds(1'799'000'000));
+    auto parent = model::kNoCgroup;
     const auto above = path == "/" ? std::string() : path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
-    for (model::GroupIndex i = 0; i < roster_.groups.size(); ++i) {
-      if (roster_.groups[i]->path == above) parent = i;
+    for (model::CgroupIndex i = 0; i < cgroup_list_.cgroups.size(); ++i) {
+      if (cgroup_list_.cgroups[i]->path == above) parent = i;
     }
-    roster_.groups.push_back(std::move(made));
-    roster_.parents.push_back(parent);
+    cgroup_list_.cgroups.push_back(std::move(made));
+    cgroup_list_.parents.push_back(parent);
     return *this;
   }
-  // Of the group named last. Fixed point of the field's unit.
+  // Of the cgroup named last. Fixed point of the field's unit.
   SnapshotMaker& set(std::string_view field, std::int64_t fixed) { return set(field, model::Value::of(fixed)); }
   SnapshotMaker& set(std::string_view field, model::Value value) {
     auto& dense = snapshot_->columns[*catalogue()->find(field)].dense;
-    dense.resize(roster_.groups.size());
+    dense.resize(cgroup_list_.cgroups.size());
     dense.back() = value;
     return *this;
   }
   SnapshotMaker& cell(std::string_view field, std::string_view label, model::Value value) {
     auto& column = snapshot_->columns[*catalogue()->find(field)];
-    column.cells.push_back({static_cast<model::GroupIndex>(roster_.groups.size() - 1),
-                            static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(label.size()),
-                            value});
+    column.series.push_back({static_cast<model::CgroupIndex>(cgroup_list_.cgroups.size() - 1),
+                             static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(label.size()),
+                             value});
     column.text += label;
     return *this;
   }
   SnapshotMaker& container(model::Container container) {
-    const auto& group = *roster_.groups.back();
-    containers_.by_group[model::group_key(group.id, group.path)] =
+    const auto& cgroup = *cgroup_list_.cgroups.back();
+    containers_.by_cgroup[model::cgroup_key(cgroup.id, cgroup.path)] =
         std::make_shared<model::Container>(std::move(container));
     return *this;
   }
   model::SnapshotPtr make() {
     for (auto& column : snapshot_->columns) {
-      if (!column.dense.empty()) column.dense.resize(roster_.groups.size());
+      if (!column.dense.empty()) column.dense.resize(cgroup_list_.cgroups.size());
     }
-    snapshot_->roster = std::make_shared<model::Roster>(roster_);
+    snapshot_->cgroup_list = std::make_shared<model::CgroupList>(cgroup_list_);
     snapshot_->containers = std::make_shared<model::Containers>(containers_);
     return snapshot_;
   }
 
  private:
   std::shared_ptr<model::Snapshot> snapshot_;
-  model::Roster roster_;
+  model::CgroupList cgroup_list_;
   model::Containers containers_;
 };
 

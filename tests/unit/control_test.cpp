@@ -24,17 +24,17 @@ using testing::HasSubstr;
 
 constexpr Verb kTouching[] = {Verb::limit, Verb::freeze, Verb::kill, Verb::signal, Verb::reclaim, Verb::move};
 
-TEST(TheAudit, TellsTheNewestOfAGroupFirst) {
+TEST(TheAudit, TellsTheNewestOfACgroupFirst) {
   model::Action action;
   action.verb = Verb::limit;
-  action.group = {"/shop", 7};
+  action.cgroup = {"/shop", 7};
   action.actor.uid = 1000;
   action.reason.text = "it was too much";
   auto outcome = model::outcome_of(model::Outcome::Kind::refused, "402 MiB are in use", "below-use");
   auto text = audit_line("begin", "a1", action, outcome) + '\n' + audit_line("end", "a1", action, outcome) + '\n';
-  action.group.path = "/shop/other";
-  text += audit_line("end", "a2", action, outcome) + "\nno json at all\n[1]\n{}\n{\"group\":\"/shop\"}\n";
-  text += R"({"time":"t","event":"fire","rule":"calm","group":{"path":"/shop"},"reason":{"text":"87MiB"}})";
+  action.cgroup.path = "/shop/other";
+  text += audit_line("end", "a2", action, outcome) + "\nno json at all\n[1]\n{}\n{\"cgroup\":\"/shop\"}\n";
+  text += R"({"time":"t","event":"fire","rule":"calm","cgroup":{"path":"/shop"},"reason":{"text":"87MiB"}})";
 
   const auto found = audit_events(text, "/shop", 10);
   ASSERT_EQ(found.size(), 2U);
@@ -55,7 +55,7 @@ TEST(TheAudit, IsReadFromItsEndAndSaysWhyItCannotBe) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/audit";
   model::Action action;
-  action.group.path = "/shop\xff";  // as it is in the file: UTF-8
+  action.cgroup.path = "/shop\xff";  // as it is in the file: UTF-8
   {
     std::ofstream file(path);
     for (int i = 0; i < 3000; ++i) {
@@ -74,7 +74,7 @@ TEST(TheAudit, IsReadFromItsEndAndSaysWhyItCannotBe) {
   EXPECT_EQ(read_audit(folder.path() + "/none", "/", 1).error().code, ENOENT);
 }
 
-TEST(AGuard, ProtectsWhatLivesInAGroupOrBelowItInAnyRandomTree) {
+TEST(AGuard, ProtectsWhatLivesInACgroupOrBelowItInAnyRandomTree) {
   std::mt19937 random(7);
   const auto number = [&](int most) { return std::uniform_int_distribution<int>(0, most)(random); };
   for (int round = 0; round < 2000; ++round) {
@@ -91,13 +91,13 @@ TEST(AGuard, ProtectsWhatLivesInAGroupOrBelowItInAnyRandomTree) {
       facts.processes.push_back(std::move(one));
     }
     for (const auto& path : paths) {
-      const auto group = path.empty() ? "/" : path;
+      const auto cgroup = path.empty() ? "/" : path;
       // The slow, obvious way: the path of the protected one, cut at each slash, is one of those never touched.
-      bool wanted = group == "/";
+      bool wanted = cgroup == "/";
       for (const auto& one : facts.processes) {
         for (auto own : one.paths) {
           while (true) {
-            wanted = wanted || own == group;
+            wanted = wanted || own == cgroup;
             const auto slash = own.rfind('/');
             if (slash == std::string::npos || slash == 0) break;
             own.resize(slash);
@@ -105,11 +105,11 @@ TEST(AGuard, ProtectsWhatLivesInAGroupOrBelowItInAnyRandomTree) {
         }
       }
       for (const auto verb : kTouching) {
-        const auto guarded = guard_of(facts, verb, group);
-        ASSERT_EQ(guarded.has_value(), wanted) << group << ' ' << model::name(verb);
+        const auto guarded = guard_of(facts, verb, cgroup);
+        ASSERT_EQ(guarded.has_value(), wanted) << cgroup << ' ' << model::name(verb);
         ASSERT_TRUE(!guarded || !guarded->text.empty());
       }
-      ASSERT_EQ(guard_of(facts, Verb::thaw, group).has_value(), group == "/") << "a thaw is always allowed";
+      ASSERT_EQ(guard_of(facts, Verb::thaw, cgroup).has_value(), cgroup == "/") << "a thaw is always allowed";
     }
   }
 }
@@ -148,7 +148,7 @@ TEST(AGuard, SeesItsOwnProcessAndAllAboveIt) {
   EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const Protected& one) { return one.guard == "init"; }));
 }
 
-TEST(Rights, AreThoseOfRootAndOfTheEnforcersGroupOnV1) {
+TEST(Rights, AreThoseOfRootAndOfTheEnforcersCgroupOnV1) {
   cgroup::HostHierarchies host;
   host.all.push_back({1, {"memory"}, "", "/nonexistent", "/"});
   EXPECT_FALSE(rights_of({true, 1000}, host, Verb::kill, {"/a", 0}));
@@ -224,7 +224,7 @@ TEST(ASettingsRow, IsThereForEachKey) {
 TEST(ARequest, IsReadAsItWasWritten) {
   Request request;
   request.action.verb = Verb::limit;
-  request.action.group = {"/a\xff/b", 4711};
+  request.action.cgroup = {"/a\xff/b", 4711};
   request.action.settings = {*model::parse_setting("memory.max=+10%"), *model::parse_setting("io.max.rbps@vda=5M")};
   request.action.settings[0].at_most = model::Value::of(1 << 30);
   request.action.lease = std::chrono::milliseconds(1500);
@@ -234,8 +234,8 @@ TEST(ARequest, IsReadAsItWasWritten) {
   request.action.reason.text = "why";
   const auto back = parse_request(to_json(request));
   ASSERT_TRUE(back) << back.error().what;
-  EXPECT_EQ(back->action.group.path, request.action.group.path);
-  EXPECT_EQ(back->action.group.id, 4711U);
+  EXPECT_EQ(back->action.cgroup.path, request.action.cgroup.path);
+  EXPECT_EQ(back->action.cgroup.id, 4711U);
   EXPECT_EQ(back->action.settings, request.action.settings);
   EXPECT_EQ(back->action.lease, request.action.lease);
   EXPECT_EQ(back->action.pids, request.action.pids);
@@ -272,7 +272,7 @@ TEST(ARequest, ThatIsWrongIsRefusedByName) {
     ASSERT_FALSE(request) << c.line;
     EXPECT_THAT(request.error().what, HasSubstr(c.says)) << c.line;
   }
-  EXPECT_FALSE(parse_request(std::string(kLongestLine + 1, ' ')));
+  EXPECT_FALSE(parse_request(std::string(kMaxLine + 1, ' ')));
 }
 
 TEST(AnAnswer, IsReadAsItWasWritten) {
@@ -292,7 +292,7 @@ TEST(AnEntryOfTheLedger, IsReadAsItWasWritten) {
   Entry entry;
   entry.id = "0a1b2c3d";
   entry.path = "/a\xff";
-  entry.group = ~std::uint64_t{0};
+  entry.cgroup = ~std::uint64_t{0};
   entry.parts = {{"memory", "memory.max", "memory.max", "", "max", "5"}};
   entry.pids = {4};
   const auto back = parse_entry(to_json(entry));

@@ -13,8 +13,8 @@ using test::SnapshotMaker;
 FieldId id(std::string_view field) { return *test::catalogue()->find(field); }
 
 TEST(Delta, GivesRatesInBaseUnitsByTheMeasuredInterval) {
-  const auto before = SnapshotMaker(0).group(1, "/").set("cpu_usage", 1'000'000'000).make();
-  const auto now = SnapshotMaker(2).group(1, "/").set("cpu_usage", 2'000'000'000).make();
+  const auto before = SnapshotMaker(0).cgroup(1, "/").set("cpu_usage", 1'000'000'000).make();
+  const auto now = SnapshotMaker(2).cgroup(1, "/").set("cpu_usage", 2'000'000'000).make();
   const Delta delta(before, now);
   EXPECT_DOUBLE_EQ(delta.seconds(), 2.0);
   EXPECT_EQ(delta.difference(id("cpu_usage"), 0), 1'000'000'000);
@@ -23,32 +23,32 @@ TEST(Delta, GivesRatesInBaseUnitsByTheMeasuredInterval) {
 
 TEST(Delta, DoesNotKnowACounterThatWentDownButKnowsItsNeighbours) {
   const auto before =
-      SnapshotMaker(0).group(1, "/").set("cpu_usage", 5).set("memory_pgfault", 7).set("memory_current", 9).make();
+      SnapshotMaker(0).cgroup(1, "/").set("cpu_usage", 5).set("memory_pgfault", 7).set("memory_current", 9).make();
   const auto now =
-      SnapshotMaker(1).group(1, "/").set("cpu_usage", 4).set("memory_pgfault", 9).set("memory_current", 4).make();
+      SnapshotMaker(1).cgroup(1, "/").set("cpu_usage", 4).set("memory_pgfault", 9).set("memory_current", 4).make();
   const Delta delta(before, now);
   EXPECT_FALSE(delta.rate(id("cpu_usage"), 0));
   EXPECT_EQ(delta.difference(id("memory_pgfault"), 0), 2);
   EXPECT_EQ(delta.difference(id("memory_current"), 0), -5) << "a gauge may fall";
 }
 
-TEST(Delta, MatchesGroupsByIdAndNotByPath) {
+TEST(Delta, MatchesCgroupsByIdAndNotByPath) {
   const auto before = SnapshotMaker(0)
-                          .group(1, "/")
+                          .cgroup(1, "/")
                           .set("cpu_usage", 0)
-                          .group(2, "/a")
+                          .cgroup(2, "/a")
                           .set("cpu_usage", 10)
-                          .group(3, "/b")
+                          .cgroup(3, "/b")
                           .set("cpu_usage", 20)
                           .make();
   const auto now = SnapshotMaker(1)
-                       .group(1, "/")
+                       .cgroup(1, "/")
                        .set("cpu_usage", 0)
-                       .group(9, "/a")  // made again
+                       .cgroup(9, "/a")  // made again
                        .set("cpu_usage", 50)
-                       .group(8, "/aa")
+                       .cgroup(8, "/aa")
                        .set("cpu_usage", 60)
-                       .group(3, "/b")
+                       .cgroup(3, "/b")
                        .set("cpu_usage", 21)
                        .make();
   const Delta delta(before, now);
@@ -58,9 +58,9 @@ TEST(Delta, MatchesGroupsByIdAndNotByPath) {
 }
 
 TEST(Delta, SumsTheSeriesOfALabelledFieldAndCountsANewSeriesFromZero) {
-  const auto before = SnapshotMaker(0).group(1, "/").cell("io_read", "8:0", Value::of(100)).make();
+  const auto before = SnapshotMaker(0).cgroup(1, "/").cell("io_read", "8:0", Value::of(100)).make();
   const auto now = SnapshotMaker(1)
-                       .group(1, "/")
+                       .cgroup(1, "/")
                        .cell("io_read", "8:0", Value::of(150))
                        .cell("io_read", "8:16", Value::of(30))
                        .make();
@@ -72,12 +72,12 @@ TEST(Delta, SumsTheSeriesOfALabelledFieldAndCountsANewSeriesFromZero) {
 
 TEST(Delta, DoesNotKnowTheSumWhenOneSeriesWentDown) {
   const auto before = SnapshotMaker(0)
-                          .group(1, "/")
+                          .cgroup(1, "/")
                           .cell("io_read", "8:0", Value::of(100))
                           .cell("io_read", "8:16", Value::of(100))
                           .make();
   const auto now = SnapshotMaker(1)
-                       .group(1, "/")
+                       .cgroup(1, "/")
                        .cell("io_read", "8:0", Value::of(150))
                        .cell("io_read", "8:16", Value::of(3))
                        .make();
@@ -85,36 +85,36 @@ TEST(Delta, DoesNotKnowTheSumWhenOneSeriesWentDown) {
 }
 
 TEST(Delta, NeverMakesANumberOfAbsentErrorOrUnlimited) {
-  for (const auto odd : {Value::absent(), Value::error(), Value::unlimited()}) {
-    const auto number = SnapshotMaker(0).group(1, "/").set("memory_max", 5).make();
-    const auto other = SnapshotMaker(1).group(1, "/").set("memory_max", odd).make();
+  for (const auto custom : {Value::absent(), Value::error(), Value::unlimited()}) {
+    const auto number = SnapshotMaker(0).cgroup(1, "/").set("memory_max", 5).make();
+    const auto other = SnapshotMaker(1).cgroup(1, "/").set("memory_max", custom).make();
     EXPECT_FALSE(Delta(number, other).difference(id("memory_max"), 0));
-    const auto later = SnapshotMaker(2).group(1, "/").set("memory_max", 5).make();
+    const auto later = SnapshotMaker(2).cgroup(1, "/").set("memory_max", 5).make();
     EXPECT_FALSE(Delta(other, later).difference(id("memory_max"), 0));
   }
 }
 
 TEST(Delta, KnowsNothingWithoutAnEarlierSnapshotOrWithoutTimeBetween) {
-  const auto now = SnapshotMaker(1).group(1, "/").set("cpu_usage", 4).make();
+  const auto now = SnapshotMaker(1).cgroup(1, "/").set("cpu_usage", 4).make();
   EXPECT_FALSE(Delta().rate(0, 0));
   EXPECT_FALSE(Delta(nullptr, now).rate(id("cpu_usage"), 0));
   EXPECT_FALSE(Delta(now, now).rate(id("cpu_usage"), 0));
-  EXPECT_FALSE(Delta(now, SnapshotMaker(0).group(1, "/").set("cpu_usage", 9).make()).known());
+  EXPECT_FALSE(Delta(now, SnapshotMaker(0).cgroup(1, "/").set("cpu_usage", 9).make()).known());
 }
 
-TEST(CellsOf, FindsTheSeriesOfOneGroup) {
+TEST(CellsOf, FindsTheSeriesOfOneCgroup) {
   const auto snapshot = SnapshotMaker()
-                            .group(1, "/")
+                            .cgroup(1, "/")
                             .cell("io_read", "8:0", Value::of(1))
-                            .group(2, "/a")
-                            .group(3, "/b")
+                            .cgroup(2, "/a")
+                            .cgroup(3, "/b")
                             .cell("io_read", "8:0", Value::of(2))
                             .cell("io_read", "8:16", Value::of(3))
                             .make();
   const auto& column = snapshot->columns[id("io_read")];
-  EXPECT_EQ(cells_of(column, 0).size(), 1U);
-  EXPECT_EQ(cells_of(column, 1).size(), 0U);
-  EXPECT_EQ(cells_of(column, 2).size(), 2U);
+  EXPECT_EQ(series_of(column, 0).size(), 1U);
+  EXPECT_EQ(series_of(column, 1).size(), 0U);
+  EXPECT_EQ(series_of(column, 2).size(), 2U);
 }
 
 }  // namespace

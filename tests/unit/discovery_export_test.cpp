@@ -23,19 +23,19 @@ using testing::Not;
 class ContainerExport : public testing::Test {
  protected:
   void add(std::uint64_t id, const std::string& path, const Container& container) {
-    auto group = std::make_shared<model::Group>();
-    group->id = id;
-    group->path = path;
-    roster_->groups.push_back(group);
-    roster_->parents.push_back(model::kNoGroup);
-    table_->by_group[model::group_key(id, path)] = std::make_shared<const Container>(container);
+    auto cgroup = std::make_shared<model::Cgroup>();
+    cgroup->id = id;
+    cgroup->path = path;
+    cgroup_list_->cgroups.push_back(cgroup);
+    cgroup_list_->parents.push_back(model::kNoCgroup);
+    table_->by_cgroup[model::cgroup_key(id, path)] = std::make_shared<const Container>(container);
   }
   void add_ended(std::uint64_t id, const std::string& path, const Container& container) {
     table_->ended.push_back({id, path, {}, std::make_shared<const Container>(container)});
   }
   model::Snapshot snapshot() {
     model::Snapshot out;
-    out.roster = roster_;
+    out.cgroup_list = cgroup_list_;
     out.containers = table_;
     return out;
   }
@@ -45,7 +45,7 @@ class ContainerExport : public testing::Test {
     return std::string(out.view());
   }
 
-  std::shared_ptr<model::Roster> roster_ = std::make_shared<model::Roster>();
+  std::shared_ptr<model::CgroupList> cgroup_list_ = std::make_shared<model::CgroupList>();
   std::shared_ptr<model::Containers> table_ = std::make_shared<model::Containers>();
   std::size_t series_ = 0;
 };
@@ -128,7 +128,7 @@ TEST_F(ContainerExport, ShowsEndedContainersButNoSeriesTwice) {
   EXPECT_EQ(series_, 4U + 5U);
 }
 
-TEST_F(ContainerExport, LabelsAContainersOwnGroupAndNoOther) {
+TEST_F(ContainerExport, LabelsAContainersOwnCgroupAndNoOther) {
   add(1, "/docker/4f1c", web());
   Container service;
   service.role = Role::service;
@@ -140,8 +140,8 @@ TEST_F(ContainerExport, LabelsAContainersOwnGroupAndNoOther) {
   add(3, "/docker/beef", unknown);
   const auto source = exporter::container_labels([this] { return table_; });
   std::string labels;
-  for (const auto& group : roster_->groups) {
-    source(*group, labels);
+  for (const auto& cgroup : cgroup_list_->cgroups) {
+    source(*cgroup, labels);
     labels += '\n';
   }
   EXPECT_EQ(labels,
@@ -150,7 +150,7 @@ TEST_F(ContainerExport, LabelsAContainersOwnGroupAndNoOther) {
             "cgroup=\"/docker/beef\",runtime=\"docker\"\n");
   // Another life at the same path is not named after the one before.
   labels.clear();
-  model::Group reborn;
+  model::Cgroup reborn;
   reborn.id = 9;
   reborn.path = "/docker/4f1c";
   source(reborn, labels);

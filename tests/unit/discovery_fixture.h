@@ -41,48 +41,48 @@ class DiscoveryTest : public testing::Test {
     return *resolver_;
   }
 
-  // Those groups are there now, by path; a group keeps its id from one roster to the next.
+  // Those cgroups are there now, by path; a cgroup keeps its id from one roster to the next.
   std::shared_ptr<const model::Containers> see(const std::vector<std::string>& paths) {
-    auto roster = std::make_shared<model::Roster>();
-    std::map<std::string, std::shared_ptr<const model::Group>> now;
+    auto cgroup_list = std::make_shared<model::CgroupList>();
+    std::map<std::string, std::shared_ptr<const model::Cgroup>> now;
     for (const auto& path : paths) {
-      auto& group = groups_[path];
-      if (!group) {
-        auto fresh = std::make_shared<model::Group>();
+      auto& cgroup = cgroups_[path];
+      if (!cgroup) {
+        auto fresh = std::make_shared<model::Cgroup>();
         fresh->id = ++last_id_;
         fresh->path = path;
-        group = fresh;
+        cgroup = fresh;
       }
-      now[path] = group;
+      now[path] = cgroup;
     }
-    groups_ = now;
-    std::map<std::string, model::GroupIndex> index;
-    for (const auto& [path, group] : groups_) {
-      auto parent = model::kNoGroup;
-      for (auto above = path; parent == model::kNoGroup && above.find('/') != std::string::npos && !above.empty();) {
+    cgroups_ = now;
+    std::map<std::string, model::CgroupIndex> index;
+    for (const auto& [path, cgroup] : cgroups_) {
+      auto parent = model::kNoCgroup;
+      for (auto above = path; parent == model::kNoCgroup && above.find('/') != std::string::npos && !above.empty();) {
         above.resize(above.rfind('/'));
         if (index.contains(above)) parent = index[above];
       }
-      index[path] = static_cast<model::GroupIndex>(roster->groups.size());
-      roster->groups.push_back(group);
-      roster->parents.push_back(parent);
+      index[path] = static_cast<model::CgroupIndex>(cgroup_list->cgroups.size());
+      cgroup_list->cgroups.push_back(cgroup);
+      cgroup_list->parents.push_back(parent);
     }
-    return resolver().resolve(roster, now_);
+    return resolver().resolve(cgroup_list, now_);
   }
   // The container of a path that was seen. Never null: what is unknown is empty.
   model::Container at(const std::string& path) {
-    const auto& group = groups_.at(path);
-    const auto* found = resolver().table()->find(group->id, path);
+    const auto& cgroup = cgroups_.at(path);
+    const auto* found = resolver().table()->find(cgroup->id, path);
     return found == nullptr ? model::Container{} : *found;
   }
-  bool knows(const std::string& path) { return resolver().table()->find(groups_.at(path)->id, path) != nullptr; }
+  bool knows(const std::string& path) { return resolver().table()->find(cgroups_.at(path)->id, path) != nullptr; }
 
   const testing_files::TempDir temporary_;
   const std::string root_ = temporary_.path();
   Resolver::Options options_;
   std::unique_ptr<Resolver> resolver_;
   std::vector<std::string> notices_;
-  std::map<std::string, std::shared_ptr<const model::Group>> groups_;
+  std::map<std::string, std::shared_ptr<const model::Cgroup>> cgroups_;
   std::uint64_t last_id_ = 100;
   base::Monotonic now_ = base::monotonic_now();
 };

@@ -68,7 +68,7 @@ TEST(AProtobufMessage, IsReadAsFarAsItIsWhole) {
       {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"s, {"broken"}},  // eleven bytes
       {"\x00\x01"s, {"broken"}},                                          // field 0
       {"\x80\x80\x80\x80\x10\x01"s, {"broken"}},                          // field 2^29
-      {"\x0B\x08\x01\x0C"s, {"broken"}},                                  // a group
+      {"\x0B\x08\x01\x0C"s, {"broken"}},                                  // a cgroup
       {"\x0E\x01"s, {"broken"}},                                          // a type that there is not
       {"\x09\x01\x02\x03"s, {"broken"}},                                  // three bytes of eight
       {"\x0D\x01\x02\x03"s, {"broken"}},                                  // three of four

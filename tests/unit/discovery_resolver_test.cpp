@@ -15,7 +15,7 @@ using testing::IsEmpty;
 using testing::Optional;
 using testing::SizeIs;
 
-const std::string kGroup = "/docker/" + kId;
+const std::string kCgroup = "/docker/" + kId;
 
 class ResolverTest : public DiscoveryTest {
  protected:
@@ -29,13 +29,13 @@ class ResolverTest : public DiscoveryTest {
 
 TEST_F(ResolverTest, CountsAContainerAtOnceAndNamesItWhenItsStateAppears) {
   std::filesystem::create_directories(root_ + "/var/lib/docker/containers");
-  see({kGroup});
-  EXPECT_THAT(at(kGroup).runtime, Optional(std::string("docker")));
-  EXPECT_EQ(at(kGroup).name, std::nullopt);
+  see({kCgroup});
+  EXPECT_THAT(at(kCgroup).runtime, Optional(std::string("docker")));
+  EXPECT_EQ(at(kCgroup).name, std::nullopt);
   docker(kId, "web");
   // No time has passed: it is the event that tells.
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
 }
 
 TEST_F(ResolverTest, NamesTheLivingAmongThousandsOfTheDead) {
@@ -52,34 +52,34 @@ TEST_F(ResolverTest, NamesTheLivingAmongThousandsOfTheDead) {
   docker(kId, "web");
   write("/var/lib/containers/storage/overlay-containers/containers.json",
         "[" + list + R"({"id":")" + pod + R"(","names":["shop"]}])");
-  const auto group = "/machine.slice/libpod-" + pod + ".scope";
-  see({kGroup, group});
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
-  EXPECT_THAT(at(group).name, Optional(std::string("shop")));
-  EXPECT_THAT(resolver().table()->by_group, SizeIs(2));
+  const auto cgroup = "/machine.slice/libpod-" + pod + ".scope";
+  see({kCgroup, cgroup});
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at(cgroup).name, Optional(std::string("shop")));
+  EXPECT_THAT(resolver().table()->by_cgroup, SizeIs(2));
   EXPECT_LT(resolver().stats().watches, 40U) << "the dead are not watched";
 }
 
 TEST_F(ResolverTest, FindsARuntimeThatIsInstalledLater) {
-  see({kGroup});
+  see({kCgroup});
   docker(kId, "web");
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
 }
 
 TEST_F(ResolverTest, SeesARename) {
   docker(kId, "web");
-  see({kGroup});
+  see({kCgroup});
   const auto before = resolver().table()->generation;
   docker(kId, "shop");
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("shop")));
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("shop")));
   EXPECT_GT(resolver().table()->generation, before);
   EXPECT_FALSE(resolver().refresh(now_));
 }
 
 TEST_F(ResolverTest, AsksEverMoreSeldomForWhatIsNotThereAndNeverGivesUp) {
-  see({kGroup});
+  see({kCgroup});
   std::vector<std::int64_t> waits;
   for (int i = 0; i < 14; ++i) {
     const auto next = resolver().next();
@@ -95,7 +95,7 @@ TEST_F(ResolverTest, AsksEverMoreSeldomForWhatIsNotThereAndNeverGivesUp) {
 
 TEST_F(ResolverTest, WaitsForNothingOnceAllIsNamed) {
   docker(kId, "web");
-  see({kGroup});
+  see({kCgroup});
   now_ += seconds(2);
   resolver().refresh(now_);
   EXPECT_FALSE(resolver().next());
@@ -103,11 +103,11 @@ TEST_F(ResolverTest, WaitsForNothingOnceAllIsNamed) {
 
 TEST_F(ResolverTest, ShowsWhatEndedWithItsExitCodeForAWhile) {
   docker(kId, "web");
-  see({kGroup, "/docker"});
+  see({kCgroup, "/docker"});
   docker(kId, "web", R"("Running":false,"Pid":0,"ExitCode":137,"FinishedAt":"2026-11-24T11:00:00Z")");
   auto table = see({"/docker"});
   ASSERT_THAT(table->ended, SizeIs(1));
-  EXPECT_EQ(table->ended[0].path, kGroup);
+  EXPECT_EQ(table->ended[0].path, kCgroup);
   EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
   EXPECT_THAT(table->ended[0].container->name, Optional(std::string("web")));
   EXPECT_TRUE(table->ended[0].container->finished);
@@ -123,7 +123,7 @@ TEST_F(ResolverTest, ShowsWhatEndedWithItsExitCodeForAWhile) {
 
 TEST_F(ResolverTest, LearnsAnExitCodeThatIsWrittenAfterTheCgroupIsGone) {
   docker(kId, "web");
-  see({kGroup});
+  see({kCgroup});
   see({"/docker"});
   EXPECT_THAT(resolver().table()->ended.at(0).container->state, Optional(std::string("exited")));
   docker(kId, "web", R"("Running":false,"Pid":0,"ExitCode":1)");
@@ -137,13 +137,13 @@ TEST_F(ResolverTest, KeepsAnExitCodeThatPodmanShowsForAMoment) {
   write("/run/containers/storage/overlay-containers/" + kId + "/userdata/pidfile", "5");
   write("/proc/5/comm", "");
   std::filesystem::create_directories(root_ + "/run/libpod/exits");
-  const auto group = "/libpod_parent/libpod-" + kId;
-  see({group});
-  EXPECT_THAT(at(group).state, Optional(std::string("running")));
+  const auto cgroup = "/libpod_parent/libpod-" + kId;
+  see({cgroup});
+  EXPECT_THAT(at(cgroup).state, Optional(std::string("running")));
   remove("/proc/5");
   write("/run/libpod/exits/" + kId, "3");
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(at(group).exit_code, Optional(3));
+  EXPECT_THAT(at(cgroup).exit_code, Optional(3));
   remove("/run/libpod/exits/" + kId);
   resolver().refresh(now_);
   const auto table = see({"/libpod_parent"});
@@ -155,20 +155,20 @@ TEST_F(ResolverTest, KeepsAnExitCodeThatPodmanShowsForAMoment) {
 
 TEST_F(ResolverTest, TakesARestartForAnotherLifeOfTheSameContainer) {
   docker(kId, "web");
-  see({kGroup});
-  const auto first = groups_.at(kGroup)->id;
+  see({kCgroup});
+  const auto first = cgroups_.at(kCgroup)->id;
   see({"/docker"});
   ASSERT_THAT(resolver().table()->ended, SizeIs(1));
   docker(kId, "web", R"("Running":true,"Pid":6)");
-  see({kGroup});
-  EXPECT_NE(groups_.at(kGroup)->id, first);
-  EXPECT_THAT(at(kGroup).pid, Optional(6));
+  see({kCgroup});
+  EXPECT_NE(cgroups_.at(kCgroup)->id, first);
+  EXPECT_THAT(at(kCgroup).pid, Optional(6));
   EXPECT_THAT(resolver().table()->ended, IsEmpty());
-  EXPECT_EQ(resolver().table()->find(first, kGroup), nullptr);
+  EXPECT_EQ(resolver().table()->find(first, kCgroup), nullptr);
 }
 
 TEST_F(ResolverTest, KeepsEndedContainersWithinABound) {
-  options_.most_ended = 10;
+  options_.max_ended = 10;
   std::vector<std::string> paths = {"/docker"};
   for (int i = 0; i < 30; ++i) {
     auto id = std::to_string(i);
@@ -223,14 +223,14 @@ TEST_F(ResolverTest, MissesNoContainerOfContainerdThatIsMadeWhileItLooks) {
   }
 }
 
-TEST_F(ResolverTest, RemembersWhoAGroupIsWhenItsRuntimeForgetsItFirst) {
+TEST_F(ResolverTest, RemembersWhoACgroupIsWhenItsRuntimeForgetsItFirst) {
   docker(kId, "web");
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
-  see({kGroup, "/any/where", "/docker"});
+  see({kCgroup, "/any/where", "/docker"});
   remove("/run/runc/web");
   remove("/var/lib/docker/containers/" + kId);
   resolver().refresh(now_);
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
   EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
   const auto table = see({"/docker"});
   ASSERT_THAT(table->ended, SizeIs(2));
@@ -245,8 +245,8 @@ TEST_F(ResolverTest, DoesNotMixUpEqualNamesOfTwoRuntimes) {
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/lab/web"}}})");
   write("/run/crun/web/status", R"({"pid":9,"cgroup-path":"/lab/other"})");
   write("/var/lib/lxc/web/config", "");
-  see({kGroup, "/lab/web", "/lab/other", "/lxc.payload.web"});
-  EXPECT_THAT(at(kGroup).runtime, Optional(std::string("docker")));
+  see({kCgroup, "/lab/web", "/lab/other", "/lxc.payload.web"});
+  EXPECT_THAT(at(kCgroup).runtime, Optional(std::string("docker")));
   EXPECT_THAT(at("/lab/web").runtime, Optional(std::string("runc")));
   EXPECT_THAT(at("/lab/other").runtime, Optional(std::string("crun")));
   EXPECT_THAT(at("/lxc.payload.web").runtime, Optional(std::string("lxc")));
@@ -254,7 +254,7 @@ TEST_F(ResolverTest, DoesNotMixUpEqualNamesOfTwoRuntimes) {
 }
 
 TEST_F(ResolverTest, LeavesNothingBehindAfterManyStartsAndStops) {
-  options_.most_ended = 16;
+  options_.max_ended = 16;
   see({"/docker"});
   const auto fds = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
@@ -275,17 +275,17 @@ TEST_F(ResolverTest, LeavesNothingBehindAfterManyStartsAndStops) {
 }
 
 TEST_F(ResolverTest, GoesOnWithoutWatches) {
-  options_.most_watches = 0;
-  see({kGroup});
+  options_.max_watches = 0;
+  see({kCgroup});
   docker(kId, "web");
   EXPECT_FALSE(resolver().refresh(now_));
   now_ += milliseconds(100);
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("web")));
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
   docker(kId, "shop");
   now_ += seconds(31);
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(at(kGroup).name, Optional(std::string("shop")));
+  EXPECT_THAT(at(kCgroup).name, Optional(std::string("shop")));
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ TEST(Runtimes, TakeNothingForAContainerThatIsNone) {
       "/app/container",
       "/app/payload",
       "/app/emulator",
-      "/docker/" + kHex + "/app/container",  // somebody's own group of that name
+      "/docker/" + kHex + "/app/container",  // somebody's own cgroup of that name
   };
   for (const auto& path : paths) EXPECT_FALSE(locate(path)) << path;
 
@@ -208,7 +208,7 @@ TEST(Units, AreOfAKindInASliceAndOfAUser) {
     EXPECT_EQ(slice_around(c.path), c.slice) << c.path;
     EXPECT_EQ(user_of(c.path), c.uid) << c.path;
   }
-  for (const auto* odd : {"", "/", "//", "user-1.slice", "/.slice", "/user-1.slice/"}) (void)slice_around(odd);
+  for (const auto* custom : {"", "/", "//", "user-1.slice", "/.slice", "/user-1.slice/"}) (void)slice_around(custom);
 }
 
 }  // namespace

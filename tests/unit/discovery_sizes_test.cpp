@@ -79,13 +79,13 @@ TEST_F(UsageOf, CountsEachFileOnceAndNothingOutside) {
 TEST_F(UsageOf, IsUnknownBeyondItsBoundsAndWhenToldToStop) {
   for (int i = 0; i < 20; ++i) write("layer/" + std::to_string(i), 1);
   EXPECT_TRUE(usage());
-  EXPECT_FALSE(usage({.most_entries = 10}));
+  EXPECT_FALSE(usage({.max_entries = 10}));
   stop_ = true;
   EXPECT_FALSE(usage());
   EXPECT_FALSE(usage_of(-1, {}, stop_));
 }
 
-TEST_F(UsageOf, AContainersProcessMustBeInItsGroup) {
+TEST_F(UsageOf, AContainersProcessMustBeInItsCgroup) {
   write("proc/7/cgroup", 0);
   std::ofstream(top_ / "proc/7/cgroup") << "0::/docker/abc\n";
   std::ofstream(top_ / "proc/7/mountinfo") << "900 1 254:0 /layer / rw - ext4 /dev/root rw\n";

@@ -171,7 +171,7 @@ TEST_F(DockerLayers, ThatNoImageCanHaveAreUnknown) {
                                                         {under_ + std::string(1000, 'x'), "1"}}) {
     SCOPED_TRACE(digest + " " + size);
     resolver_.reset();
-    groups_.clear();
+    cgroups_.clear();
     const auto c = see_with({{under_, "1"}, {digest, size}});
     EXPECT_EQ(c.image_layers, nullptr);
     EXPECT_EQ(c.image_bytes, std::nullopt);
@@ -331,7 +331,7 @@ TEST_F(PodmanLayers, ThatAreIncompleteOrWithoutEndAreUnknown) {
         std::string(R"({"id":1})"), std::string("[[],{},7]")}) {
     SCOPED_TRACE(layers);
     resolver_.reset();
-    groups_.clear();
+    cgroups_.clear();
     const auto c = see_with(layers);
     EXPECT_EQ(c.image_layers, nullptr);
     EXPECT_EQ(c.image_bytes, std::nullopt);
@@ -528,15 +528,15 @@ class HostileState : public DiscoveryTest {
  protected:
   const std::string dir_ = "/var/lib/docker/containers/" + kId;
   const std::string file_ = dir_ + "/config.v2.json";
-  const std::string group_ = "/docker/" + kId;
+  const std::string cgroup_ = "/docker/" + kId;
 
   void expect_unknown_with_one_line(const std::string& why) {
     for (int i = 0; i < 5; ++i) {
-      see({group_});
+      see({cgroup_});
       now_ += std::chrono::seconds(100);
     }
-    EXPECT_EQ(at(group_).name, std::nullopt);
-    EXPECT_THAT(at(group_).id, Optional(kId));
+    EXPECT_EQ(at(cgroup_).name, std::nullopt);
+    EXPECT_THAT(at(cgroup_).id, Optional(kId));
     ASSERT_THAT(notices_, SizeIs(1));
     EXPECT_THAT(notices_[0], HasSubstr(why));
     // And it is asked again: by event or by time.
@@ -544,7 +544,7 @@ class HostileState : public DiscoveryTest {
     write(file_, docker_config(kId, "web"));
     now_ += std::chrono::seconds(100);
     resolver().refresh(now_);
-    EXPECT_THAT(at(group_).name, Optional(std::string("web")));
+    EXPECT_THAT(at(cgroup_).name, Optional(std::string("web")));
   }
 };
 
@@ -598,10 +598,10 @@ TEST_F(HostileState, MayBeAnotherContainers) {
 TEST_F(HostileState, MayHaveOtherTypesEverywhere) {
   write(file_, R"({"ID":")" + kId + R"(","State":[],"Config":{"Labels":{"a":1,"b":null},"Image":{}},"Name":7,
 "RestartCount":"x","Created":12,"Image":[]})");
-  see({group_});
-  EXPECT_EQ(at(group_).name, std::nullopt);
-  EXPECT_EQ(at(group_).image, std::nullopt);
-  EXPECT_EQ(at(group_).restart_count, std::nullopt);
+  see({cgroup_});
+  EXPECT_EQ(at(cgroup_).name, std::nullopt);
+  EXPECT_EQ(at(cgroup_).image, std::nullopt);
+  EXPECT_EQ(at(cgroup_).restart_count, std::nullopt);
 }
 
 TEST_F(HostileState, HasNoLabelsWithoutBound) {
@@ -610,9 +610,9 @@ TEST_F(HostileState, HasNoLabelsWithoutBound) {
   for (int i = 0; i < 1000; ++i) more += ",\"l" + std::to_string(i) + "\":\"v\"";
   more += R"(,"big":")" + std::string(100'000, 'x') + R"(","odd":"a\"b\n\u001b[31m")";
   write(file_, docker_config(kId, "web", more));
-  see({group_});
-  EXPECT_THAT(at(group_).labels, SizeIs(Findings::kMostLabels));
-  for (const auto& [name, value] : at(group_).labels) EXPECT_LE(value.size(), Findings::kLongest) << name;
+  see({cgroup_});
+  EXPECT_THAT(at(cgroup_).labels, SizeIs(ContainerFacts::kMaxLabels));
+  for (const auto& [name, value] : at(cgroup_).labels) EXPECT_LE(value.size(), ContainerFacts::kMaxLength) << name;
 }
 
 TEST_F(HostileState, IsNotReachedByAnIdThatIsAPath) {
@@ -627,8 +627,8 @@ TEST_F(HostileState, MayLinkItsRootWithinTheHost) {
   write("/data/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
   std::filesystem::create_directories(root_ + "/var/lib");
   std::filesystem::create_directory_symlink("/data/docker", root_ + "/var/lib/docker");
-  see({group_});
-  EXPECT_THAT(at(group_).name, Optional(std::string("web")));
+  see({cgroup_});
+  EXPECT_THAT(at(cgroup_).name, Optional(std::string("web")));
 }
 
 TEST(StateTimes, AreReadWithOffsetsAndFractionsOrNotAtAll) {

@@ -121,7 +121,7 @@ TEST_F(RootlessState, MayBeWhereTheAdministratorSaysInstead) {
   EXPECT_THAT(at(scope_of("1000")).name, Optional(std::string("web")));
 }
 
-TEST_F(RootlessState, SaysNothingOfProcessesThatAreNotInTheGroup) {
+TEST_F(RootlessState, SaysNothingOfProcessesThatAreNotInTheCgroup) {
   podman(ann_, "web");
   write("/run/user/1000/containers/overlay-containers/" + kId + "/userdata/pidfile", "1");
   write("/proc/1/cgroup", "0::/init.scope\n");

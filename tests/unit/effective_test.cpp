@@ -6,7 +6,7 @@
 namespace cgwarden::collectors {
 namespace {
 
-using model::kNoGroup;
+using model::kNoCgroup;
 using model::Value;
 
 const Value kMax = Value::unlimited();
@@ -25,8 +25,8 @@ class OfAChain : public testing::TestWithParam<Chain> {};
 
 TEST_P(OfAChain, TheTightestLimitIsEffective) {
   auto limits = GetParam().own;
-  std::vector<model::GroupIndex> parents{kNoGroup};
-  for (model::GroupIndex g = 1; g < limits.size(); ++g) parents.push_back(g - 1);
+  std::vector<model::CgroupIndex> parents{kNoCgroup};
+  for (model::CgroupIndex g = 1; g < limits.size(); ++g) parents.push_back(g - 1);
   tighten_by_ancestors(parents, GetParam().inherit, limits);
   EXPECT_EQ(limits, GetParam().effective);
 }
@@ -50,14 +50,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(EffectiveLimits, SiblingsDoNotMeetEachOther) {
   std::vector<Value> limits{kMax, n(7), kMax, kMax};
-  const std::vector<model::GroupIndex> parents{kNoGroup, 0, 1, 0};
+  const std::vector<model::CgroupIndex> parents{kNoCgroup, 0, 1, 0};
   tighten_by_ancestors(parents, Inherit::nothing, limits);
   EXPECT_EQ(limits, (std::vector<Value>{kMax, n(7), n(7), kMax}));
 }
 
 TEST(EffectiveLimits, AreBoundedByTheShorterOfTwoColumns) {
   std::vector<Value> limits{n(1)};
-  const std::vector<model::GroupIndex> parents{kNoGroup, 0};
+  const std::vector<model::CgroupIndex> parents{kNoCgroup, 0};
   tighten_by_ancestors(parents, Inherit::from_parent, limits);
   EXPECT_EQ(limits, std::vector<Value>{n(1)});
 }

@@ -26,12 +26,12 @@
 
 namespace cgwarden::exporter::testing {
 
-using model::Cell;
+using model::Cgroup;
+using model::CgroupIndex;
 using model::Column;
 using model::Field;
 using model::FieldId;
-using model::Group;
-using model::GroupIndex;
+using model::Series;
 using model::Snapshot;
 using model::Value;
 
@@ -67,21 +67,21 @@ inline std::shared_ptr<const model::Catalogue> catalogue() {
 
 // A snapshot in the making.
 struct Maker {
-  std::shared_ptr<model::Roster> roster = std::make_shared<model::Roster>();
+  std::shared_ptr<model::CgroupList> cgroup_list = std::make_shared<model::CgroupList>();
   Snapshot snapshot;
 
   explicit Maker(const std::vector<std::string>& paths) {
     std::uint64_t id = 100;
     for (const auto& path : paths) {
-      auto group = std::make_shared<Group>();
-      group->id = ++id;
-      group->path = path;
-      group->birth = base::Wall(std::chrono::milliseconds(1700000000250));
-      roster->groups.push_back(group);
-      roster->parents.push_back(model::kNoGroup);
+      auto cgroup = std::make_shared<Cgroup>();
+      cgroup->id = ++id;
+      cgroup->path = path;
+      cgroup->created = base::Wall(std::chrono::milliseconds(1700000000250));
+      cgroup_list->cgroups.push_back(cgroup);
+      cgroup_list->parents.push_back(model::kNoCgroup);
     }
     snapshot.catalogue = catalogue();
-    snapshot.roster = roster;
+    snapshot.cgroup_list = cgroup_list;
     snapshot.hierarchies = std::make_shared<std::vector<model::HierarchyInfo>>(
         std::vector<model::HierarchyInfo>{{2, "cpu io memory pids", "/sys/fs/cgroup"}});
     snapshot.columns.resize(snapshot.catalogue->size());
@@ -96,10 +96,10 @@ struct Maker {
     snapshot.columns[field].dense = std::move(values);
     return *this;
   }
-  Maker& cell(FieldId field, GroupIndex group, std::string_view text, Value value) {
+  Maker& cell(FieldId field, CgroupIndex cgroup, std::string_view text, Value value) {
     auto& column = snapshot.columns[field];
-    column.cells.push_back(
-        {group, static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(text.size()), value});
+    column.series.push_back(
+        {cgroup, static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(text.size()), value});
     column.text += text;
     return *this;
   }

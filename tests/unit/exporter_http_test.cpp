@@ -197,7 +197,7 @@ TEST(Listener, TellsThatAPortIsInUse) {
               HasSubstr("cannot listen on " + first->address() + ": Address already in use: another program"));
 }
 
-TEST(Listener, MakesASocketFileForOwnerAndGroupAndRemovesIt) {
+TEST(Listener, MakesASocketFileForOwnerAndCgroupAndRemovesIt) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/s";
   struct stat status {};

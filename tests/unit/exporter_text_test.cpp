@@ -91,8 +91,8 @@ TEST(TextWriter, GivesTheSameTextInPieces) {
   const std::vector<Value> values(paths.size(), Value::of(7));
   Maker maker(paths);
   maker.dense(kPids, values).dense(kPidsMax, values).dense(kCpuUsage, values).dense(kPressure, values);
-  for (model::GroupIndex group = 0; group < paths.size(); ++group) {
-    maker.cell(kIoRead, group, "8:0", Value::of(1)).cell(kIoRead, group, "8:16", Value::of(2));
+  for (model::CgroupIndex cgroup = 0; cgroup < paths.size(); ++cgroup) {
+    maker.cell(kIoRead, cgroup, "8:0", Value::of(1)).cell(kIoRead, cgroup, "8:16", Value::of(2));
   }
   const auto snapshot = maker.share();
   std::string pieces;
@@ -120,11 +120,11 @@ TEST(TextWriter, CanLeaveOutCreation) {
   EXPECT_THAT(std::string(out.view()), Not(HasSubstr("_created")));
 }
 
-TEST(TextWriter, HasNoCreationOfAGroupWithoutBirth) {
+TEST(TextWriter, HasNoCreationOfACgroupWithoutBirth) {
   Maker maker({"/a"});
-  auto group = std::make_shared<Group>();
-  group->path = "/a";
-  maker.roster->groups[0] = group;
+  auto cgroup = std::make_shared<Cgroup>();
+  cgroup->path = "/a";
+  maker.cgroup_list->cgroups[0] = cgroup;
   maker.dense(kCpuUsage, {Value::of(1)});
   EXPECT_THAT(text_of(maker.snapshot, Format::openmetrics), Not(HasSubstr("_created")));
 }
@@ -190,15 +190,15 @@ TEST(TextWriter, EscapesHostileNames) {
   }
 }
 
-TEST(TextWriter, KeepsGroupsApartWhosePathsBecomeTheSameText) {
+TEST(TextWriter, KeepsCgroupsApartWhosePathsBecomeTheSameText) {
   const auto text = text_of(Maker({"/\xfe", "/\xff"}).dense(kPids, {Value::of(1), Value::of(2)}).snapshot);
   EXPECT_THAT(samples_of(text), ElementsAre("cgroup_pids_current{cgroup=\"/\xEF\xBF\xBD#fe\"} 1",
                                             "cgroup_pids_current{cgroup=\"/\xEF\xBF\xBD#ff\"} 2"));
 }
 
-TEST(TextWriter, KeepsGroupsApartThatTheLabelSourceMixesUp) {
+TEST(TextWriter, KeepsCgroupsApartThatTheLabelSourceMixesUp) {
   TextWriter::Options options;
-  options.labels = [](const Group&, std::string& out) { out += "name=\"same\""; };
+  options.labels = [](const Cgroup&, std::string& out) { out += "name=\"same\""; };
   Buffer out;
   const auto snapshot = Maker({"/a", "/b"}).dense(kPids, {Value::of(1), Value::of(2)}).share();
   EXPECT_EQ(TextWriter(options).write(*snapshot, Format::text, {}, out), 2U);
@@ -209,9 +209,9 @@ TEST(TextWriter, KeepsGroupsApartThatTheLabelSourceMixesUp) {
 TEST(TextWriter, AsksTheLabelSourceAgainOnlyWhenTheRosterChangesOrItIsTold) {
   int asked = 0;
   TextWriter::Options options;
-  options.labels = [&](const Group& group, std::string& out) {
+  options.labels = [&](const Cgroup& cgroup, std::string& out) {
     ++asked;
-    path_label(group, out);
+    path_label(cgroup, out);
     out += ",pod=\"p" + std::to_string(asked) + "\"";
   };
   TextWriter writer(options);
@@ -249,9 +249,9 @@ TEST(TextWriter, SplitsAndEscapesLabelsOfCells) {
 
 TEST(TextWriter, WritesNoSeriesTwice) {
   Maker maker({"/a", "/b"});
-  for (const GroupIndex group : {0U, 1U}) {
+  for (const CgroupIndex cgroup : {0U, 1U}) {
     for (const auto* device : {"8:0", "253:7", "8:16", "8:0", "1:1", "253:7", "8:16", "1:1", "\xff", "\xfe", "7:7"}) {
-      maker.cell(kIoRead, group, device,
+      maker.cell(kIoRead, cgroup, device,
                  Value::of(static_cast<std::int64_t>(maker.snapshot.columns[kIoRead].text.size())));
     }
   }
@@ -263,13 +263,13 @@ TEST(TextWriter, WritesNoSeriesTwice) {
   EXPECT_THAT(text_of(maker.snapshot), HasSubstr("{cgroup=\"/a\",device=\"8:0\"} 0\n"));  // the first of them
 }
 
-TEST(TextWriter, WritesSeriesOfNoGroupWithTheirOwnLabelsOnly) {
+TEST(TextWriter, WritesSeriesOfNoCgroupWithTheirOwnLabelsOnly) {
   const auto snapshot = Maker({"/"})
                             .cell(kIoRead, 0, "vda", Value::of(1))
-                            .cell(kIoRead, model::kNoGroup, "vda", Value::of(2))
-                            .cell(kIoRead, model::kNoGroup, "vdb", Value::of(3))
-                            .cell(kIoRead, model::kNoGroup, "vda", Value::of(4))
-                            .cell(kIoCost, model::kNoGroup, std::string_view("\"a\0b", 4), Value::of(5))
+                            .cell(kIoRead, model::kNoCgroup, "vda", Value::of(2))
+                            .cell(kIoRead, model::kNoCgroup, "vdb", Value::of(3))
+                            .cell(kIoRead, model::kNoCgroup, "vda", Value::of(4))
+                            .cell(kIoCost, model::kNoCgroup, std::string_view("\"a\0b", 4), Value::of(5))
                             .share();
   EXPECT_THAT(samples_of(text_of(*snapshot)), ElementsAre("cgroup_io_cost{device=\"\\\"a\",operation=\"b\"} 5",
                                                           "cgroup_io_read_bytes_total{cgroup=\"/\",device=\"vda\"} 1",
@@ -278,7 +278,7 @@ TEST(TextWriter, WritesSeriesOfNoGroupWithTheirOwnLabelsOnly) {
   EXPECT_THAT(text_of(*snapshot, Format::openmetrics), Not(HasSubstr("created{device")));
 }
 
-TEST(TextWriter, LeavesOutCellsOfGroupsThatAreNotThere) {
+TEST(TextWriter, LeavesOutCellsOfCgroupsThatAreNotThere) {
   EXPECT_EQ(text_of(Maker({"/a"}).cell(kIoRead, 7, "8:0", Value::of(1)).snapshot), "");
 }
 
@@ -309,10 +309,10 @@ std::vector<prometheus::MetricFamily> as_families(const Snapshot& snapshot) {
     family.name = model::metric_name(field);
     family.help = field.help;
     family.type = field.kind == model::Kind::counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
-    const auto add = [&](GroupIndex group, std::string_view text, Value value) {
+    const auto add = [&](CgroupIndex cgroup, std::string_view text, Value value) {
       if (!value.has_value()) return;
       prometheus::ClientMetric metric;
-      metric.label.push_back({"cgroup", snapshot.roster->groups[group]->path});
+      metric.label.push_back({"cgroup", snapshot.cgroup_list->cgroups[cgroup]->path});
       auto names = field.labels;
       while (!names.empty()) {
         const std::string name(base::take_until(names, ','));
@@ -322,8 +322,9 @@ std::vector<prometheus::MetricFamily> as_families(const Snapshot& snapshot) {
       metric.gauge.value = metric.counter.value = number;
       family.metric.push_back(metric);
     };
-    for (GroupIndex g = 0; g < snapshot.columns[id].dense.size(); ++g) add(g, "", snapshot.columns[id].dense[g]);
-    for (const auto& cell : snapshot.columns[id].cells) add(cell.group, snapshot.columns[id].text_of(cell), cell.value);
+    for (CgroupIndex g = 0; g < snapshot.columns[id].dense.size(); ++g) add(g, "", snapshot.columns[id].dense[g]);
+    for (const auto& cell : snapshot.columns[id].series)
+      add(cell.cgroup, snapshot.columns[id].text_of(cell), cell.value);
     if (!family.metric.empty()) out.push_back(std::move(family));
   }
   return out;
@@ -362,7 +363,7 @@ Snapshot random_snapshot(std::mt19937& random, bool exact) {
   for (FieldId id = 0; id < maker.snapshot.columns.size(); ++id) {
     const auto& field = maker.snapshot.catalogue->field(id);
     std::vector<Value> dense;
-    for (GroupIndex g = 0; g < paths.size(); ++g) {
+    for (CgroupIndex g = 0; g < paths.size(); ++g) {
       if (!field.labelled()) {
         dense.push_back(value(field.unit));
         continue;
@@ -492,9 +493,9 @@ TEST(SelfMetrics, TellAboutCollectorsTreeAndProcess) {
         "cgwarden_collector_read_bytes_total{collector=\"first\"} 22",
         "cgwarden_collector_errors_total{collector=\"first\"} 33",
         "cgwarden_collector_unknown_keys_total{collector=\"first\"} 44", "cgwarden_cgroups 2", "cgwarden_series 123",
-        "cgwarden_cgroup_births_total 5", "cgwarden_cgroup_deaths_total 4", "cgwarden_tree_walks_total 3",
-        "cgwarden_watch_overflows_total 2", "cgwarden_watches 9", "cgwarden_dropped_cgroups 8", "cgwarden_open_files 7",
-        "cgwarden_watching 1", "cgwarden_collection_duration_seconds_count 1",
+        "cgwarden_cgroups_created_total 5", "cgwarden_cgroups_removed_total 4", "cgwarden_tree_walks_total 3",
+        "cgwarden_inotify_overflows_total 2", "cgwarden_inotify_watches 9", "cgwarden_cgroups_dropped 8",
+        "cgwarden_open_files 7", "cgwarden_inotify_active 1", "cgwarden_collection_duration_seconds_count 1",
         "cgwarden_hierarchy_info{version=\"2\",controllers=\"cpu io memory pids\",mount_point=\"/sys/fs/cgroup\"} 1"}) {
     EXPECT_THAT(out, HasSubstr(std::string(line) + "\n"));
   }

@@ -94,7 +94,7 @@ class TextfilesTest : public ::testing::Test {
     return out;
   }
   [[nodiscard]] std::string error_of(const std::string& name, int value) const {
-    return "cgwarden_textfile_error{file=\"" + (dir_ / name).string() + "\"} " + std::to_string(value) + "\n";
+    return "cgwarden_textfile_scrape_error{file=\"" + (dir_ / name).string() + "\"} " + std::to_string(value) + "\n";
   }
   const testing_files::TempDir temporary_;
   const std::filesystem::path dir_ = temporary_.path();
@@ -134,7 +134,7 @@ TEST_F(TextfilesTest, WhatIsBadOrTakenIsLeftOutAndTold) {
     EXPECT_THAT(text, Not(HasSubstr(none)));
   }
   std::filesystem::remove_all(dir_);
-  EXPECT_THAT(served(), HasSubstr("cgwarden_textfile_error{file=\"" + dir_.string() + "\"} 1\n"));
+  EXPECT_THAT(served(), HasSubstr("cgwarden_textfile_scrape_error{file=\"" + dir_.string() + "\"} 1\n"));
 }
 
 }  // namespace

@@ -6,21 +6,21 @@
 namespace cgwarden::cgroup {
 namespace {
 
-std::string killed(const std::string& record) { return group_of_oom_kill(record).value_or("none"); }
+std::string killed(const std::string& record) { return cgroup_of_oom_kill(record).value_or("none"); }
 
 const std::string kBegin = "6,1071,1802612815,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=";
 
-TEST(KernelLog, NamesTheGroupOfTheKilledProcess) {
+TEST(KernelLog, NamesTheCgroupOfTheKilledProcess) {
   EXPECT_EQ(killed(kBegin + "g,mems_allowed=0,oom_memcg=/up,task_memcg=/up/g,task=hog,pid=17867,uid=0\n"), "/up/g");
   EXPECT_EQ(killed(kBegin + "/,mems_allowed=0-1,global_oom,task_memcg=/,task=a b,pid=1,uid=4294967295\n SUBSYSTEM=x\n"),
             "/");
   EXPECT_EQ(killed(kBegin + "g,mems_allowed=0,global_oom,task_memcg=/a\\x1b\\x5cb,task=t,pid=1,uid=0\n"), "/a\x1b\\b");
 }
 
-TEST(KernelLog, NamesGroupsBelowTheMountsRootAlone) {
+TEST(KernelLog, NamesCgroupsBelowTheMountsRootAlone) {
   const auto below = [](const std::string& path) {
-    return group_of_oom_kill(kBegin + "g,mems_allowed=0,global_oom,task_memcg=" + path + ",task=t,pid=1,uid=0\n",
-                             "/pod")
+    return cgroup_of_oom_kill(kBegin + "g,mems_allowed=0,global_oom,task_memcg=" + path + ",task=t,pid=1,uid=0\n",
+                              "/pod")
         .value_or("none");
   };
   EXPECT_EQ(below("/pod/a/b"), "/a/b");
@@ -29,7 +29,7 @@ TEST(KernelLog, NamesGroupsBelowTheMountsRootAlone) {
   EXPECT_EQ(below("/other/pod/a"), "none");
 }
 
-TEST(KernelLog, NamesNoGroupWhereARecordIsOfSomethingElse) {
+TEST(KernelLog, NamesNoCgroupWhereARecordIsOfSomethingElse) {
   EXPECT_EQ(killed(""), "none");
   EXPECT_EQ(killed("6,1,2,-;Memory cgroup out of memory: Killed process 17867 (hog)\n"), "none");
   EXPECT_EQ(killed(kBegin + "g,mems_allowed=0,global_oom,task_memcg=/cut of"), "none");

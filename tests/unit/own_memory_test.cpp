@@ -17,15 +17,15 @@ constexpr std::int64_t kMiB = 1 << 20;
 class OwnMemory : public testing::Test {
  protected:
   OwnMemory() {
-    auto roster = std::make_shared<model::Roster>();
+    auto cgroup_list = std::make_shared<model::CgroupList>();
     for (const auto* path : {"/", "/system.slice", "/system.slice/cgwarden.service"}) {
-      auto group = std::make_shared<model::Group>();
-      group->path = path;
-      roster->groups.push_back(std::move(group));
+      auto cgroup = std::make_shared<model::Cgroup>();
+      cgroup->path = path;
+      cgroup_list->cgroups.push_back(std::move(cgroup));
     }
-    for (int i = 0; i < 4997; ++i) roster->groups.push_back(std::make_shared<model::Group>());
+    for (int i = 0; i < 4997; ++i) cgroup_list->cgroups.push_back(std::make_shared<model::Cgroup>());
     snapshot.catalogue = collectors::make_catalogue();
-    snapshot.roster = std::move(roster);
+    snapshot.cgroup_list = std::move(cgroup_list);
     snapshot.columns.resize(snapshot.catalogue->size());
     snapshot.tree.watches = 50'000;
     snapshot.tree.open_files = 2048;
@@ -33,7 +33,7 @@ class OwnMemory : public testing::Test {
 
   void limit(const std::string& field, Value value) {
     auto& dense = snapshot.columns[*snapshot.catalogue->find(field)].dense;
-    dense.resize(snapshot.group_count());
+    dense.resize(snapshot.cgroup_count());
     dense[2] = value;
   }
 

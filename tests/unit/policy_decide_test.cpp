@@ -38,10 +38,10 @@ struct Use {
 
 model::SnapshotPtr host(double at, const Use& use) {
   test::SnapshotMaker maker(at);
-  maker.group(1, "/");
-  maker.group(2, "/a");
+  maker.cgroup(1, "/");
+  maker.cgroup(2, "/a");
   if (use.there) {
-    maker.group(use.id, "/a/b");
+    maker.cgroup(use.id, "/a/b");
     maker.set("memory_current", use.memory).set("cpu_usage", use.cpu_ns).set("memory_max", std::int64_t{1000 << 20});
   }
   return maker.make();
@@ -68,7 +68,7 @@ class Player {
   [[nodiscard]] Phase phase(const std::string& rule = "r", std::uint64_t id = 7) const {
     const auto rules = state_.rules.find(rule);
     if (rules == state_.rules.end()) return Phase::idle;
-    const auto found = rules->second.instances.find(model::group_key(id, "/a/b"));
+    const auto found = rules->second.instances.find(model::cgroup_key(id, "/a/b"));
     return found == rules->second.instances.end() ? Phase::idle : found->second.phase;
   }
   void change(PolicyPtr policy) { policy_ = std::move(policy); }
@@ -92,11 +92,11 @@ model::SnapshotPtr slice(double at, std::vector<std::pair<std::string, std::int6
   test::SnapshotMaker maker(at);
   std::int64_t sum = 0;
   for (const auto& child : children) sum += child.second;
-  maker.group(1, "/");
-  maker.group(2, "/a").set("memory_current", sum * kMiB);
+  maker.cgroup(1, "/");
+  maker.cgroup(2, "/a").set("memory_current", sum * kMiB);
   std::uint64_t id = 3;
   for (const auto& [name, memory] : children) {
-    maker.group(id + static_cast<std::uint64_t>(name.back()), "/a/" + name).set("memory_current", memory * kMiB);
+    maker.cgroup(id + static_cast<std::uint64_t>(name.back()), "/a/" + name).set("memory_current", memory * kMiB);
   }
   return maker.make();
 }
@@ -108,13 +108,13 @@ TEST(PolicyDecide, PicksWhoHasTheMostAndTheNextOnlyAfterItsCooldown) {
   EXPECT_THAT(p.at(slice(0, {{"b", 100}, {"c", 150}, {"d", 90}})), ElementsAre("arm r", "arm r", "arm r"));
   EXPECT_THAT(p.at(slice(10, {{"b", 100}, {"c", 150}, {"d", 90}})), IsEmpty());
   EXPECT_THAT(p.at(slice(20, {{"b", 100}, {"c", 150}, {"d", 90}})), ElementsAre("fire r", "kill r"));
-  EXPECT_EQ(p.decision().actions[0].group.path, "/a/c");
+  EXPECT_EQ(p.decision().actions[0].cgroup.path, "/a/c");
   EXPECT_EQ(p.decision().actions[0].reason.text,
             "memory_current of /a is 340MiB, above 200MiB for 20s; of 3 it has the most memory_current, 150MiB");
   EXPECT_THAT(p.at(slice(30, {{"b", 120}, {"d", 130}})), ElementsAre("clear r")) << "it is gone";
   EXPECT_THAT(p.at(slice(40, {{"b", 120}, {"d", 130}})), IsEmpty()) << "the kill has its time to help";
   EXPECT_THAT(p.at(slice(50, {{"b", 120}, {"d", 130}})), ElementsAre("fire r", "kill r"));
-  EXPECT_EQ(p.decision().actions[0].group.path, "/a/d");
+  EXPECT_EQ(p.decision().actions[0].cgroup.path, "/a/d");
   EXPECT_THAT(p.at(slice(60, {{"b", 120}})), ElementsAre("disarm r", "clear r")) << "no more is needed";
 }
 
@@ -125,12 +125,12 @@ TEST(PolicyDecide, PicksAsManyAsItMayAndThoseWithTheLeast) {
   EXPECT_THAT(p.at(slice(0, {{"b", 100}, {"c", 150}, {"d", 90}})),
               ElementsAre("fire r", "fire r", "limit r memory.max=5242880", "limit r memory.max=5242880"));
   std::vector<std::string> paths;
-  for (const auto& action : p.decision().actions) paths.push_back(action.group.path);
+  for (const auto& action : p.decision().actions) paths.push_back(action.cgroup.path);
   EXPECT_THAT(paths, testing::UnorderedElementsAre("/a/b", "/a/d"));
   EXPECT_THAT(p.at(slice(10, {{"b", 100}, {"c", 150}, {"d", 90}})), IsEmpty()) << "two are active";
 }
 
-TEST(PolicyDecide, KnowsNothingOfAGroupThatIsNotThere) {
+TEST(PolicyDecide, KnowsNothingOfACgroupThatIsNotThere) {
   Player p(
       policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 1MiB, at: /x }, "
                 "do: [ kill: {} ] }\n"));
@@ -149,7 +149,7 @@ TEST(PolicyDecide, GoesThroughTheWholeMachine) {
   EXPECT_EQ(p.phase(), Phase::firing);
   EXPECT_EQ(p.decision().actions[0].reason.text, "memory_current is 200MiB, above 100MiB for 20s");
   EXPECT_THAT(p.decision().actions[0].reason.numbers, Contains(std::pair<std::string, std::string>("for", "20s")));
-  EXPECT_EQ(p.decision().actions[0].group.id, 7U);
+  EXPECT_EQ(p.decision().actions[0].cgroup.id, 7U);
   EXPECT_THAT(p.at(40, {60 * kMiB}), IsEmpty()) << "between the two levels";
   EXPECT_EQ(p.phase(), Phase::active);
   EXPECT_THAT(p.at(50, {40 * kMiB}), IsEmpty());
@@ -236,14 +236,14 @@ TEST(PolicyDecide, AGapBeginsTheArmingAnew) {
   EXPECT_THAT(p.at(90, {2 * kMiB}), Contains("fire r"));
 }
 
-TEST(PolicyDecide, AGroupMadeAgainIsAnotherOne) {
+TEST(PolicyDecide, ACgroupMadeAgainIsAnotherOne) {
   Player p(policy_of(limit_rule("{ field: memory_current, above: 1MiB, for: 20s }")));
   p.at(0, {2 * kMiB, 0, 7});
   p.at(10, {2 * kMiB, 0, 7});
   EXPECT_THAT(p.at(20, {2 * kMiB, 0, 8}), ElementsAre("arm r"));
 }
 
-TEST(PolicyDecide, NothingIsBroughtBackInAGroupThatIsGone) {
+TEST(PolicyDecide, NothingIsBroughtBackInACgroupThatIsGone) {
   Player p(policy_of(limit_rule("always")));
   EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
   EXPECT_THAT(p.at(10, {0, 0, 7, false}), ElementsAre("clear r"));
@@ -303,7 +303,7 @@ TEST(PolicyDecide, LaterStepsAreTakenIfItIsActiveStill) {
   EXPECT_THAT(p.at(40, {20 * kMiB}), IsEmpty());
 }
 
-TEST(PolicyDecide, AFrozenGroupIsNotJudged) {
+TEST(PolicyDecide, AFrozenCgroupIsNotJudged) {
   Player p(
       policy_of("- { name: r, match: { path: /a/b }, when: { field: cpu_usage, rate_above: 50% }, "
                 "do: [ freeze: 25s ], cooldown: 1m }\n"));
@@ -353,9 +353,9 @@ TEST(PolicyDecide, WhatStoodBeforeTheProgramBeganIsTakenOver) {
 TEST(PolicyDecide, ALimitWhoseLeaseWasOverIsSetAgainWhileTheRuleIsActive) {
   Player p(policy_of(limit_rule("always", ", lease: 40s")));
   EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
-  ended(p.state(), "r", p.decision().actions[0].group);
+  ended(p.state(), "r", p.decision().actions[0].cgroup);
   EXPECT_THAT(p.at(10, {}), Contains("limit r memory.max=5242880"));
-  lost(p.state(), "r", p.decision().actions[0].group);
+  lost(p.state(), "r", p.decision().actions[0].cgroup);
   EXPECT_THAT(p.at(20, {}), IsEmpty()) << "somebody else has the limit now";
 }
 
@@ -431,11 +431,11 @@ TEST(PolicyDecide, ExplainsItself) {
       ElementsAre("matches", "memory_current above 100MiB for 1m: it is 200MiB, holds now, for 30s", "state arming"));
   EXPECT_THAT(explain(*policy, policy->rules[0], a, b, second.state, 1), ElementsAre("no: path is /a, not /a/b"));
   EXPECT_THAT(explain(*policy, policy->rules[0], a, b, second.state, 0),
-              ElementsAre("no: the root group is never acted on"));
+              ElementsAre("no: the root cgroup is never acted on"));
 }
 
-// Random policies over random trees: whatever they say, a protected group, one above it and one in it are left alone.
-TEST(PolicyDecideProperty, NeverChoosesAProtectedGroupNorOneAroundIt) {
+// Random policies over random trees: whatever they say, a protected cgroup, one above it and one in it are left alone.
+TEST(PolicyDecideProperty, NeverChoosesAProtectedCgroupNorOneAroundIt) {
   std::mt19937 random(1);
   const auto pick = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
   const std::vector<std::string> patterns = {"/**", "/*", "/a/**", "/*/*",    "**/x",
@@ -476,14 +476,14 @@ TEST(PolicyDecideProperty, NeverChoosesAProtectedGroupNorOneAroundIt) {
       test::SnapshotMaker maker(10 * round);
       std::uint64_t id = 1;
       for (const auto& path : paths) {
-        maker.group(id++, path).set("memory_current", pick(5)).set("pids_current", pick(100));
+        maker.cgroup(id++, path).set("memory_current", pick(5)).set("pids_current", pick(100));
         maker.set("cpu_usage", round * static_cast<std::int64_t>(pick(10)) * 1'000'000'000);
       }
       const auto now = maker.make();
       auto decision = decide(*policy, before, now, std::move(state), 10s);
       actions += decision.actions.size();
       for (const auto& action : decision.actions) {
-        const auto& path = action.group.path;
+        const auto& path = action.cgroup.path;
         ASSERT_NE(path, "/") << rules;
         for (const auto& other : paths) {
           if (!glob_matches(protect, other, true)) continue;

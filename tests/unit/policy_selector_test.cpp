@@ -74,22 +74,22 @@ model::SnapshotPtr host() {
   pod.pod = "api";
   pod.pod_namespace = "shop";
   return test::SnapshotMaker()
-      .group(1, "/")
-      .group(2, "/k8s.slice")
+      .cgroup(1, "/")
+      .cgroup(2, "/k8s.slice")
       .container(pod)
-      .group(3, "/system.slice")
-      .group(4, "/system.slice/docker-4f1dd.scope")
+      .cgroup(3, "/system.slice")
+      .cgroup(4, "/system.slice/docker-4f1dd.scope")
       .set("memory_current", 100 << 20)
       .set("populated", 1)
       .container(db)
-      .group(5, "/system.slice/worker@2.service")
+      .cgroup(5, "/system.slice/worker@2.service")
       .set("memory_current", 1 << 20)
       .set("populated", 0)
-      .group(6, "/user.slice")
-      .group(7, "/user.slice/user-0.slice")
-      .group(8, "/user.slice/user-0.slice/session-3.scope")
-      .group(9, "/user.slice/user-1000.slice/user@1000.service")
-      .group(10, "/user.slice/user-1000.slice/user@1000.service/x.slice/user.slice/user-0.slice")
+      .cgroup(6, "/user.slice")
+      .cgroup(7, "/user.slice/user-0.slice")
+      .cgroup(8, "/user.slice/user-0.slice/session-3.scope")
+      .cgroup(9, "/user.slice/user-1000.slice/user@1000.service")
+      .cgroup(10, "/user.slice/user-1000.slice/user@1000.service/x.slice/user.slice/user-0.slice")
       .make();
 }
 
@@ -100,15 +100,15 @@ std::vector<std::string> matched(const std::string& match) {
   const auto now = host();
   const SelectorFields fields(*now->catalogue);
   std::vector<std::string> out;
-  for (model::GroupIndex g = 0; g < now->group_count(); ++g) {
+  for (model::CgroupIndex g = 0; g < now->cgroup_count(); ++g) {
     const bool does = matches(loaded.policy->rules[0].match, fields, *now, g);
     EXPECT_EQ(does, why_not(loaded.policy->rules[0].match, fields, *now, g).empty());
-    if (does) out.push_back(now->roster->groups[g]->path);
+    if (does) out.push_back(now->cgroup_list->cgroups[g]->path);
   }
   return out;
 }
 
-TEST(PolicySelector, ChoosesGroupsByWhatIsKnownOfThem) {
+TEST(PolicySelector, ChoosesCgroupsByWhatIsKnownOfThem) {
   const std::string root = "/";
   const std::string k8s = "/k8s.slice";
   const std::string system = "/system.slice";
@@ -148,7 +148,7 @@ TEST(PolicySelector, ChoosesGroupsByWhatIsKnownOfThem) {
   for (const auto& [match, wanted] : cases) EXPECT_EQ(matched(match), wanted) << match;
 }
 
-TEST(PolicySelector, SaysWhyAGroupIsLeftOut) {
+TEST(PolicySelector, SaysWhyACgroupIsLeftOut) {
   const auto now = host();
   const SelectorFields fields(*now->catalogue);
   Selector selector;

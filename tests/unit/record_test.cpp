@@ -57,15 +57,16 @@ bool same(const model::Container& a, const model::Container& b) {
 std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
   if (a.begun != b.begun || a.taken != b.taken || a.taken_wall != b.taken_wall) return "times";
   if (a.catalogue != b.catalogue) return "catalogue";
-  if (!a.roster != !b.roster) return "roster";
-  if (a.roster) {
-    if (a.roster->generation != b.roster->generation || a.roster->parents != b.roster->parents) return "roster";
-    if (a.roster->groups.size() != b.roster->groups.size()) return "count of groups";
-    for (std::size_t g = 0; g < a.roster->groups.size(); ++g) {
-      const auto& x = *a.roster->groups[g];
-      const auto& y = *b.roster->groups[g];
-      if (x.id != y.id || x.path != y.path || x.birth != y.birth || x.seen_born != y.seen_born)
-        return "group " + x.path;
+  if (!a.cgroup_list != !b.cgroup_list) return "roster";
+  if (a.cgroup_list) {
+    if (a.cgroup_list->generation != b.cgroup_list->generation || a.cgroup_list->parents != b.cgroup_list->parents)
+      return "roster";
+    if (a.cgroup_list->cgroups.size() != b.cgroup_list->cgroups.size()) return "count of cgroups";
+    for (std::size_t g = 0; g < a.cgroup_list->cgroups.size(); ++g) {
+      const auto& x = *a.cgroup_list->cgroups[g];
+      const auto& y = *b.cgroup_list->cgroups[g];
+      if (x.id != y.id || x.path != y.path || x.created != y.created || x.creation_observed != y.creation_observed)
+        return "cgroup " + x.path;
     }
   }
   if (!a.hierarchies != !b.hierarchies) return "hierarchies";
@@ -80,13 +81,13 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
   if (a.containers) {
     const auto& x = *a.containers;
     const auto& y = *b.containers;
-    if (x.generation != y.generation || x.by_group.size() != y.by_group.size()) return "containers";
-    for (const auto& [key, container] : x.by_group) {
-      const auto at = y.by_group.find(key);
-      if (at == y.by_group.end() || !same(*container, *at->second)) return "a container";
+    if (x.generation != y.generation || x.by_cgroup.size() != y.by_cgroup.size()) return "containers";
+    for (const auto& [key, container] : x.by_cgroup) {
+      const auto at = y.by_cgroup.find(key);
+      if (at == y.by_cgroup.end() || !same(*container, *at->second)) return "a container";
     }
     if (!std::equal(x.ended.begin(), x.ended.end(), y.ended.begin(), y.ended.end(), [](const auto& p, const auto& q) {
-          return p.group_id == q.group_id && p.path == q.path && p.seen_gone == q.seen_gone &&
+          return p.cgroup_id == q.cgroup_id && p.path == q.path && p.seen_gone == q.seen_gone &&
                  (p.container ? q.container && same(*p.container, *q.container) : !q.container);
         })) {
       return "ended containers";
@@ -98,9 +99,9 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
     const auto& y = b.columns[f];
     const std::string column(a.catalogue->field(static_cast<model::FieldId>(f)).name);
     if (x.dense != y.dense) return "column " + column;
-    if (!std::equal(x.cells.begin(), x.cells.end(), y.cells.begin(), y.cells.end(),
-                    [&](const model::Cell& p, const model::Cell& q) {
-                      return p.group == q.group && p.value == q.value && x.text_of(p) == y.text_of(q);
+    if (!std::equal(x.series.begin(), x.series.end(), y.series.begin(), y.series.end(),
+                    [&](const model::Series& p, const model::Series& q) {
+                      return p.cgroup == q.cgroup && p.value == q.value && x.text_of(p) == y.text_of(q);
                     })) {
       return "cells of " + column;
     }
@@ -116,9 +117,9 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
   }
   const auto& t = a.tree;
   const auto& u = b.tree;
-  if (t.births != u.births || t.deaths != u.deaths || t.walks != u.walks || t.watch_overflows != u.watch_overflows ||
-      t.watches != u.watches || t.dropped_groups != u.dropped_groups || t.open_files != u.open_files ||
-      t.watching != u.watching) {
+  if (t.cgroups_created != u.cgroups_created || t.cgroups_removed != u.cgroups_removed || t.walks != u.walks ||
+      t.watch_overflows != u.watch_overflows || t.watches != u.watches || t.dropped_cgroups != u.dropped_cgroups ||
+      t.open_files != u.open_files || t.inotify_active != u.inotify_active) {
     return "the tree's counters";
   }
   return "";
@@ -126,9 +127,9 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
 
 model::SnapshotPtr simple(double at, std::int64_t cpu = 0) {
   return test::SnapshotMaker(at)
-      .group(1, "/")
+      .cgroup(1, "/")
       .set("cpu_usage", cpu)
-      .group(2, "/a.slice")
+      .cgroup(2, "/a.slice")
       .set("cpu_usage", cpu / 2)
       .make();
 }
@@ -360,7 +361,7 @@ TEST(Recording, is_read_by_a_program_with_other_fields) {
   {
     auto writer = Writer::open(folder.file(), test::catalogue(), {});
     ASSERT_TRUE((*writer)->add(test::SnapshotMaker(1)
-                                   .group(1, "/")
+                                   .cgroup(1, "/")
                                    .set("cpu_usage", 5)
                                    .set("memory_current", 6)
                                    .set("pids_current", 7)
@@ -380,8 +381,8 @@ TEST(Recording, marks_what_happened) {
   using record::marks_between;
   const auto make = [](std::int64_t kills, std::int64_t frozen, std::uint64_t id) {
     return test::SnapshotMaker(1)
-        .group(1, "/")
-        .group(id, "/a")
+        .cgroup(1, "/")
+        .cgroup(id, "/a")
         .set("memory_events_oom_kill", kills)
         .set("frozen", frozen)
         .make();
@@ -389,7 +390,7 @@ TEST(Recording, marks_what_happened) {
   EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 2)), 0);
   EXPECT_EQ(marks_between(*make(1, 0, 2), *make(2, 0, 2)), record::kOomKilled);
   EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 1, 2)), record::kFrozen);
-  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 3)), record::kBorn | record::kDied);
+  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 3)), record::kCreationObserved | record::kDied);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ class RecordedHost : public testing::Test {
     fs::create_directories(fs::path(root + "/" + path).parent_path());
     std::ofstream(root + "/" + path) << text;
   }
-  void group_file(const std::string& path, const std::string& text) const {
+  void cgroup_file(const std::string& path, const std::string& text) const {
     file("sys/fs/cgroup/" + path, text);
     file("sys/fs/cgroup/" + fs::path(path).parent_path().string() + "/cgroup.procs", "");
   }
@@ -43,8 +43,8 @@ class RecordedHost : public testing::Test {
   }
 
   model::Value value(const model::Snapshot& snapshot, const std::string& path, const std::string& field) const {
-    for (model::GroupIndex i = 0; i < snapshot.group_count(); ++i) {
-      if (snapshot.roster->groups[i]->path == path) return snapshot.value(*catalogue->find(field), i);
+    for (model::CgroupIndex i = 0; i < snapshot.cgroup_count(); ++i) {
+      if (snapshot.cgroup_list->cgroups[i]->path == path) return snapshot.value(*catalogue->find(field), i);
     }
     ADD_FAILURE() << path << " is not there";
     return {};
@@ -80,8 +80,8 @@ TEST_F(RecordedHost, IsRefusedInOneLineWhenNoneOfItsHierarchiesCanBeOpened) {
 }
 
 TEST_F(RecordedHost, GivesValueAbsentAndUnlimited) {
-  group_file("a/memory.current", "4096\n");
-  group_file("a/memory.max", "max\n");
+  cgroup_file("a/memory.current", "4096\n");
+  cgroup_file("a/memory.max", "max\n");
   const auto snapshot = collect();
   EXPECT_EQ(value(*snapshot, "/a", "memory_current"), model::Value::of(4096));
   EXPECT_TRUE(value(*snapshot, "/a", "memory_max").is_unlimited());
@@ -90,9 +90,9 @@ TEST_F(RecordedHost, GivesValueAbsentAndUnlimited) {
 }
 
 TEST_F(RecordedHost, CountsGarbageAsAnErrorOfItsCollectorAndGoesOn) {
-  group_file("a/memory.current", "garbage\n");
-  group_file("a/memory.stat", "anon 1\nfile \xff\xff\nkernel 3");
-  group_file("a/pids.current", "7\n");
+  cgroup_file("a/memory.current", "garbage\n");
+  cgroup_file("a/memory.stat", "anon 1\nfile \xff\xff\nkernel 3");
+  cgroup_file("a/pids.current", "7\n");
   const auto snapshot = collect();
   EXPECT_TRUE(value(*snapshot, "/a", "memory_current").is_error());
   EXPECT_EQ(value(*snapshot, "/a", "memory_anon"), model::Value::of(1));
@@ -104,7 +104,8 @@ TEST_F(RecordedHost, CountsGarbageAsAnErrorOfItsCollectorAndGoesOn) {
 }
 
 TEST_F(RecordedHost, TellsAnUnknownKeyOnceAndCountsIt) {
-  for (const auto* group : {"a", "b"}) group_file(std::string(group) + "/memory.stat", "anon 1\nfrom_the_future 2\n");
+  for (const auto* cgroup : {"a", "b"})
+    cgroup_file(std::string(cgroup) + "/memory.stat", "anon 1\nfrom_the_future 2\n");
   const auto snapshot = collect();
   EXPECT_EQ(value(*snapshot, "/b", "memory_anon"), model::Value::of(1));
   EXPECT_EQ(snapshot->collectors[*catalogue->find_collector("memory")].unknown_keys, 1U);
@@ -113,11 +114,11 @@ TEST_F(RecordedHost, TellsAnUnknownKeyOnceAndCountsIt) {
 
 TEST_F(RecordedHost, NamesDevicesAndKeepsNumbersOfThoseWithoutName) {
   file("sys/dev/block/254:0/uevent", "MAJOR=254\nMINOR=0\nDEVNAME=vda\nDEVTYPE=disk\n");
-  group_file("a/io.stat", "254:0 rbytes=1 wbytes=2\n7:9 rbytes=3\n");
+  cgroup_file("a/io.stat", "254:0 rbytes=1 wbytes=2\n7:9 rbytes=3\n");
   const auto snapshot = collect();
   const auto& column = snapshot->columns[*catalogue->find("io_read")];
   std::vector<std::string> labels;
-  for (const auto& cell : column.cells) labels.emplace_back(column.text_of(cell));
+  for (const auto& cell : column.series) labels.emplace_back(column.text_of(cell));
   EXPECT_THAT(labels, testing::ElementsAre("vda", "7:9"));
 }
 
@@ -128,52 +129,52 @@ TEST_F(RecordedHost, MayHave512CpusAnd64MemoryNodes) {
   file("sys/fs/cgroup/unified/cgroup.controllers", "memory\n");
   std::string cpus;
   for (int cpu = 0; cpu < 512; ++cpu) cpus += std::to_string(cpu + 1) + ' ';
-  group_file("cpuacct/a/cpuacct.usage_percpu", cpus + "\n");
+  cgroup_file("cpuacct/a/cpuacct.usage_percpu", cpus + "\n");
   std::string nodes = "anon";
   for (int node = 0; node < 64; ++node) nodes += " N" + std::to_string(node) + '=' + std::to_string(4096 * node);
-  group_file("unified/a/memory.numa_stat", nodes + "\n");
+  cgroup_file("unified/a/memory.numa_stat", nodes + "\n");
   const auto snapshot = collect(std::vector<bool>(catalogue->collectors().size(), true));
   const auto& usage = snapshot->columns[*catalogue->find("percpu_usage")];
-  ASSERT_EQ(usage.cells.size(), 512U);
-  EXPECT_EQ(usage.text_of(usage.cells.back()), "511");
-  EXPECT_EQ(usage.cells.back().value, model::Value::of(512));
+  ASSERT_EQ(usage.series.size(), 512U);
+  EXPECT_EQ(usage.text_of(usage.series.back()), "511");
+  EXPECT_EQ(usage.series.back().value, model::Value::of(512));
   const auto& anon = snapshot->columns[*catalogue->find("memory_numa_anon")];
-  ASSERT_EQ(anon.cells.size(), 64U);
-  EXPECT_EQ(anon.text_of(anon.cells.back()), "63");
-  EXPECT_EQ(anon.cells.back().value, model::Value::of(4096 * 63));
+  ASSERT_EQ(anon.series.size(), 64U);
+  EXPECT_EQ(anon.text_of(anon.series.back()), "63");
+  EXPECT_EQ(anon.series.back().value, model::Value::of(4096 * 63));
 }
 
 TEST_F(RecordedHost, SkipsFilesThatAreLinksOutOfTheTree) {
-  group_file("a/memory.current", "1\n");
+  cgroup_file("a/memory.current", "1\n");
   fs::create_symlink("/etc/passwd", root + "/sys/fs/cgroup/a/memory.peak");
   const auto snapshot = collect();
   EXPECT_TRUE(value(*snapshot, "/a", "memory_peak").is_error());
 }
 
 TEST_F(RecordedHost, DropsAVeryLargeFileInsteadOfHoldingIt) {
-  group_file("a/memory.stat", "anon 1\n" + std::string(8U << 20U, 'x'));
+  cgroup_file("a/memory.stat", "anon 1\n" + std::string(8U << 20U, 'x'));
   const auto snapshot = collect();
   EXPECT_TRUE(value(*snapshot, "/a", "memory_anon").is_error());
   EXPECT_EQ(errors(*snapshot, "memory"), 1U);
 }
 
 TEST_F(RecordedHost, UsesTheMemoryOfAReleasedSnapshotAgain) {
-  group_file("a/memory.current", "1\n");
+  cgroup_file("a/memory.current", "1\n");
   auto first = collect();
   const auto* address = first.get();
   first.reset();
   EXPECT_EQ(collection->collect().get(), address);
 }
 
-TEST_F(RecordedHost, GivesTheTightestLimitOfAGroupAndItsAncestors) {
-  group_file("a/memory.max", "1000\n");
-  group_file("a/cpu.max", "max 100000\n");
-  group_file("a/cpuset.cpus.effective", "0-3\n");
+TEST_F(RecordedHost, GivesTheTightestLimitOfACgroupAndItsAncestors) {
+  cgroup_file("a/memory.max", "1000\n");
+  cgroup_file("a/cpu.max", "max 100000\n");
+  cgroup_file("a/cpuset.cpus.effective", "0-3\n");
   file("sys/fs/cgroup/cgroup.controllers", "cpu cpuset io memory pids\n");
-  group_file("a/b/memory.max", "max\n");
-  group_file("a/b/cpu.max", "25000 100000\n");
-  group_file("a/b/c/cpu.max", "max 100000\n");
-  group_file("a/b/c/pids.max", "garbage\n");
+  cgroup_file("a/b/memory.max", "max\n");
+  cgroup_file("a/b/cpu.max", "25000 100000\n");
+  cgroup_file("a/b/c/cpu.max", "max 100000\n");
+  cgroup_file("a/b/c/pids.max", "garbage\n");
   const auto snapshot = collect();
   EXPECT_EQ(value(*snapshot, "/a/b", "effective_memory_max"), model::Value::of(1000));
   EXPECT_EQ(value(*snapshot, "/a/b/c", "effective_memory_max"), model::Value::of(1000));
