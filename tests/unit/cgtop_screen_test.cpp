@@ -21,6 +21,7 @@
 #include "src/cgtop/theme.h"
 #include "src/cgtop/ui.h"
 #include "src/cgtop/views.h"
+#include "tests/test_data.h"
 #include "tests/unit/cgtop_snapshots.h"
 
 namespace cgwarden::cgtop {
@@ -109,7 +110,7 @@ class Screen : public testing::Test {
     return grid.text();
   }
   static void expect_golden(const std::string& name, const std::string& text) {
-    const auto path = std::filesystem::path(CGWARDEN_TEST_DATA) / "golden/cgtop" / (name + ".txt");
+    const auto path = test::test_data() / "golden/cgtop" / (name + ".txt");
     if (std::getenv("CGWARDEN_UPDATE_GOLDEN") != nullptr) {
       std::filesystem::create_directories(path.parent_path());
       std::ofstream(path) << text;

@@ -7,11 +7,13 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/test_data.h"
+
 namespace cgwarden::cgroup {
 namespace {
 
 std::string sample(const std::string& name) {
-  const std::string path = std::string(CGWARDEN_TEST_DATA) + "/data/mountinfo/" + name;
+  const std::string path = test::test_data() / "data/mountinfo" / name;
   std::ifstream file(path);
   EXPECT_TRUE(file) << path;
   std::ostringstream text;
@@ -111,7 +113,7 @@ TEST(ProcCgroups, NamesWhatIsBoundToNothing) {
 }
 
 TEST(Hierarchies, OfARecordedHostAreFoundBelowItsPaths) {
-  const std::string root = std::string(CGWARDEN_TEST_DATA) + "/hosts/v2";
+  const std::string root = test::test_data() / "hosts/v2";
   const auto host = find_hierarchies({root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"});
   ASSERT_TRUE(host) << host.error().what;
   EXPECT_EQ(host->layout(), "v2");
@@ -120,7 +122,7 @@ TEST(Hierarchies, OfARecordedHostAreFoundBelowItsPaths) {
 }
 
 TEST(Hierarchies, OfAHostWithoutCgroupsAreAClearError) {
-  const auto host = find_hierarchies({CGWARDEN_TEST_DATA, "/sys", "", "/"});
+  const auto host = find_hierarchies({test::test_data(), "/sys", "", "/"});
   ASSERT_FALSE(host);
   EXPECT_THAT(host.error().what, testing::HasSubstr("mountinfo"));
 }

@@ -12,6 +12,7 @@
 #include "collectors/collection.h"
 #include "src/record/frame.h"
 #include "tests/temp_dir.h"
+#include "tests/test_data.h"
 #include "tests/unit/any_history.h"
 #include "tests/unit/cgtop_snapshots.h"
 
@@ -174,7 +175,7 @@ TEST(Recording, gives_back_any_history_bit_for_bit) {
 
 TEST(Recording, gives_back_what_a_recorded_host_shows) {
   collectors::CollectionOptions options;
-  const std::string host = CGWARDEN_TEST_DATA "/hosts/v2";
+  const std::string host = test::test_data() / "hosts/v2";
   options.paths.procfs = host + "/proc";
   options.paths.sysfs = host + "/sys";
   options.paths.cgroupfs = host + "/sys/fs/cgroup";
