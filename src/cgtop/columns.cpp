@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "src/base/names.h"
 #include "src/base/text.h"
 
 namespace cgwarden::cgtop {
@@ -50,21 +51,6 @@ constexpr std::pair<std::string_view, std::string_view> kShortForms[] = {
     {"pids", "tasks"},           {"tasks%", "tasks_of_limit"}, {"io.r", "read"},
     {"io.w", "write"},           {"cgroup", "path"},
 };
-
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t corner = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, corner + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      corner = above;
-    }
-  }
-  return row.back();
-}
 
 }  // namespace
 
@@ -192,17 +178,9 @@ std::optional<ColumnId> Columns::find(std::string_view name) const {
 
 base::Result<ColumnId> Columns::want(std::string_view name) const {
   if (const auto id = find(name)) return *id;
-  std::string_view nearest;
-  std::size_t best = name.size() / 2 + 1;
-  for (const auto& column : all_) {
-    if (const auto d = distance(name.substr(0, 64), column.name); d < best) {
-      best = d;
-      nearest = column.name;
-    }
-  }
-  auto what = "unknown field '" + base::printable(name) + "'";
-  if (!nearest.empty()) what += "; did you mean '" + std::string(nearest) + "'?";
-  return base::fail(what + " (cgtop fields lists them)");
+  std::vector<std::string_view> names;
+  for (const auto& column : all_) names.push_back(column.name);
+  return base::fail(base::unknown_name("field", name, names) + " (cgtop fields lists them)");
 }
 
 base::Result<std::vector<ColumnId>> Columns::want_list(std::string_view comma_separated) const {

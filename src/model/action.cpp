@@ -10,6 +10,7 @@
 #include <limits>
 #include <numeric>
 
+#include "src/base/names.h"
 #include "src/base/text.h"
 
 namespace cgwarden::model {
@@ -59,36 +60,10 @@ constexpr SettingKey kKeys[] = {
 // clang-format on
 static_assert(std::ranges::is_sorted(kKeys, {}, &SettingKey::name));
 
-// Levenshtein's distance of two short words.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    auto diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
 std::string unknown_key(std::string_view key) {
-  std::string what = "'" + base::printable(key) + "' cannot be set";
-  const SettingKey* nearest = nullptr;
-  std::size_t best = 6;
-  if (key.size() < 64) {
-    for (const auto& candidate : kKeys) {
-      const auto d = distance(key, candidate.name);
-      if (d < best) {
-        best = d;
-        nearest = &candidate;
-      }
-    }
-  }
-  return nearest != nullptr ? what + "; do you mean " + std::string(nearest->name) + "?" : what;
+  std::vector<std::string_view> names;
+  for (const auto& known : kKeys) names.push_back(known.name);
+  return base::unknown_name("key", key, names);
 }
 
 struct Scaled {

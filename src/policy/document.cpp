@@ -129,21 +129,6 @@ std::optional<Mark> mark_of_control(std::string_view text) {
   return std::nullopt;
 }
 
-// Steps from one word to the other: letters changed, left out, put in.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    auto diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 std::string Problem::text() const {
@@ -177,20 +162,6 @@ std::optional<YamlNode> parse_document(const std::string& file, std::string_view
     return refuse(mark_of(error.mark), "this is no YAML: " + error.msg);
   }
   return builder.take();
-}
-
-std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known) {
-  if (word.size() > 128) return "";
-  std::string_view nearest;
-  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
-  for (const auto candidate : known) {
-    const auto steps = distance(word, candidate);
-    if (steps < least) {
-      least = steps;
-      nearest = candidate;
-    }
-  }
-  return nearest.empty() ? "" : " (did you mean '" + std::string(nearest) + "'?)";
 }
 
 }  // namespace cgwarden::policy

@@ -43,7 +43,5 @@ inline constexpr std::size_t kMaxProblems = 100;
 // too. An empty document is a YamlNode of Kind::null.
 std::optional<YamlNode> parse_document(const std::string& file, std::string_view text, Problems& problems);
 
-// "" or " (did you mean 'nearest'?)".
-std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known);
 
 }  // namespace cgwarden::policy

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/names.h"
 #include "src/base/result.h"
 #include "src/base/text.h"
 
@@ -115,8 +116,7 @@ class Reader {
       std::vector<std::string_view> names;
       names.reserve(known.size());
       for (const auto& key : known) names.push_back(key.first);
-      fault(map.keys[i],
-            std::string(where) + " has no key " + said(map.keys[i].text) + did_you_mean(map.keys[i].text, names));
+      fault(map.keys[i], base::unknown_name("key", map.keys[i].text, names) + " in " + std::string(where));
     }
   }
 
@@ -238,7 +238,7 @@ class Reader {
              const auto known = known_kinds();
              for (const auto& kind : out.kind) {
                if (std::ranges::none_of(known, [&](auto k) { return glob_matches(kind, k, false); })) {
-                 fault(n, "there is no kind " + said(kind) + did_you_mean(kind, known));
+                 fault(n, base::unknown_name("kind", kind, known));
                }
              }
            }},
@@ -293,8 +293,7 @@ class Reader {
     if (name.empty()) return std::nullopt;
     const auto id = catalogue_.find(name);
     if (!id) {
-      fault(node, "there is no field " + said(name) + did_you_mean(name, fields_) +
-                      "; cgwarden --print-catalogue=md lists them");
+      fault(node, base::unknown_name("field", name, fields_) + "; cgwarden --print-catalogue=md lists them");
       return std::nullopt;
     }
     if (catalogue_.field(*id).kind == model::Kind::info) {

@@ -371,7 +371,7 @@ def a_bad_reload_changes_nothing(agent, folder):
         enforcer.set_policy("  - { name: r, match: { pth: /x } }\n")
         enforcer.process.send_signal(signal.SIGHUP)
         until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 0, "the metrics tell of the bad policy")
-        want("policy.yaml:5:25: a match has no key 'pth' (did you mean 'path'?)" in read(enforcer.log), "the log tells where")
+        want("policy.yaml:5:25: unknown key 'pth'; did you mean 'path'? in a match" in read(enforcer.log), "the log tells where")
         want(groups.memory_limit("memory") == 256 * MIB, "the policy of before goes on")
         enforcer.set_policy(rule("other", "memory", "always", "{ limit: { memory.max: 300MiB } }"))
         os.chmod(enforcer.policy, 0o666)

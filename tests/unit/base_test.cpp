@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "src/base/file.h"
+#include "src/base/names.h"
 #include "src/base/text.h"
 #include "tests/temp_dir.h"
 
@@ -73,6 +74,22 @@ TEST(ANumber, IsWhatStandsAtTheFront) {
   EXPECT_EQ(to_double("12"), 12);
   EXPECT_EQ(to_double(""), std::nullopt);
   EXPECT_EQ(to_double("avg10=1"), std::nullopt);
+}
+
+TEST(UnknownName, SuggestsTheNearestCandidateOnlyIfOneIsClose) {
+  constexpr std::string_view fields[] = {"memory_current", "memory_max", "cpu_usage"};
+  EXPECT_EQ(unknown_name("field", "memory_curent", fields),
+            "unknown field 'memory_curent'; did you mean 'memory_current'?");
+  EXPECT_EQ(unknown_name("field", "cpu", fields), "unknown field 'cpu'");
+  EXPECT_EQ(unknown_name("field", "", fields), "unknown field ''");
+  EXPECT_EQ(unknown_name("field", "memory_max", {}), "unknown field 'memory_max'");
+}
+
+TEST(UnknownName, PrintsControlBytesEscapedAndComparesNoLongNames) {
+  constexpr std::string_view fields[] = {"memory_max"};
+  EXPECT_EQ(unknown_name("field", "memory_\x1bmax", fields),
+            "unknown field 'memory_\\x1bmax'; did you mean 'memory_max'?");
+  EXPECT_EQ(nearest_name(std::string(1000, 'm'), fields), "");
 }
 
 }  // namespace
