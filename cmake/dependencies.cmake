@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Everything comes from the distribution's packages; scripts/install-deps names them.
+# All libraries come from packages of the distribution; scripts/install-deps lists them.
 find_package(Threads REQUIRED)
 find_package(Boost 1.81 CONFIG REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
@@ -15,7 +15,7 @@ pkg_check_modules(SDBUS REQUIRED IMPORTED_TARGET sdbus-c++)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2)
 
-# gzip: ISA-L where the architecture has it, libdeflate elsewhere. One interface, exporter/gzip.h.
+# gzip: ISA-L if installed (x86-64, arm64), otherwise libdeflate. Both behind exporter/gzip.h.
 add_library(cgwarden_gzip INTERFACE)
 pkg_check_modules(ISAL IMPORTED_TARGET libisal)
 if(ISAL_FOUND)
@@ -26,7 +26,7 @@ else()
   target_link_libraries(cgwarden_gzip INTERFACE PkgConfig::DEFLATE)
 endif()
 
-# YAML. Debian's 0.7 has a target without namespace, 0.8 has both.
+# yaml-cpp 0.7 (Debian 12) exports a target without namespace, 0.8 exports both.
 find_package(yaml-cpp CONFIG REQUIRED)
 add_library(cgwarden_yaml INTERFACE)
 if(TARGET yaml-cpp::yaml-cpp)
@@ -35,7 +35,7 @@ else()
   target_link_libraries(cgwarden_yaml INTERFACE yaml-cpp)
 endif()
 
-# The terminal, with wide characters.
+# ncurses with wide characters.
 set(CURSES_NEED_NCURSES TRUE)
 set(CURSES_NEED_WIDE TRUE)
 find_package(Curses REQUIRED)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# What a program's own --help says, as completions of shells and, with MAN, as a manual page. Made with the program.
+# cgwarden_describe(TARGET [MAN]): generates shell completions and, with MAN, a manual page from the program's --help.
 find_package(Python3 COMPONENTS Interpreter)
 function(cgwarden_describe target)
   cmake_parse_arguments(ARG "MAN" "" "" ${ARGN})
   if(NOT Python3_FOUND OR CMAKE_CROSSCOMPILING)
-    message(STATUS "no completions of ${target}: they take Python and a program that runs here")
+    message(STATUS "${target}: no shell completions: Python 3 and a program that runs on the build host are required")
     return()
   endif()
   set(folder ${PROJECT_BINARY_DIR}/described)

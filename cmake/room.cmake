@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# How everything of ours is compiled.
+# Compiler and linker options of all targets of the project.
 add_library(cgwarden_options INTERFACE)
 target_include_directories(cgwarden_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(cgwarden_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
@@ -8,7 +8,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
   target_compile_options(cgwarden_options INTERFACE -Wno-restrict) # GCC PR 105651: "x" + std::string at -O3
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  # where several files are one unit, names that only one sees are in an included file, which it takes for a header
+  # A unity build includes .cpp files, which GCC takes for headers: anonymous namespaces in them would be warned about.
   target_compile_options(cgwarden_options INTERFACE -Wno-subobject-linkage)
 endif()
 target_compile_definitions(cgwarden_options INTERFACE CGWARDEN_VERSION="${PROJECT_VERSION}")
@@ -17,13 +17,14 @@ if(CGWARDEN_SANITIZE)
                                                     -fno-sanitize-recover=all)
   target_link_options(cgwarden_options INTERFACE -fsanitize=${CGWARDEN_SANITIZE})
   if(CGWARDEN_SANITIZE MATCHES thread AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-    target_compile_options(cgwarden_options INTERFACE -Wno-tsan) # Asio's fences, which it does not use then
+    target_compile_options(cgwarden_options INTERFACE -Wno-tsan) # Boost.Asio's fences, which it does not use under TSan
   endif()
 endif()
 
-# cgwarden_room(NAME FOLDER [EXCEPT FILE...] LINKS TARGET...): one folder is one library, cgwarden::NAME.
+# cgwarden_room(NAME FOLDER [EXCEPT FILE...] PURPOSE TEXT LINKS TARGET...): the library cgwarden::NAME, built from the
+# sources of FOLDER. PURPOSE is for docs/architecture.md only.
 function(cgwarden_room name folder)
-  cmake_parse_arguments(ARG "" "" "EXCEPT;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PURPOSE" "EXCEPT;LINKS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
   foreach(file IN LISTS ARG_EXCEPT)
     list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/${folder}/${file})

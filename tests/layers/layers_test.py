@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the house that a compiler does not know. Each is a function below; `layers_test.py RULE` checks one,
-`layers_test.py` all that need no agent, `layers_test.py --self-test` breaks each rule on purpose and wants it noticed.
+"""Project rules that the compiler does not check. Each rule is a function below. `layers_test.py RULE` checks one rule,
+`layers_test.py` all rules that need no agent; `layers_test.py --self-test` breaks each rule and expects a finding.
 
-  includes              a room includes only rooms below it, and a library only where it belongs
-  licences              every file of ours says under which licence it is
-  names                 nothing names a developer's own machine
-  metrics-doc AGENT     docs/metrics.md is what the agent prints of itself; with --update it is made so
-  dashboards AGENT      every metric of dashboards/*.json and alerts/*.yaml exists
+  includes              a room includes only its own headers and those of the rooms it links (cmake/rooms.cmake)
+  architecture          the table of rooms in docs/architecture.md matches cmake/rooms.cmake; --update rewrites it
+  licenses              every source file has an SPDX license line
+  names                 no file contains a path of a developer's machine
+  metrics-doc AGENT     docs/metrics.md matches the output of the agent; --update rewrites it
+  dashboards AGENT      every metric in dashboards/*.json and alerts/*.yaml exists
   readme AGENT          README.md names every collector and every flag
-  alerts                promtool has nothing to say about the alert rules, and they fire in the cases of tests/alerts
-  metric-names AGENT    promtool has nothing to say about any name of the catalogue, whatever this host shows of it
+  alerts                promtool accepts the alert rules, and each alert fires in a case of tests/alerts
+  metric-names AGENT    promtool accepts every metric name and HELP text of the catalogue
 """
 
 import http.client
@@ -26,25 +27,38 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# A room and the rooms it may see. Lowest first: what is not named here is not to be seen.
-ROOMS = {
-    "src/base": [],
-    "src/model": ["src/base"],
-    "src/cgroup": ["src/base", "src/model"],
-    "collectors": ["src/base", "src/model", "src/cgroup"],
-    "src/discovery": ["src/base", "src/model", "src/cgroup"],
-    "src/control": ["src/base", "src/model", "src/cgroup", "src/discovery"],
-    # These three look at snapshots only: they cannot touch a kernel file even by mistake.
-    "exporter": ["src/base", "src/model"],
-    "src/policy": ["src/base", "src/model"],
-    "src/record": ["src/base", "src/model"],
-    "src/cgtop": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/control",
-                  "src/record", "exporter"],
-    "src/agent": ["src/base", "src/model", "src/cgroup", "collectors", "src/discovery", "src/control", "src/policy",
-                  "src/record", "exporter"],
-}
+ROOMS_FILE = "cmake/rooms.cmake"
 
-# Libraries that belong into some rooms only: a library's own code does not log and knows no command line.
+
+class Room:
+    """One call of cgwarden_room(): a folder that is a library and a namespace."""
+
+    def __init__(self, name, folder, purpose, links):
+        self.name, self.folder, self.purpose, self.links = name, folder, purpose, links
+        self.level = 0
+        self.allowed = set()    # folders of the rooms that it may include
+
+
+def parse_rooms(text):
+    """cmake/rooms.cmake -> {folder: Room}. A room may include the transitive closure of the rooms that it links."""
+    text = re.sub(r"^\s*#.*$", "", text, flags=re.M)
+    rooms = {}
+    for name, folder, body in re.findall(r'cgwarden_room\((\w+)\s+([\w/]+)((?:[^()"]|"[^"]*")*)\)', text):
+        purpose = re.search(r'PURPOSE\s+"([^"]*)"', body)
+        room = Room(name, folder, purpose.group(1) if purpose else "", re.findall(r"cgwarden::(\w+)", body))
+        by_name = {other.name: other for other in rooms.values()}
+        for link in room.links:
+            if link not in by_name:
+                raise SystemExit(f"{ROOMS_FILE}: {name} links {link}, which is not declared above it")
+            room.allowed |= by_name[link].allowed | {by_name[link].folder}
+            room.level = max(room.level, by_name[link].level + 1)
+        rooms[folder] = room
+    if not rooms or len(rooms) != text.count("cgwarden_room("):
+        raise SystemExit(f"{ROOMS_FILE}: {text.count('cgwarden_room(')} calls, but {len(rooms)} rooms could be parsed")
+    return rooms
+
+
+# Libraries that only some rooms may include. Logging and option parsing are left to the two programs.
 LIBRARIES = {
     "spdlog/": ["src/agent", "src/cgtop"],
     "CLI/": ["src/agent", "src/cgtop"],
@@ -66,8 +80,11 @@ def read(path):
         return file.read()
 
 
+ROOMS = parse_rooms(read(ROOMS_FILE))
+
+
 def project_files():
-    """Paths of the project's files, without the recorded hosts and what tests compare with byte by byte."""
+    """Paths of the project's files, without recorded hosts, golden files and other test data."""
     git = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                          capture_output=True, check=False)
     if git.returncode == 0:
@@ -94,34 +111,61 @@ def check_includes(files):
         room = room_of(path)
         if room is None:
             if path.startswith("src/") or "/" not in path:
-                faults.append(f"{path}: belongs to no room; the rooms are in tests/layers/layers_test.py")
+                faults.append(f"{path}: belongs to no room; rooms are declared in {ROOMS_FILE}")
             continue
         for match in INCLUDE.finditer(text):
             quote, included = match.groups()
             line = text.count("\n", 0, match.start()) + 1
             other = room_of(included)
             if quote == '"' and other is None:
-                faults.append(f'{path}:{line}: "{included}" is not the path of a header from the top folder')
-            elif other not in (None, room) and other not in ROOMS[room]:
+                faults.append(f'{path}:{line}: "{included}" must be a path from the top folder')
+            elif other not in (None, room) and other not in ROOMS[room].allowed:
                 faults.append(f"{path}:{line}: {room} must not include {other} ({included})")
             for library, rooms in LIBRARIES.items():
                 if included.startswith(library) and room not in rooms:
-                    faults.append(f"{path}:{line}: <{included}> belongs into {' and '.join(rooms)} only")
+                    faults.append(f"{path}:{line}: only {' and '.join(rooms)} may include <{included}>")
     return faults
 
 
-# Files that cannot hold a comment, and texts for people; the licence is in LICENSE beside them.
-NO_LICENCE_LINE = (".md", ".json", ".gitignore", ".shellcheckrc", ".clang-format", "LICENSE", "README", ".txt", ".svg", ".png")
+ROOMS_BEGIN = "<!-- rooms: generated from cmake/rooms.cmake; layers_test.py architecture --update -->\n"
+ROOMS_END = "<!-- end of rooms -->\n"
 
 
-def check_licences(files):
-    return [f"{path}: has no line 'SPDX-License-Identifier: Apache-2.0' among its first three"
+def rooms_table(rooms):
+    """Highest level first, as in a picture in which all arrows point down."""
+    by_folder = {room.folder: room.name for room in rooms.values()}
+    rows = "".join(f"| {room.level} | `{room.folder}` | {room.purpose} | "
+                   f"{', '.join(sorted(by_folder[f] for f in room.allowed)) or '-'} |\n"
+                   for room in sorted(rooms.values(), key=lambda r: (-r.level, r.folder)))
+    return "| level | room | contents | may include |\n|---|---|---|---|\n" + rows
+
+
+def with_rooms_table(doc, rooms):
+    start, stop = doc.find(ROOMS_BEGIN), doc.find(ROOMS_END)
+    if start < 0 or stop < start:
+        raise SystemExit("docs/architecture.md: the marks of the table of rooms are missing")
+    return doc[:start] + ROOMS_BEGIN + "\n" + rooms_table(rooms) + "\n" + doc[stop:]
+
+
+def check_architecture(doc, rooms):
+    if doc == with_rooms_table(doc, rooms):
+        return []
+    return [f"docs/architecture.md: the table of rooms differs from {ROOMS_FILE}; "
+            "run tests/layers/layers_test.py architecture --update"]
+
+
+# Formats without comments, and documents. LICENSE applies to them too.
+NO_LICENSE_LINE = (".md", ".json", ".gitignore", ".shellcheckrc", ".clang-format", "LICENSE", "README", ".txt", ".svg", ".png")
+
+
+def check_licenses(files):
+    return [f"{path}: the first three lines contain no 'SPDX-License-Identifier: Apache-2.0'"
             for path, text in files.items()
-            if not path.endswith(NO_LICENCE_LINE)
+            if not path.endswith(NO_LICENSE_LINE)
             and "SPDX-License-Identifier: Apache-2.0" not in "\n".join(text.split("\n")[:3])]
 
 
-# Split, or this file would name what it forbids.
+# In pieces, so that this file does not match itself.
 FORBIDDEN = re.compile(r"(?:^|[^\w.])(?:/wo" r"rk/|/home/\w|process_" r"api)", re.M)
 
 
@@ -130,7 +174,7 @@ def check_names(files):
     for path, text in files.items():
         for match in FORBIDDEN.finditer(text):
             line = text.count("\n", 0, match.start() + 1) + 1
-            faults.append(f"{path}:{line}: names a place on somebody's own machine: {match.group(0).strip()}")
+            faults.append(f"{path}:{line}: contains a path of a developer's machine: {match.group(0).strip()}")
     return faults
 
 
@@ -139,7 +183,7 @@ def agent_says(agent, *arguments):
 
 
 def scrape(agent):
-    """What a recorded host looks like to Prometheus. Twice: a family of its own may appear with the first answer."""
+    """The second scrape of a recorded host: some of the agent's own families appear only after the first one."""
     host = os.path.join(ROOT, "tests/hosts/v2")
     with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder:
         address = os.path.join(folder, "socket")
@@ -158,7 +202,7 @@ def scrape(agent):
                     connection.sock.connect(address)
                 except OSError:
                     if process.poll() is not None or time.monotonic() > deadline:
-                        raise SystemExit(f"the agent does not listen on {address}") from None
+                        raise SystemExit(f"{address}: the agent does not listen") from None
                     time.sleep(0.05)
                     continue
                 connection.request("GET", "/metrics")
@@ -170,7 +214,7 @@ def scrape(agent):
             process.wait()
 
 
-# docs/metrics.md is text for people around two generated parts.
+# docs/metrics.md has two generated parts; the text around them is written by hand.
 PARTS = ("own metrics", "catalogue")
 
 
@@ -183,7 +227,7 @@ def end(part):
 
 
 def own_metrics(exposition):
-    """A table of the agent's own families: HELP and TYPE are all that can be known from outside."""
+    """A table of the agent's own families, from HELP and TYPE of a scrape."""
     families = {}
     for line in exposition.splitlines():
         match = re.match(r"# (HELP|TYPE) ((?:cgwarden|process)_\w+) (.*)", line)
@@ -209,8 +253,8 @@ def check_metrics_doc(doc, parts):
         return []
     old, new = doc.splitlines(), wanted.splitlines()
     line = next((i for i, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new)))
-    return [f"docs/metrics.md:{line + 1}: is not what the agent prints; "
-            "tests/layers/layers_test.py metrics-doc AGENT --update makes it so"]
+    return [f"docs/metrics.md:{line + 1}: differs from the output of the agent; "
+            "run tests/layers/layers_test.py metrics-doc AGENT --update"]
 
 
 def expressions(dashboard):
@@ -236,7 +280,7 @@ def expressions(dashboard):
 
 
 def alert_expressions(text):
-    """Every PromQL expression of a file of alert rules, which is YAML with `expr: ...` or `expr: >-`: (alert, text)."""
+    """Every PromQL expression of a file of alert rules (YAML, `expr: ...` or `expr: >-`): (alert, text)."""
     for match in re.finditer(r"- alert: (\w+)\n(\s+)expr:(?: >-)?((?:.*\n)(?:\2 +.*\n)*)", text):
         yield match.group(1), match.group(3)
 
@@ -246,7 +290,7 @@ PROMQL_WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group
 
 
 def metrics_of(expr):
-    """Names of the metrics in a PromQL expression: the names that are neither labels nor functions nor words."""
+    """Names of the metrics in a PromQL expression: names that are not labels, functions or keywords."""
     expr = re.sub(r'"(?:\\.|[^"\\])*"', '""', expr)
     expr = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", expr)
     expr = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", expr)
@@ -269,7 +313,7 @@ def known_metrics(catalogue, exposition):
 
 
 def enforcer_metrics(source):
-    """Its families by their names in the source: they reach the exporter as a file, which a test has none of."""
+    """Families of the enforcer, from its source: they reach the exporter as a textfile, so no scrape here has them."""
     return set(re.findall(r'"(cgwarden_(?:policy|textfile)_\w+)"', source))
 
 
@@ -279,10 +323,10 @@ def check_dashboards(dashboards, known):
     for path, dashboard in dashboards.items():
         found = list(alert_expressions(dashboard) if isinstance(dashboard, str) else expressions(dashboard))
         if not found:
-            faults.append(f"{path}: has no expression at all")
+            faults.append(f"{path}: no PromQL expression found")
         for where, expr in found:
             for metric in sorted(metrics_of(expr) - known):
-                faults.append(f"{path}: {where}: there is no metric {metric}")
+                faults.append(f"{path}: {where}: unknown metric {metric}")
     return faults
 
 
@@ -294,12 +338,12 @@ def check_metric_names(catalogue):
         text += f'# HELP {row["metric"]} {row["help"]}\n# TYPE {row["metric"]} {kind}\n{row["metric"]} 1\n'
     lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     complaints = (lint.stdout + lint.stderr).strip().splitlines()
-    return complaints or ([f"promtool ended with {lint.returncode}"] if lint.returncode else [])
+    return complaints or ([f"promtool: exit status {lint.returncode}"] if lint.returncode else [])
 
 
 def need_promtool():
     if not shutil.which("promtool"):
-        print("SKIP: no promtool here; scripts/install-deps test brings it")
+        print("SKIP: promtool is not installed; run scripts/install-deps test")
         sys.exit(77)
 
 
@@ -311,7 +355,7 @@ def check_alerts():
             faults += (done.stdout + done.stderr).strip().splitlines()
     tested = set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", read("tests/alerts/alerts_test.yaml")))
     rules = {name for name, _ in alert_expressions(read("alerts/cgwarden.yaml"))}
-    return faults + [f"tests/alerts/alerts_test.yaml: {name} is never seen to fire" for name in sorted(rules - tested)]
+    return faults + [f"tests/alerts/alerts_test.yaml: no test in which {name} fires" for name in sorted(rules - tested)]
 
 
 # A family of flags, of which README.md names one for all.
@@ -329,14 +373,21 @@ def check_readme(readme, catalogue, help_text):
 
 
 def run(rule, arguments):
-    if rule in ("includes", "licences", "names"):
+    if rule in ("includes", "licenses", "names"):
         files = {path: read(path) for path in project_files()}
-        return {"includes": check_includes, "licences": check_licences, "names": check_names}[rule](files)
+        return {"includes": check_includes, "licenses": check_licenses, "names": check_names}[rule](files)
+    if rule == "architecture":
+        doc = read("docs/architecture.md")
+        if "--update" in arguments:
+            with open(os.path.join(ROOT, "docs/architecture.md"), "w", encoding="utf-8") as file:
+                file.write(with_rooms_table(doc, ROOMS))
+            return []
+        return check_architecture(doc, ROOMS)
     if rule == "alerts":
         need_promtool()
         return check_alerts()
     if not arguments:
-        raise SystemExit(f"{rule} needs the agent's path")
+        raise SystemExit(f"{rule}: the path of the agent is missing; see --help")
     agent = os.path.abspath(arguments[0])
     if rule == "readme":
         return check_readme(read("README.md"), json.loads(agent_says(agent, "--print-catalogue=json")),
@@ -358,42 +409,61 @@ def run(rule, arguments):
         boards = {p: json.loads(read(p)) for p in project_files() if re.match(r"dashboards/[^/]+\.json$", p)}
         rules = {p: read(p) for p in project_files() if re.match(r"alerts/[^/]+\.yaml$", p)}
         if not boards or not rules:
-            return ["dashboards/ or alerts/ is empty"]
+            return ["dashboards/ or alerts/: no file found"]
         known = known_metrics(catalogue, exposition)
         for path in ("src/agent/enforcer_metrics.cpp", "exporter/textfile.cpp"):
             known |= enforcer_metrics(read(path))
         return check_dashboards(boards | rules, known)
-    raise SystemExit(f"there is no rule '{rule}'; see --help")
+    raise SystemExit(f"unknown rule '{rule}'; see --help")
 
 
 def self_test():
-    """Each rule must notice what breaks it, and let pass what does not."""
+    """Each rule must find what breaks it, and accept what does not."""
     good = '// SPDX-License-Identifier: Apache-2.0\n#include <vector>\n#include "src/base/text.h"\n'
     def inc(path, line):
         return check_includes({path: line + "\n"})
+    graph = ('# cgwarden_room(comment src/comment)\ncgwarden_room(low src/low PURPOSE "(a)" LINKS x::y)\n'
+             'cgwarden_room(mid src/mid EXCEPT main.cpp LINKS cgwarden::low)\ncgwarden_room(top top LINKS cgwarden::mid)\n')
+    rooms = parse_rooms(graph)
+    shown = "a\n" + ROOMS_BEGIN + "\n" + rooms_table(rooms) + "\n" + ROOMS_END
+    def parse_fails(text):
+        try:
+            parse_rooms(text)
+        except SystemExit:
+            return ["failed"]
+        return []
     cases = [
+        ("closure of links", [] if rooms["top"].allowed == {"src/mid", "src/low"} else ["wrong"], 0),
+        ("levels", [] if [r.level for r in rooms.values()] == [0, 1, 2] else ["wrong"], 0),
+        ("a link to a room that is declared later", parse_fails(graph + "cgwarden_room(a a LINKS cgwarden::b)"), 1),
+        ("a call that cannot be parsed", parse_fails(graph + "cgwarden_room(${name} a)"), 1),
+        ("a table that matches", check_architecture(shown, rooms), 0),
+        ("a table of another graph", check_architecture(shown, parse_rooms(graph.replace("::mid", "::low"))), 1),
         ("a clean file", check_includes({"src/model/a.cpp": good}), 0),
-        ("model looks up to cgroup", inc("src/model/a.h", '#include "src/cgroup/tree.h"'), 1),
-        ("base looks up to model", inc("src/base/a.h", '#include "src/model/field.h"'), 1),
-        ("exporter looks at cgroup", inc("exporter/a.cpp", '#include "src/cgroup/tree.h"'), 1),
-        ("exporter looks at collectors", inc("exporter/a.cpp", '#  include "collectors/collectors.h"'), 1),
-        ("with angle brackets too", inc("exporter/a.cpp", "#include <collectors/collectors.h>"), 1),
-        ("policy looks at control", inc("src/policy/a.cpp", '#include "src/control/writer.h"'), 1),
-        ("collectors look at the agent", inc("collectors/a.cpp", '#include "src/agent/agent.h"'), 1),
-        ("the agent sees all", inc("src/agent/main.cpp", '#include "exporter/server.h"\n#include <spdlog/spdlog.h>'), 0),
+        ("model includes cgroup", inc("src/model/a.h", '#include "src/cgroup/tree.h"'), 1),
+        ("base includes model", inc("src/base/a.h", '#include "src/model/field.h"'), 1),
+        ("exporter includes cgroup", inc("exporter/a.cpp", '#include "src/cgroup/tree.h"'), 1),
+        ("exporter includes collectors", inc("exporter/a.cpp", '#  include "collectors/collectors.h"'), 1),
+        ("with angle brackets", inc("exporter/a.cpp", "#include <collectors/collectors.h>"), 1),
+        ("discovery includes cgroup", inc("src/discovery/a.cpp", '#include "src/cgroup/tree.h"'), 1),
+        ("policy includes control", inc("src/policy/a.cpp", '#include "src/control/writer.h"'), 1),
+        ("collectors include the agent", inc("collectors/a.cpp", '#include "src/agent/agent.h"'), 1),
+        ("the agent includes all", inc("src/agent/main.cpp", '#include "exporter/server.h"\n#include <spdlog/spdlog.h>'), 0),
         ("a collector logs", inc("collectors/a.cpp", "#include <spdlog/spdlog.h>"), 1),
-        ("a path from the file's own folder", inc("exporter/a.cpp", '#include "gzip.h"'), 1),
-        ("a new room nobody told us of", check_includes({"src/new/a.h": ""}), 1),
-        ("a file without licence", check_licences({"scripts/x": "#!/bin/sh\n"}), 1),
-        ("a file with licence", check_licences({"scripts/x": "#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\n"}), 0),
-        ("text for people", check_licences({"README.md": "# x\n"}), 0),
-        ("a place on a machine", check_names({"README.md": "see /wo" "rk/x"}), 1),
-        ("an address that only looks so", check_names({"README.md": "https://example.org/wo" "rk/x net/wo" "rk/"}), 0),
+        ("a path relative to the file's folder", inc("exporter/a.cpp", '#include "gzip.h"'), 1),
+        ("a folder that is not a room", check_includes({"src/new/a.h": ""}), 1),
+        ("a file without a license line", check_licenses({"scripts/x": "#!/bin/sh\n"}), 1),
+        ("a file with a license line", check_licenses({"scripts/x": "#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\n"}), 0),
+        ("a document", check_licenses({"README.md": "# x\n"}), 0),
+        ("a path of a machine", check_names({"README.md": "see /wo" "rk/x"}), 1),
+        ("a URL that contains such a path", check_names({"README.md": "https://example.org/wo" "rk/x net/wo" "rk/"}), 0),
     ]
+    cases += [(f"LIBRARIES: {library}", [f"{room} is not a room" for room in folders if room not in ROOMS], 0)
+              for library, folders in LIBRARIES.items()]
     doc = "x\n" + "".join(begin(p) + "\nold\n\n" + end(p) for p in PARTS)
     cases += [
-        ("a document that is old", check_metrics_doc(doc, {p: "new\n" for p in PARTS}), 1),
-        ("a document that is right", check_metrics_doc(doc, {p: "old\n" for p in PARTS}), 0),
+        ("a document that is out of date", check_metrics_doc(doc, {p: "new\n" for p in PARTS}), 1),
+        ("a document that is up to date", check_metrics_doc(doc, {p: "old\n" for p in PARTS}), 0),
     ]
     known = known_metrics([{"metric": "cgroup_a_total"}], "# TYPE cgwarden_h histogram\n")
     def board(expr):
@@ -430,7 +500,7 @@ def main():
     elif arguments:
         faults = run(arguments[0], arguments[1:])
     else:
-        faults = [f for rule in ("includes", "licences", "names") for f in run(rule, [])]
+        faults = [f for rule in ("includes", "architecture", "licenses", "names") for f in run(rule, [])]
     for fault in faults:
         print(fault)
     return 1 if faults else 0
