@@ -20,6 +20,7 @@ set(integration ${PROJECT_SOURCE_DIR}/tests/integration)
 cgwarden_script_test(rooms.include_only_rooms_below_them LABEL lint TIMEOUT 60 COMMAND ${layers} includes)
 cgwarden_script_test(files.say_their_licence LABEL lint TIMEOUT 60 COMMAND ${layers} licences)
 cgwarden_script_test(files.name_no_developers_machine LABEL lint TIMEOUT 60 COMMAND ${layers} names)
+cgwarden_script_test(docs.have_links_that_lead_somewhere LABEL lint TIMEOUT 60 COMMAND ${layers} links)
 cgwarden_script_test(rules.notice_what_breaks_them LABEL lint TIMEOUT 60 COMMAND ${layers} --self-test)
 cgwarden_script_test(shell_scripts.pass_shellcheck LABEL lint TIMEOUT 120 COMMAND ${lint}/shellcheck.sh)
 cgwarden_script_test(sources.are_formatted LABEL lint TIMEOUT 120 COMMAND ${lint}/clang_format.sh)
@@ -38,8 +39,8 @@ cgwarden_script_test(metrics_doc.is_what_the_agent_prints LABEL golden TIMEOUT 6
 cgwarden_script_test(dashboards_and_alerts.use_metrics_that_exist LABEL golden TIMEOUT 60
                      COMMAND ${layers} dashboards $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(alerts.fire_when_they_should LABEL golden TIMEOUT 60 COMMAND ${layers} alerts)
-cgwarden_script_test(readme.names_all_collectors_and_flags LABEL golden TIMEOUT 60
-                     COMMAND ${layers} readme $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(configuration_doc.names_all_collectors_and_flags LABEL golden TIMEOUT 60
+                     COMMAND ${layers} configuration $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(metrics.have_names_that_promtool_likes LABEL golden TIMEOUT 60
                      COMMAND ${layers} metric-names $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(coverage_doc.fits_the_catalogue LABEL golden TIMEOUT 60

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The agent in a container, as README.md says to run it there: it must show of the host what it shows outside.
+"""The agent in a container, as docs/install.md says to run it there: it must show of the host what it shows outside.
 
   in_container_test.py AGENT
 

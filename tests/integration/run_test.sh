@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The first command of the README, but for the packages: scripts/run builds the release, starts the agent on this host and
+# The first command of README.md, without the installation of packages: scripts/run builds the release, starts the agent on this host and
 # says where to look. What stands there are this host's own figures, and both programs work as they were built.
 #
 #   run_test.sh

@@ -9,7 +9,8 @@
   names                 no file contains a path of a developer's machine
   metrics-doc AGENT     docs/metrics.md matches the output of the agent; --update rewrites it
   dashboards AGENT      every metric in dashboards/*.json and alerts/*.yaml exists
-  readme AGENT          README.md names every collector and every flag
+  configuration AGENT   docs/configuration.md names every collector and every flag
+  links                 every relative link of README.md and docs/ leads to a file and a heading that exist
   alerts                promtool accepts the alert rules, and each alert fires in a case of tests/alerts
   metric-names AGENT    promtool accepts every metric name and HELP text of the catalogue
 """
@@ -358,17 +359,44 @@ def check_alerts():
     return faults + [f"tests/alerts/alerts_test.yaml: no test in which {name} fires" for name in sorted(rules - tested)]
 
 
-# A family of flags, of which README.md names one for all.
+# Families of flags, of which docs/configuration.md names one for all.
 FLAG_FAMILIES = ("--collector.", "--no-collector.", "--discovery.")
 
 
-def check_readme(readme, catalogue, help_text):
-    words = set(re.findall(r"[\w.-]+", readme))
-    faults = [f"README.md: the collector {c} is not named" for c in sorted({row["collector"] for row in catalogue})
-              if not re.search(rf"`{re.escape(c)}`", readme)]
+def check_configuration(text, catalogue, help_text):
+    words = set(re.findall(r"[\w.-]+", text))
+    faults = [f"docs/configuration.md: the collector {c} is not named" for c in sorted({row["collector"] for row in catalogue})
+              if not re.search(rf"`{re.escape(c)}`", text)]
     for flag in sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", help_text))):
         if flag not in words and not flag.startswith(FLAG_FAMILIES):
-            faults.append(f"README.md: the flag {flag} is not named")
+            faults.append(f"docs/configuration.md: the flag {flag} is not named")
+    return faults
+
+
+def anchors(text):
+    """The anchors of a page's headings, as GitHub makes them: a second heading of one name gets "-1"."""
+    seen = {}
+    for heading in re.findall(r"^#+ +(.*?) *$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M):
+        anchor = re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading)).lower().replace(" ", "-")
+        count = seen.get(anchor, 0)
+        seen[anchor] = count + 1
+        yield f"{anchor}-{count}" if count else anchor
+
+
+def check_links(pages, exists):
+    """pages: {path: text}; exists(path): whether the project has this file or folder"""
+    faults = []
+    for path, text in pages.items():
+        text = re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
+            if not exists(target):
+                faults.append(f"{path}: links to {link}, which does not exist")
+            elif anchor and target in pages and anchor not in anchors(pages[target]):
+                faults.append(f"{path}: links to {link}: the page has no such heading")
     return faults
 
 
@@ -386,12 +414,15 @@ def run(rule, arguments):
     if rule == "alerts":
         need_promtool()
         return check_alerts()
+    if rule == "links":
+        pages = {path: read(path) for path in project_files() if re.match(r"(docs/)?[^/]+\.md$", path)}
+        return check_links(pages, lambda path: os.path.exists(os.path.join(ROOT, path)))
     if not arguments:
         raise SystemExit(f"{rule}: the path of the agent is missing; see --help")
     agent = os.path.abspath(arguments[0])
-    if rule == "readme":
-        return check_readme(read("README.md"), json.loads(agent_says(agent, "--print-catalogue=json")),
-                            agent_says(agent, "--help"))
+    if rule == "configuration":
+        return check_configuration(read("docs/configuration.md"), json.loads(agent_says(agent, "--print-catalogue=json")),
+                                   agent_says(agent, "--help"))
     if rule == "metric-names":
         need_promtool()
         return check_metric_names(json.loads(agent_says(agent, "--print-catalogue=json")))
@@ -466,6 +497,9 @@ def self_test():
         ("a document that is up to date", check_metrics_doc(doc, {p: "old\n" for p in PARTS}), 0),
     ]
     known = known_metrics([{"metric": "cgroup_a_total"}], "# TYPE cgwarden_h histogram\n")
+    def link(text):
+        pages = {"docs/a.md": text, "docs/b.md": "# A `b`: c\n## Two\n## Two\n"}
+        return check_links(pages, {"x", *pages}.__contains__)
     def board(expr):
         return check_dashboards({"d.json": {"title": "d", "panels": [{"title": "p", "targets": [{"expr": expr}]}]}}, known)
     def alert(lines):
@@ -476,9 +510,12 @@ def self_test():
         ("one of two", board("cgroup_a_total / on (cgroup) group_left cgroup_c"), 1),
         ("a histogram's bucket", board("histogram_quantile(0.9, sum by (le) (rate(cgwarden_h_bucket[5m])))"), 0),
         ("a number in scientific form", board("cgroup_a_total * 1e6"), 0),
-        ("a collector and a flag that are named", check_readme("`cpu` `--a.b X`", [{"collector": "cpu"}], " --a.b TEXT"), 0),
-        ("a collector that is not", check_readme("cpu", [{"collector": "cpu"}], ""), 1),
-        ("a flag that is not", check_readme("`cpu` --a.bc", [{"collector": "cpu"}], " --a.b TEXT"), 1),
+        ("a collector and a flag that are named", check_configuration("`cpu` `--a.b X`", [{"collector": "cpu"}], " --a.b TEXT"), 0),
+        ("a collector that is not", check_configuration("cpu", [{"collector": "cpu"}], ""), 1),
+        ("a flag that is not", check_configuration("`cpu` --a.bc", [{"collector": "cpu"}], " --a.b TEXT"), 1),
+        ("a link to a heading", link("[b](b.md#a-b-c) [t](b.md#two-1) [x](../x) [w](https://example.org/y) `[n](n.md)`"), 0),
+        ("a link to a page that does not exist", link("[c](c.md)"), 1),
+        ("a link to a heading that does not exist", link("[b](b.md#two-2)"), 1),
         ("an alert on a metric that exists", alert("expr: >-\n          rate(cgroup_a_total[5m]) > 0\n          and up == 1"), 0),
         ("an alert on one that does not", alert("expr: cgroup_b_total > 0"), 1),
         ("an alert that ends with one that does not", alert("expr: >-\n          cgroup_a_total\n          > cgroup_b_total"), 1),
