@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The floor: what the kernel itself takes to produce the bytes. Reads paths from standard input, opens them all, then
-// preads each once per round from its kept descriptor, in the given order. Prints per round, in microseconds of CPU
-// (user and system): the median and the smallest; the bytes of a round; and what opening all and reading them the first
-// time took. PAUSE_MS between the rounds: as long as others have the caches between two scrapes.
+// Lower bound of the CPU time that the kernel needs to produce the content of interface files. Reads paths from stdin,
+// opens all files, then calls pread on each open file descriptor once per round, in the given order. Prints the
+// median and the smallest CPU time (user and system) of a round in microseconds, the bytes of a round, and the CPU time
+// of opening all files and reading them for the first time. PAUSE_MS is the pause between rounds, during which other
+// programs use the CPU caches, as between two scrapes.
 //   bare_loop ROUNDS [PAUSE_MS] < paths
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -63,7 +64,7 @@ int main(int argc, char** argv) {
   double* took = calloc((size_t)rounds, sizeof *took);
   if (took == NULL) return 1;
   size_t bytes = 0;
-  for (int r = -1; r < rounds; ++r) {  // the first warms up
+  for (int r = -1; r < rounds; ++r) {  // the first round is a warm-up
     if (r >= 0) nanosleep(&pause, NULL);
     const double begun = cpu_us();
     bytes = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host full of cgroups: makes N groups below the group NAME in every hierarchy given, with one sleeping process in
-// each. Says "ready", waits until its standard input closes, then ends the processes by pid and removes the groups.
-//   crowd [--docker] N NAME MOUNT_POINT...      --docker: named as Docker's containers are, ids are numbers
+// Creates N children of the cgroup NAME in every given hierarchy, with one sleeping process in each. Prints "ready",
+// waits until standard input is closed, then kills the processes by PID and removes the cgroups.
+//   crowd [--docker] N NAME MOUNT_POINT...      --docker: use the names of Docker containers, with numbers as IDs
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static char path[4096];
-static const char* group = "%s/%s/g%d%s";  // mount point, NAME, number, file
+static const char* pattern = "%s/%s/g%d%s";  // mount point, NAME, number, file
 
 static int put(const char* file, const char* text) {
   const int fd = open(file, O_WRONLY | O_CLOEXEC);
@@ -40,7 +40,7 @@ static void copy_file(const char* from_dir, const char* to_dir, const char* name
 
 static void make(const char* parent, const char* dir) {
   if (mkdir(dir, 0755) != 0 && errno != EEXIST) perror(dir);
-  copy_file(parent, dir, "cpuset.cpus");  // v1: empty at first, and then nobody may enter
+  copy_file(parent, dir, "cpuset.cpus");  // v1: no process can be attached while these are empty
   copy_file(parent, dir, "cpuset.mems");
 }
 
@@ -49,13 +49,13 @@ static void drop(const char* dir) {
 }
 
 static const char* path_of(const char* mount, const char* name, int number, const char* file) {
-  snprintf(path, sizeof path, group, mount, name, number, file);
+  snprintf(path, sizeof path, pattern, mount, name, number, file);
   return path;
 }
 
 int main(int argc, char** argv) {
   if (argc > 1 && strcmp(argv[1], "--docker") == 0) {
-    group = "%s/%s/docker-%064d.scope%s";
+    pattern = "%s/%s/docker-%064d.scope%s";
     --argc;
     ++argv;
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The closing words of scripts/test, from ctest's JUnit files: what failed with its output, what was skipped and why,
-and the sums in ctest's own form. Exit status 1 if anything failed."""
+"""Prints the summary of scripts/test from ctest's JUnit files: failed tests with their output, skipped tests with the
+reason, and totals in ctest's format. Exit status 1 if a test or a build failed."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 
 
 def permitted_skips(path):
-    """[(compiled pattern, reason)]: lines "PATTERN: reason"."""
+    """Returns [(compiled pattern, reason)] from lines of the form "PATTERN: reason"."""
     found = []
     with open(path, encoding="utf-8") as file:
         for line in file:
@@ -23,21 +23,21 @@ def permitted_skips(path):
 
 
 def reason_of(output):
-    """Why a test was skipped, from what it printed: scripts say "SKIP: why", GoogleTest what GTEST_SKIP was given."""
+    """Returns the skip reason from the output: scripts print "SKIP: reason", GoogleTest the message of GTEST_SKIP."""
     match = re.search(r"^SKIP: (.*)$", output, re.M)
     if not match:
         match = re.search(r": Skipped\n(.+)$", output, re.M)
-    return match.group(1).strip() if match else "it does not say why"
+    return match.group(1).strip() if match else "no reason given"
 
 
 def cases(path):
-    """(name, "passed" | "failed" | "skipped", output) of each test."""
+    """Yields (name, "passed" | "failed" | "skipped", output) for each test."""
     for case in ET.parse(path).getroot().iter("testcase"):
         output = case.findtext("system-out") or ""
         if case.find("failure") is not None or case.get("status") == "fail":
             yield case.get("name"), "failed", output
         elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
-            # "notrun" without a reason of its own is a program that is not there
+            # "notrun" without a skip reason means that the test program is missing
             unavailable = case.find("skipped")
             message = unavailable.get("message", "") if unavailable is not None else ""
             lost = "not available" in message.lower() or "Unable to find" in output
@@ -62,7 +62,7 @@ def main():
     for stage in options.stages:
         path = os.path.join(options.logs, f"{stage}.xml")
         if not os.path.exists(path):
-            print(f"{stage:5} the build failed: {options.logs}/{stage}.build.log")
+            print(f"{stage:5} build failed: {options.logs}/{stage}.build.log")
             failed.append((stage, "build", ""))
             count["failed"] += 1
             continue
@@ -70,7 +70,7 @@ def main():
         for name, result, output in cases(path):
             reason = reason_of(output) if result == "skipped" else ""
             if result == "skipped" and in_ci and not any(p.search(f"{name}: {reason}") for p, _ in permitted):
-                result, output = "failed", f"skipped, which tests/permitted-skips does not allow here: {reason}"
+                result, output = "failed", f"skip not listed in tests/permitted-skips: {reason}"
             here[result] += 1
             if result == "failed":
                 failed.append((stage, name, output))
@@ -79,10 +79,10 @@ def main():
         with open(os.path.join(options.logs, f"{stage}.status"), encoding="utf-8") as file:
             status = file.read().strip()
         if status != "0" and not here["failed"]:
-            failed.append((stage, "ctest", f"ended with {status}: {options.logs}/{stage}.test.log"))
+            failed.append((stage, "ctest", f"exit status {status}: {options.logs}/{stage}.test.log"))
             here["failed"] += 1
         if not sum(here.values()):
-            failed.append((stage, "ctest", f"ran no test: {options.logs}/{stage}.test.log"))
+            failed.append((stage, "ctest", f"no test was run: {options.logs}/{stage}.test.log"))
             here["failed"] += 1
         print(f"{stage:5} {here['passed']} passed, {here['failed']} failed, {here['skipped']} skipped")
         for key, value in here.items():

@@ -21,7 +21,7 @@ fault() { echo "FAULT: $*" >&2; cat "$tmp/said" >&2; exit 1; }
 
 # One compiler: other tests run beside it.
 CMAKE_BUILD_PARALLEL_LEVEL=1 scripts/run --no-install --detach > "$tmp/said" 2>&1 || fault "scripts/run failed"
-pid=$(sed -n 's/^cgwarden runs (pid \([0-9]*\)).*/\1/p' "$tmp/said")
+pid=$(sed -n 's/^cgwarden is running (PID \([0-9]*\)).*/\1/p' "$tmp/said")
 url=$(sed -n 's/^ *\(http:.*\)\/$/\1/p' "$tmp/said")
 if [ -z "$pid" ] || [ -z "$url" ]; then fault "it does not say what runs and where to look"; fi
 
