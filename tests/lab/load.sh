@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# The loads that make-recordings records: groups made by hand and, where systemd runs, units.
-# Every group made by hand lies in $top; processes end with clean_up, or by themselves after two minutes.
+# The load that make-recordings records: cgroups created directly and, where systemd runs, units. All cgroups that are
+# created directly are below $top. clean_up ends the processes; otherwise they exit after two minutes.
 top=cgwarden-test-host
 odd='odd "quoted" back\slash ü'
 
 put() { printf '%s\n' "$1" > "$2"; } # VALUE FILE
-set_if() { if [ -w "$2" ]; then put "$1" "$2"; fi; } # VALUE FILE: for files that not every kernel has
+set_if() { if [ -w "$2" ]; then put "$1" "$2"; fi; } # VALUE FILE: for files that are missing on some kernels
 
-# inside COMMAND SECONDS GROUP...: become COMMAND in these groups (one per hierarchy), at the latest SECONDS long.
-# It replaces the shell: call it with & or in ( ).
+# inside COMMAND SECONDS CGROUP...: run COMMAND in these cgroups (one per hierarchy) for at most SECONDS. It replaces
+# the shell (exec), so call it with & or in ( ).
 inside() {
   local command=$1 seconds=$2 group
   shift 2
@@ -24,39 +24,39 @@ read_back() { echo "dd if='$1' of=/dev/null bs=64k count=$2 iflag=direct"; }
 
 processes() { echo "for _ in {1..$1}; do sleep 1 & done; wait"; }
 
-disk_of() { # FILE: MAJ:MIN of the whole disk below it; limits are not taken for a partition
+disk_of() { # FILE: MAJ:MIN of the whole disk that holds it; the kernel accepts no limits for a partition
   local number
   number=$(findmnt -no MAJ:MIN -T "$1" | tr -d ' ')
   [ ! -e "/sys/dev/block/$number/partition" ] || number=$(< "/sys/dev/block/$number/../dev")
   echo "$number"
 }
 
-wait_until() { # CONDITION: evaluated for 20 s at most
+wait_until() { # CONDITION: evaluated repeatedly for at most 20 s
   for _ in {1..200}; do
     if eval "$1"; then return; fi
     sleep 0.1
   done
-  echo "load: still not so after 20 s: $1" >&2
+  echo "load: condition not met within 20 s: $1" >&2
   return 1
 }
 
-one_thread_into_pool() { # GROUP with a threaded group "pool"; "timeout" and its command run in it
+one_thread_into_pool() { # CGROUP with a threaded child "pool"; "timeout" and its command run in CGROUP
   wait_until "[ \"\$(wc -l < $1/cgroup.procs)\" -ge 2 ]"
   put "$(tail -n 1 "$1/cgroup.procs")" "$1/pool/cgroup.threads"
 }
 
-clean_up() { # also after a failure, so nothing here may be taken for granted
+clean_up() { # also called after a failure, so any of these may be missing
   local group pid groups=()
   rm -f "${file:-}"
   for group in /sys/fs/cgroup/"$top" /sys/fs/cgroup/*/"$top"; do
     if [ -d "$group" ] && [ ! -L "${group%/*}" ]; then groups+=("$group"); fi
   done
   [ ${#groups[@]} -gt 0 ] || return 0
-  # first of all, as a v1 freezer keeps even killed processes in all their groups
+  # first, because a process frozen by the v1 freezer does not exit when killed
   find "${groups[@]}" -name freezer.state -exec sh -c 'echo THAWED > "$1"' - {} \;
   for group in "${groups[@]}"; do
     for _ in {1..100}; do
-      # a threaded group's cgroup.procs cannot be read; its processes are listed above it
+      # cgroup.procs of a threaded cgroup cannot be read; its processes are listed in the domain cgroup
       while read -r pid; do kill -KILL "$pid"; done 2> /dev/null < <(
         find "$group" -name cgroup.procs -exec cat {} + 2> /dev/null)
       find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null
@@ -67,7 +67,7 @@ clean_up() { # also after a failure, so nothing here may be taken for granted
   done
 }
 
-# ---- cgroup v1, every hierarchy that is mounted (and a v2 one beside them, which then has no controllers) ----
+# ---- cgroup v1: all mounted hierarchies, and a v2 hierarchy without controllers if there is one ----
 by_hand_v1() {
   local v2=/sys/fs/cgroup/unified/$top root group g hierarchies=() app=() worker=() frozen=() self=()
   for root in /sys/fs/cgroup/*/; do
@@ -76,7 +76,7 @@ by_hand_v1() {
     hierarchies+=("$root")
     mkdir "$root/$top"
     g=$root/$top
-    if [ -e "$g/cpuset.cpus" ]; then # empty in a new group, and then no process may enter
+    if [ -e "$g/cpuset.cpus" ]; then # empty in a new cgroup; no process can be attached then
       cat "$root/cpuset.cpus" > "$g/cpuset.cpus"
       cat "$root/cpuset.mems" > "$g/cpuset.mems"
       put 1 "$g/cgroup.clone_children"
@@ -95,7 +95,7 @@ by_hand_v1() {
     set_if 4194304 "$g/app/hugetlb.2MB.limit_in_bytes"
     set_if "$(disk_of "$file") 8388608" "$g/app/blkio.throttle.write_bps_device"
     set_if "$(disk_of "$file") 500" "$g/app/blkio.throttle.read_iops_device"
-    mkdir "$g/app/worker"                                      # last: it inherits, and cpuset and devices then are fixed
+    mkdir "$g/app/worker"                                      # last: it inherits from the parent, whose cpuset and devices are then fixed
     set_if 12 "$g/app/worker/pids.max"
   done
   if [ -d "$v2" ]; then
@@ -108,9 +108,9 @@ by_hand_v1() {
   inside "$(hold 12)" 120 "${worker[@]}" & disown
   (inside "$burn & $burn" 5 "${worker[@]}") || :
   (inside "$(write "$file" 160)" 20 "${worker[@]}")
-  (inside "$(write "$file" 80) && $(read_back "$file" 160)" 20 "${app[@]}")    # older kernels count only where a limit is
-  (inside "$(hold 64)" 5 "${app[@]}") || :                                     # more than the limit: an OOM kill
-  (inside "$(processes 12)" 5 "${worker[@]}") || :                             # more than pids.max
+  (inside "$(write "$file" 80) && $(read_back "$file" 160)" 20 "${app[@]}")    # older kernels count I/O only where a limit is set
+  (inside "$(hold 64)" 5 "${app[@]}") || :                                     # exceeds the limit: an OOM kill
+  (inside "$(processes 12)" 5 "${worker[@]}") || :                             # exceeds pids.max
   for root in "${hierarchies[@]}"; do
     if [ -e "$root/$top/frozen/freezer.state" ]; then
       put FROZEN "$root/$top/frozen/freezer.state"
@@ -119,18 +119,18 @@ by_hand_v1() {
     if [ -e "$root/$top/app/hugetlb.2MB.limit_in_bytes" ] && mountpoint -q /dev/hugepages; then
       put 4 /proc/sys/vm/nr_hugepages
       (inside 'fallocate -l 4M /dev/hugepages/four' 5 "$root/$top/app")
-      (inside 'fallocate -l 4M /dev/hugepages/eight' 5 "$root/$top/app") || :    # over the limit: failcnt
+      (inside 'fallocate -l 4M /dev/hugepages/eight' 5 "$root/$top/app") || :    # exceeds the limit: failcnt
     fi
   done
   inside "$burn" 120 "${worker[@]}" & disown
   # shellcheck disable=SC2034  # make-recordings uses it
-  recorder_groups=("${self[@]}")
+  recorder_cgroups=("${self[@]}")
 }
 
 # ---- cgroup v2 with every controller ----
 by_hand_v2() {
   local root=/sys/fs/cgroup g=/sys/fs/cgroup/$top
-  # systemd does not know hugetlb, rdma and misc, and so leaves them on
+  # systemd does not manage hugetlb, rdma and misc, so it does not disable them
   put '+cpu +cpuset +io +memory +pids +hugetlb +rdma +misc' "$root/cgroup.subtree_control"
   mkdir "$g"
   put '+cpu +cpuset +io +memory +pids +hugetlb +rdma +misc' "$g/cgroup.subtree_control"
@@ -141,7 +141,7 @@ by_hand_v2() {
   (inside 'fallocate -l 4M /dev/hugepages/four' 5 "$g/huge")
   (inside 'fallocate -l 4M /dev/hugepages/eight' 5 "$g/huge") || :
 
-  # reads and writes of a device-mapper disk count twice: there, and on the disk below
+  # I/O on a device-mapper device is counted twice: there, and on the underlying disk
   dmsetup create lab-linear --table "0 65536 linear /dev/vda 65536"
   put "$(< /sys/class/block/vda/dev) wiops=400" "$g/dm/io.max"
   (inside "$(write /dev/mapper/lab-linear 200)" 20 "$g/dm")
@@ -163,7 +163,7 @@ by_hand_v2() {
   inside 'sleep 120' 120 "$g/protected" & disown
 
   put 1 "$g/partition/cpuset.cpus"
-  put root "$g/partition/cpuset.cpus.partition" || :           # refused with a reason in the file: no partition above
+  put root "$g/partition/cpuset.cpus.partition" || :           # refused with a reason in the file: the parent is not a partition root
 
   put '+cpu' "$g/threads/cgroup.subtree_control" 2> /dev/null || :
   mkdir "$g"/threads/{pool,stray}
@@ -177,7 +177,7 @@ by_hand_v2() {
   wait_until "grep -q 'frozen 1' $g/frozen/cgroup.events"
 }
 
-# ---- systemd's units, on v1 and v2 ----
+# ---- systemd units, on v1 and v2 ----
 units() {
   local service=(systemd-run -q -p OOMPolicy=continue) container
   container=$(printf 'cgwarden %s' docker | sha256sum | cut -c1-64)

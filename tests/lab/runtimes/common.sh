@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Shared by the scripts of runtimes/, one a runtime:
+# Functions shared by the scripts in runtimes/. There is one script per runtime:
 #
-#   NAME up       install nothing, start the runtime's daemon in a private root and containers with known facts
-#   NAME facts    a line of JSON per container, as the runtime's own commands tell it
-#   NAME flags    where the agent finds its state: one option a line
-#   NAME daemon   the options with which the agent has its daemon alone to ask, and none of the state on disk
-#   NAME end      end one container politely, if it can; a line of JSON says which, and its exit code
-#   NAME down     end and remove all of it, also what is left of a run that failed
-#   NAME install  the Debian packages it needs
+#   NAME up       start the daemon with a private root directory, and containers with known properties; installs nothing
+#   NAME facts    print one line of JSON per container, from the runtime's own commands
+#   NAME flags    print the agent's options for the state on disk, one per line
+#   NAME daemon   print the agent's options for using only the daemon and no state on disk
+#   NAME end      stop one container with SIGTERM, if supported; prints its name and exit status as JSON
+#   NAME down     stop and remove everything, including leftovers of a failed run
+#   NAME install  install the required Debian packages
 #
-# Everything is named cgwarden-test-..., and lies below $CGWARDEN_RUNTIMES_DIR (default: cgwarden-runtimes in /tmp).
+# All objects are named cgwarden-test-... and stored below $CGWARDEN_RUNTIMES_DIR (default: cgwarden-runtimes in /tmp).
 # A script sets `packages` and `needs`, defines up, facts, flags and down, and ends with `main "$@"`.
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=../common.sh
@@ -22,25 +22,25 @@ memory=67108864 pids=50 tier=org.cgwarden.tier=web
 # shellcheck disable=SC2034
 packages=() needs=()
 
-wait_for() { # COMMAND...: until it succeeds, 15 s at most
+wait_for() { # COMMAND...: retry until it succeeds, for at most 15 s
   local try
   for ((try = 0; try < 150; try++)); do
     "$@" > /dev/null 2>&1 && return 0
     sleep 0.1
   done
-  die 1 "no answer in 15 s: $*"
+  die 1 "no success within 15 s: $*"
 }
 
-running() { grep -qs '^State:.[^Z]' "/proc/$1/status"; } # PID: neither gone nor waiting to be reaped
+running() { grep -qs '^State:.[^Z]' "/proc/$1/status"; } # PID: exists and is not a zombie
 
-daemon() { # NAME COMMAND...: in the background; its pid is kept in NAME.pid, what it says in NAME.log
+daemon() { # NAME COMMAND...: run in the background; PID in NAME.pid, output in NAME.log
   local name=$1
   shift
   setsid "$@" > "$mine/$name.log" 2>&1 < /dev/null &
   echo $! > "$mine/$name.pid"
 }
 
-stop() { # NAME: politely, then not
+stop() { # NAME: SIGTERM, then SIGKILL
   local pid try
   pid=$(cat "$mine/$1.pid" 2> /dev/null) || return 0
   kill "$pid" 2> /dev/null || true
@@ -52,7 +52,7 @@ stop() { # NAME: politely, then not
   rm -f "$mine/$1.pid"
 }
 
-make_box() { # a root file system of busybox, with a load that is known: some work, then a second of sleep
+make_box() { # busybox root file system with a known load: some work, then a second of sleep
   [ -e "$box/bin/cgwarden-test-load" ] && return
   mkdir -p "$box"/{bin,dev,proc,sys,tmp,run,etc,usr,root,mnt,var}
   cp /bin/busybox "$box/bin/busybox"
@@ -72,7 +72,7 @@ X
   chmod +x "$box/bin/cgwarden-test-load"
 }
 
-bundle() { # DIR NAME CGROUP: an OCI bundle
+bundle() { # DIR NAME CGROUP: create an OCI bundle
   mkdir -p "$1"
   (cd "$1" && rm -f config.json && runc spec)
   jq --arg root "$box" --arg name "$2" --arg cgroup "$3" --arg key "${tier%=*}" --arg value "${tier#*=}" \
@@ -86,7 +86,7 @@ bundle() { # DIR NAME CGROUP: an OCI bundle
   mv "$1/config.new" "$1/config.json"
 }
 
-without_v2() { # COMMAND...: in a mount namespace of its own that does not see the v2 hierarchy beside v1's
+without_v2() { # COMMAND...: run in a mount namespace without the v2 hierarchy of a hybrid host
   if [ -d /sys/fs/cgroup/unified ]; then
     # shellcheck disable=SC2016  # for the inner shell
     unshare -m --propagation private sh -c 'mount -t tmpfs -o size=4k none /sys/fs/cgroup/unified && exec "$@"' sh "$@"
@@ -95,7 +95,7 @@ without_v2() { # COMMAND...: in a mount namespace of its own that does not see t
   fi
 }
 
-end_left_overs() { # processes of the private root, its mounts, empty groups of the given names (in every hierarchy)
+end_left_overs() { # CGROUP...: kill processes of the private root, unmount it, remove empty cgroups of these names in all hierarchies
   local file pid line group
   for file in /proc/[0-9]*/cmdline; do
     pid=${file#/proc/} pid=${pid%/cmdline}
@@ -132,7 +132,7 @@ end_left_overs() { # processes of the private root, its mounts, empty groups of 
 main() {
   case ${1:-} in
     up)
-      [ "$(id -u)" = 0 ] || die 77 "needs root"
+      [ "$(id -u)" = 0 ] || die 77 "root is required"
       require_commands jq:jq /bin/busybox:busybox-static "${needs[@]}"
       mkdir -p "$mine"
       make_box
