@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cgtop on other hosts: through agents, over HTTP, HTTPS, a Unix socket, with a password, through what fails.
+"""cgtop with remote sources: agents over HTTP, HTTPS and Unix sockets, with a password, and with failing servers.
 
   cgtop_sources_test.py CGTOP AGENT
 
-Agents run on recorded hosts, so every machine shows the same. Exit status: 0, 1, or 77 with a line SKIP.
+The agents run on recorded hosts, so the output is the same on every machine. Exit status: 0, 1, or 77 with a line
+"SKIP:".
 """
 
 import base64
@@ -36,7 +37,7 @@ def free_port():
 
 
 class Agent:
-    """On a recorded host."""
+    """An agent on a recorded host."""
 
     def __init__(self, host, folder, place=None):
         self.port, self.socket = free_port(), f"{folder}/{host}.sock"
@@ -52,7 +53,7 @@ class Agent:
                 return
             except OSError:
                 time.sleep(0.05)
-        raise AssertionError("the agent does not answer")
+        raise AssertionError("the agent does not respond")
 
     def close(self):
         self.process.terminate()
@@ -60,7 +61,7 @@ class Agent:
 
 
 class Front(http.server.BaseHTTPRequestHandler):
-    """What people put before an agent: TLS and a password."""
+    """A reverse proxy in front of an agent, with TLS and a password."""
     port, password, answer = 0, None, None
     protocol_version = "HTTP/1.1"
 
@@ -97,7 +98,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        pass  # clients that leave are what is tested
+        pass  # the tests disconnect clients on purpose
 
 
 class Sources(unittest.TestCase):
@@ -145,7 +146,7 @@ class Sources(unittest.TestCase):
         away = self.dump(f"http://127.0.0.1:{self.agent.port}")
         self.assertEqual((live["source"], away["source"]), ("cgroupfs", "agent"))
         self.assertEqual({**live["host"], "boot_id": ""}, {**away["host"], "boot_id": ""})
-        passing = ("age", "id", "parent_id")     # made by who reads the recording, and when
+        passing = ("age", "id", "parent_id")     # depends on the reader of the recording and on the time
         strip = lambda groups: [{k: v for k, v in g.items() if k not in passing} for g in groups]
         self.assertEqual(len(live["cgroups"]), len(away["cgroups"]))
         for a, b in zip(strip(live["cgroups"]), strip(away["cgroups"])):
@@ -205,14 +206,14 @@ class Sources(unittest.TestCase):
 
 @unittest.skipIf(shutil.which("prometheus") is None, "no prometheus here")
 class Fleet(unittest.TestCase):
-    """Three recorded hosts, a real Prometheus between them and cgtop."""
+    """Three recorded hosts, and a real Prometheus between them and cgtop."""
 
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="cgwarden-test-")
         cls.addClassCleanup(cls.folder.cleanup)
         folder, cls.hosts = cls.folder.name, ("v1", "v2", "hybrid")
-        busy = f"{folder}/busy"  # v2, but time passes there
+        busy = f"{folder}/busy"  # v2, with counters that advance
         shutil.copytree(f"{HOSTS}/v2", busy, symlinks=True)
         agents = []
         for host in cls.hosts:
@@ -244,14 +245,14 @@ class Fleet(unittest.TestCase):
             except OSError:
                 pass
             time.sleep(0.2)
-        raise AssertionError("prometheus does not reach the agents")
+        raise AssertionError("prometheus cannot scrape the agents")
 
     @staticmethod
     def use_cpu(file, stop):
         """About a quarter of a CPU."""
         with open(file, encoding="ascii") as old:
             rest = old.read().split("\n", 1)[1]
-        with open(file, "wb", buffering=0) as stat:  # the agent keeps it open: each time one write of the same length
+        with open(file, "wb", buffering=0) as stat:  # the agent keeps the file open, so write once with the same length
             while not stop.wait(0.2):
                 stat.seek(0)
                 stat.write(f"usage_usec {10**12 + int(time.monotonic() * 250_000)}\n{rest}".encode())
@@ -315,7 +316,7 @@ class Fleet(unittest.TestCase):
 
 def main():
     if shutil.which("openssl") is None:
-        print("SKIP: no openssl here; scripts/install-deps test brings it")
+        print("SKIP: openssl is not installed; run scripts/install-deps test")
         sys.exit(77)
     sys.exit(0 if unittest.main(argv=sys.argv[:1] + sys.argv[3:], exit=False, warnings="ignore").result.wasSuccessful() else 1)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cgtop in a real terminal: `cgtop_test.py CGTOP`. tmux shows it, keys are sent, the screen is read back; a raw pty sees
-every byte it writes. Exit status 77 where that cannot be done; the reason is on the line that starts with "SKIP:"."""
+"""cgtop in a real terminal: `cgtop_test.py CGTOP`. Keys are sent through tmux and the screen is read back; a raw pty
+records every byte that cgtop writes. Exit status 77 if that is not possible; the reason is on the line that starts
+with "SKIP:"."""
 
 import fcntl
 import json
@@ -21,11 +22,11 @@ import unittest
 
 CGTOP = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "cgtop"
 NAME = f"cgwarden-test-{os.getpid()}"
-WAIT = float(os.environ.get("CGWARDEN_TEST_WAIT", "40"))  # seconds; a loaded machine is slow
+WAIT = float(os.environ.get("CGWARDEN_TEST_WAIT", "40"))  # seconds; long enough for a loaded machine
 
 
 def hierarchy():
-    """A mounted hierarchy in which a group can be made."""
+    """A mounted hierarchy in which a cgroup can be created."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.split() for line in file]
     mounts = [(fields[fields.index("-") + 1], fields[4]) for fields in lines]
@@ -42,7 +43,7 @@ def hierarchy():
 
 
 def hostile_names():
-    """Each control byte a cgroup can be called by (not NUL, slash and newline), C1 and bidi as UTF-8, broken UTF-8."""
+    """Every control byte allowed in a cgroup name (not NUL, slash, newline), C1 and bidi as UTF-8, invalid UTF-8."""
     names = [b"x" + bytes([b]) + b"y" for b in [*range(1, 0x20), *range(0x7F, 0x100)] if b != 0x0A]
     names += [b"x" + chr(c).encode() + b"y"
               for c in [*range(0x80, 0xA0), 0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x206A),
@@ -59,7 +60,7 @@ class Group:
     def __init__(self):
         self.place = hierarchy()
         if self.place is None:
-            print("SKIP: no cgroup can be made here")
+            print("SKIP: cannot create a cgroup")
             sys.exit(77)
         self.path = f"{self.place}/{NAME}".encode()
         self.made = [self.path]
@@ -82,7 +83,7 @@ class Group:
 
 
 class ActedOn:
-    """A group with one process, in every hierarchy that can freeze."""
+    """A cgroup with one process, in every hierarchy with a freezer."""
 
     def __init__(self):
         self.name = f"{NAME}-acted-on"
@@ -113,7 +114,7 @@ class ActedOn:
         return False
 
     def remove(self):
-        for folder in self.folders:  # what is frozen on v1 does not die
+        for folder in self.folders:  # a frozen process on v1 does not exit when killed
             for name, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
                 if os.path.exists(f"{folder}/{name}"):
                     with open(f"{folder}/{name}", "w", encoding="ascii") as file:
@@ -125,7 +126,7 @@ class ActedOn:
 
 
 class Tmux:
-    """A shell in a terminal of our own."""
+    """A shell in a private tmux."""
 
     def __init__(self, width, height, **env):
         self.socket = f"{NAME}-{time.monotonic_ns()}"
@@ -150,7 +151,7 @@ class Tmux:
         return self.call("display-message", "-p", "#{mouse_any_flag}").strip() == "1"
 
     def mouse(self, text, button=0):
-        """A button where `text` begins, as the terminal says it to a program that asked; 64 and 65 are the wheel."""
+        """Sends a mouse event at the start of `text`, in the protocol that is enabled; 64 and 65 are the wheel."""
         assert self.has_mouse()
         lines = self.screen().split("\n")
         row = next(i for i, line in enumerate(lines) if text in line)
@@ -174,7 +175,7 @@ class Tmux:
                 return screen
             time.sleep(0.05)
         what = text.__name__ if callable(text) else repr(text)
-        raise AssertionError(f"{what} {'stays' if gone else 'does not come'}:\n{self.screen()}")
+        raise AssertionError(f"{what} {'does not disappear' if gone else 'does not appear'}:\n{self.screen()}")
 
     def close(self):
         subprocess.run(["tmux", "-L", self.socket, "kill-server"], check=False, capture_output=True)
@@ -238,7 +239,7 @@ class InTmux(unittest.TestCase):
         tmux.until("(by memory_peak v)")
 
     def test_obeys_the_mouse(self):
-        for term in ("screen", "xterm-256color"):  # two ways of saying where it is
+        for term in ("screen", "xterm-256color"):  # two mouse protocols
             with self.subTest(term=term):
                 tmux = self.start(arguments=f"--tree {NAME}", TERM=term)
                 tmux.until("plain-b")
@@ -259,7 +260,7 @@ class InTmux(unittest.TestCase):
                 tmux.mouse("3 Memory")
                 tmux.until("[3 Memory]")
                 tmux.mouse("GROUP", button=65)
-                tmux.until(re.compile(r"  GROUP.*\n(?!.*" + NAME + ")"))  # the first row left the screen
+                tmux.until(re.compile(r"  GROUP.*\n(?!.*" + NAME + ")"))  # the first row is scrolled out
                 tmux.mouse("GROUP", button=64)
                 tmux.until(re.compile(r"  GROUP.*\n.*- " + NAME))
                 tmux.keys("q")
@@ -302,7 +303,7 @@ class InTmux(unittest.TestCase):
         for width, height in ((80, 24), (40, 8), (20, 3), (200, 50), (10, 2), (120, 30)):
             tmux.call("resize-window", "-x", str(width), "-y", str(height))
 
-            def fills_it(screen, width=width, height=height):  # until it is drawn again, parts of the old one are seen
+            def fills_it(screen, width=width, height=height):  # until the redraw, parts of the old screen are visible
                 lines = screen.rstrip("\n").split("\n")
                 return (re.match(r" cgtop .*LIVE.*\n(.*\n){0,5}?  GROUP", screen) and NAME[:7] in screen
                         and len(lines) == height and "Enter open" in lines[-1] and max(map(len, lines)) <= width)
@@ -488,12 +489,12 @@ class InTmux(unittest.TestCase):
 
 
 class OnARawPty(unittest.TestCase):
-    """Every byte that is written."""
+    """Checks on every byte that cgtop writes."""
 
     def written(self, arguments, rows=500, columns=160, seconds=3.0, keys=b"", until=b""):
         pid, fd = pty.fork()
         if pid == 0:
-            # The parent sets the size at once; the screen is drawn again then.
+            # The parent sets the size immediately, which redraws the screen.
             os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
             os.execv(CGTOP, [CGTOP, *arguments])
         fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -530,7 +531,7 @@ class OnARawPty(unittest.TestCase):
                 text = out.decode("utf-8", "surrogateescape")
                 for name in names:
                     self.assertNotIn(name, out)
-                if "-j" not in arguments and "prom" not in arguments:  # they write it their own ways
+                if "-j" not in arguments and "prom" not in arguments:  # these formats have their own escaping
                     missing = [n for n in names if escaped(n) not in text]
                     self.assertEqual(missing, [], "all were on the screen, escaped")
 
@@ -538,7 +539,7 @@ class OnARawPty(unittest.TestCase):
         first = self.written(["-d", "200ms", f"/{NAME}"], rows=30, columns=120, seconds=1.0, until=b"plain-a")
         more = self.written(["-d", "200ms", f"/{NAME}"], rows=30, columns=120, seconds=5.0, until=b"plain-a")
         per_refresh = (len(more) - len(first)) / 20
-        print(f"bytes for a whole screen and a second: {len(first)}; for a refresh: {per_refresh:.0f}")
+        print(f"bytes for the first screen and a second: {len(first)}; for a refresh: {per_refresh:.0f}")
         self.assertLess(per_refresh, 1500)
 
 
@@ -653,7 +654,7 @@ class Recordings(unittest.TestCase):
         tmux = Tmux(120, 30)
         self.addCleanup(tmux.close)
         tmux.type(f"{CGTOP} replay {self.file} {NAME} -d 50ms\n")
-        screen = tmux.until("paused")  # at its end
+        screen = tmux.until("paused")  # at the end of the recording
         self.assertIn("REPLAY", screen)
         self.assertIn("plain-a", screen)
         self.assertIn("TIME", screen)
@@ -683,9 +684,9 @@ class Recordings(unittest.TestCase):
 
 def main():
     if shutil.which("tmux") is None:
-        print("SKIP: no tmux here; scripts/install-deps test brings it")
+        print("SKIP: tmux is not installed; run scripts/install-deps test")
         sys.exit(77)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a time limit must not leave groups behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # remove the cgroups also after a timeout
     group = Group()
     try:
         for name in (b"plain-a", b"plain-b", *hostile_names()):

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# For the part of a test that runs in the guest: a line for each thing that is looked at, and how many were not as wanted.
+# Functions for the part of a test that runs in the guest: one line per check, and the number of failed checks.
 faults=0
 
 fault() { # TEXT
@@ -8,17 +8,17 @@ fault() { # TEXT
   faults=$((faults + 1))
 }
 
-check() { # TEXT COMMAND...: the command's success is wanted
+check() { # TEXT COMMAND...: the command must succeed
   local text=$1 output
   shift
   if output=$("$@" 2>&1); then echo "ok   $text"; else fault "$text${output:+: $output}"; fi
 }
 
-same() { # TEXT IS WANTED
-  if [ "$2" = "$3" ]; then echo "ok   $1: $2"; else fault "$1: '$2', wanted '$3'"; fi
+same() { # TEXT ACTUAL EXPECTED
+  if [ "$2" = "$3" ]; then echo "ok   $1: $2"; else fault "$1: '$2', expected '$3'"; fi
 }
 
-refused() { # TEXT CODE WORD COMMAND...: that exit code is wanted, and the word in what is said
+refused() { # TEXT STATUS WORD COMMAND...: the command must exit with STATUS and print WORD
   local text=$1 code=$2 word=$3 output status
   shift 3
   output=$("$@" 2>&1)
@@ -28,7 +28,7 @@ refused() { # TEXT CODE WORD COMMAND...: that exit code is wanted, and the word 
   fi
 }
 
-box_image() { # FILE: a root file system for a container, packed; what it runs ends politely, with exit code 3
+box_image() { # FILE: create an archive of a container root file system; its load exits with status 3 on SIGTERM
   mkdir -p /tmp/box/bin
   cp /bin/busybox /tmp/box/bin/
   ln -s busybox /tmp/box/bin/sh

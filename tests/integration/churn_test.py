@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Containers that start and stop, thousands of them, leave the agent's memory and descriptors as they were, and each is
-shown by its name while it lives.
+"""Starting and stopping thousands of containers does not grow the agent's memory and number of file descriptors, and
+every running container is shown with its name.
 
-  churn_test.py AGENT [STARTS]      default 1500; the first 900 fill what is bounded: ended groups and containers
+  churn_test.py AGENT [STARTS]      default 1500; the first 900 fill the bounded lists of removed cgroups and containers
 
-The containers are groups without processes, with the state that Docker would write. Exit status: 0, 1, or 77 where no
-groups can be made.
+The containers are cgroups without processes, with the state on disk that Docker would write. Exit status: 0, 1, or 77
+if cgroups cannot be created.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ import sys
 import tempfile
 import time
 
-WARM = 900          # more than --collector.removed.max and the containers that ended
-BATCH = 25          # alive together
+WARM = 900          # more than --collector.removed.max plus the exited containers
+BATCH = 25          # running at the same time
 MOST_GROWTH = 6 << 20
 
 
 def mounts():
-    """Where a group is made: v2, and the v1 hierarchies of pids and memory."""
+    """Hierarchies in which cgroups are created: v2, and the v1 hierarchies of pids and memory."""
     out = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
@@ -47,7 +47,7 @@ class Agent:
         self.process = subprocess.Popen([program, "--web.listen-address", f"unix:{self.address}",
                                          "--discovery.docker-root", f"{folder}/docker"])
         while not os.path.exists(self.address):
-            assert self.process.poll() is None, "the agent ended"
+            assert self.process.poll() is None, "the agent exited"
             time.sleep(0.05)
 
     def scrape(self):
@@ -60,13 +60,13 @@ class Agent:
             return connection.getresponse().read().decode("utf-8", "replace")
 
     def size(self):
-        """Descriptors, and bytes of memory."""
+        """Number of file descriptors, and bytes of memory."""
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
             pages = int(file.read().split()[1])
         return len(os.listdir(f"/proc/{self.process.pid}/fd")), pages * os.sysconf("SC_PAGESIZE")
 
     def settled_size(self, groups):
-        """As size(), when there are no more groups than that: other tests make theirs meanwhile, and each is kept open."""
+        """Like size(), once no more cgroups exist: concurrent tests create some, each with an open directory."""
         for _ in range(60):
             now = int(re.search(r"^cgwarden_cgroups (\d+)$", self.scrape(), re.M).group(1))
             if groups is None or now <= groups:
@@ -121,7 +121,7 @@ def main():
     starts = int(sys.argv[2]) if len(sys.argv) == 3 else 1500
     where = mounts()
     if os.geteuid() != 0 or not where:
-        print("SKIP: not root, or no hierarchy is mounted where groups can be made")
+        print("SKIP: root and a writable cgroup hierarchy are required")
         return 77
     faults, named, before = [], 0, None
     with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder:
@@ -133,7 +133,7 @@ def main():
             for first in range(0, starts, BATCH):
                 alive = {number: containers.start(number) for number in range(first, min(first + BATCH, starts))}
                 text = ""
-                for _ in range(20):         # named within a second
+                for _ in range(20):         # must be named within a second
                     text = agent.scrape()
                     missing = [n for n in alive if f'container="churn-{n}"' not in text]
                     if not missing:
@@ -152,11 +152,11 @@ def main():
         finally:
             containers.remove()
             status = agent.end()
-    print(f"{starts} starts and stops in {took:.0f} s, {named} named; after {WARM}: {before}, at the end: {after} (groups, descriptors, bytes)")
+    print(f"{starts} starts and stops in {took:.0f} s, {named} named; after {WARM}: {before}, at the end: {after} (cgroups, descriptors, bytes)")
     if status != 0:
-        faults.append(f"the agent ended with {status}")
+        faults.append(f"the agent exited with {status}")
     if before and after[0] > before[0]:
-        print(f"note: others made {after[0] - before[0]} groups meanwhile: descriptors and memory are not compared")
+        print(f"note: other programs created {after[0] - before[0]} cgroups; descriptors and memory are not compared")
     elif before:
         if after[1] > before[1] + 5:
             faults.append(f"descriptors grew from {before[1]} to {after[1]}")

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A real containerd that is asked and listened to, and what becomes of the agent when it stops, dies and comes back.
+"""The agent with a real containerd: queries, the event stream, and recovery after containerd stops, is killed and
+restarts.
 
   containerd_test.py AGENT
 
-Images, labels and exit codes must be those that `ctr` tells. A container that is made between two scrapes must have its
-image in the next one, so it is the stream of events that named it. A containerd that is stopped must cost a scrape nothing.
+Images, labels and exit statuses must match the output of `ctr`. A container that is created between two scrapes must
+have its image in the next one, which only the event stream can provide in time. A stopped containerd must not delay a
+scrape.
 
-Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where it cannot run.
+All objects are named cgwarden-test-... and are always removed. Exit status: 0, 1, or 77 if the test cannot run.
 """
 
 import contextlib
@@ -26,7 +28,7 @@ from runtimes_test import PATIENCE, Agent, Checks, lab, named
 
 IMAGE = "docker.io/cgwarden-test/box:1"
 MADE = ("cgwarden-test-late", "cgwarden-test-again")
-SLACK = 1.0 * PATIENCE  # of a scrape; one that waits for the daemon takes 2 s more than others
+SLACK = 1.0 * PATIENCE  # seconds; a scrape that waits for the daemon would take 2 s longer
 
 
 class Containerd:
@@ -47,7 +49,7 @@ class Containerd:
         return json.loads(self.ctr("containers", "info", name).stdout)
 
     def begin(self, name):
-        """In the foreground: this ctr ends with the container, and with its exit code."""
+        """Runs in the foreground: ctr exits with the container, and with its exit status."""
         command = ["ctr", "-a", self.socket, "-n", "cgwarden-test", "run", "--label", "org.cgwarden.tier=" + name, IMAGE, name,
                    "/bin/cgwarden-test-load"]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
@@ -59,7 +61,7 @@ class Containerd:
         with open(os.path.join(self.directory, "containerd.pid"), "w", encoding="utf-8") as file:
             file.write(str(process.pid))
         if not eventually(15, lambda: self.ctr("version", check=False).returncode == 0):
-            raise RuntimeError("containerd does not answer after it was started again")
+            raise RuntimeError("containerd does not respond after a restart")
 
     def remove(self):
         with contextlib.suppress(OSError):
@@ -73,7 +75,7 @@ class Containerd:
 
 
 def eventually(seconds, condition):
-    """What `condition` says at last."""
+    """Waits for `condition`; returns its last value."""
     deadline = time.monotonic() + seconds * PATIENCE
     while True:
         answer = condition()
@@ -144,7 +146,7 @@ def check_first_scrape(what, agent, containerd, name, checks):
 def check_events(agent, containerd, checks):
     late = MADE[0]
     process = check_first_scrape("a new container", agent, containerd, late, checks)
-    containerd.ctr("containers", "label", late, "org.cgwarden.color=blue")  # in the database only
+    containerd.ctr("containers", "label", late, "org.cgwarden.color=blue")  # only in the database
     blue = eventually(3, lambda: info(agent, late).get("label_org_cgwarden_color"))
     checks.same("a label that was put on later", blue, containerd.info(late)["Labels"]["org.cgwarden.color"])
 
@@ -159,7 +161,7 @@ def check_events(agent, containerd, checks):
 
 
 def usual_scrape(agent, flags):
-    """The slowest of an agent that has everything to ask, and is answered."""
+    """Duration of the slowest scrape of an agent that queries everything and gets responses."""
     first = Agent(agent.path, flags)
     try:
         return max(slowest_scrape(first, 4), slowest_scrape(agent, 2))
@@ -180,7 +182,7 @@ def check_stopped(agent, flags, containerd, usual, checks, cleanup):
     os.kill(containerd.pid, signal.SIGCONT)
     image = eventually(15, lambda: info(second, "cgwarden-test-ctr").get("image"))
     checks.same("image when containerd goes on", image, IMAGE)
-    print(f"slowest scrape beside a stopped containerd: {1000 * slowest:.0f} ms, beside one that runs: {1000 * usual:.0f} ms")
+    print(f"slowest scrape with a stopped containerd: {1000 * slowest:.0f} ms, with a running one: {1000 * usual:.0f} ms")
 
 
 def check_killed(agent, containerd, usual, checks):
@@ -200,7 +202,7 @@ def check_killed(agent, containerd, usual, checks):
 
 def main(agent_path):
     if os.geteuid() != 0:
-        print("SKIP: needs root, to start containers")
+        print("SKIP: root is required to start containers")
         return 77
     checks = Checks()
     directory = tempfile.mkdtemp(prefix="cgwarden-test-containerd-")
@@ -226,7 +228,7 @@ def main(agent_path):
             checks.failed.append("the agent ended by itself")
     for failure in checks.failed:
         print(f"FAIL: {failure}")
-    print(f"{len(checks.failed)} differences to what ctr says")
+    print(f"{len(checks.failed)} differences from the output of ctr")
     return 1 if checks.failed else 0
 
 

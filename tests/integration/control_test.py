@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cgtop as somebody would act with it, on this machine's kernel: exit codes, JSON, leases that end by themselves, and a
-dry run that, system call by system call, writes nothing.
+"""Actions of cgtop on the kernel of this machine: exit statuses, JSON, leases that expire, and a dry run, which is
+traced to verify that no system call writes.
 
   control_test.py CGTOP
 
-Exit status: 0, 1, or 77 where no group can be made.
+Exit status: 0, 1, or 77 if cgroups cannot be created.
 """
 
 import json
@@ -33,7 +33,7 @@ def want(holds, text):
 
 
 class Group:
-    """One group in every hierarchy, with one process in it."""
+    """One cgroup with one process in every hierarchy."""
 
     def __enter__(self):
         self.dirs = [m + NAME for m in mounts()]
@@ -76,7 +76,7 @@ class Group:
             self.write(target, text)
 
     def file(self, name):
-        """Text of the first hierarchy that has it; None where none has."""
+        """Content of the file in the first hierarchy that has it, or None."""
         for folder in self.dirs:
             path = os.path.join(folder, name)
             if os.path.exists(path):
@@ -91,7 +91,7 @@ class Group:
 def main():
     cgtop = os.path.abspath(sys.argv[1])
     if os.geteuid() != 0 or not mounts():
-        print("SKIP: making groups needs root and a mounted cgroup file system")
+        print("SKIP: root and a mounted cgroup file system are required")
         return 77
     with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder, Group() as group:
         def run(*words, prefix=()):
@@ -110,7 +110,7 @@ def main():
         code(2, "freeze", NAME, "--for", "2h")
         code(2, "limit", NAME, "memory.mx=1")
         code(2, "limit", NAME, "io.max.rbps@nonesuch=1M")
-        code(2, "kill", NAME)     # nobody is there to answer
+        code(2, "kill", NAME)     # no terminal for the confirmation
         code(3, "freeze", "/nonesuch")
         code(3, "undo")
         code(6, "freeze", "/")
@@ -130,19 +130,19 @@ def main():
                         want(harmless, f"{words}: a dry run does {line.strip()}")
             print("ok   a dry run writes nothing")
         else:
-            print("     no strace here: what a dry run does was not looked at")
+            print("     strace is not installed: the dry run was not traced")
 
         done = json.loads(code(0, "freeze", NAME, "--for", "1s", "-j").stdout)["outcome"]
         want(done["kind"] == "done" and done["undo"], f"JSON: {done}")
-        while group.frozen():     # the test's time limit is the limit
+        while group.frozen():     # bounded by the timeout of the test
             time.sleep(0.05)
-        print("ok   a freeze ends by itself after cgtop has ended")
+        print("ok   a freeze ends after cgtop has exited")
 
         if group.file("pids.max") is not None:
             code(0, "limit", NAME, "pids.max=77", "--for", "1s")
             while group.file("pids.max") != "max":
                 time.sleep(0.05)
-            print("ok   so does a limit with a time")
+            print("ok   a limit with a lease ends as well")
         code(0, "freeze", NAME)
         code(0, "undo")
         want(not group.frozen(), "undo thaws")

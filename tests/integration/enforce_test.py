@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""`cgwarden enforce` on this machine's kernel: hogs of memory, CPU and disk and a leak come under a policy's limit and out of
-it again, and metrics and audit tell the story. A dry run writes nothing, a bad reload changes nothing, and neither a kill
--9 nor a SIGTERM leaves anything behind.
+"""`cgwarden enforce` on the kernel of this machine: processes that use too much memory, CPU or disk, or leak memory,
+are limited by a policy and released again, and metrics and audit log record it. A dry run writes nothing, a failed
+reload changes nothing, and nothing is left behind after SIGKILL or SIGTERM.
 
   enforce_test.py AGENT [TEST...]
 
-Makes groups below cgwarden-test-enforce-PID only (as root), and removes them. Exit status: 0, 1, or 77 with the reason.
+Creates and removes only cgroups below cgwarden-test-enforce-PID (as root). Exit status: 0, 1, or 77 with the reason.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-PATIENCE = 40.0     # the longest wait for anything; all of them end as soon as it is so
+PATIENCE = 40.0     # timeout of every wait; waits end as soon as the condition holds
 TOP = f"cgwarden-test-enforce-{os.getpid()}"
 MIB = 1 << 20
 
@@ -33,7 +33,7 @@ for line in iter(sys.stdin.readline, ""):
     if word == "grow":
         held.append(bytearray(int(rest[0]) << 20))
         for i in range(0, len(held[-1]), 4096): held[-1][i] = 1
-    elif word == "write":  # past the page cache: v1 counts and slows nothing else
+    elif word == "write":  # direct I/O, because v1 accounts and throttles nothing else
         page = mmap.mmap(-1, 1 << 20)
         file = os.open(rest[0], os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
         end = time.monotonic() + float(rest[1])
@@ -64,7 +64,7 @@ def until(condition, text):
         if result:
             return result
         if time.monotonic() > end:
-            raise Fault(f"not within {PATIENCE:.0f} s: {text}")
+            raise Fault(f"timeout after {PATIENCE:.0f} s: {text}")
         time.sleep(0.05)
 
 
@@ -79,7 +79,7 @@ def write(path, text):
 
 
 def hierarchies():
-    """Controller to mount point; "v2" for the unified one."""
+    """{controller: mount point}; "v2" for the unified hierarchy."""
     found = {}
     for line in read("/proc/self/mountinfo").split("\n"):
         before, after = line.split(" - ")
@@ -94,7 +94,7 @@ def hierarchies():
 
 
 class Groups:
-    """Groups of one test in all hierarchies, with a process in each that does as it is told."""
+    """Cgroups of one test in all hierarchies, with one process in each that executes commands."""
 
     def __init__(self, names):
         self.mounts = sorted(set(hierarchies().values()))
@@ -127,7 +127,7 @@ class Groups:
             process.kill()
         for mount in self.mounts:
             with contextlib.suppress(OSError):
-                for name in self.names:       # a frozen group's processes do not die
+                for name in self.names:       # processes of a frozen cgroup do not exit when killed
                     for file, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
                         if os.path.exists(f"{mount}/{TOP}/{name}/{file}"):
                             write(f"{mount}/{TOP}/{name}/{file}", text)
@@ -155,13 +155,13 @@ class Groups:
             want(process.stdout.readline() == "done\n", f"the process of {name} has ended")
 
     def memory_limit(self, name):
-        """Bytes, or None for none."""
+        """Bytes, or None if unlimited."""
         v1 = "memory" in self.by_controller
         text = read(self.path("memory", name, "memory.limit_in_bytes" if v1 else "memory.max"))
         return None if text == "max" or int(text) > 1 << 60 else int(text)
 
     def cpu_limit(self, name):
-        """Cores, or None."""
+        """CPUs, or None if unlimited."""
         if "cpu" in self.by_controller:
             quota = int(read(self.path("cpu", name, "cpu.cfs_quota_us")))
             return None if quota < 0 else quota / int(read(self.path("cpu", name, "cpu.cfs_period_us")))
@@ -169,7 +169,7 @@ class Groups:
         return None if quota == "max" else int(quota) / int(period)
 
     def write_limit(self, name, device):
-        """Bytes a second, or None."""
+        """Bytes per second, or None if unlimited."""
         if "blkio" in self.by_controller:
             found = re.search(rf"^{device} (\d+)$", read(self.path("blkio", name, "blkio.throttle.write_bps_device")), re.M)
         else:
@@ -282,7 +282,7 @@ def the_largest_is_killed_when_all_together_are_too_large(agent, folder):
         reason = enforcer.told("begin", action="kill")[0]["reason"]["text"]
         want(f"memory_current of /{TOP} is 1" in reason and "it has the most memory_current" in reason, f"the audit says why: {reason}")
         until(lambda: enforcer.told("clear", rule="too-much"), "the rule has ended")
-        time.sleep(3)  # longer than its cooldown
+        time.sleep(3)  # longer than the cooldown
         for name in ("small", "idle"):
             want(groups.processes[name].poll() is None, f"the {name} one lives")
         want(len(enforcer.told("begin", action="kill")) == 1, "one was killed")
@@ -397,14 +397,14 @@ def nothing_is_left_behind(agent, folder):
         until(lambda: not groups.frozen("cpu"), "a killed enforcer's freeze ends")
         until(lambda: enforcer.told("thaw"), "the audit tells of the thaw")
         want(groups.memory_limit("memory") == 256 * MIB, "a limit outlives its enforcer")
-        # The next one goes on with it: no second write, and the value of before is not forgotten.
+        # The next enforcer continues the lease: no second write, and the previous value is still known.
         with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:
             want("goes on with its limits" in read(enforcer.log), "a new enforcer takes the limit over")
             until(lambda: (enforcer.metric("cgwarden_policy_samples_total") or 0) > 3, "it has decided")
             want(groups.memory_limit("memory") == 256 * MIB, "the limit stands")
             enforcer.stop()
         want(groups.memory_limit("memory") is None, "a stop takes it back")
-        # Somebody else's value is his.
+        # A value that another program set is kept.
         with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:
             until(lambda: groups.memory_limit("memory") == 256 * MIB, "it is limited")
             v1 = "memory" in groups.by_controller
@@ -443,7 +443,7 @@ def main():
         print(__doc__)
         return 0 if len(sys.argv) > 1 else 2
     if os.geteuid() != 0:
-        print("SKIP: not root: cannot make cgroups")
+        print("SKIP: root is required to create cgroups")
         return 77
     if not hierarchies():
         print("SKIP: no cgroup file system is mounted")

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cgtop and containers of real engines: what it sets, freezes and kills is what Docker and Podman then say themselves, also
-after it was taken back, and an engine that hangs keeps nothing from being done.
+"""cgtop with containers of real daemons: Docker and Podman report the limits, freezes and kills of cgtop, also after an
+undo, and a hanging daemon does not block an action.
 
   engines_test.py CGTOP [ENGINE...]
 
-Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where no engine can run.
+All objects are named cgwarden-test-... and are always removed. Exit status: 0, 1, or 77 if no daemon can run.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def eventually(condition, text):
         if result:
             return result
         if time.monotonic() > end:
-            raise Fault(f"not in time: {text}")
+            raise Fault(f"timeout: {text}")
         time.sleep(0.05)
 
 
@@ -105,7 +105,7 @@ class Container:
         self.group = "/" + "/".join(next(iter(self.dirs.values())).split("/")[5 if "" not in self.dirs else 4:])
 
     def file(self, controller, v1, v2):
-        """What the kernel has: by v1's name or by v2's."""
+        """Value in the kernel, by its v1 or v2 name."""
         folder = self.dirs.get(controller) or self.dirs[""]
         return read(os.path.join(folder, v1 if controller in self.dirs else v2))
 
@@ -140,11 +140,11 @@ def limits_are_the_engines_own(engine, container):
     want(f"{engine.name} knows of it" in done["text"], f"{engine.name} was not told: {done}")
     now = container.memory(), container.cores(), container.pids()
     want(now == (str(96 * MIB), 0.25, "40"), f"{engine.name}: the kernel has {now}")
-    if engine.name == "docker":  # Podman 4.3 hands an update to the kernel and writes nothing down
+    if engine.name == "docker":  # Podman 4.3 writes an update to the kernel and does not store it
         host = container.told()["HostConfig"]
         told = host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"]
         want(told == (96 * MIB, 160 * MIB, 250_000_000, 40), f"docker says {told}")
-        # It writes all that it knows with the next update: those must be the new values.
+        # The next update writes all stored limits, which must be the new values.
         engine.ask("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
         want((container.memory(), container.pids()) == now[::2], "docker wrote old values again")
     engine.act("undo", done["undo"])
@@ -157,7 +157,7 @@ def limits_are_the_engines_own(engine, container):
 
 
 def what_had_no_limit_has_none_again(engine):
-    """Docker has no word for that, so it takes the trouble to say it otherwise."""
+    """Docker's API cannot express an unlimited value, so a large number is set instead."""
     made = engine.ask("POST", "/containers/create?name=cgwarden-test-free",
                       {"Image": "cgwarden-test/box:1", "NetworkDisabled": True})
     engine.ask("POST", f"/containers/{made['Id']}/start")
@@ -170,7 +170,7 @@ def what_had_no_limit_has_none_again(engine):
         engine.ask("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
         now = container.memory(), container.cores(), container.pids()
         want(now == before, f"docker wrote what it was told before again: {now}, not {before}")
-        # And its own command for CPUs still works.
+        # Docker's own command for CPUs still works.
         engine.ask("POST", f"/containers/{container.id}/update", {"NanoCpus": 500_000_000})
     finally:
         engine.ask("DELETE", f"/containers/{made['Id']}?force=true")
@@ -201,7 +201,7 @@ def a_pause_of_somebody_else_is_left_alone(engine, container):
     done = engine.act("freeze", container.group, "--for", "1s", code=6)
     want("frozen by somebody else" in done["text"], done["text"])
     want(container.status() == "paused", "it ended somebody's pause")
-    engine.act("thaw", container.group)  # a person may
+    engine.act("thaw", container.group)  # allowed for users, not for rules
     want(container.status() == "running", "a thaw by hand did not end the pause")
 
 
@@ -251,14 +251,14 @@ def check(engine):
 
 def main(cgtop, *chosen):
     if os.geteuid() != 0:
-        print("SKIP: needs root, to start containers")
+        print("SKIP: root is required to start containers")
         return 77
     directory = tempfile.mkdtemp(prefix="cgwarden-test-engines-")
     ran = []
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
         for name in chosen or ("docker", "podman"):
-            lab(name, "down", directory)  # of a run that was killed
+            lab(name, "down", directory)  # leftovers of a killed run
             cleanup.callback(lab, name, "down", directory)
             if lab(name, "up", directory).returncode == 77:
                 print(f"not here: {name}")
@@ -272,7 +272,7 @@ def main(cgtop, *chosen):
     if not ran:
         print("SKIP: no container runtime can run here")
         return 77
-    print("told what was done: " + ", ".join(ran))
+    print("daemons that were updated: " + ", ".join(ran))
     return 0
 
 

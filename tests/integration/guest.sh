@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# For tests that run in the lab's virtual machine: can this machine have one, and what is installed into it.
+# Functions for tests that run in the virtual machine of the lab: checks its requirements and installs cgwarden into it.
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/../lab/v2" && pwd)
 
 skip() { echo "SKIP: $*"; exit 77; }
 
-# prepare_guest BUILD_DIR: skips where there can be no guest; makes $tmp, with checks.sh, and the installed program in
+# prepare_guest BUILD_DIR: skips the test if no guest can run; creates $tmp with checks.sh and the installed program in
 # $tmp/stage
 prepare_guest() {
   local system
-  [ "$(id -u)" = 0 ] || skip "sharing a folder with the guest needs root"
-  # shellcheck disable=SC1091  # not ours
+  [ "$(id -u)" = 0 ] || skip "root is required to share a directory with the guest"
+  # shellcheck disable=SC1091  # file of the distribution
   system=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
   [ "$system" = 'debian 12' ] || skip "the guest's libraries are Debian 12's, and this is $system"
   [ "$(uname -m)" = x86_64 ] || skip "the guest is x86-64, and this is $(uname -m)"
@@ -20,8 +20,8 @@ prepare_guest() {
   cp "$lab/../../integration/checks.sh" "$tmp/"
   DESTDIR=$tmp/stage cmake --install "$1" --prefix /usr --strip > "$tmp/install.log" 2>&1 ||
     { cat "$tmp/install.log"; exit 1; }
-  # all of python3: the lab's image has its smallest part only; and what runs containers. All tests ask for the same, so
-  # that it is built once.
+  # The complete python3, because the image contains only python3-minimal, and container runtimes. All tests request the
+  # same that it is built once.
   "$lab/build-image" --quiet --add python3,podman,crun,catatonit,uidmap,busybox-static,systemd-container > "$tmp/image.log" 2>&1
   case $? in
     0) ;;
@@ -30,10 +30,10 @@ prepare_guest() {
   esac
 }
 
-# in_guest OPTION... -- COMMAND...: the last command of a test, whose exit status is the test's
+# in_guest OPTION... -- COMMAND...: the last command of a test; its exit status is that of the test
 in_guest() {
   local status
-  # 125: the machine itself failed, not the command; an emulated kernel sometimes panics while it patches its own code
+  # 125: the guest failed, not the command; an emulated kernel sometimes panics while it patches its own code
   for _ in 1 2 3; do
     "$lab/run-in-guest" --timeout "${CGWARDEN_GUEST_TIMEOUT:-600}" "$@" 2> "$tmp/err"
     status=$?
@@ -44,8 +44,8 @@ in_guest() {
   exit $status
 }
 
-# this_in_guest BUILD_DIR: the script that calls it once more, in the guest, with --in-guest and the folder of the
-# installed program; the last command of a test
+# this_in_guest BUILD_DIR: run the calling script again in the guest, with --in-guest and the directory of the installed
+# program; the last command of a test
 this_in_guest() {
   prepare_guest "$1"
   cp "$0" "$tmp/test.sh"

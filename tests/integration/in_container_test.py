@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The agent in a container, as docs/install.md says to run it there: it must show of the host what it shows outside.
+"""The agent in a container, as described in docs/install.md: it must export the same data of the host as outside.
 
   in_container_test.py AGENT
 
-runC runs it with namespaces of its own but for pids, the host below /host and two capabilities. Compared are the names of all
-series of a group of this test, that its owner closed to others, and of a container that runC runs there, and the values that
-cannot change meanwhile.
+runC runs the agent with separate namespaces except PID, the host mounted at /host and two capabilities. The test
+creates a cgroup with mode 0700, and a container of runC in it. It compares the names of all their series, and the
+values that cannot change in between.
 
-Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where runC cannot run.
+All objects are named cgwarden-test-... and are always removed. Exit status: 0, 1, or 77 if runC cannot run.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ SAME = re.compile(r"^cgroup_(container|namespace|chroot|unit|memory_max|memory_h
 
 
 def directories():
-    """Of the test's group, in every hierarchy."""
+    """Directories of the cgroup of the test, in every hierarchy."""
     places = glob.glob("/sys/fs/cgroup/*/cgroup.procs") + glob.glob("/sys/fs/cgroup/cgroup.procs")
     return [os.path.join(os.path.dirname(os.path.realpath(place)), NAME) for place in sorted(set(map(os.path.realpath, places)))]
 
 
 def bundle(directory, binds, change):
-    """What `runc run` takes: a root of this machine's libraries, and what `change` does to runC's own proposal."""
+    """Creates a bundle for `runc run`: a root with the libraries of this machine, and the default config after `change`."""
     root = os.path.join(directory, "root")
     for at in ["proc", "sys", "dev", "host", *(bind.lstrip("/") for bind in binds)]:
         os.makedirs(os.path.join(root, at), exist_ok=True)
@@ -55,7 +55,7 @@ def bundle(directory, binds, change):
 
 
 def series(text):
-    """{name and labels: value} of what lies in the test's group."""
+    """{name and labels: value} of the series of the cgroup of the test and its descendants."""
     out = {}
     for line in text.splitlines():
         if line.startswith("cgroup_") and f'cgroup="/{NAME}/' in line:
@@ -68,7 +68,7 @@ def run(agent, directory, cleanup):
     for place in directories():
         os.mkdir(place)
         cleanup.callback(os.rmdir, place)
-        for file in ("cpuset.cpus", "cpuset.mems"):  # of v1: empty, nothing may run there
+        for file in ("cpuset.cpus", "cpuset.mems"):  # v1: no process can be attached while these are empty
             with contextlib.suppress(OSError):
                 shutil.copyfile(os.path.join(os.path.dirname(place), file), os.path.join(place, file))
 
@@ -98,7 +98,7 @@ def run(agent, directory, cleanup):
     inside = os.path.join(directory, "inside")
     bundle(inside, ["/usr", "/etc", os.path.dirname(agent)], itself)
     cleanup.callback(subprocess.run, ["runc", "delete", "--force", f"{NAME}-agent"], check=False, stderr=subprocess.DEVNULL)
-    time.sleep(1)  # the container's first moments are over: its processes are where they stay
+    time.sleep(1)  # wait until the processes of the container are in their final cgroups
     outside = subprocess.run([agent, "--once"], check=True, capture_output=True, text=True, timeout=60)
     within = subprocess.run(["runc", "run", "--bundle", inside, f"{NAME}-agent"], check=False, capture_output=True, text=True,
                             timeout=60, stdin=subprocess.DEVNULL)
@@ -124,10 +124,10 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     if os.geteuid() != 0:
-        print("SKIP: containers take root")
+        print("SKIP: root is required to start containers")
         return 77
     if not shutil.which("runc"):
-        print("SKIP: there is no runc")
+        print("SKIP: runc is not installed")
         return 77
     with contextlib.ExitStack() as cleanup:
         directory = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="cgwarden-test-in-"))

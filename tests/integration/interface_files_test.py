@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every interface file that a kernel has is exported, or excused here with a reason: docs/coverage.md is that table.
+"""Every interface file of the kernel is either exported or listed here with a reason; docs/coverage.md is generated
+from this.
 
-  interface_files_test.py AGENT             list this kernel's files (root): every hierarchy that is mounted, and on a host
-                                            of v1 the controllers that are bound to nothing, mounted in a place of our
-                                            own
-  interface_files_test.py AGENT --update    the same, and add what is new to docs/coverage.md
-  interface_files_test.py AGENT --document  only check that docs/coverage.md fits the catalogue; --update makes it so
+  interface_files_test.py AGENT             list the files of this kernel (root): all mounted hierarchies and, on a v1 host,
+                                            the unused controllers, mounted in a private mount namespace
+  interface_files_test.py AGENT --update    the same, and add new files to docs/coverage.md
+  interface_files_test.py AGENT --document  only check that docs/coverage.md matches the catalogue; --update rewrites it
 
-The list comes from the kernel, never from the catalogue. What was seen on other kernels stays in the table, with the
-files that only the kernel's documents name. Exit status: 0 all is told, 1 not, 2 usage, 77 cannot run here.
+The list comes from the kernel, never from the catalogue. Files seen on other kernels stay in the table, together with
+the files that only the kernel documentation names. Exit status: 0 all files are covered, 1 not, 2 usage error, 77
+cannot run here.
 """
 
 import ctypes
@@ -26,7 +27,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 DOCUMENT = os.path.join(ROOT, "docs/coverage.md")
 GROUP = f"cgwarden-test-files-{os.getpid()}"
 
-# (version, file, why it is not a row of the catalogue). '*' as in the catalogue.
+# (version, file, reason why it is not in the catalogue). '*' as in the catalogue.
 COMMAND = "a command: there is nothing to read"
 EXCUSED = [
     (1, "blkio.reset_stats", COMMAND),
@@ -96,12 +97,12 @@ def kernel_version():
 
 
 def general(name):
-    """hugetlb.2MB.max -> hugetlb.*.max: a page size is no other file."""
+    """hugetlb.2MB.max -> hugetlb.*.max: files of all page sizes count as one."""
     return re.sub(r"^hugetlb\.\d+[KMG]B\.", "hugetlb.*.", name)
 
 
 class Kernel:
-    """The files of this kernel's cgroups, by (version, general name)."""
+    """The interface files of this kernel, by (version, general name)."""
 
     def __init__(self):
         self.files = set()
@@ -122,7 +123,7 @@ class Kernel:
             os.rmdir(path)
 
     def list_v2(self, mount):
-        """With every controller that can be had switched on for our group, and off again afterwards."""
+        """Enables every available controller for the cgroup of the test, and disables it again afterwards."""
         switch = os.path.join(mount, "cgroup.subtree_control")
         added = []
         for controller in set(text_of(os.path.join(mount, "cgroup.controllers")).split()) - set(text_of(switch).split()):
@@ -140,10 +141,10 @@ class Kernel:
                     with open(switch, "w", encoding="ascii") as file:
                         file.write("-" + controller)
                 except OSError:
-                    pass        # somebody else uses it by now
+                    pass        # in use by another program
 
     def list_unbound(self):
-        """v1 controllers that nothing has mounted: in this process's own mount namespace."""
+        """Mounts unused v1 controllers in a private mount namespace."""
         for controller in unbound():
             with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as place:
                 if not mount_v1(controller, place):
@@ -166,7 +167,7 @@ class Kernel:
             elif kind == "cgroup":
                 v1 = v1 or "name=" not in options
                 self.list_hierarchy(1, where)
-        if v1:      # on a host of v2 they may be taken from somebody
+        if v1:      # on a v2 host this could take them away from another program
             self.list_unbound()
 
 
@@ -183,7 +184,7 @@ LIBC = ctypes.CDLL(None)
 
 
 def mount_v1(controller, place):
-    for _ in range(20):         # a controller that v2 had a moment ago is busy until its last group is really gone
+    for _ in range(20):         # a controller that was just removed from v2 is busy until its last cgroup is destroyed
         if LIBC.mount(b"cgwarden-test", place.encode(), b"cgroup", 0, controller.encode()) == 0:
             return True
         time.sleep(0.1)
@@ -191,7 +192,7 @@ def mount_v1(controller, place):
 
 
 def unmount_v1(controller, place):
-    """A hierarchy ends with its mount only when its last group is really gone, which takes the kernel a moment."""
+    """Unmounts a hierarchy. The kernel destroys it only after its last cgroup, which takes a moment."""
     for _ in range(50):
         time.sleep(0.1)
         LIBC.umount2(place.encode(), 0)
@@ -202,8 +203,8 @@ def unmount_v1(controller, place):
 
 
 def catalogue(agent):
-    """(version, file) -> [(collector, metric, kind)], where a collector that is off stands in brackets; and how many
-    metrics each collector has."""
+    """Returns {(version, file): [(collector, metric, kind)]}, with collectors that are off by default in brackets, and the
+    number of metrics of each collector."""
     rows, counts = {}, {}
     about = subprocess.run([agent, "--help"], check=True, capture_output=True, text=True).stdout
     off = set(re.findall(r"--collector\.(\w+)\s.*\(off\)", about))
@@ -222,7 +223,7 @@ def excuse(version, name):
 
 
 def answer(rows, key):
-    """What becomes of the file; None: nothing."""
+    """How the file is exported, or the reason why not; None if it is not covered."""
     if key not in rows:
         why = excuse(*key)
         return f"not exported: {why}" if why else None
@@ -238,7 +239,7 @@ def answer(rows, key):
 
 
 def read_document():
-    """(version, file) -> set of kernels."""
+    """Returns {(version, file): set of kernels}."""
     seen = {}
     if not os.path.exists(DOCUMENT):
         return seen
@@ -287,7 +288,7 @@ def main():
     faults = []
     if "--document" not in options:
         if os.geteuid() != 0:
-            print("SKIP: not root: cannot make groups")
+            print("SKIP: root is required to create cgroups")
             return 77
         if "CGWARDEN_TEST_UNSHARED" not in os.environ:
             os.execvpe("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, __file__,
@@ -302,10 +303,10 @@ def main():
                               f"reason in {os.path.relpath(__file__, ROOT)}")
             elif key not in seen:
                 if "--update" not in options:
-                    faults.append(f"v{key[0]} {key[1]}: not in docs/coverage.md; run this with --update")
+                    faults.append(f"v{key[0]} {key[1]}: not in docs/coverage.md; run this test with --update")
         print(f"{len(kernel.files)} files of Linux {kernel_version()}")
         if not kernel.files:
-            faults.append("no hierarchy is mounted where groups can be made")
+            faults.append("no hierarchy is mounted in which cgroups can be created")
         if "--update" in options:
             for key in kernel.files:
                 seen.setdefault(key, set()).add(kernel_version())
@@ -317,7 +318,7 @@ def main():
         with open(DOCUMENT, "w", encoding="utf-8") as file:
             file.write(wanted)
     elif wanted != (text_of(DOCUMENT) if os.path.exists(DOCUMENT) else ""):
-        faults.append(f"docs/coverage.md is old: run {os.path.relpath(__file__, ROOT)} AGENT --document --update")
+        faults.append(f"docs/coverage.md is out of date: run {os.path.relpath(__file__, ROOT)} AGENT --document --update")
     for fault in faults:
         print(fault)
     return 1 if faults else 0

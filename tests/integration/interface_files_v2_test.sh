@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# interface_files_test.py once more, on a pure v2 host with all its controllers: in a virtual machine. And what only
-# such a host can show: rules of devices that systemd attached to a unit, and the words of io.cost.
+# Runs interface_files_test.py in a virtual machine with pure v2 and all controllers, and checks data that only such a
+# host has: device rules that systemd attached to a unit, and the keys of io.cost.
 #
 #   interface_files_v2_test.sh BUILD_DIR
 #
-# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
+# Exit status: 0, 1, or 77 if the guest cannot run (missing packages, not root, other distribution).
 set -uo pipefail
 [ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
 . "$(dirname "${BASH_SOURCE[0]}")/guest.sh"

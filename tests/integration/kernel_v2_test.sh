@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Tests of the collectors on a real kernel once more, on a pure v2 host: in a virtual machine.
+# Runs the kernel tests in a virtual machine with pure v2.
 #
 #   kernel_v2_test.sh BUILD_DIR
 #
-# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
+# Exit status: 0, 1, or 77 if the guest cannot run (missing packages, not root, other distribution).
 set -uo pipefail
 [ $# -eq 1 ] || { sed -n '/^$/q; /^set -/q; 3,$s/^# \{0,1\}//p' "$0"; exit 2; }
 . "$(dirname "${BASH_SOURCE[0]}")/guest.sh"

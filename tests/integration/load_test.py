@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The agent under many clients at once, while groups are born and die and it is told to reload. Run with the sanitizers'
-builds: what they find ends the agent with another status than 0.
+"""The agent under many concurrent clients, while cgroups are created and removed and it is reloaded. Meant for
+sanitizer builds, in which a finding terminates the agent with a non-zero exit status.
 
   load_test.py AGENT
 
-Makes groups below cgwarden-test-load-PID only (as root), and removes them. Exit status: 0 or 1.
+Creates and removes only cgroups below cgwarden-test-load-PID (as root). Exit status: 0 or 1.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Load:
         return time.monotonic() < self.end
 
     def scrape(self, seed):
-        """Keeps its connection alive and asks for one form after the other."""
+        """Requests all formats in turn over a keep-alive connection."""
         pick = random.Random(seed)
         connection = connect(self.address)
         while self.running():
@@ -61,7 +61,7 @@ class Load:
             whole = not metrics or (body.endswith(b"# EOF\n") if openmetrics else body.endswith(b"\n"))
             with self.lock:
                 self.answers += 1
-                # 503: more at a time than it takes; anything else is none of its answers to a good request
+                # 503 means too many concurrent requests; no other error is a valid response to a valid request
                 if answer.status not in (200, 503) or (answer.status == 200 and not whole):
                     self.faults.append(f"status {answer.status}, {len(body)} bytes, whole: {whole}")
             if answer.getheader("Connection", "").lower() == "close":
@@ -70,7 +70,7 @@ class Load:
         connection.close()
 
     def annoy(self, seed):
-        """Bad requests, clients that go away in the middle of an answer, and one that never reads."""
+        """Invalid requests, clients that disconnect in the middle of a response, and one that never reads."""
         pick = random.Random(seed)
         deaf = connect(self.address)
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ class Load:
 
 
 def hierarchies():
-    """Mount points in which a group can be made without switching on a controller."""
+    """Mount points in which a cgroup can be created without enabling a controller."""
     found = [d for d in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified") if os.path.exists(f"{d}/cgroup.procs")]
     return found + [os.path.dirname(f) for f in glob.glob("/sys/fs/cgroup/pids/cgroup.procs")]
 
@@ -114,7 +114,7 @@ def run(agent, folder, cleanup):
             break
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
-            raise SystemExit("the agent does not listen: " + log.read()[-2000:])
+            raise SystemExit("the agent does not accept connections: " + log.read()[-2000:])
         time.sleep(0.05)
 
     tops = []
@@ -145,14 +145,14 @@ def run(agent, folder, cleanup):
         job.join()
     process.send_signal(signal.SIGTERM)
     status = process.wait(timeout=30)
-    print(f"{load.answers} answers in {SECONDS:.0f} s to {CLIENTS} clients; groups bred in {len(tops)} hierarchies; "
+    print(f"{load.answers} responses in {SECONDS:.0f} s to {CLIENTS} clients; cgroups created in {len(tops)} hierarchies; "
           f"ended with {status}")
     faults = load.faults[:5]
     if load.answers < 2 * CLIENTS:
-        faults.append("hardly an answer at all")
+        faults.append("too few responses")
     if status != 0:
         log.seek(0)
-        faults.append(f"the agent ended with {status}:\n{log.read()[-6000:]}")
+        faults.append(f"the agent exited with status {status}:\n{log.read()[-6000:]}")
     for fault in faults:
         print("FAIL", fault)
     return 1 if faults else 0

@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""End to end: the agent on this machine, a real Prometheus that scrapes it, and a group that does known things.
+"""End to end: the agent on this machine, a real Prometheus that scrapes it, and a cgroup with a known load.
 
   prometheus_test.py AGENT
 
-In the group a worker burns CPU time, allocates memory, writes to the root disk and forks. Then PromQL is asked what the group
-did, and must agree with the worker's own rusage and with the kernel's files. Every expression of the dashboard is asked as well
-and must have data.
+A worker in the cgroup burns CPU time, allocates memory, writes to the root disk and forks. The results of PromQL
+queries must match the worker's own rusage and the interface files. Every expression of the dashboard is queried as well
+and must return data.
 
-Makes groups of one name only, cgwarden-test-e2e-PID, one in each hierarchy it needs, and removes them whatever happens.
-Exit status: 0, 1, or 77 where it cannot run.
+Creates only cgroups named cgwarden-test-e2e-PID, one in each hierarchy that is needed, and always removes them.
+Exit status: 0, 1, or 77 if the test cannot run.
 """
 
 import atexit
@@ -34,13 +34,13 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tests/layers"))
-from layers_test import expressions  # noqa: E402  (one reader of dashboards is enough)
+from layers_test import expressions  # noqa: E402
 
 MIB = 1 << 20
 CPU_SECONDS, MEMORY, WRITTEN, SLEEPERS = 3.0, 64 * MIB, 16 * MIB, 5
 MEMORY_LIMIT, PIDS_LIMIT, PERIOD_US, QUOTA_US = 512 * MIB, 64, 100_000, 50_000
-PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # slow machines: multiplies every wait
-SCRAPE = f"{max(1, round(0.6 * PATIENCE))}s"  # interval and timeout: one that is late makes all series stale
+PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # factor for all timeouts, for slow machines
+SCRAPE = f"{max(1, round(0.6 * PATIENCE))}s"  # interval and timeout; a scrape that times out makes all series stale
 
 
 def skip(reason):
@@ -48,7 +48,7 @@ def skip(reason):
     sys.exit(77)
 
 
-# ---- the worker: a process of its own in the group, told what to do line by line ------------------------------------
+# ---- the worker: a separate process in the cgroup that reads commands from standard input --------------------------
 
 WORKER = r"""
 import mmap, os, resource, signal, sys, time
@@ -118,7 +118,7 @@ class Worker:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise AssertionError(f"the worker died of '{line}'")
+            raise AssertionError(f"the worker exited on '{line}'")
         return answer.split()
 
     def kill(self):
@@ -129,7 +129,7 @@ class Worker:
         self.process.wait()
 
 
-# ---- the group, on v1 and v2 ----------------------------------------------------------------------------------------
+# ---- the cgroup, on v1 and v2 ---------------------------------------------------------------------------------------
 
 def read(path):
     with open(path, encoding="utf-8") as file:
@@ -141,7 +141,7 @@ def keyed(path, key):
 
 
 class Group:
-    """One logical group: a directory in each hierarchy."""
+    """One logical cgroup: a directory in each hierarchy."""
 
     def __init__(self):
         self.name = f"cgwarden-test-e2e-{os.getpid()}"
@@ -167,12 +167,12 @@ class Group:
             elif controller in in_v2 or (controller == "cpuacct" and "cpu" in in_v2):
                 self.where[controller] = (2, self.v2)
             else:
-                skip(f"no {controller} controller can be used here, neither of v1 nor in the v2 root's cgroup.subtree_control")
+                skip(f"no {controller} controller is available, neither on v1 nor in cgroup.subtree_control of the v2 root")
         self.mounts = sorted({mount for _, mount in self.where.values()} | ({self.v2} if self.v2 else set()))
 
     def make(self):
         for mount in self.mounts:
-            for stale in glob.glob(f"{mount}/cgwarden-test-e2e-*"):     # of a run that was killed
+            for stale in glob.glob(f"{mount}/cgwarden-test-e2e-*"):     # leftovers of a killed run
                 if not os.path.exists(f"/proc/{stale.rsplit('-', 1)[1]}"):
                     with contextlib.suppress(OSError):
                         os.rmdir(stale)
@@ -234,7 +234,7 @@ class Group:
         return int(read(self.file("pids", "pids.current", "pids.current")))
 
     def io(self):
-        """{"8:0": [bytes read, bytes written, reads, writes]}, as the kernel counted them."""
+        """{"8:0": [bytes read, bytes written, reads, writes]} from the kernel."""
         found = {}
         if self.where["io"][0] == 1:
             for file, at in (("blkio.throttle.io_service_bytes_recursive", 0), ("blkio.throttle.io_serviced_recursive", 2)):
@@ -266,7 +266,7 @@ def get(url, accept=None):
 
 
 def eventually(what, check, seconds=20.0):
-    """Until check() gives something true; what it raises is the reason when time is up."""
+    """Waits until check() returns a true value; after the timeout, its last exception is the reason."""
     deadline, reason = time.monotonic() + seconds * PATIENCE, None
     while True:
         try:
@@ -276,7 +276,7 @@ def eventually(what, check, seconds=20.0):
         except (AssertionError, OSError, urllib.error.URLError) as error:
             reason = error
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds * PATIENCE:.0f} s; last: {reason}")
+            raise AssertionError(f"{what}: timeout after {seconds * PATIENCE:.0f} s; last: {reason}")
         time.sleep(0.2)
 
 
@@ -297,7 +297,7 @@ class Prometheus:
             stdout=self.log, stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
 
     def ready(self):
-        assert self.process.poll() is None, "prometheus ended: " + read(self.log.name)[-500:]
+        assert self.process.poll() is None, "prometheus exited: " + read(self.log.name)[-500:]
         return get(f"http://{self.address}/-/ready")
 
     def ask(self, expr, at=None):
@@ -338,7 +338,7 @@ class Report:
 
 
 def device_names():
-    """"8:0" -> "sda", as the kernel names it."""
+    """Kernel name of a device: "8:0" -> "sda"."""
     names = {}
     for folder in glob.glob("/sys/dev/block/*"):
         with contextlib.suppress(OSError):
@@ -349,7 +349,7 @@ def device_names():
 
 
 def root_disk():
-    """The whole disk below the root file system, "254:0", or None (overlay, network)."""
+    """The whole disk that holds the root file system, such as "254:0", or None (overlay, network)."""
     device = os.stat("/").st_dev
     folder = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
     if not os.path.isdir(folder):
@@ -409,7 +409,7 @@ def run(agent, folder, group, cleanup):
     cleanup.callback(process.kill)
 
     def agent_ready():
-        assert process.poll() is None, "the agent ended: " + read(agent_log.name)[-500:]
+        assert process.poll() is None, "the agent exited: " + read(agent_log.name)[-500:]
         return get(f"http://{instance}/-/ready")
     eventually("the agent is ready", agent_ready)
     prometheus = Prometheus(folder, port)
@@ -448,10 +448,10 @@ def run(agent, folder, group, cleanup):
                     group.cpu_seconds_in(mode))
     window = max(3, int(took) - 1)
     rate = prometheus.one(f"max_over_time(rate(cgroup_cpu_usage_seconds_total{of_group}[{window}s])[{int(took) + 10}s:1s])")
-    # rate() extrapolates to the ends of its window, and a busy machine gives the worker less at times
+    # rate() extrapolates to the ends of its window, and on a busy machine the worker sometimes gets less CPU time
     report.check(0.75 * used / took <= rate <= 1.25 * QUOTA_US / PERIOD_US,
                  f"CPUs while burning, by rate(): {rate:.3f}; it had {used / took:.3f}, and {QUOTA_US / PERIOD_US} were allowed")
-    # the period goes on for a moment after the last thread has stopped
+    # the current period continues after the last thread has stopped
     with contextlib.suppress(AssertionError):
         eventually("the last period arrives", lambda: value("cgroup_cpu_periods_total") ==
                    float(keyed(group.file("cpu", "cpu.stat", "cpu.stat"), "nr_periods")))
@@ -469,7 +469,7 @@ def run(agent, folder, group, cleanup):
     report.near("memory allocated, PromQL against what the worker did",
                 value("cgroup_memory_current_bytes") - memory_before, MEMORY, 0.05)
     report.near("memory in use, PromQL against the kernel's file", value("cgroup_memory_current_bytes"), group.memory(), 0.05)
-    with contextlib.suppress(AssertionError):           # the kernel brings memory.stat up to date every 2 s
+    with contextlib.suppress(AssertionError):           # the kernel flushes memory.stat every 2 s
         eventually("anonymous memory arrives", lambda: value("cgroup_memory_anon_bytes") == group.anonymous() >= MEMORY)
     report.near("anonymous memory, PromQL against the kernel's file", value("cgroup_memory_anon_bytes"), group.anonymous(), 0.05)
     report.check(value("cgroup_memory_anon_bytes") >= MEMORY, "anonymous memory holds what was allocated")
@@ -504,14 +504,14 @@ def run(agent, folder, group, cleanup):
     report.same("processes and threads by the kernel's file", group.pids(), SLEEPERS + 1)
     report.same("their limit", value("cgroup_pids_max"), float(PIDS_LIMIT))
 
-    # the text itself, and the dashboard, while the group has something to show
+    # the exposition and the dashboard, while the cgroup has data
     promtool_is_content(report, get(f"http://{instance}/metrics", "text/plain;version=0.0.4"))
     worker.tell("burn 0.5")
     time.sleep(3 * PATIENCE)
     ask_dashboard(report, prometheus, group, instance, time.monotonic() - started)
     look_at_alerts(report, prometheus, group)
 
-    # a group that is gone has no series any more but what is remembered of its end
+    # a removed cgroup has no series except those about its removal
     last = group.cpu_seconds()
     worker.kill()
     group.remove()
@@ -520,12 +520,13 @@ def run(agent, folder, group, cleanup):
         names = {labels["__name__"] for labels, _ in prometheus.ask(f'{{__name__=~"cgroup_.+", cgroup="{group.path}"}}')}
         return sorted(name for name in names if not name.startswith("cgroup_removed_"))
     with contextlib.suppress(AssertionError):
-        eventually("the group is gone", lambda: not left())  # of one that is just going a scrape has what its ancestors allow
+        # during the removal, a scrape may still contain effective limits from ancestors
+        eventually("the cgroup is removed", lambda: not left())
     report.same("series of the removed group", left(), [])
     report.near("CPU seconds remembered of the removed group", value("cgroup_removed_cpu_usage_seconds"), last, 0.05)
     window = int(time.monotonic() - started)
     report.same(f"scrapes that failed in {window} s", prometheus.one(f"sum_over_time((1 - up)[{window}s:1s])"), 0.0)
-    print(f"     a scrape has {prometheus.one('scrape_samples_scraped'):.0f} samples and takes "
+    print(f"     one scrape has {prometheus.one('scrape_samples_scraped'):.0f} samples and takes "
           f"{prometheus.one('scrape_duration_seconds') * 1000:.1f} ms")
 
     process.send_signal(signal.SIGTERM)
@@ -534,7 +535,7 @@ def run(agent, folder, group, cleanup):
     report.check(status == 0 and time.monotonic() - asked < PATIENCE,
                  f"SIGTERM ends the agent with 0 within a second: {status} after {time.monotonic() - asked:.3f} s")
     if report.faults:
-        print("the end of the agent's log:", read(agent_log.name)[-2000:], sep="\n")
+        print("end of the agent's log:", read(agent_log.name)[-2000:], sep="\n")
     return report.faults
 
 
@@ -543,16 +544,16 @@ def main():
         print(__doc__)
         return 2
     if os.geteuid() != 0:
-        skip("making groups needs root")
+        skip("root is required to create cgroups")
     for program in ("prometheus", "promtool"):
         if not shutil.which(program):
-            skip(f"no {program} here; scripts/install-deps test brings it")
+            skip(f"{program} is not installed; run scripts/install-deps test")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
     group = Group()
     atexit.register(group.remove)
     with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder, contextlib.ExitStack() as cleanup:
-        cleanup.callback(group.remove)          # last of all: by then nobody is in it
+        cleanup.callback(group.remove)          # registered first, so it runs last, when the cgroup is empty
         faults = run(os.path.abspath(sys.argv[1]), folder, group, cleanup)
     print(f"{faults} faults" if faults else "all agree")
     return 1 if faults else 0

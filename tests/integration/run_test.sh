@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The first command of README.md, without the installation of packages: scripts/run builds the release, starts the agent on this host and
-# says where to look. What stands there are this host's own figures, and both programs work as they were built.
+# The first command of the README, without installing packages: scripts/run builds the release, starts the agent on this
+# host and prints its URL. The metrics must be those of this host, and both programs must work.
 #
 #   run_test.sh
 #
-# Exit status: 0; 1 what went wrong is said.
+# Exit status: 0; 1 with an error message.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -19,7 +19,7 @@ clean_up() {
 trap clean_up EXIT
 fault() { echo "FAULT: $*" >&2; cat "$tmp/said" >&2; exit 1; }
 
-# One compiler: other tests run beside it.
+# One compiler, because other tests run at the same time.
 CMAKE_BUILD_PARALLEL_LEVEL=1 scripts/run --no-install --detach > "$tmp/said" 2>&1 || fault "scripts/run failed"
 pid=$(sed -n 's/^cgwarden is running (PID \([0-9]*\)).*/\1/p' "$tmp/said")
 url=$(sed -n 's/^ *\(http:.*\)\/$/\1/p' "$tmp/said")
@@ -30,7 +30,7 @@ groups=$(grep -c '^cgroup_processes{' "$tmp/metrics" || :)
 [ "$groups" -ge 1 ] || fault "no group is served"
 grep -Eq '^cgroup_processes\{[^}]*\} [1-9]' "$tmp/metrics" || fault "no group has a process"
 grep -q '^cgwarden_build_info{' "$tmp/metrics" || fault "the agent says nothing of itself"
-build/release/cgtop -1 -o path,tasks -f tsv > "$tmp/table" || fault "cgtop does not print"
+build/release/cgtop -1 -o path,tasks -f tsv > "$tmp/table" || fault "cgtop prints no table"
 [ "$(wc -l < "$tmp/table")" -ge 2 ] || fault "cgtop prints no group"
 
 kill -TERM "$pid"
@@ -39,4 +39,4 @@ for ((i = 0; i < 100; i++)); do
   sleep 0.1
 done
 [ -z "$pid" ] || fault "the agent does not end"
-echo "$groups groups served"
+echo "$groups cgroups exported"

@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Real containers of every runtime that can run here, and the agent's answer compared with the runtime's own.
+"""Real containers of all runtimes that can run here; the output of the agent is compared with that of the runtime.
 
   runtimes_test.py AGENT [RUNTIME...]
 
-The agent runs first and knows nothing. Each of tests/lab/runtimes/ then starts its containers; the agent must name every one
-as soon as its runtime says that it is there (the table says how soon), with the image, labels, pod, limits and CPU time that the runtime's
-commands tell, where the state on disk or the daemon's socket has them (see each script). `cgwarden containers --json` must
-agree, also where the daemon is all that it may ask. In the end the containers are ended and must still be shown, as such, with
-exit code and time where the runtime keeps them, on disk or in its daemon.
+The agent is started first. Then each script in tests/lab/runtimes/ starts its containers. The agent must name each
+container as soon as its runtime reports it (the table shows the delay), with the image, labels, pod, limits and CPU
+time that the runtime's commands report, as far as they are in the state on disk or available over the daemon's socket
+(see each script). `cgwarden containers --json` must agree, also when only the daemon is available. Finally the
+containers are stopped; they must still be shown as exited, with exit status and time where the runtime keeps these, on
+disk or in its daemon.
 
-Everything is named cgwarden-test-..., and is removed whatever happens. Exit status: 0, 1, or 77 where no runtime can run.
+All objects are named cgwarden-test-... and are always removed. Exit status: 0, 1, or 77 if no runtime can run.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = os.path.join(ROOT, "tests/lab/runtimes")
 RUNTIMES = ["docker", "containerd", "podman", "runc", "crun", "lxc", "lxd", "nspawn", "libvirt", "runsc"]
-PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # slow machines: multiplies every wait
+PATIENCE = float(os.environ.get("CGWARDEN_TEST_PATIENCE", "1"))  # factor for all timeouts, for slow machines
 SERIES = re.compile(r'^(\w+)\{(.*)\} (\S+)$', re.M)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 TEXTS = ["image", "image_digest", "pod", "namespace", "pod_uid", "qos", "service", "task", "node", "project", "project_service",
@@ -57,7 +58,7 @@ class Agent:
                 self.url = f"http://{found.group(1)}/metrics"
                 return
             time.sleep(0.05)
-        raise RuntimeError("the agent does not listen")
+        raise RuntimeError("the agent does not accept connections")
 
     def series(self):
         """[(name, {label: value}, value)] of cgroup_*"""
@@ -80,12 +81,12 @@ class Agent:
 
 
 class Births(threading.Thread):
-    """Asks the agent ten times a second when it knew the name of each container whose group it saw being made."""
+    """Polls the agent ten times per second to find out when it names each container that is created meanwhile."""
 
     def __init__(self, agent):
         super().__init__(daemon=True)
         self.url = agent.url.replace("/metrics", "/api/v1/cgroups")
-        self.named_after = {}  # (runtime, name): seconds after the group's birth
+        self.named_after = {}  # (runtime, name): seconds after the creation of the cgroup
         self.ended = threading.Event()
 
     def run(self):
@@ -124,13 +125,13 @@ def named(series, fact):
 
 
 def number(series, name, labels):
-    """Of the container's own group; its labels must stand on every series."""
+    """Series of the cgroup of the container; its labels must be on every series."""
     return next((value for n, l, value in series
                  if n == name and all(l.get(k) == labels.get(k) for k in ("cgroup", "container", "runtime"))), None)
 
 
 def compare(agent, runtime, fact, directory, checks, printed):
-    """One container. Returns its row of the table."""
+    """Checks one container. Returns its row of the table."""
     what = f"{runtime} {fact['name']}"
     series = agent.series()
     info = named(series, fact)
@@ -143,10 +144,10 @@ def compare(agent, runtime, fact, directory, checks, printed):
         if fact.get(key) is not None:
             row[key] = checks.same(f"{what}: {key}", info.get(key), fact[key])
     for key, tier in (fact.get("labels") or {}).items():
-        if not key.endswith("org.cgwarden.tier"):  # LXD's begin with "user."
+        if not key.endswith("org.cgwarden.tier"):  # labels of LXD have the prefix "user."
             continue
         label = "label_" + key.replace(".", "_")
-        deadline = time.monotonic() + PATIENCE  # a daemon is asked a moment after its container was seen
+        deadline = time.monotonic() + PATIENCE  # the daemon is queried shortly after the container was found
         while info.get(label) != tier and time.monotonic() < deadline:
             time.sleep(0.1)
             info = named(agent.series(), fact) or info
@@ -180,7 +181,7 @@ def compare(agent, runtime, fact, directory, checks, printed):
             checks.same(f"{what}: pid", one["pid"], fact["pid"])
         checks.same(f"{what}: facts without a source", [k for k in one if k not in one["from"]
                                                         and k not in ("cgroup", "role", "from")], [])
-        # A daemon would tell most of it as well, and hide that the state on disk is not understood any more.
+        # Without the daemon, because it reports mostly the same and would hide that the state on disk cannot be parsed.
         checks.same(f"{what}: not from the state on disk, but from",
                     {k: one["from"].get(k) for k in fact.get("on_disk", []) if not one["from"].get(k, "").startswith("/")}, {})
         if fact.get("state") is not None and one.get("state") is not None:
@@ -189,7 +190,7 @@ def compare(agent, runtime, fact, directory, checks, printed):
 
 
 def compare_daemon(agent, runtime, facts, directory, checks):
-    """What the daemon alone tells, without any state on disk."""
+    """Checks the data from the daemon alone, without state on disk."""
     flags = lab(runtime, "daemon", directory).stdout.split()
     if not flags:
         return
@@ -200,7 +201,7 @@ def compare_daemon(agent, runtime, facts, directory, checks):
         for key in ("name", "runtime", "image", "image_digest", "restart_count", "labels"):
             checks.same(f"{what}: {key}", one.get(key), fact[key])
         checks.same(f"{what}: source", one.get("from", {}).get("name", "")[:6], "unix:/")
-    print(f"asked {runtime}'s daemon alone about {len(facts)} containers")
+    print(f"{runtime}: compared {len(facts)} containers using only the daemon")
 
 
 def facts_of(runtime, directory):
@@ -208,7 +209,7 @@ def facts_of(runtime, directory):
 
 
 def time_to_name(agent, facts, since):
-    """Seconds until the agent names all of them, or None."""
+    """Seconds until the agent names all containers, or None."""
     while time.monotonic() < since + 10 * PATIENCE:
         series = agent.series()
         if all(named(series, fact) for fact in facts):
@@ -235,7 +236,7 @@ def run(agent, runtimes, directory, checks):
             checks.failed.append(f"{runtime}: not all are named")
         printed = agent.containers()
         facts = facts_of(runtime, directory)
-        time.sleep(0.6)  # scrapes of half a second share a snapshot: the next one is younger than the facts
+        time.sleep(0.6)  # a snapshot is shared for half a second; the next one is newer than the facts
         for fact in facts:
             row = compare(agent, runtime, fact, directory, checks, printed)
             if row is not None:
@@ -247,7 +248,7 @@ def run(agent, runtimes, directory, checks):
 
 
 def seconds(text):
-    """2026-11-24T10:00:01.5Z since 1970"""
+    """Converts 2026-11-24T10:00:01.5Z to seconds since 1970."""
     whole, _, rest = text.partition(".")
     fraction = re.match(r"\d*", rest).group()
     zone = re.search(r"(Z|[+-]\d\d:\d\d)$", text).group().replace("Z", "+00:00")
@@ -255,7 +256,7 @@ def seconds(text):
 
 
 def check_end(agent, what, ended, checks):
-    """Exit code and time of one that has ended, as the agent serves them."""
+    """Exit status and time of an exited container, as exported by the agent."""
     deadline = time.monotonic() + 5 * PATIENCE
     while True:
         told = {name: value for name, labels, value in agent.series() if labels.get("container") == ended["name"]}
@@ -270,7 +271,7 @@ def check_end(agent, what, ended, checks):
 
 def check_ends(agent, ran, directory, checks):
     for runtime, facts in ran.items():
-        # Beside the agent that reads the state on disk one that may only ask the daemon.
+        # A second agent uses only the daemon, next to the agent that reads the state on disk.
         flags = lab(runtime, "daemon", directory).stdout.split()
         asking = Agent(agent.path, flags) if flags else None
         try:
@@ -297,7 +298,7 @@ def check_ends(agent, ran, directory, checks):
         checks.same(f"{runtime}: states of what has ended", wrong, {})
 
 
-# What cannot be started here, or in a virtual machine only; the test that says so of it, and what it compares.
+# Runtimes that cannot be started here, or only in a virtual machine: the test that covers them, and what it compares.
 ELSEWHERE = [
     ("cri-o", "written state", "name image labels pod"),
     ("kubernetes", "written state, and a pod of containerd's above", "name image pod"),
@@ -313,7 +314,7 @@ def print_table(rows):
     print("\n| runtime | tested with | named after | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 3) + "|")
     for runtime, name, row, after in rows:
         cells = ["-" if c not in row else "yes" if row[c] else "NO" for c in columns]
-        took = "-" if after is None else f"{after:.2f} s"  # the group was there when the agent looked at first
+        took = "-" if after is None else f"{after:.2f} s"  # the cgroup existed before the first scrape
         print(f"| {runtime} | {name.removeprefix('cgwarden-test-')} | {took} | " + " | ".join(cells) + " |")
     for runtime, how, compared in ELSEWHERE:
         print(f"| {runtime} | {how} | - | " + " | ".join("yes" if c in compared.split() else "-" for c in columns) + " |")
@@ -321,7 +322,7 @@ def print_table(rows):
 
 def main(agent_path, *chosen):
     if os.geteuid() != 0:
-        print("SKIP: needs root, to start containers")
+        print("SKIP: root is required to start containers")
         return 77
     runtimes = list(chosen) or RUNTIMES
     checks = Checks()
@@ -330,7 +331,7 @@ def main(agent_path, *chosen):
         cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
         flags = ["--discovery.labels=org.cgwarden.*"]
         for runtime in runtimes:
-            lab(runtime, "down", directory)  # of a run that was killed
+            lab(runtime, "down", directory)  # leftovers of a killed run
             flags += lab(runtime, "flags", directory).stdout.split()
             cleanup.callback(lab, runtime, "down", directory)
         agent = Agent(agent_path, flags)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Containers that need a real systemd, in a virtual machine: one of Podman's that a user runs without root, found without
-# any flag, and one of systemd-nspawn's in which a systemd boots, whose units are units of that container.
+# Containers that need a real systemd, in a virtual machine: a rootless Podman container, which is discovered without
+# any option, and a systemd-nspawn container that boots systemd, whose units are units of that container.
 #
 #   systemd_containers_test.sh BUILD_DIR v2|hybrid
 #
-# Without pure v2 Podman makes no group for a user's container, so that part is for v2 only.
-# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
-# shellcheck disable=SC2317  # functions are called by their names
+# Rootless Podman creates a cgroup for a container on pure v2 only, so that part runs on v2 only.
+# Exit status: 0, 1, or 77 if the guest cannot run (missing packages, not root, other distribution).
+# shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 
 # ---- in the guest ------------------------------------------------------------------------------------------------
@@ -18,15 +18,15 @@ if [ "${1:-}" = --in-guest ]; then
   cgwarden --web.listen-address 127.0.0.1:10753 --discovery.labels='org.cgwarden.*' 2> /tmp/agent.log &
   agent=$!
   api() { curl -sS --max-time 20 "http://127.0.0.1:10753$1"; }
-  # The fact of the container of that name.
+  # A property of the container with this name.
   fact() { api /api/v1/cgroups | jq -r --arg name "$1" "first(.containers[] | select(.name == \$name)).$2 // empty"; }
-  # The value of a series of it; of the group below it in which crun lets it run, and that has its limits.
+  # The value of a series of the container, in the child cgroup that crun creates for it and that has its limits.
   value() { api /metrics | sed -n "s/^$2{.*container=\"$1\".*} //p" | sed -n 1p; }
   limit() { api /metrics | sed -n "s/^$2{cgroup=\"[^\"]*\/libpod-$(fact "$1" id)\.scope\/container\".*} //p"; }
   check "the agent answers" until_true 30 api /-/ready
 
-  # ---- Podman of a user --------------------------------------------------------------------------------------------
-  # conmon stays in the group of who called Podman, and outlives him.
+  # ---- rootless Podman --------------------------------------------------------------------------------------------
+  # conmon stays in the cgroup of the caller of Podman, and keeps running after the caller exits.
   home=$(getent passwd tester | cut -d: -f6)
   as_tester() {
     runuser -u tester -- env HOME="$home" XDG_RUNTIME_DIR=/run/user/1000 \
@@ -44,7 +44,7 @@ if [ "${1:-}" = --in-guest ]; then
     begun=$(date +%s%N)
     named() { [ -n "$(fact cgwarden-test-rootless id)" ]; }
     check "the agent names it" until_true 20 named
-    echo "     after $((($(date +%s%N) - begun) / 1000000)) ms, emulated"
+    echo "     after $((($(date +%s%N) - begun) / 1000000)) ms, without KVM"
     podman inspect cgwarden-test-rootless > /tmp/inspected
     says() { jq -r ".[0].$1" /tmp/inspected; }
     same runtime "$(fact cgwarden-test-rootless runtime)" podman
@@ -59,7 +59,7 @@ if [ "${1:-}" = --in-guest ]; then
     same "who told" "$(jq -r '.[] | select(.name == "cgwarden-test-rootless") | .from.name' /tmp/printed |
       grep -oF "$home/./.local/share/containers/storage")" "$home/./.local/share/containers/storage"
 
-    # The service sees no homes, unless it is told to.
+    # The service has no access to home directories by default.
     systemctl start cgwarden-sees-homes
     check "the service names it with ProtectHome=read-only" until_true 20 sh -c \
       "curl -sS --max-time 20 http://127.0.0.1:10754/metrics | grep -q '^cgroup_container_info.*cgwarden-test-rootless'"
@@ -71,13 +71,13 @@ if [ "${1:-}" = --in-guest ]; then
     same "exit code" "$(value cgwarden-test-rootless cgroup_container_exit_code)" 3
     podman rm -f cgwarden-test-rootless > /dev/null
   }
-  # The unit with another port and with homes.
+  # The unit with another port and access to home directories.
   sed 's|^ExecStart=.*|ExecStart=/usr/bin/cgwarden --web.listen-address 127.0.0.1:10754|; s|^ProtectHome=.*|ProtectHome=read-only|' \
     /usr/lib/systemd/system/cgwarden.service > /run/systemd/system/cgwarden-sees-homes.service
   systemctl daemon-reload
   [ "$layout" != v2 ] || rootless
 
-  # ---- systemd-nspawn with a systemd -------------------------------------------------------------------------------
+  # ---- systemd-nspawn with systemd -------------------------------------------------------------------------------
   name=cgwarden-test-boot
   scope="/machine.slice/machine-cgwarden\\x2dtest\\x2dboot.scope"
   mount -t tmpfs none /mnt
@@ -85,7 +85,7 @@ if [ "${1:-}" = --in-guest ]; then
   mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work none /mnt/root
   systemd-nspawn -q -b -D /mnt/root -M $name --private-network --console=pipe -- --unit=basic.target \
     < /dev/null > /tmp/nspawn.log 2>&1 &
-  # A group's facts, by its path.
+  # Properties of a cgroup, by path.
   of() {
     api /api/v1/cgroups | jq -r --arg path "$1" \
       '(.paths | index($path)) as $at | first(.containers[] | select(.group == $at)) | [.role, .name, .parent, .pid] | map(. // "-") | join(" ")'

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Units of a real systemd limited, frozen and killed by cgtop, and what the kernel then says: in a virtual machine with
+# cgtop limits, freezes and kills units of a real systemd, and the kernel state is verified: in a virtual machine with
 # pure cgroup v2.
 #
 #   systemd_control_test.sh BUILD_DIR
 #
-# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
-# shellcheck disable=SC2317  # functions are called by their names
+# Exit status: 0, 1, or 77 if the guest cannot run (missing packages, not root, other distribution).
+# shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 
 # ---- in the guest ------------------------------------------------------------------------------------------------

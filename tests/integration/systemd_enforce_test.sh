@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The enforcer as a service of a real systemd, installed by `cmake --install`: what it may, a policy that limits a unit
-# and lets go of it, a user who acts on what is his through its socket, and a freeze that ends when it is killed. In a
-# virtual machine with pure cgroup v2.
+# The enforcer as a systemd service, installed by `cmake --install`: its privileges, a policy that limits and releases a
+# unit, a user who acts on a delegated cgroup through the socket, and a freeze that ends when the enforcer is killed. In
+# a virtual machine with pure cgroup v2.
 #
 #   systemd_enforce_test.sh BUILD_DIR
 #
-# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
-# shellcheck disable=SC2317  # functions are called by their names
+# Exit status: 0, 1, or 77 if the guest cannot run (missing packages, not root, other distribution).
+# shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 
 # ---- in the guest ------------------------------------------------------------------------------------------------
@@ -43,12 +43,12 @@ YAML
   check "the unit starts" systemctl start cgwarden-enforce
   same "state" "$(property ActiveState)/$(property SubState)/$(property Type)" active/running/notify
   pid=$(property MainPID)
-  same "its rights" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000001280026
+  same "its capabilities" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000001280026
   check "it has no network" test "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)"
   systemd-analyze security --no-pager cgwarden-enforce | tail -n 1
 
-  # by policy
-  # shellcheck disable=SC2016  # the hog's shell expands nothing either
+  # through the policy
+  # shellcheck disable=SC2016  # no expansion intended
   systemd-run --quiet --unit=cgwarden-test-hog sh -c 'while :; do :; done'
   limited() { [ "$(file "$hog/cpu.max")" = '20000 100000' ]; }
   free() { [ "$(file "$hog/cpu.max")" = 'max 100000' ]; }
@@ -83,19 +83,19 @@ YAML
   same "and it goes on" "$(property ActiveState)" active
   rm /etc/cgwarden/policy.d/zz.yaml
 
-  # by its socket
+  # over the socket
   mkdir "$his" "$his/in"
   chown -R tester "$his"
   echo +pids > "$his/cgroup.subtree_control"
   check "an owner limits what is his" as_tester cgtop limit /cgwarden-test-his/in pids.max=7
-  same "the kernel says so" "$(cat "$his/in/pids.max")" 7
+  same "kernel state" "$(cat "$his/in/pids.max")" 7
   check "an owner freezes what is his" as_tester cgtop freeze /cgwarden-test-his/in --for 30s
-  same "the kernel says so" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 1
+  same "kernel state" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 1
   check "and thaws it" as_tester cgtop thaw /cgwarden-test-his/in
-  same "the kernel says so" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 0
+  same "kernel state" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 0
   check "the audit says who" grep -q '"uid":1000' "$audit"
   refused "but not what is another's" 4 "" as_tester cgtop freeze "$hog"
-  same "the kernel says so" "$(awk '/^frozen/ { print $2 }' "/sys/fs/cgroup$hog/cgroup.events")" 0
+  same "kernel state" "$(awk '/^frozen/ { print $2 }' "/sys/fs/cgroup$hog/cgroup.events")" 0
   runuser -u tester -- sleep 10000 &
   sleeper=$!
   until_true 10 grep -q sleep "/proc/$sleeper/comm"
@@ -104,7 +104,7 @@ YAML
   empty() { grep -q 'populated 0' "$his/cgroup.events"; }
   check "and it ends" until_true 30 empty
 
-  # killed while it holds a freeze
+  # the enforcer is killed while it holds a freeze
   check "a freeze by its hand" as_tester cgtop freeze /cgwarden-test-his/in --for 5m
   kill -KILL "$(property MainPID)"
   thawed() { grep -q 'frozen 0' "$his/in/cgroup.events"; }
@@ -116,7 +116,7 @@ YAML
   systemctl kill --signal=KILL cgwarden-test-hog
   rmdir "$his/in" "$his"
   if [ "$faults" -gt 0 ]; then
-    echo "the service's journal ends with:"
+    echo "end of the journal of the service:"
     journalctl -u cgwarden-enforce --no-pager -o cat | tail -n 30
     tail -n 20 "$audit"
   fi

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The service under a real systemd: in a virtual machine with pure cgroup v2, installed there by `cmake --install`.
+# The exporter as a systemd service, installed by `cmake --install`, in a virtual machine with pure cgroup v2.
 #
 #   systemd_service_test.sh BUILD_DIR
 #
-# Exit status: 0, 1, or 77 where the machine cannot be had (packages, root, another system's libraries).
-# shellcheck disable=SC2317  # functions are called by their names
+# Exit status: 0, 1, or 77 if the guest cannot run (missing packages, not root, other distribution).
+# shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 
 # ---- in the guest ------------------------------------------------------------------------------------------------
@@ -19,13 +19,13 @@ if [ "${1:-}" = --in-guest ]; then
   cp -r "$stage"/. /
   systemctl daemon-reload
   check "systemd understands the unit" systemd-analyze verify cgwarden.service
-  # a group that its owner closed to others
+  # a cgroup whose owner closed the directory
   closed=/sys/fs/cgroup/cgwarden-test-closed
   mkdir "$closed" "$closed/inner"
   chown -R tester "$closed"
   chmod 700 "$closed" "$closed/inner"
 
-  # a container, whose state is in directories of root's alone
+  # a container whose state is in directories that only root can read
   box_image /tmp/box.tar
   check "Podman has an image" podman import --change 'CMD ["/bin/load"]' /tmp/box.tar cgwarden-test/box:1
   check "Podman runs a container" podman run -d --name cgwarden-test-box --network none --log-driver k8s-file \
@@ -34,7 +34,7 @@ if [ "${1:-}" = --in-guest ]; then
   # start returns when the agent has said READY=1
   started=$(date +%s%N)
   check "the unit starts" systemctl start cgwarden
-  echo "     ready after $(($(($(date +%s%N) - started)) / 1000000)) ms, emulated"
+  echo "     ready after $(($(($(date +%s%N) - started)) / 1000000)) ms, without KVM"
   same "state" "$(property ActiveState)/$(property SubState)" active/running
   same "type" "$(property Type)" notify
   same "watchdog" "$(property WatchdogUSec)" 30s
@@ -53,7 +53,8 @@ if [ "${1:-}" = --in-guest ]; then
     check "it shows $series" grep -qF "$series" /tmp/service
   done
   check "it names the container" grep -q '^cgroup_container_info{.*container="cgwarden-test-box",runtime="podman"' /tmp/service
-  # The sandbox hides nothing: root without it sees the same series of the same groups. A group may come or go meanwhile.
+  # The sandbox hides nothing: root without the sandbox sees the same series. Cgroups may be created or removed
+  # meanwhile.
   names() { grep '^cgroup_' "$1" | sed 's/ [^ ]*$//' | sort; }
   unchanged() {
     scrape > /tmp/service && cgwarden --once --log.level error > /tmp/root && scrape > /tmp/again || return 1
@@ -62,7 +63,7 @@ if [ "${1:-}" = --in-guest ]; then
   check "groups keep still for a comparison" until_true 60 unchanged
   difference=$(comm -3 <(names /tmp/service) <(names /tmp/root) | sed -n 1,5p)
   same "series that only root or only the service sees" "$difference" ""
-  echo "     $(names /tmp/service | wc -l) series of $(grep -c '^cgroup_pids_current' /tmp/service) groups"
+  echo "     $(names /tmp/service | wc -l) series of $(grep -c '^cgroup_pids_current' /tmp/service) cgroups"
   check "namespaces are known" grep -q '^cgroup_namespace' /tmp/service
   same "collectors with errors" "$(awk '/^cgwarden_collector_errors_total/ && $NF != 0' /tmp/service)" ""
   check "it is ready" curl -sSf --max-time 20 -o /dev/null http://127.0.0.1:10753/-/ready
@@ -81,7 +82,7 @@ if [ "${1:-}" = --in-guest ]; then
   tail -n 1 /tmp/security
   check "exposure is 2.0 or less" systemd-analyze security --no-pager --threshold=20 cgwarden
 
-  # the watchdog, shortened: fed while all is well, and a restart when the agent hangs
+  # the watchdog with a short timeout: notified in normal operation, and a restart when the agent hangs
   mkdir -p /run/systemd/system/cgwarden.service.d
   printf '[Service]\nWatchdogSec=4s\nRestartSec=100ms\n' > /run/systemd/system/cgwarden.service.d/test.conf
   systemctl daemon-reload
@@ -94,7 +95,7 @@ if [ "${1:-}" = --in-guest ]; then
   check "a hanging agent is restarted" until_true 30 restarted
   check "it serves after a restart" serves
 
-  # too little memory for this many groups: it says so, and serves
+  # MemoryHigh= too low for the number of cgroups: a warning, and the agent keeps serving
   same "no warning of little memory before" "$(journalctl -u cgwarden --no-pager -o cat | grep -c 'raise MemoryHigh=')" 0
   printf '[Service]\nMemoryHigh=7M\n' > /run/systemd/system/cgwarden.service.d/test.conf
   systemctl daemon-reload
@@ -105,11 +106,11 @@ if [ "${1:-}" = --in-guest ]; then
 
   started=$(date +%s%N)
   check "the unit stops" systemctl stop cgwarden
-  echo "     stopped after $(($(($(date +%s%N) - started)) / 1000000)) ms, emulated"
+  echo "     stopped after $(($(($(date +%s%N) - started)) / 1000000)) ms, without KVM"
   same "after the stop" "$(property ActiveState)/$(property Result)/$(property ExecMainStatus)" inactive/success/0
   rmdir "$closed/inner" "$closed"
   if [ $faults -gt 0 ]; then
-    echo "the service's journal ends with:"
+    echo "end of the journal of the service:"
     journalctl -u cgwarden --no-pager -o cat | tail -n 30
   fi
   exit $((faults > 0))
