@@ -128,8 +128,8 @@ def same_as_ctr(what, agent, containerd, name, checks):
 
 def check_origin(agent, containerd, checks):
     one = next((c for c in agent.containers() if c.get("name") == "cgwarden-test-ctr"), {"from": {}})
-    checks.same("where the image is printed to come from", one["from"].get("image"), "unix:" + containerd.socket)
-    checks.same("whether the disk comes first", one["from"].get("name", "").endswith("/config.json"), True)
+    checks.same("printed source of the image", one["from"].get("image"), "unix:" + containerd.socket)
+    checks.same("state on disk takes precedence", one["from"].get("name", "").endswith("/config.json"), True)
 
 
 def check_first_scrape(what, agent, containerd, name, checks):
@@ -148,16 +148,16 @@ def check_events(agent, containerd, checks):
     process = check_first_scrape("a new container", agent, containerd, late, checks)
     containerd.ctr("containers", "label", late, "org.cgwarden.color=blue")  # only in the database
     blue = eventually(3, lambda: info(agent, late).get("label_org_cgwarden_color"))
-    checks.same("a label that was put on later", blue, containerd.info(late)["Labels"]["org.cgwarden.color"])
+    checks.same("label that was added later", blue, containerd.info(late)["Labels"]["org.cgwarden.color"])
 
     containerd.ctr("tasks", "kill", "-s", "TERM", late)
     theirs = process.wait(30)
-    checks.same("exit code, as the load says", theirs, 3)
+    checks.same("exit status of the load", theirs, 3)
     checks.same("exit code", eventually(5, lambda: exit_code(agent, late)), theirs)
     containerd.ctr("containers", "rm", late)
     time.sleep(1)
-    checks.same("exit code when all is gone", exit_code(agent, late), theirs)
-    checks.same("image when all is gone", info(agent, late).get("image"), IMAGE)
+    checks.same("exit status after removal", exit_code(agent, late), theirs)
+    checks.same("image after removal", info(agent, late).get("image"), IMAGE)
 
 
 def usual_scrape(agent, flags):
@@ -174,30 +174,30 @@ def check_stopped(agent, flags, containerd, usual, checks, cleanup):
     second = Agent(agent.path, flags)
     cleanup.callback(second.stop)
     slowest = max(slowest_scrape(second, 4), slowest_scrape(agent, 2))
-    checks.same(f"a scrape of {slowest:.2f} s beside a stopped containerd is as quick as others", slowest < usual + SLACK, True)
-    checks.same("name by the disk, beside a stopped containerd", info(second, "cgwarden-test-ctr").get("container"),
+    checks.same(f"a scrape of {slowest:.2f} s with a stopped containerd is not slower than others", slowest < usual + SLACK, True)
+    checks.same("name from disk, with a stopped containerd", info(second, "cgwarden-test-ctr").get("container"),
                 "cgwarden-test-ctr")
-    checks.same("image that was known before", info(agent, "cgwarden-test-ctr").get("image"), IMAGE)
-    checks.same("whether the time-outs are counted", failures(second, "timeout") >= 1, True)
+    checks.same("image that was known before the stop", info(agent, "cgwarden-test-ctr").get("image"), IMAGE)
+    checks.same("timeouts are counted", failures(second, "timeout") >= 1, True)
     os.kill(containerd.pid, signal.SIGCONT)
     image = eventually(15, lambda: info(second, "cgwarden-test-ctr").get("image"))
-    checks.same("image when containerd goes on", image, IMAGE)
+    checks.same("image after containerd continued", image, IMAGE)
     print(f"slowest scrape with a stopped containerd: {1000 * slowest:.0f} ms, with a running one: {1000 * usual:.0f} ms")
 
 
 def check_killed(agent, containerd, usual, checks):
     os.kill(containerd.pid, signal.SIGKILL)
-    checks.same("whether it is told that it is gone", bool(eventually(5, lambda: logged(agent, "is not heard"))), True)
+    checks.same("lost event stream is logged", bool(eventually(5, lambda: logged(agent, "is not heard"))), True)
     slowest = slowest_scrape(agent, 2)
-    checks.same(f"a scrape of {slowest:.2f} s without containerd is as quick as others", slowest < usual + SLACK, True)
-    checks.same("image while containerd is gone", info(agent, "cgwarden-test-ctr").get("image"), IMAGE)
-    checks.same("whether it is counted", failures(agent, "unreachable") >= 1, True)
+    checks.same(f"a scrape of {slowest:.2f} s without containerd is not slower than others", slowest < usual + SLACK, True)
+    checks.same("image without containerd", info(agent, "cgwarden-test-ctr").get("image"), IMAGE)
+    checks.same("failed query is counted", failures(agent, "unreachable") >= 1, True)
     containerd.start_again()
-    checks.same("whether it is heard again", bool(eventually(20, lambda: logged(agent, "is heard again"))), True)
+    checks.same("restored event stream is logged", bool(eventually(20, lambda: logged(agent, "is heard again"))), True)
     process = check_first_scrape("after containerd came back", agent, containerd, MADE[1], checks)
     containerd.ctr("tasks", "kill", "-s", "KILL", MADE[1])
     process.wait(30)
-    checks.same("how often it was told that it is not heard", logged(agent, "is not heard"), 1)
+    checks.same("number of lost-stream messages", logged(agent, "is not heard"), 1)
 
 
 def main(agent_path):

@@ -152,7 +152,7 @@ class Groups:
         process.stdin.write(" ".join(map(str, words)) + "\n")
         process.stdin.flush()
         if wait:
-            want(process.stdout.readline() == "done\n", f"the process of {name} has ended")
+            want(process.stdout.readline() == "done\n", f"the process of {name} exited")
 
     def memory_limit(self, name):
         """Bytes, or None if unlimited."""
@@ -195,7 +195,7 @@ class Enforcer:
                  "--control.socket", os.path.join(folder, "socket"), "--metrics.textfile", self.metrics_file, "--interval", interval, *more], stderr=log, stdout=log)
         count = read(self.log).count("ready: ")
         until(lambda: read(self.log).count("ready: ") > count or self.process.poll() is not None, "the enforcer is ready")
-        want(self.process.poll() is None, f"the enforcer ended: {read(self.log)[-2000:]}")
+        want(self.process.poll() is None, f"the enforcer exited: {read(self.log)[-2000:]}")
 
     def set_policy(self, rules):
         with open(self.policy, "w", encoding="utf-8") as file:
@@ -212,7 +212,7 @@ class Enforcer:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        want(self.process.wait(PATIENCE) == 0, f"the enforcer ended with {self.process.returncode}: {read(self.log)[-3000:]}")
+        want(self.process.wait(PATIENCE) == 0, f"the enforcer exited with status {self.process.returncode}: {read(self.log)[-3000:]}")
 
     def audit(self):
         with contextlib.suppress(FileNotFoundError):
@@ -260,15 +260,15 @@ def hogs_are_limited_and_released(agent, folder):
             until(lambda rule=name: enforcer.metric(
                 f'cgwarden_policy_actions_total{{action="unlimit",result="done",route="cgroupfs",rule="{rule}"}}'),
                 f"the metrics tell that {name} ended")
-            want(enforcer.metric(f'cgwarden_policy_rule_fired_total{{rule="{name}"}}') >= 1, f"the metrics tell that {name} fired")
+            want(enforcer.metric(f'cgwarden_policy_rule_fired_total{{rule="{name}"}}') >= 1, f"the metrics report that {name} fired")
             for event in ("fire", "clear"):
                 told = enforcer.told(event, rule=name)
-                want(told and told[0]["cgroup"]["path"] == f"/{TOP}/{group}", f"the audit tells the {event} of {name}")
+                want(told and told[0]["cgroup"]["path"] == f"/{TOP}/{group}", f"the audit log contains {event} of {name}")
         begun = [r for r in enforcer.told("end", action="limit") if r["actor"]["rule"] == "memory-hog"][0]
         want(begun["reason"]["above"] == "60MiB" and "memory_current" in begun["reason"],
-             f"the audit has the numbers that decided: {begun['reason']}")
-        want(begun["changes"][0]["after"] == str(256 * MIB), f"what the kernel has is read back: {begun['changes']}")
-        want(enforcer.told("notify", rule="memory-hog"), "the audit has the notification")
+             f"the audit log contains the values: {begun['reason']}")
+        want(begun["changes"][0]["after"] == str(256 * MIB), f"the value is read back: {begun['changes']}")
+        want(enforcer.told("notify", rule="memory-hog"), "the audit log contains the notification")
         enforcer.stop()
 
 
@@ -278,14 +278,14 @@ def the_largest_is_killed_when_all_together_are_too_large(agent, folder):
     with Groups(["small", "big", "idle"]) as groups, Enforcer(agent, folder, policy) as enforcer:
         groups.tell("big", "grow", 70)
         groups.tell("small", "grow", 50)
-        until(lambda: groups.processes["big"].poll() is not None, "the largest is killed")
+        until(lambda: groups.processes["big"].poll() is not None, "the largest cgroup is killed")
         reason = enforcer.told("begin", action="kill")[0]["reason"]["text"]
-        want(f"memory_current of /{TOP} is 1" in reason and "it has the most memory_current" in reason, f"the audit says why: {reason}")
-        until(lambda: enforcer.told("clear", rule="too-much"), "the rule has ended")
+        want(f"memory_current of /{TOP} is 1" in reason and "it has the most memory_current" in reason, f"the audit log contains the reason: {reason}")
+        until(lambda: enforcer.told("clear", rule="too-much"), "the rule is inactive")
         time.sleep(3)  # longer than the cooldown
         for name in ("small", "idle"):
-            want(groups.processes[name].poll() is None, f"the {name} one lives")
-        want(len(enforcer.told("begin", action="kill")) == 1, "one was killed")
+            want(groups.processes[name].poll() is None, f"the {name} cgroup is alive")
+        want(len(enforcer.told("begin", action="kill")) == 1, "one cgroup was killed")
         enforcer.stop()
 
 
@@ -307,10 +307,10 @@ def a_hog_of_the_disk_is_slowed_down(agent, folder):
     with Groups(["disk"]) as groups, Enforcer(agent, folder, policy) as enforcer, \
             tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="cgwarden-test-") as file:
         groups.tell("disk", "write", file.name, 4, wait=False)
-        until(lambda: groups.write_limit("disk", disk) == 4 * MIB, "the hog is slowed down")
+        until(lambda: groups.write_limit("disk", disk) == 4 * MIB, "the I/O limit is set")
         begun = [r for r in enforcer.told("begin", action="limit")][0]
-        want("io_write" in begun["reason"]["text"], f"the audit has the numbers that decided: {begun['reason']}")
-        until(lambda: groups.write_limit("disk", disk) is None, "it is released when it has ended")
+        want("io_write" in begun["reason"]["text"], f"the audit log contains the values: {begun['reason']}")
+        until(lambda: groups.write_limit("disk", disk) is None, "the limit is undone after the load")
         enforcer.stop()
 
 
@@ -323,13 +323,13 @@ def a_recording_shows_what_would_have_been_done(agent, folder):
         groups.tell("cpu", "burn", 30, wait=False)
         done = subprocess.run([os.path.join(os.path.dirname(agent), "cgtop"), "record", recording, "-d", "500ms", "--for", "4s"],
                               capture_output=True, text=True, check=False, timeout=PATIENCE)
-        want(done.returncode == 0, f"it is recorded: {done.stderr}")
-        want(groups.cpu_limit("cpu") is None, "nothing was done")
+        want(done.returncode == 0, f"recording succeeds: {done.stderr}")
+        want(groups.cpu_limit("cpu") is None, "nothing was changed")
     done = subprocess.run([agent, "policy", "test", policy, "--from", recording], capture_output=True, text=True, check=False,
                           timeout=PATIENCE)
-    want(done.returncode == 0 and not done.stderr, f"it is played: {done.stderr}")
+    want(done.returncode == 0 and not done.stderr, f"policy test succeeds: {done.stderr}")
     for what in ("fire hog", "notify hog", "limit hog"):
-        want(re.search(rf"^\S+Z {what} /{TOP}/cpu.*rate of cpu_usage is ", done.stdout, re.M), f"it tells of '{what}': {done.stdout}")
+        want(re.search(rf"^\S+Z {what} /{TOP}/cpu.*rate of cpu_usage is ", done.stdout, re.M), f"the output contains '{what}': {done.stdout}")
 
 
 def a_dry_run_writes_nothing(agent, folder):
@@ -344,12 +344,12 @@ def a_dry_run_writes_nothing(agent, folder):
                       prefix=["strace", "-f", "-o", trace, "-e", "trace=open,openat,openat2,creat,kill,pidfd_send_signal,mkdir,mkdirat,rmdir,"
                               "unlinkat,tkill"]) as enforcer:
             for action in ("limit", "freeze", "kill"):
-                until(lambda a=action: enforcer.told("dry_run", action=a, result="done"), f"it says that it would {action}")
+                until(lambda a=action: enforcer.told("dry_run", action=a, result="done"), f"the dry run reports {action}")
             child = int(read(f"/proc/{enforcer.process.pid}/task/{enforcer.process.pid}/children").split()[0])
             os.kill(child, signal.SIGTERM)
             enforcer.process.wait(PATIENCE)
-        want(groups.memory_limit("memory") is None and not groups.frozen("memory"), "nothing was done")
-        want(groups.processes["memory"].poll() is None, "nobody was killed")
+        want(groups.memory_limit("memory") is None and not groups.frozen("memory"), "nothing was changed")
+        want(groups.processes["memory"].poll() is None, "no process was killed")
         own = (folder + "/", "/proc/pressure/", "/dev/")
         for line in read(trace).split("\n"):
             call = re.search(r"(\w+)\((.*)\) += (\S+)", line)
@@ -367,22 +367,22 @@ def a_dry_run_writes_nothing(agent, folder):
 def a_bad_reload_changes_nothing(agent, folder):
     policy = rule("r", "memory", "always", "{ limit: { memory.max: 256MiB } }")
     with Groups(["memory"]) as groups, Enforcer(agent, folder, policy) as enforcer:
-        until(lambda: groups.memory_limit("memory") == 256 * MIB, "it is limited")
+        until(lambda: groups.memory_limit("memory") == 256 * MIB, "the cgroup is limited")
         enforcer.set_policy("  - { name: r, match: { pth: /x } }\n")
         enforcer.process.send_signal(signal.SIGHUP)
-        until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 0, "the metrics tell of the bad policy")
-        want("policy.yaml:5:25: unknown key 'pth'; did you mean 'path'? in a match" in read(enforcer.log), "the log tells where")
-        want(groups.memory_limit("memory") == 256 * MIB, "the policy of before goes on")
+        until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 0, "the metrics report the failed reload")
+        want("policy.yaml:5:25: unknown key 'pth'; did you mean 'path'? in a match" in read(enforcer.log), "the log contains the position")
+        want(groups.memory_limit("memory") == 256 * MIB, "the previous policy stays active")
         enforcer.set_policy(rule("other", "memory", "always", "{ limit: { memory.max: 300MiB } }"))
         os.chmod(enforcer.policy, 0o666)
         enforcer.process.send_signal(signal.SIGHUP)
-        until(lambda: "may be written by others" in read(enforcer.log), "a policy that others may write is refused")
+        until(lambda: "may be written by others" in read(enforcer.log), "a policy that is writable by others is refused")
         os.chmod(enforcer.policy, 0o644)
         enforcer.process.send_signal(signal.SIGHUP)
-        until(lambda: groups.memory_limit("memory") == 300 * MIB, "the good policy counts")
-        until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 1, "the metrics tell of it")
+        until(lambda: groups.memory_limit("memory") == 300 * MIB, "the valid policy is active")
+        until(lambda: enforcer.metric("cgwarden_policy_config_last_reload_successful") == 1, "the metrics report the reload")
         enforcer.stop()
-        want(groups.memory_limit("memory") is None, "a stop takes limits back")
+        want(groups.memory_limit("memory") is None, "a stop undoes limits")
 
 
 def nothing_is_left_behind(agent, folder):
@@ -390,29 +390,29 @@ def nothing_is_left_behind(agent, folder):
     policy += rule("freeze", "cpu", "always", "{ freeze: 1h }")
     with Groups(["memory", "cpu"]) as groups:
         with Enforcer(agent, folder, policy) as enforcer:
-            until(lambda: groups.memory_limit("memory") == 256 * MIB and groups.frozen("cpu"), "it is limited and frozen")
-            until(lambda: enforcer.metric("cgwarden_policy_frozen_cgroups") == 1, "the metrics tell of the freeze")
+            until(lambda: groups.memory_limit("memory") == 256 * MIB and groups.frozen("cpu"), "the cgroup is limited and frozen")
+            until(lambda: enforcer.metric("cgwarden_policy_frozen_cgroups") == 1, "the metrics report the freeze")
             enforcer.process.kill()
             enforcer.process.wait()
         until(lambda: not groups.frozen("cpu"), "a killed enforcer's freeze ends")
-        until(lambda: enforcer.told("thaw"), "the audit tells of the thaw")
-        want(groups.memory_limit("memory") == 256 * MIB, "a limit outlives its enforcer")
+        until(lambda: enforcer.told("thaw"), "the audit log contains the thaw")
+        want(groups.memory_limit("memory") == 256 * MIB, "the limit stays after the enforcer was killed")
         # The next enforcer continues the lease: no second write, and the previous value is still known.
         with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:
-            want("goes on with its limits" in read(enforcer.log), "a new enforcer takes the limit over")
-            until(lambda: (enforcer.metric("cgwarden_policy_samples_total") or 0) > 3, "it has decided")
-            want(groups.memory_limit("memory") == 256 * MIB, "the limit stands")
+            want("goes on with its limits" in read(enforcer.log), "a new enforcer continues the lease")
+            until(lambda: (enforcer.metric("cgwarden_policy_samples_total") or 0) > 3, "the rule was evaluated")
+            want(groups.memory_limit("memory") == 256 * MIB, "the limit is unchanged")
             enforcer.stop()
-        want(groups.memory_limit("memory") is None, "a stop takes it back")
+        want(groups.memory_limit("memory") is None, "a stop undoes the limit")
         # A value that another program set is kept.
         with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:
-            until(lambda: groups.memory_limit("memory") == 256 * MIB, "it is limited")
+            until(lambda: groups.memory_limit("memory") == 256 * MIB, "the cgroup is limited")
             v1 = "memory" in groups.by_controller
             write(groups.path("memory", "memory", "memory.limit_in_bytes" if v1 else "memory.max"), str(400 * MIB))
             until(lambda: enforcer.metric('cgwarden_policy_leases_lost_total{route="cgroupfs",rule="limit"}') == 1,
                   "the metrics tell of the lost lease")
             enforcer.stop()
-        want(groups.memory_limit("memory") == 400 * MIB, "what somebody else set stays")
+        want(groups.memory_limit("memory") == 400 * MIB, "a value set by another program is kept")
 
 
 def others_ask_over_the_socket(agent, folder):
@@ -428,9 +428,9 @@ def others_ask_over_the_socket(agent, folder):
         answer = ask(undo=answer["undo"], dry_run=False)
         want(answer["kind"] == "done" and not groups.frozen("memory"), f"and undone: {answer}")
         answer = ask(apply={"verb": "freeze", "path": "/"})
-        want(answer["kind"] == "refused", f"the root group is refused: {answer}")
+        want(answer["kind"] == "refused", f"the root cgroup is refused: {answer}")
         enforcer.stop()
-        want(not os.path.exists(os.path.join(folder, "socket")), "the socket goes with the enforcer")
+        want(not os.path.exists(os.path.join(folder, "socket")), "the enforcer removes its socket")
 
 
 TESTS = [hogs_are_limited_and_released, the_largest_is_killed_when_all_together_are_too_large, a_hog_of_the_disk_is_slowed_down, a_recording_shows_what_would_have_been_done,

@@ -143,17 +143,17 @@ def limits_are_the_engines_own(engine, container):
     if engine.name == "docker":  # Podman 4.3 writes an update to the kernel and does not store it
         host = container.told()["HostConfig"]
         told = host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"]
-        want(told == (96 * MIB, 160 * MIB, 250_000_000, 40), f"docker says {told}")
+        want(told == (96 * MIB, 160 * MIB, 250_000_000, 40), f"docker reports {told}")
         # The next update writes all stored limits, which must be the new values.
         engine.ask("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
-        want((container.memory(), container.pids()) == now[::2], "docker wrote old values again")
+        want((container.memory(), container.pids()) == now[::2], "docker restored old values")
     engine.act("undo", done["undo"])
     after = container.memory(), container.cores(), container.pids()
     want(after == before, f"{engine.name}: {before} became {after}")
     if engine.name == "docker":
         host = container.told()["HostConfig"]
         told = host["Memory"], host["NanoCpus"], host["PidsLimit"]
-        want(told == (64 * MIB, 500_000_000, 50), f"docker says {told} after the undo")
+        want(told == (64 * MIB, 500_000_000, 50), f"docker reports {told} after the undo")
 
 
 def what_had_no_limit_has_none_again(engine):
@@ -166,10 +166,10 @@ def what_had_no_limit_has_none_again(engine):
         before = container.memory(), container.cores(), container.pids()
         done = engine.act("limit", container.group, "memory.max=96M", "cpu.max=25%", "pids.max=40")
         engine.act("undo", done["undo"])
-        want((container.memory(), container.cores(), container.pids()) == before, "limits are not what they were")
+        want((container.memory(), container.cores(), container.pids()) == before, "limits differ from the initial ones")
         engine.ask("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
         now = container.memory(), container.cores(), container.pids()
-        want(now == before, f"docker wrote what it was told before again: {now}, not {before}")
+        want(now == before, f"docker restored old values: {now}, not {before}")
         # Docker's own command for CPUs still works.
         engine.ask("POST", f"/containers/{container.id}/update", {"NanoCpus": 500_000_000})
     finally:
@@ -180,9 +180,9 @@ def a_limit_for_a_time_ends_for_the_engine_too(engine, container):
     before = container.pids()
     engine.act("limit", container.group, "pids.max=41", "--for", "1s")
     want(container.pids() == "41", "no limit")
-    eventually(lambda: container.pids() == before, "the limit's time is up")
+    eventually(lambda: container.pids() == before, "the lease expires")
     if engine.name == "docker":
-        eventually(lambda: container.told()["HostConfig"]["PidsLimit"] == int(before), "docker is told of the end")
+        eventually(lambda: container.told()["HostConfig"]["PidsLimit"] == int(before), "docker is updated after the lease")
 
 
 def a_freeze_is_the_engines_pause(engine, container):
@@ -192,17 +192,17 @@ def a_freeze_is_the_engines_pause(engine, container):
     engine.act("thaw", container.group)
     want(not container.frozen() and container.status() == "running", f"{engine.name}: {container.status()}")
     engine.act("freeze", container.group, "--for", "700ms")
-    eventually(lambda: not container.frozen(), "the freeze's time is up")
+    eventually(lambda: not container.frozen(), "the freeze ends")
     eventually(lambda: container.status() == "running", f"{engine.name} knows that it runs again")
 
 
 def a_pause_of_somebody_else_is_left_alone(engine, container):
     engine.ask("POST", f"/containers/{container.id}/pause")
     done = engine.act("freeze", container.group, "--for", "1s", code=6)
-    want("frozen by somebody else" in done["text"], done["text"])
-    want(container.status() == "paused", "it ended somebody's pause")
+    want("paused by another program" in done["text"], done["text"])
+    want(container.status() == "paused", "cgtop ended a pause of another program")
     engine.act("thaw", container.group)  # allowed for users, not for rules
-    want(container.status() == "running", "a thaw by hand did not end the pause")
+    want(container.status() == "running", "a thaw did not end the pause")
 
 
 def an_engine_that_hangs_is_not_waited_for(engine, container):
@@ -214,7 +214,7 @@ def an_engine_that_hangs_is_not_waited_for(engine, container):
         want(container.pids() == "42", "no limit")
         frozen = engine.act("freeze", container.group, "--for", "1500ms")
         want(frozen["route"] == "cgroupfs" and container.frozen(), f"not frozen: {frozen}")
-        eventually(lambda: not container.frozen(), "the freeze's time is up")
+        eventually(lambda: not container.frozen(), "the freeze ends")
         engine.act("undo", done["undo"])
         want(container.pids() == before, "not undone")
     finally:
@@ -233,7 +233,7 @@ def a_kill_is_an_end_as_any(engine, container):
     engine.act("freeze", container.group, "--for", "30s")
     engine.act("kill", container.group, "--yes")
     eventually(lambda: container.status() == "exited", f"{engine.name} sees that it has ended: {container.status()}")
-    want(container.told()["State"]["ExitCode"] == 137, "another exit code than that of SIGKILL")
+    want(container.told()["State"]["ExitCode"] == 137, "exit status is not that of SIGKILL")
 
 
 def check(engine):

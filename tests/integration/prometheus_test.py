@@ -373,7 +373,7 @@ def look_at_alerts(report, prometheus, group):
     for rule in rules:
         report.check(rule["health"] == "ok", f"alert {rule['name']}: {rule['health']} {rule.get('lastError', '')}")
     throttled = prometheus.ask(f'ALERTS{{alertname="CgroupCpuThrottled", cgroup="{group.path}"}}')
-    report.same("the alert for a group that is throttled", [labels["alertstate"] for labels, _ in throttled], ["pending"])
+    report.same("alert for a throttled cgroup", [labels["alertstate"] for labels, _ in throttled], ["pending"])
 
 
 def ask_dashboard(report, prometheus, group, instance, seconds):
@@ -395,8 +395,8 @@ def ask_dashboard(report, prometheus, group, instance, seconds):
                 report.check(False, f"dashboard: {where}: no data: {filled}")
         except AssertionError as error:
             report.check(False, f"dashboard: {where}: {error}")
-    report.check(asked > 30, f"dashboard: {asked} expressions asked" +
-                 (f", {left_out} left out: this kernel has no PSI" if left_out else ""))
+    report.check(asked > 30, f"dashboard: {asked} expressions queried" +
+                 (f", {left_out} skipped: this kernel has no PSI" if left_out else ""))
 
 
 def run(agent, folder, group, cleanup):
@@ -416,7 +416,7 @@ def run(agent, folder, group, cleanup):
     cleanup.callback(prometheus.process.wait)
     cleanup.callback(prometheus.process.kill)
     eventually("prometheus is ready", prometheus.ready, 60)
-    eventually("prometheus reaches the agent", lambda: prometheus.one("up") == 1)
+    eventually("prometheus scrapes the agent", lambda: prometheus.one("up") == 1)
 
     group.make()
     worker = Worker()
@@ -427,7 +427,7 @@ def run(agent, folder, group, cleanup):
 
     def value(metric, at=None):
         return prometheus.one(f"{metric}{of_group}", at)
-    eventually("the new group is seen", lambda: value("cgroup_pids_current") == 1)
+    eventually("the new cgroup is exported", lambda: value("cgroup_pids_current") == 1)
     used = float(worker.tell("begin")[0])
     before = time.time()
     started = time.monotonic()
@@ -436,15 +436,15 @@ def run(agent, folder, group, cleanup):
     # CPU, under a quota of half a CPU
     used = float(worker.tell(f"burn {CPU_SECONDS}")[0])
     took = time.monotonic() - started
-    eventually("the burned CPU time arrives", lambda: value("cgroup_cpu_usage_seconds_total") == group.cpu_seconds())
+    eventually("CPU time is exported", lambda: value("cgroup_cpu_usage_seconds_total") == group.cpu_seconds())
     after = time.time()
     counted = prometheus.one(f"cgroup_cpu_usage_seconds_total{of_group} @ {after:.3f} "
                              f"- cgroup_cpu_usage_seconds_total{of_group} @ {before:.3f}")
     report.near("CPU seconds burned, PromQL against the worker's rusage", counted, used, 0.05)
-    report.same("CPU seconds in all, PromQL against the kernel's file", value("cgroup_cpu_usage_seconds_total"),
+    report.same("CPU seconds in all, PromQL against the interface file", value("cgroup_cpu_usage_seconds_total"),
                 group.cpu_seconds())
     for mode in ("user", "system"):
-        report.same(f"CPU seconds in {mode} mode, PromQL against the kernel's file", value(f"cgroup_cpu_{mode}_seconds_total"),
+        report.same(f"CPU seconds in {mode} mode, PromQL against the interface file", value(f"cgroup_cpu_{mode}_seconds_total"),
                     group.cpu_seconds_in(mode))
     window = max(3, int(took) - 1)
     rate = prometheus.one(f"max_over_time(rate(cgroup_cpu_usage_seconds_total{of_group}[{window}s])[{int(took) + 10}s:1s])")
@@ -453,10 +453,10 @@ def run(agent, folder, group, cleanup):
                  f"CPUs while burning, by rate(): {rate:.3f}; it had {used / took:.3f}, and {QUOTA_US / PERIOD_US} were allowed")
     # the current period continues after the last thread has stopped
     with contextlib.suppress(AssertionError):
-        eventually("the last period arrives", lambda: value("cgroup_cpu_periods_total") ==
+        eventually("the last period is exported", lambda: value("cgroup_cpu_periods_total") ==
                    float(keyed(group.file("cpu", "cpu.stat", "cpu.stat"), "nr_periods")))
     for metric, key in (("periods", "nr_periods"), ("throttled_periods", "nr_throttled")):
-        report.same(f"quota: {metric}, PromQL against the kernel's file", value(f"cgroup_cpu_{metric}_total"),
+        report.same(f"quota: {metric}, PromQL against the interface file", value(f"cgroup_cpu_{metric}_total"),
                     float(keyed(group.file("cpu", "cpu.stat", "cpu.stat"), key)))
     report.same("quota", value("cgroup_cpu_quota_seconds"), QUOTA_US / 1e6)
     report.same("period", value("cgroup_cpu_period_seconds"), PERIOD_US / 1e6)
@@ -465,14 +465,14 @@ def run(agent, folder, group, cleanup):
     worker.tell(f"hold {MEMORY}")
     report_memory = lambda: abs(value("cgroup_memory_current_bytes") - memory_before - MEMORY) <= 0.05 * MEMORY  # noqa: E731
     with contextlib.suppress(AssertionError):
-        eventually("the memory arrives", report_memory)
+        eventually("memory is exported", report_memory)
     report.near("memory allocated, PromQL against what the worker did",
                 value("cgroup_memory_current_bytes") - memory_before, MEMORY, 0.05)
-    report.near("memory in use, PromQL against the kernel's file", value("cgroup_memory_current_bytes"), group.memory(), 0.05)
+    report.near("memory in use, PromQL against the interface file", value("cgroup_memory_current_bytes"), group.memory(), 0.05)
     with contextlib.suppress(AssertionError):           # the kernel flushes memory.stat every 2 s
-        eventually("anonymous memory arrives", lambda: value("cgroup_memory_anon_bytes") == group.anonymous() >= MEMORY)
-    report.near("anonymous memory, PromQL against the kernel's file", value("cgroup_memory_anon_bytes"), group.anonymous(), 0.05)
-    report.check(value("cgroup_memory_anon_bytes") >= MEMORY, "anonymous memory holds what was allocated")
+        eventually("anonymous memory is exported", lambda: value("cgroup_memory_anon_bytes") == group.anonymous() >= MEMORY)
+    report.near("anonymous memory, PromQL against the interface file", value("cgroup_memory_anon_bytes"), group.anonymous(), 0.05)
+    report.check(value("cgroup_memory_anon_bytes") >= MEMORY, "anonymous memory includes the allocation")
     report.same("memory limit", value("cgroup_memory_max_bytes"), float(MEMORY_LIMIT))
 
     # I/O
@@ -481,7 +481,7 @@ def run(agent, folder, group, cleanup):
         worker.tell(f"read {file.name}")
     names, disk = device_names(), root_disk()
     kernel = group.io()
-    report.check(bool(kernel), f"the kernel counted I/O of the group: {kernel}")
+    report.check(bool(kernel), f"I/O of the cgroup in the kernel: {kernel}")
     if disk:
         report.check(kernel.get(disk, [0, 0])[1] >= WRITTEN,
                      f"the kernel counted the {WRITTEN} bytes that were written to {names.get(disk)} ({disk})")
@@ -491,18 +491,18 @@ def run(agent, folder, group, cleanup):
     def io_counted():
         return {(m, labels["device"]): v for m in metrics for labels, v in prometheus.ask(m + of_group)}
     with contextlib.suppress(AssertionError):
-        eventually("the bytes arrive", lambda: io_counted() == wanted)
+        eventually("I/O bytes are exported", lambda: io_counted() == wanted)
     counted = io_counted()
     for key in sorted(wanted.keys() | counted.keys()):
-        report.same(f"{key[0]} of {key[1]}, PromQL against the kernel's file", counted.get(key), wanted.get(key))
+        report.same(f"{key[0]} of {key[1]}, PromQL against the interface file", counted.get(key), wanted.get(key))
 
     # processes
     worker.sleepers = [int(pid) for pid in worker.tell(f"fork {SLEEPERS}")]
     with contextlib.suppress(AssertionError):
-        eventually("the sleepers arrive", lambda: value("cgroup_pids_current") == SLEEPERS + 1)
+        eventually("sleeping processes are exported", lambda: value("cgroup_pids_current") == SLEEPERS + 1)
     report.same("processes and threads", value("cgroup_pids_current"), float(SLEEPERS + 1))
-    report.same("processes and threads by the kernel's file", group.pids(), SLEEPERS + 1)
-    report.same("their limit", value("cgroup_pids_max"), float(PIDS_LIMIT))
+    report.same("processes and threads in the interface file", group.pids(), SLEEPERS + 1)
+    report.same("limit of processes", value("cgroup_pids_max"), float(PIDS_LIMIT))
 
     # the exposition and the dashboard, while the cgroup has data
     promtool_is_content(report, get(f"http://{instance}/metrics", "text/plain;version=0.0.4"))
@@ -522,8 +522,8 @@ def run(agent, folder, group, cleanup):
     with contextlib.suppress(AssertionError):
         # during the removal, a scrape may still contain effective limits from ancestors
         eventually("the cgroup is removed", lambda: not left())
-    report.same("series of the removed group", left(), [])
-    report.near("CPU seconds remembered of the removed group", value("cgroup_removed_cpu_usage_seconds"), last, 0.05)
+    report.same("series of the removed cgroup", left(), [])
+    report.near("CPU seconds remembered of the removed cgroup", value("cgroup_removed_cpu_usage_seconds"), last, 0.05)
     window = int(time.monotonic() - started)
     report.same(f"scrapes that failed in {window} s", prometheus.one(f"sum_over_time((1 - up)[{window}s:1s])"), 0.0)
     print(f"     one scrape has {prometheus.one('scrape_samples_scraped'):.0f} samples and takes "

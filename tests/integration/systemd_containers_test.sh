@@ -23,7 +23,7 @@ if [ "${1:-}" = --in-guest ]; then
   # The value of a series of the container, in the child cgroup that crun creates for it and that has its limits.
   value() { api /metrics | sed -n "s/^$2{.*container=\"$1\".*} //p" | sed -n 1p; }
   limit() { api /metrics | sed -n "s/^$2{cgroup=\"[^\"]*\/libpod-$(fact "$1" id)\.scope\/container\".*} //p"; }
-  check "the agent answers" until_true 30 api /-/ready
+  check "the agent is ready" until_true 30 api /-/ready
 
   # ---- rootless Podman --------------------------------------------------------------------------------------------
   # conmon stays in the cgroup of the caller of Podman, and keeps running after the caller exits.
@@ -35,7 +35,7 @@ if [ "${1:-}" = --in-guest ]; then
   podman() { as_tester podman "$@"; }
   rootless() {
     loginctl enable-linger tester
-    check "the user has a systemd" until_true 60 test -S /run/user/1000/bus
+    check "the service manager of the user is running" until_true 60 test -S /run/user/1000/bus
     box_image "$home/box.tar"
     check "Podman has an image" podman import --change 'CMD ["/bin/load"]' "$home/box.tar" cgwarden-test/box:1
     check "Podman runs a container" podman run -d --name cgwarden-test-rootless --network none --log-driver k8s-file \
@@ -43,7 +43,7 @@ if [ "${1:-}" = --in-guest ]; then
     local begun
     begun=$(date +%s%N)
     named() { [ -n "$(fact cgwarden-test-rootless id)" ]; }
-    check "the agent names it" until_true 20 named
+    check "the agent names the container" until_true 20 named
     echo "     after $((($(date +%s%N) - begun) / 1000000)) ms, without KVM"
     podman inspect cgwarden-test-rootless > /tmp/inspected
     says() { jq -r ".[0].$1" /tmp/inspected; }
@@ -56,19 +56,19 @@ if [ "${1:-}" = --in-guest ]; then
     cgwarden containers --json > /tmp/printed 2> /dev/null
     layers() { jq -c '.[] | select(.name == "cgwarden-test-rootless") | [.image_layers[].id]' /tmp/printed; }
     same layers "$(layers)" "$(podman image inspect localhost/cgwarden-test/box:1 | jq -c '.[0].RootFS.Layers')"
-    same "who told" "$(jq -r '.[] | select(.name == "cgwarden-test-rootless") | .from.name' /tmp/printed |
+    same "source of the name" "$(jq -r '.[] | select(.name == "cgwarden-test-rootless") | .from.name' /tmp/printed |
       grep -oF "$home/./.local/share/containers/storage")" "$home/./.local/share/containers/storage"
 
     # The service has no access to home directories by default.
     systemctl start cgwarden-sees-homes
-    check "the service names it with ProtectHome=read-only" until_true 20 sh -c \
+    check "the service names the container with ProtectHome=read-only" until_true 20 sh -c \
       "curl -sS --max-time 20 http://127.0.0.1:10754/metrics | grep -q '^cgroup_container_info.*cgwarden-test-rootless'"
     systemctl stop cgwarden-sees-homes
 
     podman stop -t 20 cgwarden-test-rootless > /dev/null
     ended() { [ "$(value cgwarden-test-rootless cgroup_container_exit_code)" = 3 ]; }
     until_true 20 ended
-    same "exit code" "$(value cgwarden-test-rootless cgroup_container_exit_code)" 3
+    same "exit status" "$(value cgwarden-test-rootless cgroup_container_exit_code)" 3
     podman rm -f cgwarden-test-rootless > /dev/null
   }
   # The unit with another port and access to home directories.
@@ -92,22 +92,22 @@ if [ "${1:-}" = --in-guest ]; then
   }
   journald="$scope/payload/system.slice/systemd-journald.service"
   booted() { [ -n "$(of "$journald")" ] && [[ $(of "$scope") == *[0-9] ]]; }
-  check "a systemd boots in systemd-nspawn" until_true 90 booted
+  check "systemd boots in systemd-nspawn" until_true 90 booted
   leader=$(machinectl show -p Leader --value $name)
-  same "the container" "$(of "$scope")" "container $name - $leader"
-  same "its payload" "$(of "$scope/payload")" "payload - $name -"
-  same "its init" "$(of "$scope/payload/init.scope")" "payload - $name -"
-  same "a slice in it" "$(of "$scope/payload/system.slice")" "slice - $name -"
-  same "a service in it" "$(of "$journald")" "service - $name -"
-  same "that service of the host's" "$(of /system.slice/systemd-journald.service)" "service - - -"
-  check "the service in it is told from the host's" sh -c \
+  same "cgroup of the container" "$(of "$scope")" "container $name - $leader"
+  same "payload cgroup" "$(of "$scope/payload")" "payload - $name -"
+  same "init.scope of the container" "$(of "$scope/payload/init.scope")" "payload - $name -"
+  same "slice of the container" "$(of "$scope/payload/system.slice")" "slice - $name -"
+  same "service of the container" "$(of "$journald")" "service - $name -"
+  same "same service on the host" "$(of /system.slice/systemd-journald.service)" "service - - -"
+  check "the service of the container differs from that of the host" sh -c \
     "curl -sS http://127.0.0.1:10753/metrics | grep -F 'unit=\"systemd-journald.service\"' | grep -qF 'parent=\"$name\"'"
-  same "containers of that name" "$(cgwarden containers --json 2> /dev/null | jq "[.[] | select(.name == \"$name\")] | length")" 1
+  same "containers with that name" "$(cgwarden containers --json 2> /dev/null | jq "[.[] | select(.name == \"$name\")] | length")" 1
   machinectl terminate $name
   gone() { [ -z "$(of "$scope")" ]; }
-  check "it is gone when it has ended" until_true 60 gone
+  check "the container is removed after it exited" until_true 60 gone
 
-  same "complaints of the agent" "$(grep -v level=info /tmp/agent.log)" ""
+  same "warnings and errors of the agent" "$(grep -v level=info /tmp/agent.log)" ""
   kill $agent
   [ $faults -eq 0 ] || { cat /tmp/nspawn.log /tmp/agent.log; exit 1; }
   exit 0

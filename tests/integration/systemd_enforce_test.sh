@@ -24,8 +24,8 @@ if [ "${1:-}" = --in-guest ]; then
 
   cp -r "$stage"/. /
   systemctl daemon-reload
-  check "systemd understands the unit" systemd-analyze verify cgwarden-enforce.service
-  check "the policy that is shipped is right" cgwarden policy check /etc/cgwarden/policy.yaml
+  check "unit file is valid" systemd-analyze verify cgwarden-enforce.service
+  check "shipped policy is valid" cgwarden policy check /etc/cgwarden/policy.yaml
   sed -i 's/boot_grace: 5m/boot_grace: 0s/' /etc/cgwarden/policy.yaml
   mkdir -p /etc/cgwarden/policy.d
   cat > /etc/cgwarden/policy.d/test.yaml << 'YAML'
@@ -44,7 +44,7 @@ YAML
   same "state" "$(property ActiveState)/$(property SubState)/$(property Type)" active/running/notify
   pid=$(property MainPID)
   same "its capabilities" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000001280026
-  check "it has no network" test "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)"
+  check "private network namespace" test "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)"
   systemd-analyze security --no-pager cgwarden-enforce | tail -n 1
 
   # through the policy
@@ -52,64 +52,64 @@ YAML
   systemd-run --quiet --unit=cgwarden-test-hog sh -c 'while :; do :; done'
   limited() { [ "$(file "$hog/cpu.max")" = '20000 100000' ]; }
   free() { [ "$(file "$hog/cpu.max")" = 'max 100000' ]; }
-  check "a hog is limited" until_true 90 limited
-  same "systemd knows of it" "$(property CPUQuotaPerSecUSec cgwarden-test-hog)" 200ms
-  check "the audit says why" grep -q '"rule":"hog"' "$audit"
-  check "and the journal" grep -q '"rule":"hog"' <(journalctl -t cgwarden-audit --no-pager -o cat)
+  check "CPU limit by a rule" until_true 90 limited
+  same "systemd property CPUQuota" "$(property CPUQuotaPerSecUSec cgwarden-test-hog)" 200ms
+  check "rule in the audit log" grep -q '"rule":"hog"' "$audit"
+  check "rule in the journal" grep -q '"rule":"hog"' <(journalctl -t cgwarden-audit --no-pager -o cat)
   fired() { grep -q '^cgwarden_policy_rule_fired_total{rule="hog"} 1' "$textfile"; }
-  check "the metrics are in a file" until_true 30 fired
+  check "metrics file" until_true 30 fired
   cgwarden --log.level error --web.listen-address 127.0.0.1:10753 --collector.textfile.directory "${textfile%/*}" &
   exporter=$!
   shown() { curl -sS http://127.0.0.1:10753/metrics 2>&1 | grep -q '^cgwarden_policy_rule_fired_total{rule="hog"} 1'; }
-  check "that the exporter shows" until_true 30 shown
+  check "metrics in the exporter" until_true 30 shown
   kill "$exporter"
   kill -KILL "$(property MainPID)"
-  check "the limit outlives its death" limited
+  check "limit stays after the enforcer was killed" limited
   restarts() { [ "$(property ActiveState)" = active ] && [ "$(property NRestarts)" = "$1" ]; }
-  check "systemd starts it again" until_true 30 restarts 1
+  check "systemd restarts the enforcer" until_true 30 restarts 1
   sleep 20      # longer than the lease
-  check "and it goes on with the limit" limited
-  check "a stop" systemctl stop cgwarden-enforce
-  check "takes it back, too" free
-  check "a start" systemctl start cgwarden-enforce
-  check "and once more" until_true 90 limited
+  check "the new enforcer keeps the limit" limited
+  check "stop" systemctl stop cgwarden-enforce
+  check "limit is undone after the stop" free
+  check "start" systemctl start cgwarden-enforce
+  check "limit after the start" until_true 90 limited
   pkill -STOP -f 'while :; do :; done'
-  check "a hog that rests is let go" until_true 90 free
-  same "systemd knows of that" "$(property CPUQuotaPerSecUSec cgwarden-test-hog)" infinity
+  check "limit is undone when the load ends" until_true 90 free
+  same "systemd property CPUQuota after undo" "$(property CPUQuotaPerSecUSec cgwarden-test-hog)" infinity
   printf 'version: 1\nrules: [{ name: broken, mtach: {} }]\n' > /etc/cgwarden/policy.d/zz.yaml
   systemctl reload cgwarden-enforce
   told() { journalctl -u cgwarden-enforce --no-pager -o cat | grep -q "mtach"; }
-  check "a broken drop-in is told" until_true 30 told
-  same "and it goes on" "$(property ActiveState)" active
+  check "invalid drop-in is reported" until_true 30 told
+  same "the enforcer keeps running" "$(property ActiveState)" active
   rm /etc/cgwarden/policy.d/zz.yaml
 
   # over the socket
   mkdir "$his" "$his/in"
   chown -R tester "$his"
   echo +pids > "$his/cgroup.subtree_control"
-  check "an owner limits what is his" as_tester cgtop limit /cgwarden-test-his/in pids.max=7
+  check "owner limits a delegated cgroup" as_tester cgtop limit /cgwarden-test-his/in pids.max=7
   same "kernel state" "$(cat "$his/in/pids.max")" 7
-  check "an owner freezes what is his" as_tester cgtop freeze /cgwarden-test-his/in --for 30s
+  check "owner freezes a delegated cgroup" as_tester cgtop freeze /cgwarden-test-his/in --for 30s
   same "kernel state" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 1
-  check "and thaws it" as_tester cgtop thaw /cgwarden-test-his/in
+  check "owner thaws a delegated cgroup" as_tester cgtop thaw /cgwarden-test-his/in
   same "kernel state" "$(awk '/^frozen/ { print $2 }' "$his/in/cgroup.events")" 0
-  check "the audit says who" grep -q '"uid":1000' "$audit"
-  refused "but not what is another's" 4 "" as_tester cgtop freeze "$hog"
+  check "UID in the audit log" grep -q '"uid":1000' "$audit"
+  refused "owner freezes a foreign cgroup" 4 "" as_tester cgtop freeze "$hog"
   same "kernel state" "$(awk '/^frozen/ { print $2 }' "/sys/fs/cgroup$hog/cgroup.events")" 0
   runuser -u tester -- sleep 10000 &
   sleeper=$!
   until_true 10 grep -q sleep "/proc/$sleeper/comm"
   for p in $(pgrep -u tester sleep); do echo "$p" > "$his/in/cgroup.procs"; done
-  check "an owner ends what is his" as_tester cgtop kill /cgwarden-test-his/in --yes
+  check "owner kills a delegated cgroup" as_tester cgtop kill /cgwarden-test-his/in --yes
   empty() { grep -q 'populated 0' "$his/cgroup.events"; }
-  check "and it ends" until_true 30 empty
+  check "the cgroup is empty" until_true 30 empty
 
   # the enforcer is killed while it holds a freeze
-  check "a freeze by its hand" as_tester cgtop freeze /cgwarden-test-his/in --for 5m
+  check "freeze through the enforcer" as_tester cgtop freeze /cgwarden-test-his/in --for 5m
   kill -KILL "$(property MainPID)"
   thawed() { grep -q 'frozen 0' "$his/in/cgroup.events"; }
-  check "ends when it is killed" until_true 20 thawed
-  check "and systemd starts it again" until_true 30 restarts 1
+  check "freeze ends when the enforcer is killed" until_true 20 thawed
+  check "systemd restarts the enforcer again" until_true 30 restarts 1
 
   check "the unit stops" systemctl stop cgwarden-enforce
   same "after the stop" "$(property ActiveState)/$(property Result)" inactive/success

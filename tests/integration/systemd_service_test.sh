@@ -18,7 +18,7 @@ if [ "${1:-}" = --in-guest ]; then
 
   cp -r "$stage"/. /
   systemctl daemon-reload
-  check "systemd understands the unit" systemd-analyze verify cgwarden.service
+  check "unit file is valid" systemd-analyze verify cgwarden.service
   # a cgroup whose owner closed the directory
   closed=/sys/fs/cgroup/cgwarden-test-closed
   mkdir "$closed" "$closed/inner"
@@ -39,12 +39,12 @@ if [ "${1:-}" = --in-guest ]; then
   same "type" "$(property Type)" notify
   same "watchdog" "$(property WatchdogUSec)" 30s
   pid=$(property MainPID)
-  check "it runs as a user of its own, not root" test "$(stat -c %u "/proc/$pid")" -ge 61184
-  same "it has DAC_READ_SEARCH and SYS_PTRACE, nothing else" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000000080004
+  check "dynamic user" test "$(stat -c %u "/proc/$pid")" -ge 61184
+  same "capabilities are DAC_READ_SEARCH and SYS_PTRACE only" "$(awk '/^CapEff:/ { print $2 }' "/proc/$pid/status")" 0000000000080004
   same "system calls are filtered" "$(awk '/^Seccomp:/ { print $2 }' "/proc/$pid/status")" 2
   check "memory of processes cannot be written" grep -qE ' /proc ro[, ]' "/proc/$pid/mountinfo"
-  check "cgroups are read-only for it" grep -qE ' /sys/fs/cgroup ro[, ]' "/proc/$pid/mountinfo"
-  check "/etc/shadow is not to be seen" test ! -s "/proc/$pid/root/etc/shadow"
+  check "cgroups are read-only" grep -qE ' /sys/fs/cgroup ro[, ]' "/proc/$pid/mountinfo"
+  check "/etc/shadow is inaccessible" test ! -s "/proc/$pid/root/etc/shadow"
 
   scrape > /tmp/service
   for series in 'cgroup_cpu_usage_seconds_total{cgroup="/system.slice/cgwarden.service"}' \
@@ -52,7 +52,7 @@ if [ "${1:-}" = --in-guest ]; then
     'cgroup_populated{cgroup="/cgwarden-test-closed/inner"}' 'cgroup_pids_current{cgroup="/system.slice"}'; do
     check "it shows $series" grep -qF "$series" /tmp/service
   done
-  check "it names the container" grep -q '^cgroup_container_info{.*container="cgwarden-test-box",runtime="podman"' /tmp/service
+  check "the container is named" grep -q '^cgroup_container_info{.*container="cgwarden-test-box",runtime="podman"' /tmp/service
   # The sandbox hides nothing: root without the sandbox sees the same series. Cgroups may be created or removed
   # meanwhile.
   names() { grep '^cgroup_' "$1" | sed 's/ [^ ]*$//' | sort; }
@@ -60,23 +60,23 @@ if [ "${1:-}" = --in-guest ]; then
     scrape > /tmp/service && cgwarden --once --log.level error > /tmp/root && scrape > /tmp/again || return 1
     cmp -s <(names /tmp/service) <(names /tmp/again)
   }
-  check "groups keep still for a comparison" until_true 60 unchanged
+  check "no cgroup changes during the comparison" until_true 60 unchanged
   difference=$(comm -3 <(names /tmp/service) <(names /tmp/root) | sed -n 1,5p)
   same "series that only root or only the service sees" "$difference" ""
   echo "     $(names /tmp/service | wc -l) series of $(grep -c '^cgroup_pids_current' /tmp/service) cgroups"
-  check "namespaces are known" grep -q '^cgroup_namespace' /tmp/service
+  check "namespace metrics" grep -q '^cgroup_namespace' /tmp/service
   same "collectors with errors" "$(awk '/^cgwarden_collector_errors_total/ && $NF != 0' /tmp/service)" ""
-  check "it is ready" curl -sSf --max-time 20 -o /dev/null http://127.0.0.1:10753/-/ready
+  check "ready" curl -sSf --max-time 20 -o /dev/null http://127.0.0.1:10753/-/ready
 
   mkdir /sys/fs/cgroup/cgwarden-test-young
   for _ in 1 2 3; do serves; sleep 0.6; done
-  same "whether files of a new group are opened by number" \
+  same "files of a new cgroup are opened by file handle" \
     "$(find "/proc/$pid/fd" -lname / | grep -c . | sed 's/^[1-9].*/yes/')" yes
   rmdir /sys/fs/cgroup/cgwarden-test-young
 
-  check "reload is understood" systemctl reload cgwarden
-  check "it serves after a reload" serves
-  same "it is the same process" "$(property MainPID)" "$pid"
+  check "reload" systemctl reload cgwarden
+  check "serves after a reload" serves
+  same "same process after a reload" "$(property MainPID)" "$pid"
 
   systemd-analyze security --no-pager cgwarden > /tmp/security
   tail -n 1 /tmp/security
@@ -89,20 +89,20 @@ if [ "${1:-}" = --in-guest ]; then
   systemctl restart cgwarden
   pid=$(property MainPID)
   sleep 9
-  same "it feeds the watchdog: restarts in two of its periods" "$(property NRestarts)" 0
+  same "restarts in two watchdog periods" "$(property NRestarts)" 0
   kill -STOP "$pid"
   restarted() { [ "$(property NRestarts)" = 1 ] && [ "$(property ActiveState)" = active ]; }
-  check "a hanging agent is restarted" until_true 30 restarted
-  check "it serves after a restart" serves
+  check "restart of a hanging agent" until_true 30 restarted
+  check "serves after a restart" serves
 
   # MemoryHigh= too low for the number of cgroups: a warning, and the agent keeps serving
-  same "no warning of little memory before" "$(journalctl -u cgwarden --no-pager -o cat | grep -c 'raise MemoryHigh=')" 0
+  same "warnings about MemoryHigh= before" "$(journalctl -u cgwarden --no-pager -o cat | grep -c 'raise MemoryHigh=')" 0
   printf '[Service]\nMemoryHigh=7M\n' > /run/systemd/system/cgwarden.service.d/test.conf
   systemctl daemon-reload
   systemctl restart cgwarden
   warned() { journalctl -u cgwarden --no-pager -o cat | grep -q 'raise MemoryHigh='; }
-  check "it warns of too little memory" until_true 30 warned
-  check "it serves with too little memory" serves
+  check "warning about MemoryHigh=" until_true 30 warned
+  check "serves with a low MemoryHigh=" serves
 
   started=$(date +%s%N)
   check "the unit stops" systemctl stop cgwarden
