@@ -11,9 +11,9 @@ set_if() { if [ -w "$2" ]; then put "$1" "$2"; fi; } # VALUE FILE: for files tha
 # inside COMMAND SECONDS CGROUP...: run COMMAND in these cgroups (one per hierarchy) for at most SECONDS. It replaces
 # the shell (exec), so call it with & or in ( ).
 inside() {
-  local command=$1 seconds=$2 group
+  local command=$1 seconds=$2 cgroup
   shift 2
-  for group; do put "$BASHPID" "$group/cgroup.procs"; done
+  for cgroup; do put "$BASHPID" "$cgroup/cgroup.procs"; done
   exec timeout "$seconds" bash -c "$command" 2> /dev/null
 }
 
@@ -46,30 +46,30 @@ one_thread_into_pool() { # CGROUP with a threaded child "pool"; "timeout" and it
 }
 
 clean_up() { # also called after a failure, so any of these may be missing
-  local group pid groups=()
+  local cgroup pid cgroups=()
   rm -f "${file:-}"
-  for group in /sys/fs/cgroup/"$top" /sys/fs/cgroup/*/"$top"; do
-    if [ -d "$group" ] && [ ! -L "${group%/*}" ]; then groups+=("$group"); fi
+  for cgroup in /sys/fs/cgroup/"$top" /sys/fs/cgroup/*/"$top"; do
+    if [ -d "$cgroup" ] && [ ! -L "${cgroup%/*}" ]; then cgroups+=("$cgroup"); fi
   done
-  [ ${#groups[@]} -gt 0 ] || return 0
+  [ ${#cgroups[@]} -gt 0 ] || return 0
   # first, because a process frozen by the v1 freezer does not exit when killed
-  find "${groups[@]}" -name freezer.state -exec sh -c 'echo THAWED > "$1"' - {} \;
-  for group in "${groups[@]}"; do
+  find "${cgroups[@]}" -name freezer.state -exec sh -c 'echo THAWED > "$1"' - {} \;
+  for cgroup in "${cgroups[@]}"; do
     for _ in {1..100}; do
       # cgroup.procs of a threaded cgroup cannot be read; its processes are listed in the domain cgroup
       while read -r pid; do kill -KILL "$pid"; done 2> /dev/null < <(
-        find "$group" -name cgroup.procs -exec cat {} + 2> /dev/null)
-      find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null
-      [ -d "$group" ] || continue 2
+        find "$cgroup" -name cgroup.procs -exec cat {} + 2> /dev/null)
+      find "$cgroup" -depth -type d -exec rmdir {} \; 2> /dev/null
+      [ -d "$cgroup" ] || continue 2
       sleep 0.1
     done
-    echo "load: could not remove $group" >&2
+    echo "load: could not remove $cgroup" >&2
   done
 }
 
 # ---- cgroup v1: all mounted hierarchies, and a v2 hierarchy without controllers if there is one ----
 by_hand_v1() {
-  local v2=/sys/fs/cgroup/unified/$top root group g hierarchies=() app=() worker=() frozen=() self=()
+  local v2=/sys/fs/cgroup/unified/$top root cgroup g hierarchies=() app=() worker=() frozen=() self=()
   for root in /sys/fs/cgroup/*/; do
     root=${root%/}
     if [ -L "$root" ] || [ ! -e "$root/cgroup.procs" ]; then continue; fi
@@ -81,7 +81,7 @@ by_hand_v1() {
       cat "$root/cpuset.mems" > "$g/cpuset.mems"
       put 1 "$g/cgroup.clone_children"
     fi
-    for group in app empty frozen "$odd"; do mkdir "$g/$group"; done
+    for cgroup in app empty frozen "$odd"; do mkdir "$g/$cgroup"; done
     app+=("$g/app") worker+=("$g/app/worker") frozen+=("$g/frozen") self+=("$g")
     set_if 33554432 "$g/app/memory.limit_in_bytes"
     set_if 25165824 "$g/app/memory.soft_limit_in_bytes"

@@ -96,7 +96,7 @@ without_v2() { # COMMAND...: run in a mount namespace without the v2 hierarchy o
 }
 
 end_left_overs() { # CGROUP...: kill processes of the private root, unmount it, remove empty cgroups of these names in all hierarchies
-  local file pid line group
+  local file pid line cgroup
   for file in /proc/[0-9]*/cmdline; do
     pid=${file#/proc/} pid=${pid%/cmdline}
     if [ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ]; then continue; fi
@@ -107,9 +107,9 @@ end_left_overs() { # CGROUP...: kill processes of the private root, unmount it, 
       esac
     fi
   done
-  for group in "$@"; do
+  for cgroup in "$@"; do
     # shellcheck disable=SC2231  # a name may be a pattern
-    for line in /sys/fs/cgroup/$group /sys/fs/cgroup/*/$group; do
+    for line in /sys/fs/cgroup/$cgroup /sys/fs/cgroup/*/$cgroup; do
       [ -d "$line" ] || continue
       find "$line" -name cgroup.procs -exec cat {} + 2> /dev/null | sort -un | while read -r pid; do
         kill -9 "$pid" 2> /dev/null || true
@@ -117,9 +117,9 @@ end_left_overs() { # CGROUP...: kill processes of the private root, unmount it, 
     done
   done
   sleep 0.3
-  for group in "$@"; do
+  for cgroup in "$@"; do
     # shellcheck disable=SC2231  # a name may be a pattern
-    for line in /sys/fs/cgroup/$group /sys/fs/cgroup/*/$group; do
+    for line in /sys/fs/cgroup/$cgroup /sys/fs/cgroup/*/$cgroup; do
       [ ! -d "$line" ] || find "$line" -depth -type d -exec rmdir {} + 2> /dev/null || true
     done
   done
