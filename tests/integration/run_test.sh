@@ -26,9 +26,9 @@ url=$(sed -n 's/^ *\(http:.*\)\/$/\1/p' "$tmp/said")
 if [ -z "$pid" ] || [ -z "$url" ]; then fault "it does not say what runs and where to look"; fi
 
 curl -sf --max-time 60 "$url/metrics" > "$tmp/metrics" || fault "$url/metrics: no response"
-groups=$(grep -c '^cgroup_own_processes{' "$tmp/metrics" || :)
+groups=$(grep -c '^cgroup_processes{' "$tmp/metrics" || :)
 [ "$groups" -ge 1 ] || fault "no group is served"
-grep -Eq '^cgroup_own_processes\{[^}]*\} [1-9]' "$tmp/metrics" || fault "no group has a process"
+grep -Eq '^cgroup_processes\{[^}]*\} [1-9]' "$tmp/metrics" || fault "no group has a process"
 grep -q '^cgwarden_build_info{' "$tmp/metrics" || fault "cgwarden_build_info is missing"
 build/release/cgtop -1 -o path,tasks -f tsv > "$tmp/table" || fault "cgtop prints no table"
 [ "$(wc -l < "$tmp/table")" -ge 2 ] || fault "cgtop prints no group"
