@@ -5,6 +5,9 @@
 cgwarden_room(base src/base
               PURPOSE "results and errors, file descriptors, text, clocks"
               LINKS tl::expected)
+cgwarden_room(cli src/cli
+              PURPOSE "command lines: layout of --help, validators, wording of errors"
+              LINKS cgwarden::base CLI11::CLI11)
 cgwarden_room(model src/model
               PURPOSE "fields, catalogue, values, snapshots, actions"
               LINKS cgwarden::base nlohmann_json::nlohmann_json)
@@ -33,8 +36,8 @@ cgwarden_room(control src/control
 cgwarden_room(agent src/agent EXCEPT main.cpp
               PURPOSE "cgwarden: options, log, signals, systemd, the loop"
               LINKS cgwarden::collectors cgwarden::control cgwarden::discovery cgwarden::exporter cgwarden::policy
-                    cgwarden::record spdlog::spdlog CLI11::CLI11 PkgConfig::SYSTEMD)
+                    cgwarden::record cgwarden::cli spdlog::spdlog PkgConfig::SYSTEMD)
 cgwarden_room(cgtop src/cgtop EXCEPT main.cpp
               PURPOSE "cgtop: options, columns, screens"
               LINKS cgwarden::collectors cgwarden::control cgwarden::discovery cgwarden::exporter cgwarden::record
-                    CLI11::CLI11 nlohmann_json::nlohmann_json cgwarden_curses OpenSSL::SSL ZLIB::ZLIB)
+                    cgwarden::cli nlohmann_json::nlohmann_json cgwarden_curses OpenSSL::SSL ZLIB::ZLIB)

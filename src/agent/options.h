@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line of cgwarden. Flags follow node_exporter's conventions. Bad input: one line that says what, where and
-// how to mend it, and exit code 2.
+// The command line of cgwarden. Flags follow node_exporter's conventions. An invalid command line gives one line on
+// standard error and exit status 2.
 #pragma once
 
 #include <cstddef>
@@ -15,9 +15,9 @@
 
 namespace cgwarden::agent {
 
-// Exit codes, documented in --help.
+// Exit status, documented in --help.
 inline constexpr int kOk = 0;
-inline constexpr int kFailed = 1;  // could not start, or --check found what keeps the agent from working
+inline constexpr int kFailed = 1;  // could not start, or --check found a problem
 inline constexpr int kUsage = 2;
 
 struct Options {
@@ -49,26 +49,26 @@ struct Options {
   unsigned ended_seconds = 300;
   std::size_t max_cgroups = 65'536;
   std::size_t max_open_files = 2048;
-  double interval_seconds = 0;  // background sampling; 0: only when asked
+  double interval_seconds = 0;  // of background sampling; 0: only on request
 
   bool discovery = true;
   discovery::Roots discovery_roots;
   std::vector<std::string> discovery_labels;
-  std::string docker_socket;  // of the daemons that may be asked; empty: none
+  std::string docker_socket;  // of daemons to query; empty: none
   std::string podman_socket;
   std::string containerd_socket;
-  unsigned sizes_seconds = 0;  // how often containers' disk use is measured; 0: never
+  unsigned sizes_seconds = 0;  // between measurements of containers' disk usage; 0: never
   bool containers_as_json = false;
 
-  std::vector<std::string> policy_files;  // the main file first; directories of drop-ins among them
+  std::vector<std::string> policy_files;  // the main file, then further files and directories of drop-ins
   std::vector<std::string> policy_dirs;   // of drop-ins
-  bool policy_dry_run = false;            // whatever the policy says
+  bool policy_dry_run = false;            // all rules, whatever the policy states
   std::string control_state = control::kStateDirectory;
   std::string control_socket = control::kSocket;  // empty: none
   std::string audit_file = control::kAuditFile;
   control::EngineSockets engines;
   std::string metrics_textfile;          // empty: none
-  std::string policy_cgroup;             // explain: which; empty: all that a rule matches
+  std::string policy_cgroup;             // explain: only this one; empty: all that a rule matches
   std::vector<std::string> policy_from;  // test: recordings, or directories of recorded hosts
   double policy_interval_seconds = 2;    // between two samples
 
@@ -77,10 +77,10 @@ struct Options {
   std::string once_format = "text";
 };
 
-// What to do, or the exit code when there is nothing to do any more (help was printed, or a mistake was).
+// The options, or the exit status if help or an error was printed.
 struct Parsed {
   Options options;
-  int exit_code = -1;  // -1: go on
+  int exit_code = -1;  // -1: continue
 };
 
 Parsed parse_command_line(int argc, const char* const* argv, const model::Catalogue& catalogue);

@@ -34,7 +34,7 @@ struct Options {
   Action action = Action::screen;
   bool batch = false;
 
-  std::string cgroup;  // as it was typed; empty: all
+  std::string cgroup;  // as typed; empty: all
   std::string fields;
   std::string set;
   std::string sort;
@@ -70,9 +70,9 @@ struct Options {
   std::string theme = "default";
   std::string color = "auto";
   bool read_only = false;
-  std::string config;  // what the screen keeps; empty: the user's own
+  std::string config;  // settings of the screen; empty: the user's own
 
-  // Of Action::act; the last three of the screen, too.
+  // Of Action::act; the last three are also used by the screen.
   std::optional<model::Verb> verb;  // none: undo
   std::vector<std::string> settings;
   std::string target;
@@ -99,7 +99,7 @@ struct Options {
 
 struct Parsed {
   Options options;
-  int exit_code = -1;  // -1: go on
+  int exit_code = -1;  // -1: continue
 };
 Parsed parse_command_line(int argc, const char* const* argv);
 
@@ -107,9 +107,9 @@ Parsed parse_command_line(int argc, const char* const* argv);
 inline constexpr std::chrono::milliseconds kShortestDelay{50};
 inline constexpr std::chrono::milliseconds kMaxDelay{86'400'000};
 
-// "500ms", "2", "1m30s"; nothing if it is none.
+// "500ms", "2", "1m30s"; nullopt if it is not a duration.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
-// "50M", "1.5G", "1000"; K M G T are 1024. Nothing if it is none.
+// "50M", "1.5G", "1000"; K M G T are 1024. nullopt if it is not a size.
 std::optional<std::uint64_t> parse_size(std::string_view text);
 
 }  // namespace cgwarden::cgtop

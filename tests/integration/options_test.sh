@@ -53,7 +53,7 @@ readarray -t all < <(options "$agent")
 [ ${#all[@]} -gt 30 ] || fault "only ${#all[@]} options of the agent found"
 missing=$(named "$folder/cgwarden.8" "${all[@]}")
 [ -z "$missing" ] || fault "cgwarden(8) does not name: $missing"
-readarray -t commands < <("$cgtop" --help | sed -n '/^Subcommands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
+readarray -t commands < <("$cgtop" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
 [ ${#commands[@]} -gt 5 ] || fault "only ${#commands[@]} commands of cgtop found"
 for command in '' "${commands[@]}"; do
   readarray -t all < <(options "$cgtop" ${command:+"$command"})

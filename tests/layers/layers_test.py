@@ -62,7 +62,7 @@ def parse_rooms(text):
 # Libraries that only some rooms may include. Logging and option parsing are left to the two programs.
 LIBRARIES = {
     "spdlog/": ["src/agent", "src/cgtop"],
-    "CLI/": ["src/agent", "src/cgtop"],
+    "CLI/": ["src/cli"],
     "systemd/": ["src/agent", "src/control"],
     "sdbus-c++/": ["src/control"],
     "zstd": ["src/record"],

@@ -11,19 +11,19 @@
 namespace cgwarden::agent {
 namespace {
 
-struct Said {
+struct ParsedLine {
   Parsed parsed;
   std::string error;
 };
 
-Said parse(std::vector<const char*> words) {
+ParsedLine parse(std::vector<const char*> words) {
   words.insert(words.begin(), "cgwarden");
   testing::internal::CaptureStderr();
   auto parsed = parse_command_line(static_cast<int>(words.size()), words.data(), *collectors::make_catalogue());
   return {std::move(parsed), testing::internal::GetCapturedStderr()};
 }
 
-TEST(CommandLine, ThatIsWrongIsRefusedInOneLineThatNamesTheOption) {
+TEST(AgentOptions, RefusesAnInvalidCommandLineInOneLineThatNamesTheOption) {
   const std::vector<std::vector<const char*>> wrong = {
       {"--no-such-flag"},
       {"--web.listen-address"},
@@ -46,32 +46,32 @@ TEST(CommandLine, ThatIsWrongIsRefusedInOneLineThatNamesTheOption) {
   };
   for (const auto& words : wrong) {
     SCOPED_TRACE(testing::PrintToString(words));
-    const auto said = parse(words);
-    EXPECT_EQ(said.parsed.exit_code, kUsage);
-    EXPECT_THAT(said.error, testing::StartsWith("cgwarden: "));
-    EXPECT_THAT(said.error, testing::HasSubstr(words[words.size() == 1 || words[0][0] == '-' ? 0 : 3]));
-    EXPECT_EQ(said.error.find('\n'), said.error.size() - 1);
+    const auto line = parse(words);
+    EXPECT_EQ(line.parsed.exit_code, kUsage);
+    EXPECT_THAT(line.error, testing::StartsWith("cgwarden: "));
+    EXPECT_THAT(line.error, testing::HasSubstr(words[words.size() == 1 || words[0][0] == '-' ? 0 : 3]));
+    EXPECT_EQ(line.error.find('\n'), line.error.size() - 1);
   }
 }
 
-TEST(CommandLine, TakesEachFormOfAnAddress) {
-  const auto said = parse({"--web.listen-address", ":10753", "--web.listen-address", "[::1]:0", "--web.listen-address",
+TEST(AgentOptions, AcceptsEachFormOfAnAddress) {
+  const auto line = parse({"--web.listen-address", ":10753", "--web.listen-address", "[::1]:0", "--web.listen-address",
                            "localhost:80", "--web.listen-address", "unix:/run/s", "--sampler.interval", "0.5"});
-  EXPECT_EQ(said.error, "");
-  EXPECT_THAT(said.parsed.options.listen_addresses,
+  EXPECT_EQ(line.error, "");
+  EXPECT_THAT(line.parsed.options.listen_addresses,
               testing::ElementsAre(":10753", "[::1]:0", "localhost:80", "unix:/run/s"));
 }
 
-TEST(CommandLine, WithoutDefaultsOnlyTheNamedCollectorsAreOnInWhateverOrder) {
+TEST(AgentOptions, EnablesOnlyNamedCollectorsWithDisableDefaultsInAnyOrder) {
   const auto catalogue = collectors::make_catalogue();
   for (const auto& words :
        {std::vector<const char*>{"--collector.disable-defaults", "--collector.cpu", "--collector.bpf"},
         {"--collector.bpf", "--collector.cpu", "--collector.disable-defaults"}}) {
-    const auto said = parse(words);
-    EXPECT_EQ(said.error, "");
+    const auto line = parse(words);
+    EXPECT_EQ(line.error, "");
     std::vector<std::string_view> on;
     for (std::size_t c = 0; c < catalogue->collectors().size(); ++c) {
-      if (said.parsed.options.collectors[c]) on.push_back(catalogue->collectors()[c].name);
+      if (line.parsed.options.collectors[c]) on.push_back(catalogue->collectors()[c].name);
     }
     EXPECT_THAT(on, testing::UnorderedElementsAre("cpu", "bpf"));
   }
