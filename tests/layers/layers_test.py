@@ -5,6 +5,7 @@
 
   includes              a room includes only its own headers and those of the rooms it links (cmake/rooms.cmake)
   architecture          the table of rooms in docs/architecture.md matches cmake/rooms.cmake; --update rewrites it
+  doc-paths             paths and identifiers in `backquotes` exist in the tree (CONTRIBUTING.md and some of docs/)
   licenses              every source file has an SPDX license line
   names                 no file contains a path of a developer's machine
   metrics-doc AGENT     docs/metrics.md matches the output of the agent; --update rewrites it
@@ -153,6 +154,34 @@ def check_architecture(doc, rooms):
         return []
     return [f"docs/architecture.md: the table of rooms differs from {ROOMS_FILE}; "
             "run tests/layers/layers_test.py architecture --update"]
+
+
+# Documents about the source: what they quote must exist.
+SOURCE_DOCS = ("CONTRIBUTING.md", "docs/adding.md", "docs/architecture.md", "docs/testing.md", "docs/glossary.md", "docs/performance.md")
+FOLDERS = ("src/", "collectors/", "exporter/", "tests/", "cmake/", "scripts/", "docs/", "bench/", "systemd/", "alerts/", "dashboards/")
+
+
+def check_doc_paths(docs, names, sources):
+    """docs: {path: text}; names: paths of all files; sources: the text of all source files together"""
+    known = set(names) | {os.path.dirname(n) for n in names}
+    known |= {os.path.dirname(folder) for folder in known} | {os.path.dirname(os.path.dirname(f)) for f in known}
+    identifiers = set(re.findall(r"\w+", sources))
+    faults = []
+    for path, text in docs.items():
+        text = re.sub(r"^\s*```.*?^\s*```", lambda m: "\n" * m.group(0).count("\n"), text, flags=re.S | re.M)
+        for match in re.finditer(r"`([^`\n]+)`", text):
+            quoted, line = match.group(1), text.count("\n", 0, match.start()) + 1
+            name = quoted.split()[0].rstrip("/")
+            if name.startswith(FOLDERS) and not re.search(r"[*<>]", name) and name not in known:
+                faults.append(f"{path}:{line}: {name} does not exist")
+            identifier = re.fullmatch(r"(?:\w+::)*([a-z]\w*_\w+|k[A-Z]\w+|[A-Z][a-z]\w+)(?:\(\))?", quoted)
+            if path in ("docs/adding.md", "docs/architecture.md") and identifier and identifier.group(1) not in identifiers:
+                faults.append(f"{path}:{line}: no identifier {identifier.group(1)} in the sources")
+        for match in re.finditer(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
+            target = os.path.normpath(os.path.join(os.path.dirname(path), match.group(1)))
+            if target not in known:
+                faults.append(f"{path}:{text.count(chr(10), 0, match.start()) + 1}: link to {target}, which does not exist")
+    return faults
 
 
 # Formats without comments, and documents. LICENSE applies to them too.
@@ -404,6 +433,11 @@ def run(rule, arguments):
     if rule in ("includes", "licenses", "names"):
         files = {path: read(path) for path in project_files()}
         return {"includes": check_includes, "licenses": check_licenses, "names": check_names}[rule](files)
+    if rule == "doc-paths":
+        names = project_files()
+        sources = "\n".join(read(n) for n in names if n.endswith((".cpp", ".h", ".py", ".cmake", "CMakeLists.txt", ".service")))
+        names += ["tests/hosts", "tests/golden/cgtop", "tests/golden/golden_test.py"]
+        return check_doc_paths({doc: read(doc) for doc in SOURCE_DOCS}, names, sources)
     if rule == "architecture":
         doc = read("docs/architecture.md")
         if "--update" in arguments:
@@ -489,6 +523,15 @@ def self_test():
         ("a path of a machine", check_names({"README.md": "see /wo" "rk/x"}), 1),
         ("a URL that contains such a path", check_names({"README.md": "https://example.org/wo" "rk/x net/wo" "rk/"}), 0),
     ]
+    def doc_paths(text):
+        return check_doc_paths({"docs/adding.md": text}, ["src/base/text.h", "docs/adding.md"], "struct Reader { kRows };")
+    cases += [
+        ("paths and identifiers that exist", doc_paths("`src/base/text.h`, `src/base`, `kRows`, `x::Reader`, `src/*.h` [x](adding.md#a)"), 0),
+        ("a path that does not exist", doc_paths("`src/base/word.h`"), 1),
+        ("an identifier that does not exist", doc_paths("`kColumns`"), 1),
+        ("a link to a file that does not exist", doc_paths("[x](other.md)"), 1),
+        ("a code block", doc_paths("```\n`src/x.h`\n```\n"), 0),
+    ]
     cases += [(f"LIBRARIES: {library}", [f"{room} is not a room" for room in folders if room not in ROOMS], 0)
               for library, folders in LIBRARIES.items()]
     doc = "x\n" + "".join(begin(p) + "\nold\n\n" + end(p) for p in PARTS)
@@ -537,7 +580,7 @@ def main():
     elif arguments:
         faults = run(arguments[0], arguments[1:])
     else:
-        faults = [f for rule in ("includes", "architecture", "licenses", "names") for f in run(rule, [])]
+        faults = [f for rule in ("includes", "architecture", "doc-paths", "licenses", "names") for f in run(rule, [])]
     for fault in faults:
         print(fault)
     return 1 if faults else 0
