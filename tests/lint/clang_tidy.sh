@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# clang-tidy over the program's own files. See .clang-tidy for what it looks for.
+# Run clang-tidy on the sources of the programs. The checks are in .clang-tidy.
 #
 #   clang_tidy.sh [--jobs N] [--changed [BASE]]
-#     --jobs      how many at a time (default: one a CPU)
-#     --changed   only the rooms in which a file differs from BASE (default: main)
+#     --jobs      number of parallel runs (default: one per CPU)
+#     --changed   only rooms with a file that differs from BASE (default: main)
 #     --help
 #
-# A room is looked at as one unit: most of the time goes to the headers of libraries, and so it goes there once a room
-# and not once a file. That is why names have to be unique in a room, also those that only one file sees.
+# A room is checked as one unit (unity build): most of the time is spent in the headers of libraries, and so only once
+# per room. Therefore names in anonymous namespaces must be unique per room.
 #
-# Exit status: 0 clean; 1 findings; 77 there is no clang-tidy-14 here; 2 usage.
+# Exit status: 0 clean; 1 findings; 2 usage; 77 clang-tidy-14 is not installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -26,21 +26,21 @@ case ${1:-} in
   --help|-h) sed -n '/^$/q; 3,$s/^# \{0,1\}//p' "$0"; exit ;;
   *) echo "clang_tidy.sh: unknown argument '$1'; see --help" >&2; exit 2 ;;
 esac
-if ! command -v clang-tidy-14 > /dev/null; then   # each version finds other things: one for all
+if ! command -v clang-tidy-14 > /dev/null; then   # findings differ between versions
   # shellcheck disable=SC1091  # not ours
   [ ! -r /etc/os-release ] || system=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
-  echo "SKIP: no clang-tidy-14 on ${system:-this system}; on Debian 12 scripts/install-deps test brings it"
+  echo "SKIP: no clang-tidy-14 on ${system:-this system}; on Debian 12 run scripts/install-deps test"
   exit 77
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cmake --preset tidy > "$log" 2>&1 || { cat "$log"; exit 1; }
 readarray -t units < <(sed -n 's/^ *"file": "\(.*\)",\{0,1\}$/\1/p' build/tidy/compile_commands.json | sort -u)
-[ ${#units[@]} -gt 0 ] || { echo "clang_tidy.sh: compile_commands.json names no file" >&2; exit 1; }
+[ ${#units[@]} -gt 0 ] || { echo "clang_tidy.sh: build/tidy/compile_commands.json: no files found" >&2; exit 1; }
 readarray -t files < <(sed -n 's/^#include "\(.*\)"$/\1/p' "${units[@]}")
 missing=$(comm -23 <(git ls-files -co --exclude-standard -- 'src/*.cpp' 'collectors/*.cpp' 'exporter/*.cpp' | sort) \
   <(printf '%s\n' "${files[@]#"$PWD/"}" | sort))
-[ -z "$missing" ] || { printf 'clang_tidy.sh: these are in no room of CMakeLists.txt:\n%s\n' "$missing" >&2; exit 1; }
+[ -z "$missing" ] || { printf 'clang_tidy.sh: files that belong to no room of cmake/rooms.cmake:\n%s\n' "$missing" >&2; exit 1; }
 if [ -n "$base" ]; then
   folders=$({ git diff --name-only "$base" -- src collectors exporter; git ls-files -o --exclude-standard -- src collectors exporter; } |
     sed 's#/[^/]*$##' | sort -u)
@@ -50,10 +50,10 @@ if [ -n "$base" ]; then
       if grep -qE "^#include \"$PWD/$folder/[^/]+\"" "$unit"; then keep+=("$unit"); break; fi
     done
   done
-  [ ${#keep[@]} -gt 0 ] || { echo "nothing changed since $base"; exit 0; }
+  [ ${#keep[@]} -gt 0 ] || { echo "no file differs from $base"; exit 0; }
   units=("${keep[@]}")
 fi
-# the largest first, so that no CPU has the longest one alone at the end
+# Largest first, so that the longest run does not start last.
 readarray -t units < <(ls -S -- "${units[@]}")
 check() {
   local output
@@ -62,4 +62,4 @@ check() {
 export -f check
 # shellcheck disable=SC2016  # expanded by the shell that xargs starts
 printf '%s\0' "${units[@]}" | xargs -0 -n 1 -P "$jobs" bash -c 'check "$1"' _ || exit 1
-echo "clang-tidy: ${#units[@]} rooms and programs, nothing found"
+echo "clang-tidy: ${#units[@]} rooms and programs, no findings"

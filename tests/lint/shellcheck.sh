@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Run shellcheck over every shell script, found by its first line. Exit status: 0, 1, or 77 if there is no shellcheck.
+# Run shellcheck on every shell script, found by its first line. Exit status: 0, 1, or 77 if it is not installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/lint/tracked.sh
-command -v shellcheck > /dev/null || { echo "SKIP: no shellcheck here; scripts/install-deps test brings it"; exit 77; }
+command -v shellcheck > /dev/null || { echo "SKIP: shellcheck is not installed; run scripts/install-deps test"; exit 77; }
 scripts=()
 while IFS= read -r -d '' file; do
   case $file in tests/hosts/*|tests/data/*|tests/fuzz/corpus/*) continue ;; esac
@@ -13,4 +13,4 @@ while IFS= read -r -d '' file; do
   case $first in '#!'*bash|'#!'*/sh|'# shellcheck shell='*) scripts+=("$file") ;; esac
 done < <(tracked)
 shellcheck -x "${scripts[@]}"
-echo "shellcheck: ${#scripts[@]} scripts, nothing found"
+echo "shellcheck: ${#scripts[@]} scripts, no findings"

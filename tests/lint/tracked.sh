@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# The project's files, NUL-separated: git's where this is a checkout, all but the build's in an unpacked archive.
+# Print the project's files, NUL-separated: from git in a checkout, otherwise all files outside build/.
 tracked() {
   if git rev-parse --is-inside-work-tree > /dev/null 2>&1; then
     git ls-files -z --cached --others --exclude-standard
