@@ -1,16 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every interface file of the kernel is either exported or listed here with a reason; docs/coverage.md is generated
-from this.
+"""Every interface file of a kernel is exported, or listed here with a reason: docs/coverage.md is that table.
 
-  interface_files_test.py AGENT             list the files of this kernel (root): all mounted hierarchies and, on a v1 host,
-                                            the unused controllers, mounted in a private mount namespace
+  interface_files_test.py AGENT             list this kernel's files (root): of every mounted hierarchy, and on a v1 host
+                                            also of unbound controllers, which are mounted in a private directory
   interface_files_test.py AGENT --update    the same, and add new files to docs/coverage.md
   interface_files_test.py AGENT --document  only check that docs/coverage.md matches the catalogue; --update rewrites it
 
-The list comes from the kernel, never from the catalogue. Files seen on other kernels stay in the table, together with
-the files that only the kernel documentation names. Exit status: 0 all files are covered, 1 not, 2 usage error, 77
-cannot run here.
+The list of files comes from the kernel, never from the catalogue. Files seen on other kernels stay in the table, and so
+do files that only the kernel's documentation names. Exit status: 0 complete, 1 incomplete, 2 usage, 77 cannot run here.
 """
 
 import ctypes
@@ -27,8 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 DOCUMENT = os.path.join(ROOT, "docs/coverage.md")
 GROUP = f"cgwarden-test-files-{os.getpid()}"
 
-# (version, file, reason why it is not in the catalogue). '*' as in the catalogue.
-COMMAND = "a command: there is nothing to read"
+# (version, file, why it is not a row of the catalogue). '*' as in the catalogue.
+COMMAND = "write-only"
 EXCUSED = [
     (1, "blkio.reset_stats", COMMAND),
     (1, "devices.allow", COMMAND),
@@ -37,39 +35,39 @@ EXCUSED = [
     (1, "cgroup.event_control", COMMAND),
     (2, "cgroup.kill", COMMAND),
     (2, "memory.reclaim", COMMAND),
-    (1, "memory.pressure_level", "for notifications only: it reads as nothing"),
-    (1, "tasks", "threads: the collector `processes` counts them by the processes they belong to"),
-    (2, "cgroup.threads", "threads: the collector `processes` counts them by the processes they belong to"),
-    (1, "cgroup.procs", "read by `processes`, `namespaces` and other collectors that look at a group's processes"),
-    (2, "cgroup.procs", "read by `processes`, `namespaces` and other collectors that look at a group's processes"),
-    (1, "cgroup.sane_behavior", "always 0: left from an experiment of the kernel"),
-    (1, "release_agent", "a path of the host's configuration, in the root only; whether it is called is exported"),
-    (1, "cpuacct.usage_user", "the same as `cpuacct.stat`, which has both in one file"),
-    (1, "cpuacct.usage_sys", "the same as `cpuacct.stat`, which has both in one file"),
-    (1, "cpuacct.usage_percpu_user", "the same as `cpuacct.usage_all`, which has both in one file"),
-    (1, "cpuacct.usage_percpu_sys", "the same as `cpuacct.usage_all`, which has both in one file"),
-    (1, "blkio.throttle.io_service_bytes", "without descendants; the one with them is exported, as on v2"),
-    (1, "blkio.throttle.io_serviced", "without descendants; the one with them is exported, as on v2"),
-    (1, "blkio.bfq.io_service_bytes", "without descendants; the one with them is exported, as on v2"),
-    (1, "blkio.bfq.io_serviced", "without descendants; the one with them is exported, as on v2"),
-    (1, "memory.kmem.slabinfo", "for debugging; reads as nothing, or fails, since 5.9"),
-    (2, "memory.zswap.current", "the same as `zswap` in `memory.stat`"),
-    (1, "memory.shown_ram_in_bytes", "of no released kernel: somebody's own patch"),
-    (1, "debug.*", "of a controller for debugging the kernel, which kernels for use do not have"),
-    (2, "debug.*", "of a controller for debugging the kernel, which kernels for use do not have"),
+    (1, "memory.pressure_level", "for event notification only; reads as an empty file"),
+    (1, "tasks", "thread ids; the collector `processes` counts threads through their processes"),
+    (2, "cgroup.threads", "thread ids; the collector `processes` counts threads through their processes"),
+    (1, "cgroup.procs", "process ids; read by `processes`, `namespaces` and other collectors of processes"),
+    (2, "cgroup.procs", "process ids; read by `processes`, `namespaces` and other collectors of processes"),
+    (1, "cgroup.sane_behavior", "always 0; left from an experimental mode of the kernel"),
+    (1, "release_agent", "a path, in the root cgroup only; `notify_on_release` is exported"),
+    (1, "cpuacct.usage_user", "contained in `cpuacct.stat`"),
+    (1, "cpuacct.usage_sys", "contained in `cpuacct.stat`"),
+    (1, "cpuacct.usage_percpu_user", "contained in `cpuacct.usage_all`"),
+    (1, "cpuacct.usage_percpu_sys", "contained in `cpuacct.usage_all`"),
+    (1, "blkio.throttle.io_service_bytes", "without descendants; the recursive file is exported, as on v2"),
+    (1, "blkio.throttle.io_serviced", "without descendants; the recursive file is exported, as on v2"),
+    (1, "blkio.bfq.io_service_bytes", "without descendants; the recursive file is exported, as on v2"),
+    (1, "blkio.bfq.io_serviced", "without descendants; the recursive file is exported, as on v2"),
+    (1, "memory.kmem.slabinfo", "for debugging; since Linux 5.9 empty or unreadable"),
+    (2, "memory.zswap.current", "contained in `memory.stat` as `zswap`"),
+    (1, "memory.shown_ram_in_bytes", "not in any released kernel: a vendor patch"),
+    (1, "debug.*", "controller for debugging the kernel, which production kernels do not have"),
+    (2, "debug.*", "controller for debugging the kernel, which production kernels do not have"),
 ]
 
 HEADING = """# Interface files
 
-Every interface file of every controller, and what becomes of it. The list comes from kernels, not from the catalogue:
-`tests/integration/interface_files_test.py` lists the files of the hierarchies of the kernel it runs on, v1 and v2, and fails on one that
-is neither exported nor excused here. `*` is a page size. "-": no kernel that the tests ran on had the file; the kernel's documents
-do. Collectors in brackets are off unless asked for. `docs/metrics.md` says what each metric means.
+Every interface file of every controller, and the metrics made from it. The list comes from kernels, not from the catalogue:
+`tests/integration/interface_files_test.py` lists the interface files of the running kernel, v1 and v2, and fails on a file that is neither exported
+nor listed here with a reason. `*` is a page size. "-" means that no tested kernel had the file, but the kernel's documentation
+describes it. Collectors in parentheses are off by default. [metrics.md](metrics.md) describes each metric.
 """
 
 
-# What is counted: area, our collectors, names of cAdvisor v0.60 for the same (without those of the machine and of the
-# file systems of containers).
+# (area, collectors, number of cAdvisor v0.60's metrics for it), without cAdvisor's metrics of the machine and of the file
+# systems of containers.
 AREAS = [
     ("CPU", ("cpu", "percpu"), 16),
     ("memory and swap", ("memory", "memory_local", "memory_numa", "kmem"), 26),
@@ -82,8 +80,8 @@ AREAS = [
     ("performance counters", ("perf_event",), 2),
     ("rdma, misc, dmem", ("rdma", "misc", "dmem"), 0),
     ("freezer, net_cls, net_prio, devices, BPF", ("freezer", "net", "devices", "device_rules", "bpf"), 0),
-    ("the group itself, .local files", ("cgroup", "local"), 0),
-    ("effective limits, namespaces, ended groups", ("effective", "namespaces", "ended"), 0),
+    ("cgroup core, .local files", ("cgroup", "local"), 0),
+    ("effective limits, namespaces, removed cgroups", ("effective", "namespaces", "ended", "removed"), 0),
 ]
 
 
@@ -97,7 +95,7 @@ def kernel_version():
 
 
 def general(name):
-    """hugetlb.2MB.max -> hugetlb.*.max: files of all page sizes count as one."""
+    """hugetlb.2MB.max -> hugetlb.*.max: page sizes are labels."""
     return re.sub(r"^hugetlb\.\d+[KMG]B\.", "hugetlb.*.", name)
 
 
@@ -123,7 +121,7 @@ class Kernel:
             os.rmdir(path)
 
     def list_v2(self, mount):
-        """Enables every available controller for the cgroup of the test, and disables it again afterwards."""
+        """With every available controller enabled for the cgroup of this test, and disabled again afterwards."""
         switch = os.path.join(mount, "cgroup.subtree_control")
         added = []
         for controller in set(text_of(os.path.join(mount, "cgroup.controllers")).split()) - set(text_of(switch).split()):
@@ -132,7 +130,7 @@ class Kernel:
                     file.write("+" + controller)
                 added.append(controller)
             except OSError as error:
-                self.notes.append(f"v2's {controller} cannot be switched on: {error.strerror}")
+                self.notes.append(f"v2 controller {controller} cannot be enabled: {error.strerror}")
         try:
             self.list_hierarchy(2, mount)
         finally:
@@ -141,14 +139,14 @@ class Kernel:
                     with open(switch, "w", encoding="ascii") as file:
                         file.write("-" + controller)
                 except OSError:
-                    pass        # in use by another program
+                    pass        # in use by another cgroup now
 
     def list_unbound(self):
-        """Mounts unused v1 controllers in a private mount namespace."""
+        """v1 controllers that are not mounted: they are mounted in the mount namespace of this process."""
         for controller in unbound():
             with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as place:
                 if not mount_v1(controller, place):
-                    self.notes.append(f"v1's {controller} cannot be mounted")
+                    self.notes.append(f"v1 controller {controller} cannot be mounted")
                     continue
                 try:
                     self.list_hierarchy(1, place)
@@ -167,7 +165,7 @@ class Kernel:
             elif kind == "cgroup":
                 v1 = v1 or "name=" not in options
                 self.list_hierarchy(1, where)
-        if v1:      # on a v2 host this could take them away from another program
+        if v1:      # on a v2 host this would take them from v2
             self.list_unbound()
 
 
@@ -184,7 +182,7 @@ LIBC = ctypes.CDLL(None)
 
 
 def mount_v1(controller, place):
-    for _ in range(20):         # a controller that was just removed from v2 is busy until its last cgroup is destroyed
+    for _ in range(20):         # a controller that v2 just released is busy until its last cgroup is freed
         if LIBC.mount(b"cgwarden-test", place.encode(), b"cgroup", 0, controller.encode()) == 0:
             return True
         time.sleep(0.1)
@@ -192,7 +190,7 @@ def mount_v1(controller, place):
 
 
 def unmount_v1(controller, place):
-    """Unmounts a hierarchy. The kernel destroys it only after its last cgroup, which takes a moment."""
+    """A hierarchy ends with its mount only after the kernel has freed its last cgroup, which is asynchronous."""
     for _ in range(50):
         time.sleep(0.1)
         LIBC.umount2(place.encode(), 0)
@@ -203,11 +201,11 @@ def unmount_v1(controller, place):
 
 
 def catalogue(agent):
-    """Returns {(version, file): [(collector, metric, kind)]}, with collectors that are off by default in brackets, and the
-    number of metrics of each collector."""
+    """(version, file) -> [(collector, metric, kind)], with collectors that are off by default in parentheses; and the
+    number of metrics per collector."""
     rows, counts = {}, {}
     about = subprocess.run([agent, "--help"], check=True, capture_output=True, text=True).stdout
-    off = set(re.findall(r"--collector\.(\w+)\s.*\(off\)", about))
+    off = set(re.findall(r"--collector\.(\w+)\s.*\((?:default:? )?(?:off|disabled)\)", about))
     for field in json.loads(subprocess.run([agent, "--print-catalogue=json"], check=True, capture_output=True).stdout):
         name = f"({field['collector']})" if field["collector"] in off else field["collector"]
         counts[name] = counts.get(name, 0) + 1
@@ -223,7 +221,7 @@ def excuse(version, name):
 
 
 def answer(rows, key):
-    """How the file is exported, or the reason why not; None if it is not covered."""
+    """How the file is exported, or why not; None: neither."""
     if key not in rows:
         why = excuse(*key)
         return f"not exported: {why}" if why else None
@@ -257,11 +255,11 @@ def make_document(rows, counts, seen):
         return ", ".join(sorted(kernels, key=lambda k: [int(n) for n in k.split(".")])) or "-"
     out = HEADING
     for version in (1, 2):
-        out += f"\n## v{version}\n\n| file | seen on | what becomes of it |\n|---|---|---|\n"
+        out += f"\n## v{version}\n\n| file | seen on Linux | exported as |\n|---|---|---|\n"
         for key in sorted(seen):
             if key[0] == version:
-                out += f"| `{key[1]}` | {in_order(seen[key])} | {answer(rows, key) or 'nothing'} |\n"
-    out += "\n## How many\n\n| area | metrics | of them off unless asked for | cAdvisor's |\n|---|---|---|---|\n"
+                out += f"| `{key[1]}` | {in_order(seen[key])} | {answer(rows, key) or '-'} |\n"
+    out += "\n## Number of metrics\n\n| area | metrics | of these off by default | cAdvisor |\n|---|---|---|---|\n"
     left = dict(counts)
     for area, collectors, theirs in AREAS:
         on = sum(left.pop(c, 0) for c in collectors)
@@ -288,7 +286,7 @@ def main():
     faults = []
     if "--document" not in options:
         if os.geteuid() != 0:
-            print("SKIP: root is required to create cgroups")
+            print("SKIP: not root: cannot create cgroups")
             return 77
         if "CGWARDEN_TEST_UNSHARED" not in os.environ:
             os.execvpe("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, __file__,
@@ -299,14 +297,14 @@ def main():
             print(f"note: {note}")
         for key in sorted(kernel.files):
             if answer(rows, key) is None:
-                faults.append(f"v{key[0]} {key[1]}: neither exported nor excused: give it a row in collectors/, or a "
+                faults.append(f"v{key[0]} {key[1]}: neither exported nor excused: add a row in collectors/, or a "
                               f"reason in {os.path.relpath(__file__, ROOT)}")
             elif key not in seen:
                 if "--update" not in options:
                     faults.append(f"v{key[0]} {key[1]}: not in docs/coverage.md; run this test with --update")
         print(f"{len(kernel.files)} files of Linux {kernel_version()}")
         if not kernel.files:
-            faults.append("no hierarchy is mounted in which cgroups can be created")
+            faults.append("no mounted hierarchy in which cgroups can be created")
         if "--update" in options:
             for key in kernel.files:
                 seen.setdefault(key, set()).add(kernel_version())
