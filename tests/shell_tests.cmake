@@ -22,6 +22,7 @@ cgwarden_script_test(Files.HaveALicenseLine LABEL lint TIMEOUT 60 COMMAND ${laye
 cgwarden_script_test(Files.ContainNoPathOfADevelopersMachine LABEL lint TIMEOUT 60 COMMAND ${layers} names)
 cgwarden_script_test(ArchitectureDoc.MatchesTheRooms LABEL lint TIMEOUT 60 COMMAND ${layers} architecture)
 cgwarden_script_test(Docs.NameExistingFiles LABEL lint TIMEOUT 60 COMMAND ${layers} doc-paths)
+cgwarden_script_test(Docs.HaveLinksThatExist LABEL lint TIMEOUT 60 COMMAND ${layers} links)
 cgwarden_script_test(Words.FollowTheGlossary LABEL lint TIMEOUT 60 COMMAND ${lint}/words.py)
 cgwarden_script_test(WordsLint.FindsPlantedWords LABEL lint TIMEOUT 60 COMMAND ${lint}/words.py --self-test)
 cgwarden_script_test(LayerRules.FindPlantedViolations LABEL lint TIMEOUT 60 COMMAND ${layers} --self-test)
@@ -42,8 +43,8 @@ cgwarden_script_test(MetricsDoc.MatchesTheAgent LABEL golden TIMEOUT 60
 cgwarden_script_test(DashboardsAndAlerts.UseExistingMetrics LABEL golden TIMEOUT 60
                      COMMAND ${layers} dashboards $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(Alerts.FireInTheirTestCases LABEL golden TIMEOUT 60 COMMAND ${layers} alerts)
-cgwarden_script_test(Readme.NamesAllCollectorsAndOptions LABEL golden TIMEOUT 60
-                     COMMAND ${layers} readme $<TARGET_FILE:cgwarden>)
+cgwarden_script_test(ConfigurationDoc.NamesAllCollectorsAndOptions LABEL golden TIMEOUT 60
+                     COMMAND ${layers} configuration $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(Metrics.PassPromtoolLint LABEL golden TIMEOUT 60
                      COMMAND ${layers} metric-names $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(CoverageDoc.MatchesTheCatalogue LABEL golden TIMEOUT 60
