@@ -81,7 +81,7 @@ AREAS = [
     ("rdma, misc, dmem", ("rdma", "misc", "dmem"), 0),
     ("freezer, net_cls, net_prio, devices, BPF", ("freezer", "net", "devices", "device_rules", "bpf"), 0),
     ("cgroup core, .local files", ("cgroup", "local"), 0),
-    ("effective limits, namespaces, removed cgroups", ("effective", "namespaces", "ended", "removed"), 0),
+    ("effective limits, namespaces, removed cgroups", ("effective", "namespaces", "removed"), 0),
 ]
 
 
