@@ -57,7 +57,7 @@ class Finder {
  private:
   const Options& options_;
   std::unique_ptr<SampleSource> source_;
-  TakenSample taken_;
+  Sample taken_;
 };
 
 tl::expected<Action, ExitError> action_of(const Options& o) {

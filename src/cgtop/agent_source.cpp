@@ -16,7 +16,7 @@ class Agent : public SampleSource {
 
   [[nodiscard]] std::string_view name() const override { return "agent"; }
 
-  tl::expected<TakenSample, ExitError> take() override {
+  tl::expected<Sample, ExitError> take() override {
     auto answer = client_->get("/api/v1/snapshot", tag_);
     if (!answer) {
       if (answer.error().what.find(": it answers 404") != std::string::npos) {
@@ -54,7 +54,7 @@ class Agent : public SampleSource {
   std::unique_ptr<HttpClient> client_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   std::string tag_;
-  TakenSample last_;
+  Sample last_;
 };
 
 }  // namespace

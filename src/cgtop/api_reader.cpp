@@ -168,7 +168,7 @@ void read_field(const json& in, model::Column& column, std::size_t cgroups) {
 
 }  // namespace
 
-base::Result<TakenSample> parse_api_snapshot(std::string_view text,
+base::Result<Sample> parse_api_snapshot(std::string_view text,
                                              const std::shared_ptr<const model::Catalogue>& catalogue) {
   const auto in = json::parse(text, nullptr, false);
   if (!in.is_object() || integer(in, "api") != 1) return base::fail("this is no answer of /api/v1");
@@ -215,7 +215,7 @@ base::Result<TakenSample> parse_api_snapshot(std::string_view text,
       read_field(column, s.columns[*id], s.cgroup_count());
     }
   }
-  TakenSample out;
+  Sample out;
   if (const auto host = in.find("host"); host != in.end() && host->is_object()) {
     out.host = model::parse_host(host->dump(-1, ' ', true, json::error_handler_t::replace)).value_or(model::Host{});
   }

@@ -183,7 +183,7 @@ class Batch {
     std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
     auto found = source_->processes(path, options_.recursive);
     if (!found) return stop(found.error());
-    compare(*before, *found);
+    fill_cpu_use(*before, *found);
     std::ranges::stable_sort(found->all, [](const Process& a, const Process& b) {
       return a.cpu.value_or(-1) != b.cpu.value_or(-1) ? a.cpu.value_or(-1) > b.cpu.value_or(-1) : a.rss > b.rss;
     });
@@ -255,7 +255,7 @@ class Batch {
   std::unique_ptr<Recording> recording_;  // of both
   Columns columns_;
   model::SnapshotPtr before_;
-  TakenSample now_;
+  Sample now_;
   std::size_t next_ = 0;
   std::size_t last_ = 0;
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is typed after ':' on the screen: options of the command line by their names, and keys by theirs. Pure.
+// Commands that the user types after ':' on the screen: options of the command line by their names, and keys by a name.
+// Pure.
 #pragma once
 
 #include <string>
@@ -11,19 +12,22 @@
 
 namespace cgwarden::cgtop {
 
+// `key`: the command acts like a key of the screen; the others are options of the command line.
+enum class CommandKind : std::uint8_t { key, sort, set, fields, filter, units, cpu, delay, theme, cgroup, find, jump };
+
 struct Command {
-  enum class What : std::uint8_t { key, sort, set, fields, filter, units, cpu, delay, theme, cgroup, find, jump };
-  What what = What::key;
-  char32_t key = key::kNone;  // of What::key
-  std::string argument;       // of the others
+  CommandKind kind = CommandKind::key;
+  char32_t key = key::kNone;  // for CommandKind::key
+  std::string argument;       // for the other kinds
 };
-// Error: one line that says what is wrong.
+// Error: one line.
 base::Result<Command> parse_command(std::string_view text);
 
-// How `text` can go on: all that is certain, and the next words there are, no more than fit a wide screen.
+// `text`: the input extended by the longest common prefix of all candidates. `choices`: the candidates for the next
+// word, separated by spaces, at most as many as fit a wide screen.
 struct Completion {
   std::string text;
-  std::string ways;
+  std::string choices;
 };
 Completion complete_command(std::string_view text, const Columns& columns);
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "src/base/names.h"
 #include "src/base/text.h"
 #include "src/cgtop/ui.h"
 
@@ -34,17 +35,14 @@ base::Result<std::vector<ConfigLine>> parse_config(std::string_view text) {
     const auto where = std::to_string(number) + ": ";
     const auto equals = line.find('=');
     if (equals == std::string_view::npos) {
-      return tl::unexpected(base::Error{EINVAL, where + "'" + base::printable(line) + "' is no KEY = VALUE"});
+      return tl::unexpected(base::Error{EINVAL, where + "'" + base::printable(line) + "': expected KEY = VALUE"});
     }
     ConfigLine entry{number, std::string(trim(line.substr(0, equals))), std::string(trim(line.substr(equals + 1)))};
     if (std::ranges::find(kConfigKeys, entry.key) == kConfigKeys.end()) {
-      std::string known;
-      for (const auto key : kConfigKeys) known += ' ' + std::string(key);
-      return tl::unexpected(
-          base::Error{EINVAL, where + "there is no key '" + base::printable(entry.key) + "'; there are:" + known});
+      return tl::unexpected(base::Error{EINVAL, where + base::unknown_name("key", entry.key, kConfigKeys)});
     }
     if (std::ranges::any_of(out, [&](const ConfigLine& l) { return l.key == entry.key; })) {
-      return tl::unexpected(base::Error{EINVAL, where + "'" + entry.key + "' is there twice"});
+      return tl::unexpected(base::Error{EINVAL, where + "duplicate key '" + entry.key + "'"});
     }
     out.push_back(std::move(entry));
   }
@@ -52,7 +50,7 @@ base::Result<std::vector<ConfigLine>> parse_config(std::string_view text) {
 }
 
 std::string config_text(const Scene& scene) {
-  std::string out = "# Written by cgtop (W). Options of the command line go before it.\n";
+  std::string out = "# Written by cgtop (key W). Command-line options take precedence.\n";
   const auto line = [&](std::string_view key, std::string_view value) {
     out += std::string(key) + " = " + std::string(value) + '\n';
   };

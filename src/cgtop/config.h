@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the screen keeps from one time to the next, written only when asked: one `KEY = VALUE` a line, in the words of
-// the command line, which goes before it. Batch commands do not look at it: what a script prints is in the script.
+// The configuration file of the screen, written only by the key W: one `KEY = VALUE` per line, with the names of the
+// command-line options, which take precedence. Batch commands ignore it, so that the output of a script depends on the
+// script alone.
 #pragma once
 
 #include <array>
@@ -18,17 +19,18 @@ struct Scene;
 inline constexpr std::array<std::string_view, 10> kConfigKeys = {"set",   "fields", "sort", "units", "cpu",
                                                                  "delay", "active", "flat", "theme", "mouse"};
 
-// $XDG_CONFIG_HOME/cgtop/cgtop.conf, or below ~/.config; empty: there is no home.
+// $XDG_CONFIG_HOME/cgtop/cgtop.conf, otherwise $HOME/.config/cgtop/cgtop.conf; empty if neither variable holds an
+// absolute path.
 std::string config_path();
 
 struct ConfigLine {
   int line = 0;
   std::string key, value;  // the key is one of kConfigKeys
 };
-// Error: one line that says what is wrong, and where.
+// Error: one line, with the line number.
 base::Result<std::vector<ConfigLine>> parse_config(std::string_view text);
 
-// What is on the screen, as a file.
+// The current settings of the screen, in the format of the file.
 std::string config_text(const Scene& scene);
 
 }  // namespace cgwarden::cgtop

@@ -10,10 +10,9 @@ namespace cgwarden::cgtop {
 namespace {
 
 using model::Verb;
-using What = Input::What;
 
-constexpr std::size_t kMaxTyped = 512;
-constexpr std::int64_t kManyProcesses = 50;  // from here on the name is typed, not only for a kill
+constexpr std::size_t kMaxInputBytes = 512;
+constexpr std::int64_t kManyProcesses = 50;  // freezing or signaling more requires the name, as a kill always does
 
 void append_utf8(std::string& out, char32_t c) {
   if (c < 0x80) {
@@ -38,7 +37,7 @@ void remove_last_rune(std::string& text) {
   if (!text.empty()) text.pop_back();
 }
 
-// The first thing that is wrong with the settings typed, or nothing.
+// Adds a setting; returns the error message, or an empty string.
 std::string add_setting(model::Action& action, base::Result<model::Setting> setting) {
   if (!setting) return setting.error().what;
   action.settings.push_back(std::move(*setting));
@@ -49,17 +48,17 @@ std::string add_setting(model::Action& action, base::Result<model::Setting> sett
 
 std::string change_text(const model::Change& change) {
   auto text = change.where + ": " + (change.before.empty() ? "-" : change.before) + " -> " + change.asked;
-  if (!change.after.empty() && change.after != change.asked) text += " (the kernel has " + change.after + ")";
+  if (!change.after.empty() && change.after != change.asked) text += " (kernel reports " + change.after + ")";
   return base::printable(text);
 }
 
-bool type(std::string& text, char32_t k) {
+bool edit_text(std::string& text, char32_t k) {
   if (k == key::kBackspace || k == key::ctrl('H') || k == key::kDelete) {
     remove_last_rune(text);
   } else if (k == key::ctrl('U') || k == key::ctrl('L')) {
     text.clear();
   } else if (k >= 0x20 && k != key::kBackspace && k < 0x110000) {
-    if (text.size() < kMaxTyped) append_utf8(text, k);
+    if (text.size() < kMaxInputBytes) append_utf8(text, k);
   } else {
     return false;
   }
@@ -77,24 +76,24 @@ Dialog::Dialog(std::optional<Verb> verb, model::CgroupRef cgroup, std::string na
   }
   switch (*verb) {
     case Verb::freeze:
-      inputs_ = {{What::lease, "thaw after", "60s", "60s", {}, {}}};
+      inputs_ = {{InputKind::lease, "thaw after", "60s", "60s", {}, {}}};
       step_ = Step::planning;
       break;
     case Verb::limit:
       inputs_ = std::move(settings);
-      inputs_.push_back({What::other, "other", {}, "KEY=VALUE or KEY@DEVICE=VALUE", {}, {}});
-      inputs_.push_back({What::lease, "keep for", {}, "1h; empty: until somebody changes it", {}, {}});
+      inputs_.push_back({InputKind::other, "other", {}, "KEY=VALUE or KEY@DEVICE=VALUE", {}, {}});
+      inputs_.push_back({InputKind::lease, "expires after", {}, "1h; empty: never", {}, {}});
       break;
     case Verb::reclaim:
-      inputs_ = {{What::bytes, "how much", "256M", "256M", {}, {}}};
+      inputs_ = {{InputKind::bytes, "amount", "256M", "256M", {}, {}}};
       break;
     case Verb::signal:
-      inputs_ = {{What::signal, "signal", "TERM", "TERM", {}, {}},
-                 {What::pids, "processes", {}, "their ids; empty: all of the cgroup", {}, {}}};
+      inputs_ = {{InputKind::signal, "signal", "TERM", "TERM", {}, {}},
+                 {InputKind::pids, "processes", {}, "PIDs; empty: all in the cgroup", {}, {}}};
       break;
     case Verb::move:
-      inputs_ = {{What::pids, "processes", {}, "their ids", {}, {}},
-                 {What::target, "to the cgroup", {}, "its path", {}, {}}};
+      inputs_ = {{InputKind::pids, "processes", {}, "PIDs", {}, {}},
+                 {InputKind::target, "target cgroup", {}, "absolute path", {}, {}}};
       break;
     case Verb::kill:
     case Verb::thaw:
@@ -111,96 +110,97 @@ std::string Dialog::title() const {
   return word + ' ' + base::printable(name_);
 }
 
-// What is typed, as an action; or the first thing that is wrong with it.
+// Fills the action from the inputs; returns the first error, or an empty string.
 std::string Dialog::fill(model::Action& action) const {
   for (const auto& input : inputs_) {
-    std::string wrong;
-    const auto take = [&wrong](const auto& parsed, auto& into) {
+    std::string error;
+    const auto assign = [&error](const auto& parsed, auto& into) {
       if (parsed) {
         into = *parsed;
       } else {
-        wrong = parsed.error().what;
+        error = parsed.error().what;
       }
     };
     std::string_view rest = input.text;
-    switch (input.what) {
-      case What::setting:
-        if (!rest.empty()) wrong = add_setting(action, model::parse_setting(input.label, {}, rest));
+    switch (input.kind) {
+      case InputKind::setting:
+        if (!rest.empty()) error = add_setting(action, model::parse_setting(input.label, {}, rest));
         break;
-      case What::other:
-        for (auto word = base::take_word(rest); !word.empty() && wrong.empty(); word = base::take_word(rest))
-          wrong = add_setting(action, model::parse_setting(word));
+      case InputKind::other:
+        for (auto word = base::take_word(rest); !word.empty() && error.empty(); word = base::take_word(rest))
+          error = add_setting(action, model::parse_setting(word));
         break;
-      case What::lease:
-        if (!rest.empty()) take(model::parse_timespan(rest), action.lease);
+      case InputKind::lease:
+        if (!rest.empty()) assign(model::parse_timespan(rest), action.lease);
         break;
-      case What::bytes:
-        take(model::parse_size(rest), action.bytes);
+      case InputKind::bytes:
+        assign(model::parse_size(rest), action.bytes);
         break;
-      case What::signal:
+      case InputKind::signal:
         if (const auto signal = model::signal_of(rest)) {
           action.signal = *signal;
         } else {
-          wrong = "no signal '" + base::printable(rest) + "'; TERM, INT, HUP, USR1, ...";
+          error =
+              "unknown signal '" + base::printable(rest) + "'; use a number or a name such as TERM, INT, HUP or USR1";
         }
         break;
-      case What::pids:
-        for (auto word = base::take_word(rest); !word.empty() && wrong.empty(); word = base::take_word(rest)) {
+      case InputKind::pids:
+        for (auto word = base::take_word(rest); !word.empty() && error.empty(); word = base::take_word(rest)) {
           if (const auto pid = base::to_int<pid_t>(word); pid && *pid > 0) {
             action.pids.push_back(*pid);
           } else {
-            wrong = "'" + base::printable(word) + "' is no process id";
+            error = "'" + base::printable(word) + "': not a process ID (type positive numbers, separated by spaces)";
           }
         }
-        if (action.verb == Verb::move && action.pids.empty()) wrong = "which processes?";
+        if (action.verb == Verb::move && action.pids.empty()) error = "processes: type at least one process ID";
         break;
-      case What::target:
+      case InputKind::target:
         if (rest.starts_with('/')) {
           action.target = {input.text, 0};
         } else {
-          wrong = "a path of a cgroup begins with /";
+          error = "target cgroup: the path must begin with /";
         }
         break;
-      case What::name:
+      case InputKind::name:
         break;
     }
-    if (!wrong.empty()) return wrong;
+    if (!error.empty()) return error;
   }
-  if (action.verb == Verb::limit && action.settings.empty()) return "nothing to set: type a new value";
+  if (action.verb == Verb::limit && action.settings.empty()) return "no setting to change: type a new value";
   return {};
 }
 
 bool Dialog::name_is_typed() const {
-  return std::ranges::all_of(inputs_,
-                             [&](const Input& i) { return i.what != What::name || i.text == base::printable(name_); });
+  return std::ranges::all_of(
+      inputs_, [&](const Input& i) { return i.kind != InputKind::name || i.text == base::printable(name_); });
 }
 
-Dialog::UiRequest Dialog::enter() {
-  if (step_ == Step::failed) return UiRequest::close;
+Dialog::Request Dialog::enter() {
+  if (step_ == Step::failed) return Request::close;
   if (step_ == Step::planned) {
     if (!name_is_typed()) {
-      error_ = "type the name: " + base::printable(name_);
-      return UiRequest::nothing;
+      error_ = "type the name to confirm: " + base::printable(name_);
+      return Request::nothing;
     }
     action_.dry_run = false;
-    step_ = Step::doing;
-    return UiRequest::ask;
+    step_ = Step::running;
+    return Request::run;
   }
   model::Action next;
   next.verb = action_.verb;
   next.cgroup = action_.cgroup;
   next.dry_run = true;
   error_ = fill(next);
-  if (!error_.empty()) return UiRequest::nothing;
+  if (!error_.empty()) return Request::nothing;
   action_ = std::move(next);
   outcome_.reset();
   step_ = Step::planning;
-  return UiRequest::ask;
+  return Request::run;
 }
 
-Dialog::UiRequest Dialog::press(char32_t k) {
-  if (k == key::kEscape) return UiRequest::close;
-  if (step_ == Step::planning || step_ == Step::doing) return UiRequest::nothing;
+Dialog::Request Dialog::press(char32_t k) {
+  if (k == key::kEscape) return Request::close;
+  if (step_ == Step::planning || step_ == Step::running) return Request::nothing;
   error_.clear();
   switch (k) {
     case key::kEnter:
@@ -208,39 +208,39 @@ Dialog::UiRequest Dialog::press(char32_t k) {
     case key::kUp:
     case key::kBackTab:
       at_ -= at_ > 0 ? 1 : 0;
-      return UiRequest::nothing;
+      return Request::nothing;
     case key::kDown:
     case key::kTab:
       at_ = std::min(at_ + 1, inputs_.empty() ? 0 : inputs_.size() - 1);
-      return UiRequest::nothing;
+      return Request::nothing;
     default:
       break;
   }
-  if (inputs_.empty() || step_ == Step::failed) return UiRequest::nothing;
+  if (inputs_.empty() || step_ == Step::failed) return Request::nothing;
   auto& input = inputs_[at_];
-  // The plan is of what was typed before. A name changes nothing of it.
-  if (type(input.text, k) && input.what != What::name) {
+  // The plan belongs to the previous values; typing the name does not change it.
+  if (edit_text(input.text, k) && input.kind != InputKind::name) {
     outcome_.reset();
-    step_ = Step::asking;
+    step_ = Step::editing;
   }
-  return UiRequest::nothing;
+  return Request::nothing;
 }
 
-void Dialog::answer(model::Outcome outcome) {
+void Dialog::set_outcome(model::Outcome outcome) {
   const bool planned = step_ == Step::planning;
   outcome_ = std::move(outcome);
   if (!outcome_->ok()) {
-    // What was typed can be mended; nothing else can be.
-    step_ = planned && !inputs_.empty() ? Step::asking : Step::failed;
+    // The user can correct the inputs of a rejected plan; other failures only allow closing the dialog.
+    step_ = planned && !inputs_.empty() ? Step::editing : Step::failed;
     return;
   }
   if (!planned) return;
   step_ = Step::planned;
   const bool many =
       (action_verb_ == Verb::freeze || action_verb_ == Verb::signal) && outcome_->processes > kManyProcesses;
-  const bool has = std::ranges::any_of(inputs_, [](const Input& i) { return i.what == What::name; });
+  const bool has = std::ranges::any_of(inputs_, [](const Input& i) { return i.kind == InputKind::name; });
   if ((action_verb_ == Verb::kill || many) && !has) {
-    inputs_.push_back({What::name, "type the name", {}, base::printable(name_), {}, {}});
+    inputs_.push_back({InputKind::name, "type the name", {}, base::printable(name_), {}, {}});
     at_ = inputs_.size() - 1;
   }
 }

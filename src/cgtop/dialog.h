@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is asked before the screen acts. It always goes the same way: something may be typed, a dry run says what would
-// be done, Enter has it done. Pure: whoever shows it has both done, and hands the answers back.
+// The dialog before an action. Its steps are always the same: the user may edit values, a dry run shows the plan, Enter
+// applies it. Pure: the caller executes the action and passes the outcome to set_outcome().
 #pragma once
 
 #include <optional>
@@ -13,42 +13,44 @@
 
 namespace cgwarden::cgtop {
 
-// One place to type in.
+enum class InputKind : std::uint8_t {
+  setting,  // the new value of the setting `label`
+  other,    // settings, KEY=VALUE
+  lease,
+  bytes,
+  signal,
+  pids,
+  target,  // a path
+  name,    // the name of the cgroup, typed to confirm a dangerous action
+};
+
+// One editable line of a dialog.
 struct Input {
-  enum class What : std::uint8_t {
-    setting,  // the new value of the setting `label`
-    other,    // settings, KEY=VALUE
-    lease,
-    bytes,
-    signal,
-    pids,
-    target,  // a path
-    name,    // of the cgroup, so that nothing is killed by a slip of the hand
-  };
-  What what = What::setting;
+  InputKind kind = InputKind::setting;
   std::string label;
   std::string text;
-  std::string hint;            // shown while nothing is typed
-  std::string now, effective;  // of a setting
+  std::string hint;            // shown while `text` is empty
+  std::string now, effective;  // current values of a setting
 };
 
 class Dialog {
  public:
-  enum class Step : std::uint8_t { asking, planning, planned, doing, failed };
-  enum class UiRequest : std::uint8_t { nothing, close, ask };
+  enum class Step : std::uint8_t { editing, planning, planned, running, failed };
+  enum class Request : std::uint8_t { nothing, close, run };
 
-  // `verb` none: undo of what was done last. `settings`: what the limits are now.
+  // `verb` nullopt: undo of the latest action. `settings`: the limits with their current values.
   Dialog(std::optional<model::Verb> verb, model::CgroupRef cgroup, std::string name, std::vector<Input> settings = {});
 
-  // Wish::ask: action() is to be done, and answer() called. One that needs nothing typed asks at once.
-  [[nodiscard]] bool asks_at_once() const { return step_ == Step::planning; }
-  UiRequest press(char32_t key);
-  void answer(model::Outcome outcome);
+  // True if no value is required, so that the dialog starts with the dry run. Request::run: execute action(), then call
+  // set_outcome().
+  [[nodiscard]] bool starts_with_plan() const { return step_ == Step::planning; }
+  Request press(char32_t key);
+  void set_outcome(model::Outcome outcome);
 
   [[nodiscard]] const std::optional<model::Verb>& verb() const { return action_verb_; }
-  // As it is asked: a dry run while planning. Of an undo only `dry_run` counts.
+  // The action to execute; a dry run while planning. For an undo only `dry_run` is valid.
   [[nodiscard]] const model::Action& action() const { return action_; }
-  // Of what is undone; empty: the latest.
+  // Id of the action to undo; empty: the latest.
   [[nodiscard]] std::string undo() const { return outcome_ ? outcome_->undo : std::string(); }
 
   [[nodiscard]] std::string title() const;
@@ -57,11 +59,11 @@ class Dialog {
   [[nodiscard]] const std::vector<Input>& inputs() const { return inputs_; }
   [[nodiscard]] std::size_t at() const { return at_; }
   [[nodiscard]] const std::string& error() const { return error_; }
-  // The plan, or what came of it.
+  // The plan, or the result.
   [[nodiscard]] const std::optional<model::Outcome>& outcome() const { return outcome_; }
 
  private:
-  UiRequest enter();
+  Request enter();
   [[nodiscard]] std::string fill(model::Action& action) const;
   [[nodiscard]] bool name_is_typed() const;
 
@@ -69,16 +71,16 @@ class Dialog {
   std::string name_;
   std::vector<Input> inputs_;
   std::size_t at_ = 0;
-  Step step_ = Step::asking;
+  Step step_ = Step::editing;
   std::string error_;
   model::Action action_;
   std::optional<model::Outcome> outcome_;
 };
 
-// "memory.max: max -> 536870912", fit for a terminal.
+// "memory.max: max -> 536870912", printable.
 std::string change_text(const model::Change& change);
 
-// One key typed into a text of at most 512 bytes. False: it is not one that types.
-bool type(std::string& text, char32_t key);
+// Applies one key to a text of at most 512 bytes. False: the key does not edit text.
+bool edit_text(std::string& text, char32_t key);
 
 }  // namespace cgwarden::cgtop

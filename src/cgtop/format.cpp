@@ -11,7 +11,7 @@
 namespace cgwarden::cgtop {
 namespace {
 
-std::string with(const char* format, double value) {
+std::string formatted(const char* format, double value) {
   char buffer[48];
   const int size = std::snprintf(buffer, sizeof buffer, format, value);
   return {buffer, static_cast<std::size_t>(std::clamp(size, 0, 47))};
@@ -25,8 +25,8 @@ std::string scaled(double value, double step, std::string_view prefixes) {
     shown /= step;
     ++i;
   }
-  auto out = i == 0 ? with(shown == std::floor(shown) ? "%.0f" : "%.1f", shown)
-                    : with(std::abs(shown) >= 99.95 ? "%.0f" : "%.1f", shown);
+  auto out = i == 0 ? formatted(shown == std::floor(shown) ? "%.0f" : "%.1f", shown)
+                    : formatted(std::abs(shown) >= 99.95 ? "%.0f" : "%.1f", shown);
   if (i > 0) out += prefixes[i - 1];
   return out;
 }
@@ -40,7 +40,7 @@ struct Range {
   char32_t last;
 };
 
-// Of Unicode 15, joined where gaps are unassigned.
+// Unicode 15; ranges are joined across unassigned code points.
 constexpr Range kZeroRanges[] = {
     {0x0300, 0x036F}, {0x0483, 0x0489}, {0x0591, 0x05BD},  {0x05BF, 0x05C7}, {0x0610, 0x061A}, {0x064B, 0x065F},
     {0x0670, 0x0670}, {0x06D6, 0x06DC}, {0x06DF, 0x06E4},  {0x06E7, 0x06ED}, {0x0900, 0x0902}, {0x093A, 0x093A},
@@ -66,12 +66,12 @@ constexpr Range kWideRanges[] = {
     {0x1F7E0, 0x1F7F0}, {0x1F90C, 0x1F9FF}, {0x1FA70, 0x1FAFF}, {0x20000, 0x3FFFD}};
 
 template <std::size_t N>
-bool in(const Range (&ranges)[N], char32_t c) {
+bool contains(const Range (&ranges)[N], char32_t c) {
   const auto* const at = std::ranges::lower_bound(ranges, c, {}, &Range::last);
   return at != std::end(ranges) && at->first <= c;
 }
 
-// Text that is no UTF-8 does not come here; if it does, each byte is a character.
+// Callers pass valid UTF-8; in invalid text each byte counts as a character.
 std::size_t size_of(std::string_view s) {
   const auto lead = static_cast<unsigned char>(s.front());
   const std::size_t size = lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
@@ -83,7 +83,7 @@ int cells(std::string_view rune) {
   if (lead < 0x80 || rune.size() == 1) return 1;
   char32_t c = lead & (0xFFU >> (rune.size() + 1));
   for (std::size_t i = 1; i < rune.size(); ++i) c = c << 6U | (static_cast<unsigned char>(rune[i]) & 0x3FU);
-  return in(kZeroRanges, c) ? 0 : in(kWideRanges, c) ? 2 : 1;
+  return contains(kZeroRanges, c) ? 0 : contains(kWideRanges, c) ? 2 : 1;
 }
 
 }  // namespace
@@ -123,13 +123,13 @@ std::string human_bytes(double bytes, Units units) {
     case Units::raw:
       break;
   }
-  return with("%.0f", bytes);
+  return formatted("%.0f", bytes);
 }
 
 std::string human_duration(double seconds) {
-  if (seconds < 1e-3) return seconds == 0 ? "0" : with("%.0fus", seconds * 1e6);
-  if (seconds < 1) return with("%.0fms", seconds * 1e3);
-  if (seconds < 60) return with("%.1fs", seconds);
+  if (seconds < 1e-3) return seconds == 0 ? "0" : formatted("%.0fus", seconds * 1e6);
+  if (seconds < 1) return formatted("%.0fms", seconds * 1e3);
+  if (seconds < 60) return formatted("%.1fs", seconds);
   const auto s = static_cast<long long>(seconds);
   char buffer[48];
   if (s < 3600) {
@@ -154,12 +154,12 @@ std::string human(const Column& column, model::Value value, Units units) {
     case Form::seconds:
       return human_duration(number);
     case Form::ratio:
-      return with(number >= 99.9995 ? "%.0f" : "%.1f", number * 100);
+      return formatted(number >= 99.9995 ? "%.0f" : "%.1f", number * 100);
     case Form::count:
     case Form::text:
       break;
   }
-  return std::abs(number) < 99'999.5 ? with(number == std::floor(number) ? "%.0f" : "%.1f", number)
+  return std::abs(number) < 99'999.5 ? formatted(number == std::floor(number) ? "%.0f" : "%.1f", number)
                                      : scaled(number, 1000, "kMGTPE");
 }
 
@@ -204,7 +204,7 @@ std::string cut_middle(std::string_view utf8, int limit, std::string_view mark) 
   const int tail = (limit - mark_cells) / 2;
   std::string out(cut_end(utf8, limit - mark_cells - tail));
   out += mark;
-  // Drop from the front until the rest fits; marks that would combine with what is gone go as well.
+  // Drop characters from the front until the rest fits, including combining marks of the last dropped one.
   int left = all;
   while (!utf8.empty() && (left > tail || cells(utf8.substr(0, size_of(utf8))) == 0)) {
     const auto size = size_of(utf8);

@@ -29,7 +29,7 @@ struct Row {
   bool parent = false;      // has children that could be shown
   bool folded = false;
   bool dimmed = false;  // only here because something below it is
-  std::optional<std::uint32_t> gone =
+  std::optional<std::uint32_t> removed =
       std::nullopt;  // of a cgroup that is no more: its place among those kept; `cgroup` is none then
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A screen as cells. Views draw on it, tests read it as text, the terminal shows it.
+// A screen as a grid of cells, with the targets of mouse clicks. Views draw on it, Terminal shows it, tests read it as
+// text.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 
 namespace cgwarden::cgtop {
 
-// What a text is, which a theme gives a colour to.
+// Meaning of a text; the theme maps it to a color.
 enum class Color : std::uint8_t { normal, bad, good, warn, title };
 inline constexpr std::size_t kColors = 5;
 
@@ -34,24 +35,25 @@ inline constexpr Style kWorst{.fg = Color::bad, .bold = true};
 inline constexpr Style kGraph{.fg = Color::good};
 
 struct GridCell {
-  std::string text = " ";  // one character and what combines with it; empty: right half of a wide one
+  std::string text = " ";  // one character and its combining marks; empty: right half of a wide character
   Style style;
   friend bool operator==(const GridCell&, const GridCell&) = default;
 };
 
-// A piece of the screen that the mouse can click on.
-struct Spot {
-  enum class What : std::uint8_t {
-    cgroup,   // by its id
-    fold,     // the sign before a cgroup's name
-    heading,  // of a ColumnId
-    set,
-    tab,
-    item,  // of a menu, by its place
-    key,   // as good as this one
-  };
-  What what = What::cgroup;
-  std::uint64_t which = 0;
+enum class ClickKind : std::uint8_t {
+  cgroup,   // id: of the cgroup
+  fold,     // the + or - before a cgroup's name; id: of the cgroup
+  heading,  // id: ColumnId
+  set,      // id: index into kColumnSets
+  tab,      // id: Tab
+  item,     // of a menu; id: its index
+  key,      // acts like this key; id: the key
+};
+
+// Cells [from, to) of a row that react to a click.
+struct ClickTarget {
+  ClickKind kind = ClickKind::cgroup;
+  std::uint64_t id = 0;
   int row = 0;
   int from = 0;
   int to = 0;
@@ -65,22 +67,23 @@ class Grid {
   [[nodiscard]] int columns() const { return columns_; }
   [[nodiscard]] const GridCell& at(int row, int column) const { return cells_[index(row, column)]; }
 
-  // Writes from `column` on and gives the column after it. What lies outside is cut, a control character becomes '?'.
+  // Writes from `column` on and returns the column after the text. Text outside the grid is clipped; a control
+  // character becomes '?'.
   int put(int row, int column, std::string_view utf8, Style style = {});
-  // So that it ends before `end`.
+  // Writes so that the text ends before column `end`.
   void put_right(int row, int end, std::string_view utf8, Style style = {});
-  // Adds to what stands there: the line of the cursor.
+  // Adds attributes to existing cells, such as those of the cursor row.
   void restyle(int row, int from, int to, Style style);
   void clear(int row, int from, int to, Style style = {});
 
-  // What is marked later lies above.
-  void mark(int row, int from, int to, Spot::What what, std::uint64_t which) {
-    spots_.push_back({what, which, row, from, to});
+  // Targets added later take precedence.
+  void add_click_target(int row, int from, int to, ClickKind kind, std::uint64_t id) {
+    click_targets_.push_back({kind, id, row, from, to});
   }
-  void forget_spots() { spots_.clear(); }
-  [[nodiscard]] const std::vector<Spot>& spots() const { return spots_; }
+  void clear_click_targets() { click_targets_.clear(); }
+  [[nodiscard]] const std::vector<ClickTarget>& click_targets() const { return click_targets_; }
 
-  // Lines without the spaces at their ends.
+  // The rows as lines, without trailing spaces.
   [[nodiscard]] std::string text() const;
 
  private:
@@ -90,7 +93,7 @@ class Grid {
   int rows_;
   int columns_;
   std::vector<GridCell> cells_;
-  std::vector<Spot> spots_;
+  std::vector<ClickTarget> click_targets_;
 };
 
 }  // namespace cgwarden::cgtop

@@ -6,7 +6,7 @@
 
 namespace cgwarden::cgtop {
 
-void compare(const Processes& before, Processes& now) {
+void fill_cpu_use(const Processes& before, Processes& now) {
   std::map<int, const Process*> old;
   for (const auto& process : before.all) old.emplace(process.pid, &process);
   const double seconds = now.at - before.at;

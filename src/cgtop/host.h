@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What screens and outputs say of processes. Data only; who fills it is the source's business.
+// Processes of a cgroup. Data only; a SampleSource fills it.
 #pragma once
 
 #include <cstdint>
@@ -23,19 +23,19 @@ struct Process {
   std::int64_t rss = 0;              // bytes
   std::optional<std::int64_t> swap;  // bytes
   double cpu_seconds = 0;
-  std::optional<double> cpu;  // of one core, between two looks
-  double started = 0;         // seconds after boot: with the pid it says who this is
+  std::optional<double> cpu;  // cores, between two samples
+  double started = 0;         // seconds after boot; identifies the process together with the pid
   double age = 0;             // seconds
-  std::string command;        // as the process has it: escape it
+  std::string command;        // any bytes: escape before use
 };
 
 struct Processes {
   std::vector<Process> all;
-  std::size_t hidden = 0;  // listed with pid 0: of a pid namespace that is not below ours
+  std::size_t hidden = 0;  // listed as pid 0: in a pid namespace that is not a descendant of the caller's
   double at = 0;           // seconds after boot
 };
 
-// CPU use from two looks at the same processes.
-void compare(const Processes& before, Processes& now);
+// Sets `cpu` in `now` for processes that are also in `before`.
+void fill_cpu_use(const Processes& before, Processes& now);
 
 }  // namespace cgwarden::cgtop

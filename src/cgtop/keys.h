@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and the mouse as the screen knows them.
+// Input events: keys and the mouse.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace cgwarden::cgtop {
 
-// A character, or one of these.
+// A key is a Unicode character or one of these values.
 namespace key {
 enum : char32_t {
   kTab = 9,
@@ -24,21 +24,21 @@ enum : char32_t {
   kEnd,
   kBackTab,
   kDelete,
-  kF1,  // to kF1 + 11
+  kF1,  // F1 to F12 are kF1 to kF1 + 11
   kNone = 0x120000,
 };
 constexpr char32_t ctrl(char c) { return static_cast<char32_t>(c) & 0x1FU; }
 }  // namespace key
 
-// What the mouse did, and in which cell.
-struct Pointed {
-  enum class What : std::uint8_t { click, wheel_up, wheel_down };
-  What what = What::click;
+// A mouse event and its cell.
+struct MouseEvent {
+  enum class Kind : std::uint8_t { click, wheel_up, wheel_down };
+  Kind kind = Kind::click;
   int row = 0;
   int column = 0;
-  bool again = false;  // soon after another click in the same cell
+  bool repeated = false;  // second half of a double click in the same cell
 };
 
-using Pressed = std::variant<char32_t, Pointed>;
+using InputEvent = std::variant<char32_t, MouseEvent>;
 
 }  // namespace cgwarden::cgtop

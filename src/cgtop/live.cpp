@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t kMaxCommand = 4096;
 constexpr int kMaxDepth = 64;
 
-// Where the cgroup's directory is in a hierarchy; nothing when it lies outside of what is mounted.
+// Directory of the cgroup in a hierarchy; nullopt if it is outside the mounted part.
 std::optional<std::string> directory(const cgroup::Hierarchy& h, std::string_view cgroup) {
   if (h.root != "/") {
     if (!cgroup.starts_with(h.root)) return std::nullopt;
@@ -44,7 +44,7 @@ std::string user_name(std::uint32_t uid) {
 
 void list_pids(int dir, bool recursive, int depth, std::set<int>& pids, std::size_t& hidden) {
   auto text = base::read_file(dir, "cgroup.procs");
-  if (!text) text = base::read_file(dir, "cgroup.threads");  // a threaded cgroup has no processes, only threads
+  if (!text) text = base::read_file(dir, "cgroup.threads");  // EOPNOTSUPP in a threaded cgroup
   std::string_view rest = text ? std::string_view(*text) : std::string_view();
   while (!rest.empty()) {
     const auto pid = base::to_int<int>(base::take_line(rest));
@@ -72,7 +72,7 @@ void list_pids(int dir, bool recursive, int depth, std::set<int>& pids, std::siz
   ::closedir(listing);
 }
 
-// proc(5), /proc/PID/stat: fields after the name, which ends at the last ')'.
+// proc(5), /proc/PID/stat: the fields after the command name, which ends at the last ')'.
 bool parse_stat(std::string_view text, Process& out) {
   const auto open = text.find('(');
   const auto close = text.rfind(')');
@@ -120,10 +120,10 @@ std::optional<Process> read_process(const std::string& procfs, int pid) {
 
 }  // namespace
 
-Names::Names(const cgroup::HostPaths& paths)
+ContainerNames::ContainerNames(const cgroup::HostPaths& paths)
     : resolver_({.rootfs = paths.rootfs, .procfs = paths.procfs}, [](const std::string&) {}) {}
 
-void Names::complete(model::Snapshot& snapshot) {
+void ContainerNames::complete(model::Snapshot& snapshot) {
   resolver_.refresh();
   snapshot.containers = resolver_.resolve(snapshot.cgroup_list);
 }
@@ -148,10 +148,10 @@ std::optional<std::string> cgroup_of_pid(const cgroup::HostPaths& paths, int pid
   std::optional<std::string> best;
   std::string_view rest = *text;
   while (!rest.empty()) {
-    auto line = base::take_line(rest);  // "4:memory:/a:b": a name may hold colons
+    auto line = base::take_line(rest);  // "4:memory:/a:b": the path may contain colons
     const auto number = base::take_until(line, ':');
     const auto controllers = base::take_until(line, ':');
-    // Of the places a process has, the deepest says most.
+    // Prefer the deepest path; skip named hierarchies, which have no controller.
     if (number.empty() || line.empty() || controllers.starts_with("name=")) continue;
     if (!best || line.size() > best->size()) best = std::string(line);
   }
@@ -184,16 +184,16 @@ Processes read_processes(const cgroup::HostPaths& paths, const cgroup::HostHiera
 std::vector<Finding> examine(const cgroup::HostPaths& paths) {
   using enum Finding::Grade;
   std::vector<Finding> out;
-  const auto say = [&](Finding::Grade grade, std::string what, std::string remedy = {}) {
+  const auto add = [&](Finding::Grade grade, std::string what, std::string remedy = {}) {
     out.push_back({grade, std::move(what), std::move(remedy)});
   };
 
   const auto host = cgroup::find_hierarchies(paths);
   if (!host) {
-    say(problem, host.error().what, "mount one: mount -t cgroup2 none /sys/fs/cgroup");
+    add(problem, host.error().what, "mount cgroup v2: mount -t cgroup2 none /sys/fs/cgroup");
     return out;
   }
-  say(good, "cgroups are mounted, " + host->summary());
+  add(good, "cgroup hierarchies: mounted, " + host->summary());
 
   const auto* const v2 = host->v2();
   for (const std::string_view controller : {"cpu", "memory", "io", "pids", "cpuset"}) {
@@ -203,49 +203,53 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
       if (h.version == 1 ? h.has(v1_name) : h.has(controller)) where = &h;
     }
     if (where != nullptr) {
-      say(good, std::string(controller) + " is served by v" + std::to_string(where->version));
+      add(good, "controller " + std::string(controller) + ": available on cgroup v" + std::to_string(where->version));
       if (where->version != 2) continue;
       const auto on =
           " " +
           std::string(base::trim_end(base::read_file(where->mount_point + "/cgroup.subtree_control").value_or(""))) +
           " ";
       if (on.find(" " + std::string(controller) + " ") == std::string::npos) {
-        say(note, std::string(controller) + " is not switched on for the cgroups below the root",
-            "systemd: DefaultCPUAccounting=, DefaultMemoryAccounting=, DefaultIOAccounting=, "
-            "DefaultTasksAccounting=yes "
-            "in /etc/systemd/system.conf; else: echo +" +
+        add(note, "controller " + std::string(controller) + ": not enabled for the children of the root cgroup",
+            "with systemd, set DefaultCPUAccounting=, DefaultMemoryAccounting=, DefaultIOAccounting= or "
+            "DefaultTasksAccounting=yes in /etc/systemd/system.conf; otherwise: echo +" +
                 std::string(controller) + " > " + where->mount_point + "/cgroup.subtree_control");
       }
     } else if (std::ranges::find(host->unbound, std::string(controller)) != host->unbound.end() ||
                std::ranges::find(host->unbound, v1_name) != host->unbound.end()) {
-      std::string remedy = "boot with systemd.unified_cgroup_hierarchy=1, or mount it: mount -t cgroup -o ";
+      std::string remedy =
+          "boot with systemd.unified_cgroup_hierarchy=1, or mount the v1 hierarchy: mount -t cgroup -o ";
       remedy.append(v1_name).append(" none /sys/fs/cgroup/").append(v1_name);
-      say(problem, std::string(controller) + " is in the kernel and served by no hierarchy: nothing to read", remedy);
+      add(problem,
+          "controller " + std::string(controller) + ": enabled in the kernel, but not in any mounted hierarchy",
+          remedy);
     } else {
       const bool memory = controller == "memory";
-      say(problem, std::string(controller) + " is not in this kernel or switched off at boot",
-          memory ? "boot with cgroup_enable=memory" : "see cgroup_disable= in /proc/cmdline, or use another kernel");
+      add(problem, "controller " + std::string(controller) + ": missing from the kernel or disabled at boot",
+          memory ? "boot with cgroup_enable=memory"
+                 : "check cgroup_disable= in /proc/cmdline, or use a kernel with this controller");
     }
   }
 
   if (!base::read_file(paths.procfs + "/pressure/cpu")) {
-    say(problem, "no pressure (PSI): the kernel does not account it", "boot with psi=1 (CONFIG_PSI_DEFAULT_DISABLED)");
+    add(problem, "pressure (PSI): not accounted by the kernel",
+        "boot with psi=1 (needed with CONFIG_PSI_DEFAULT_DISABLED=y)");
   } else if (v2 == nullptr) {
-    say(note, "pressure is known for the machine, not for cgroups: v1 has none", "boot with cgroup v2");
+    add(note, "pressure (PSI): available for the host only, because cgroup v1 has no pressure files",
+        "boot with cgroup v2");
   } else {
-    say(good, "pressure (PSI) is accounted");
+    add(good, "pressure (PSI): accounted by the kernel");
     if (base::read_file(v2->mount_point + "/cgroup.pressure").value_or("1").starts_with("0")) {
-      say(note, "pressure of cgroups is switched off at the top", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
+      add(note, "pressure (PSI): disabled for the root cgroup", "echo 1 > " + v2->mount_point + "/cgroup.pressure");
     }
   }
   if (v2 == nullptr && !host->all.empty()) {
-    say(note, "no v2 hierarchy: no pressure, no memory.high, no freeze by cgroup.freeze for cgroups",
+    add(note, "cgroup v2: not mounted, so pressure, memory.high and cgroup.freeze are missing",
         "boot with systemd.unified_cgroup_hierarchy=1");
   }
 
   if (const auto cgroup = base::read_file(paths.procfs + "/self/cgroup"); cgroup && v2 != nullptr && v2->root != "/") {
-    say(note,
-        "this is a container or a cgroup namespace: only the cgroups below " + base::printable(v2->root) + " are seen",
+    add(note, "cgroup namespace or container: only the cgroups under " + base::printable(v2->root) + " are visible",
         "run cgtop on the host");
   }
   const auto status = base::read_file(paths.procfs + "/self/status").value_or("");
@@ -258,31 +262,31 @@ std::vector<Finding> examine(const cgroup::HostPaths& paths) {
     constexpr std::uint64_t dac_override = 1U << 1U;
     constexpr std::uint64_t ptrace = 1U << 19U;
     if (::geteuid() == 0 || (caps & (dac_read_search | dac_override)) != 0) {
-      say(good, "all cgroups can be read");
+      add(good, "permissions: all cgroups are readable");
     } else {
-      say(note, "not root: cgroups with mode 0700 cannot be read", "run as root, or with CAP_DAC_READ_SEARCH");
+      add(note, "permissions: cgroups with mode 0700 are not readable", "run as root, or with CAP_DAC_READ_SEARCH");
     }
     if ((caps & ptrace) == 0) {
-      say(note, "I/O of processes of other users is not shown", "run as root, or with CAP_SYS_PTRACE");
+      add(note, "permissions: I/O of processes of other users is not readable", "run as root, or with CAP_SYS_PTRACE");
     }
   }
 
   const std::string root = paths.rootfs == "/" ? "" : paths.rootfs;
-  for (const auto& [name, place] : {std::pair<const char*, const char*>{"Docker", "/var/lib/docker"},
-                                    {"containerd", "/run/containerd"},
-                                    {"Podman", "/var/lib/containers/storage"},
-                                    {"CRI-O", "/run/crio"},
-                                    {"Kubernetes", "/var/lib/kubelet"},
-                                    {"LXC", "/var/lib/lxc"}}) {
-    if (base::exists(AT_FDCWD, (root + place).c_str())) say(good, std::string(name) + " is here (" + place + ")");
+  for (const auto& [name, path] : {std::pair<const char*, const char*>{"Docker", "/var/lib/docker"},
+                                   {"containerd", "/run/containerd"},
+                                   {"Podman", "/var/lib/containers/storage"},
+                                   {"CRI-O", "/run/crio"},
+                                   {"Kubernetes", "/var/lib/kubelet"},
+                                   {"LXC", "/var/lib/lxc"}}) {
+    if (base::exists(AT_FDCWD, (root + path).c_str())) add(good, std::string(name) + ": found (" + path + ")");
   }
   if (!base::exists(AT_FDCWD, (root + "/run/systemd/system").c_str())) {
-    say(note, "systemd does not run here: no unit sets limits or delegates cgroups");
+    add(note, "systemd: not running, so no unit sets limits or delegates cgroups");
   }
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < 4096) {
-    say(note, "only " + std::to_string(limit.rlim_max) + " files may be open: reading is slower with many cgroups",
-        "ulimit -Hn 65536");
+    add(note, "open files: the hard limit is " + std::to_string(limit.rlim_max) + ", which slows reading many cgroups",
+        "raise it: ulimit -Hn 65536");
   }
   return out;
 }

@@ -76,7 +76,7 @@ class Fleet : public SampleSource {
 
   [[nodiscard]] std::string_view name() const override { return "prometheus"; }
 
-  tl::expected<TakenSample, ExitError> take() override {
+  tl::expected<Sample, ExitError> take() override {
     if (at_ && last_.snapshot) return last_;  // the past does not change
     const auto now = at_.value_or(base::wall_now());
     const auto all = ask(now_query_, now);
@@ -94,7 +94,7 @@ class Fleet : public SampleSource {
       if (enough) break;
     }
 
-    TakenSample out;
+    Sample out;
     if (!build(*all, older, *now_times, now, out)) {
       return tl::unexpected(ExitError{at_ ? kNotFound : kUnreachable,
                                       shown_ + ": it knows no metric of an agent" + (at_ ? " at that time" : "")});
@@ -222,7 +222,7 @@ class Fleet : public SampleSource {
     return out;
   }
 
-  bool build(const json& all, const Older& older, const Times& now_times, base::Wall now, TakenSample& out) {
+  bool build(const json& all, const Older& older, const Times& now_times, base::Wall now, Sample& out) {
     name_hosts(all);
     // Who is there. In order of paths, so that parents come first; those that nothing is told of are made up.
     std::map<std::string, std::shared_ptr<model::Container>> cgroups;
@@ -379,7 +379,7 @@ class Fleet : public SampleSource {
   std::string now_query_;
   std::string counters_query_;
   std::uint64_t generation_ = 0;
-  TakenSample last_;
+  Sample last_;
 };
 
 // Which fields are worth asking for: those of the nine sets, and those that the options name.

@@ -92,7 +92,7 @@ bool take_clock(std::string_view text, std::tm& parts, nanoseconds& rest) {
 
 }  // namespace
 
-void Ring::add(TakenSample taken, bool after_gap) {
+void Ring::add(Sample taken, bool after_gap) {
   Entry entry;
   entry.moment.at = taken.snapshot->taken_wall;
   entry.moment.after_gap = after_gap;
@@ -117,10 +117,10 @@ tl::expected<std::unique_ptr<Recording>, ExitError> Recording::open(const std::s
   return std::unique_ptr<Recording>(new Recording(std::move(*reader)));
 }
 
-base::Result<TakenSample> Recording::at(std::size_t i) {
+base::Result<Sample> Recording::at(std::size_t i) {
   auto sample = reader_->at(i);
   if (!sample) return tl::unexpected(sample.error());
-  return TakenSample{std::move(sample->snapshot), model::parse_host(sample->note).value_or(model::Host{})};
+  return Sample{std::move(sample->snapshot), model::parse_host(sample->note).value_or(model::Host{})};
 }
 
 std::string Recording::why_gap(std::size_t i) const {

@@ -25,7 +25,7 @@ class History {
   [[nodiscard]] virtual std::size_t size() const = 0;
   [[nodiscard]] virtual const Moment& moment(std::size_t i) const = 0;
   // Error: that part of the file is damaged.
-  virtual base::Result<TakenSample> at(std::size_t i) = 0;
+  virtual base::Result<Sample> at(std::size_t i) = 0;
   // Why nothing is known between the sample before and this one; empty: it is, or nobody told.
   [[nodiscard]] virtual std::string why_gap(std::size_t i) const = 0;
 };
@@ -33,17 +33,17 @@ class History {
 // The newest samples of this session, within bounds.
 class Ring : public History {
  public:
-  void add(TakenSample taken, bool after_gap);
+  void add(Sample taken, bool after_gap);
   [[nodiscard]] std::size_t size() const override { return all_.size(); }
   [[nodiscard]] const Moment& moment(std::size_t i) const override { return all_[i].moment; }
-  base::Result<TakenSample> at(std::size_t i) override { return all_[i].taken; }
+  base::Result<Sample> at(std::size_t i) override { return all_[i].taken; }
   [[nodiscard]] std::string why_gap(std::size_t i) const override {
     return all_[i].moment.after_gap ? "no sample was taken" : "";
   }
 
  private:
   struct Entry {
-    TakenSample taken;
+    Sample taken;
     Moment moment;
     std::size_t bytes = 0;
   };
@@ -57,7 +57,7 @@ class Recording : public History {
                                                                   std::shared_ptr<const model::Catalogue> catalogue);
   [[nodiscard]] std::size_t size() const override { return reader_->size(); }
   [[nodiscard]] const Moment& moment(std::size_t i) const override { return reader_->moment(i); }
-  base::Result<TakenSample> at(std::size_t i) override;
+  base::Result<Sample> at(std::size_t i) override;
   [[nodiscard]] std::string why_gap(std::size_t i) const override;
   [[nodiscard]] const record::Reader& reader() const { return *reader_; }
   // One line, or nothing when nothing is missing.

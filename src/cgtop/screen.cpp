@@ -32,8 +32,8 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSecondSample{500};  // to the second sample, so that rates are there at once
-constexpr milliseconds kSlowTerminal{100};
+constexpr milliseconds kFirstInterval{500};  // from the first sample to the second, so that rates appear soon
+constexpr milliseconds kRedrawDelay{100};
 
 bool wants_color(const Options& options) {
   if (options.color != "auto") return options.color == "always";
@@ -41,9 +41,9 @@ bool wants_color(const Options& options) {
   return no_color == nullptr || *no_color == '\0';
 }
 
-class Program {
+class ScreenSession {
  public:
-  Program(const Options& options, std::shared_ptr<const model::Catalogue> catalogue)
+  ScreenSession(const Options& options, std::shared_ptr<const model::Catalogue> catalogue)
       : options_(options), catalogue_(std::move(catalogue)), columns_(catalogue_) {}
 
   int run() {
@@ -62,8 +62,8 @@ class Program {
     }
     std::unique_ptr<Recording> recording;
     std::size_t first = 0;
-    // A mistake is told before the screen opens.
-    model::SnapshotPtr some;
+    // Report errors before the screen opens.
+    model::SnapshotPtr first_snapshot;
     if (!options_.from.empty() && options_.agent.empty() && options_.prometheus.empty()) {
       auto opened = Recording::open(options_.from, catalogue_);
       if (!opened) return stop(opened.error());
@@ -75,9 +75,9 @@ class Program {
         if (!found) return stop(found.error());
         first = found->first;
       } else if (recording->size() > 1 && !recording->moment(1).after_gap) {
-        first = 1;  // the very first has no rates
+        first = 1;  // the first sample has no rates
       }
-      if (auto taken = recording->at(first)) some = std::move(taken->snapshot);
+      if (auto taken = recording->at(first)) first_snapshot = std::move(taken->snapshot);
     } else {
       auto source = open_source(options_, catalogue_);
       if (!source) return stop(source.error());
@@ -85,17 +85,17 @@ class Program {
       if (!options_.cgroup.empty() || source_->name() != "cgroupfs") {
         auto taken = source_->take();
         if (!taken) return stop(taken.error());
-        some = std::move(taken->snapshot);
+        first_snapshot = std::move(taken->snapshot);
       }
     }
-    if (!options_.cgroup.empty() && some) {
-      const auto cgroup = wanted_cgroup(options_, *some, source_.get());
+    if (!options_.cgroup.empty() && first_snapshot) {
+      const auto cgroup = wanted_cgroup(options_, *first_snapshot, source_.get());
       if (!cgroup) return stop(cgroup.error());
-      view->top = some->cgroup_list->cgroups[**cgroup]->id;
+      view->top = first_snapshot->cgroup_list->cgroups[**cgroup]->id;
     }
 
     auto terminal = Terminal::open({wants_color(options_), options_.mouse});
-    if (!terminal) return stop({kUnexpected, terminal.error().what + "; cgtop --batch needs none"});
+    if (!terminal) return stop({kUnexpected, terminal.error().what + " (cgtop --batch works without a terminal)"});
     terminal_ = std::move(*terminal);
     ui_.emplace(columns_, std::move(*view), options_.filter);
     if (set) ui_->choose_set(*set);
@@ -108,15 +108,15 @@ class Program {
     ui_->scene().fleet = !options_.prometheus.empty();
     if (source_) ui_->scene().source = source_->name();
     if (options_.read_only) {
-      ui_->scene().why_no_acts = "this screen only looks, because of --read-only";
+      ui_->scene().actions_disabled = "actions are disabled by --read-only";
     } else if (source_ && source_->name() != "cgroupfs") {
-      ui_->scene().why_no_acts = "only cgroups of this host are acted on: run cgtop there";
+      ui_->scene().actions_disabled = "actions are available only for cgroups of this host; run cgtop on theirs";
     }
     ui_->scene().delay = options_.delay.value_or(recording            ? milliseconds(1000)
                                                  : ui_->scene().fleet ? milliseconds(15'000)
                                                                       : milliseconds(2000));
 
-    signals_.emplace(loop_);  // after curses has set its own handlers
+    signals_.emplace(loop_);  // after ncurses has installed its own handlers
     for (const int signal : {SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT}) signals_->add(signal);
     keys_.assign(::dup(terminal_->input()));
     wait_for_signal();
@@ -124,7 +124,7 @@ class Program {
     if (recording) {
       const auto losses = recording->losses();
       ui_->replay(std::move(recording), first);
-      if (!losses.empty()) ui_->say(losses);
+      if (!losses.empty()) ui_->set_message(losses);
       play();
     } else {
       sample(true);
@@ -159,7 +159,7 @@ class Program {
         case SIGTSTP:
           terminal_->suspend();
           (void)::raise(SIGSTOP);
-          break;  // SIGCONT goes on
+          break;  // execution continues with SIGCONT
         case SIGCONT:
           terminal_->resume();
           draw();
@@ -186,50 +186,51 @@ class Program {
       bool sample_now = false;
       for (const auto& pressed : keys) {
         if (const auto* const k = std::get_if<char32_t>(&pressed); k != nullptr && *k == key::ctrl('Z')) continue;
-        const auto request = std::visit([this](const auto& what) { return ui_->press(what); }, pressed);
+        const auto request = std::visit([this](const auto& input) { return ui_->press(input); }, pressed);
         if (request == Ui::UiRequest::quit) {
           end(kDone);
           return;
         }
         if (request == Ui::UiRequest::redraw) terminal_->resume();
         if (request == Ui::UiRequest::record) toggle_recording();
-        if (request == Ui::UiRequest::act) act();
+        if (request == Ui::UiRequest::act) run_action();
         if (request == Ui::UiRequest::save) save();
-        if (request == Ui::UiRequest::copy) terminal_->copy(ui_->to_copy());
+        if (request == Ui::UiRequest::copy) terminal_->copy(ui_->clipboard_text());
         sample_now |= request == Ui::UiRequest::sample;
       }
       if (sample_now) {
-        look_at_processes();
-        look_at_audit();
+        request_processes();
+        request_audit();
       }
       draw();
       wait_for_keys();
     });
   }
 
-  // Sources block, so they are asked on a thread of their own; the answer comes back to the loop. A late round is
-  // skipped, never made up for.
+  // Sources block, so a thread of their own takes the samples and posts them to the loop. The next interval starts when
+  // a sample has arrived; missed samples are not taken later.
   void sample(bool first) {
-    asio::post(worker_, [this, first, cgroup = ui_->wants_processes()] {
+    asio::post(worker_, [this, first, cgroup = ui_->processes_shown_of()] {
       auto taken = source_->take();
       std::optional<tl::expected<Processes, ExitError>> processes;
       if (cgroup && taken) processes = source_->processes(*cgroup, false);
       asio::post(loop_, [this, first, taken = std::move(taken), processes = std::move(processes)]() mutable {
         if (taken) {
-          keep(*taken);
+          record_sample(*taken);
           answered_ = base::monotonic_now();
-          ui_->scene().lost.reset();
+          ui_->scene().no_answer_for.reset();
           ui_->feed(*taken);
         } else {
-          // What was seen stays; it is asked again at the same pace.
-          ui_->scene().lost = std::chrono::duration_cast<std::chrono::seconds>(base::monotonic_now() - answered_);
-          ui_->say(taken.error().what);
+          // Keep showing the last sample; retry at the same interval.
+          ui_->scene().no_answer_for =
+              std::chrono::duration_cast<std::chrono::seconds>(base::monotonic_now() - answered_);
+          ui_->set_message(taken.error().what);
         }
-        take_processes(std::move(processes));
-        look_at_audit();
+        show_processes(std::move(processes));
+        request_audit();
         draw();
         const auto delay = ui_->scene().delay;
-        timer_.expires_after(first ? std::min(kSecondSample, delay) : delay);
+        timer_.expires_after(first ? std::min(kFirstInterval, delay) : delay);
         timer_.async_wait([this](const error_code& error) {
           if (!error) sample(false);
         });
@@ -247,9 +248,9 @@ class Program {
     });
   }
 
-  // What the audit says of the cgroup whose events are shown: of this host only.
-  void look_at_audit() {
-    const auto cgroup = ui_->wants_audit();
+  // Reads the audit records of the cgroup whose Events tab is open; only on this host.
+  void request_audit() {
+    const auto cgroup = ui_->audit_shown_of();
     if (!cgroup || !source_ || source_->name() != "cgroupfs") return;
     asio::post(worker_, [this, cgroup] {
       auto found =
@@ -262,92 +263,92 @@ class Program {
     });
   }
 
-  void look_at_processes() {
-    const auto cgroup = ui_->wants_processes();
+  void request_processes() {
+    const auto cgroup = ui_->processes_shown_of();
     if (!cgroup) return;
     if (!source_) {
-      ui_->say("a recording holds cgroups, not processes");
+      ui_->set_message("a recording contains no processes");
       return;
     }
     asio::post(worker_, [this, cgroup] {
       auto processes = source_->processes(*cgroup, false);
       asio::post(loop_, [this, processes = std::move(processes)]() mutable {
-        take_processes(std::move(processes));
+        show_processes(std::move(processes));
         draw();
       });
     });
   }
 
-  void take_processes(std::optional<tl::expected<Processes, ExitError>> processes) {
+  void show_processes(std::optional<tl::expected<Processes, ExitError>> processes) {
     if (!processes) return;
     if (*processes) {
       ui_->feed_processes(std::move(**processes));
     } else {
-      ui_->say(processes->error().what);
+      ui_->set_message(processes->error().what);
     }
   }
 
-  // A freeze waits for the last task, and the kernel reclaims within a write: on a thread of its own, so that the
-  // screen goes on.
-  void act() {
-    asio::post(acting_, [this, ask = ui_->asked()] {
+  // Runs the action on a thread of its own: a freeze waits for the last task and a write to memory.reclaim blocks, and
+  // the screen must stay responsive.
+  void run_action() {
+    asio::post(acting_, [this, request = ui_->action_request()] {
       std::optional<ExitError> why;
       if (!action_client_) {
         ActionClient action_client(options_);
         why = action_client.open();
         if (!why) action_client_.emplace(std::move(action_client));
       }
-      auto outcome = why        ? model::outcome_of(model::Outcome::Kind::failed, why->what)
-                     : ask.undo ? action_client_->undo(ask.undo_id, ask.action.dry_run)
-                                : action_client_->apply(ask.action);
-      asio::post(loop_, [this, ask, outcome = std::move(outcome)]() mutable {
-        ui_->answer(ask, std::move(outcome));
+      auto outcome = why            ? model::outcome_of(model::Outcome::Kind::failed, why->what)
+                     : request.undo ? action_client_->undo(request.undo_id, request.action.dry_run)
+                                    : action_client_->apply(request.action);
+      asio::post(loop_, [this, request, outcome = std::move(outcome)]() mutable {
+        ui_->set_outcome(request, std::move(outcome));
         draw();
       });
     });
   }
 
-  // W: the columns, the order and the units are as they are now the next time.
+  // Key W: saves the current settings to the configuration file.
   void save() {
     const auto path = options_.config.empty() ? config_path() : options_.config;
     if (path.empty()) {
-      ui_->say("no place to write to: neither XDG_CONFIG_HOME nor HOME is there");
+      ui_->set_message("cannot save settings: neither XDG_CONFIG_HOME nor HOME is an absolute path");
       return;
     }
     std::error_code error;
     std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
     const auto done = base::replace_file(path, config_text(ui_->scene()), 0644);
-    ui_->say(done ? "kept for the next time: " + path : done.error().what);
+    ui_->set_message(done ? "settings saved: " + path : done.error().what);
   }
 
-  // R: what is seen from now on goes into a file, too.
+  // Key R: starts or stops recording samples to a file.
   void toggle_recording() {
     if (writer_) {
       const auto flushed = writer_->flush();
-      ui_->say(flushed ? "recorded " + std::to_string(writer_->samples()) + " samples: " + record_path_
-                       : flushed.error().what);
+      ui_->set_message(flushed ? "recorded " + std::to_string(writer_->samples()) + " samples: " + record_path_
+                               : flushed.error().what);
       writer_.reset();
     } else {
       record_path_ = default_recording(ui_->scene().host.name, base::wall_now());
       if (record_path_.empty()) {
-        ui_->say("no place to record to: neither XDG_STATE_HOME nor HOME can be written");
+        ui_->set_message("cannot record: no directory can be created under XDG_STATE_HOME or HOME");
         return;
       }
       auto writer = record::Writer::open(record_path_, catalogue_, {});
       if (writer) {
         writer_ = std::move(*writer);
-        ui_->say("recording: " + record_path_);
+        ui_->set_message("recording: " + record_path_);
       } else {
-        ui_->say(writer.error().what);
+        ui_->set_message(writer.error().what);
       }
     }
     ui_->scene().recording = writer_ != nullptr;
   }
 
-  void keep(const TakenSample& taken) {
+  void record_sample(const Sample& taken) {
     if (!writer_) return;
     if (const auto added = writer_->add(taken.snapshot, model::to_json(taken.host)); !added) {
-      ui_->say(added.error().what);
+      ui_->set_message(added.error().what);
       writer_.reset();
       ui_->scene().recording = false;
     }
@@ -358,8 +359,8 @@ class Program {
     Grid grid(terminal_->rows(), terminal_->columns());
     ui_->draw(grid);
     if (terminal_->show(grid)) return;
-    // The terminal is full: one later frame stands for all that are dropped.
-    slow_.expires_after(kSlowTerminal);
+    // The terminal accepts no output now: draw once later instead of every frame.
+    slow_.expires_after(kRedrawDelay);
     slow_.async_wait([this](const error_code& error) {
       if (!error) draw();
     });
@@ -368,10 +369,10 @@ class Program {
   Options options_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   Columns columns_;
-  std::unique_ptr<SampleSource> source_;  // of the worker; null: a recording is shown
+  std::unique_ptr<SampleSource> source_;  // used by worker_ only; null during a replay
   asio::io_context loop_{1};
   asio::thread_pool worker_{1};
-  std::optional<ActionClient> action_client_;  // of the thread that acts
+  std::optional<ActionClient> action_client_;  // used by acting_ only
   asio::thread_pool acting_{1};
   std::optional<asio::signal_set> signals_;
   asio::posix::stream_descriptor keys_{loop_};
@@ -381,7 +382,7 @@ class Program {
   std::string record_path_;
   base::Monotonic answered_ = base::monotonic_now();
   std::unique_ptr<Terminal> terminal_;
-  const Theme* theme_ = kThemes.data();  // that the terminal has
+  const Theme* theme_ = kThemes.data();  // the theme set in the terminal
   std::optional<Ui> ui_;
   int code_ = kDone;
 };
@@ -395,6 +396,6 @@ bool can_show_screen() {
   return ::isatty(STDIN_FILENO) != 0 || ::access("/dev/tty", R_OK) == 0;
 }
 
-int run_screen(const Options& options) { return Program(options, collectors::make_catalogue()).run(); }
+int run_screen(const Options& options) { return ScreenSession(options, collectors::make_catalogue()).run(); }
 
 }  // namespace cgwarden::cgtop

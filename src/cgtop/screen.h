@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interactive program: a terminal, a source of snapshots, and the loop between them.
+// The interactive program: connects a terminal, a sample source and an event loop.
 #pragma once
 
 #include "src/cgtop/options.h"
 
 namespace cgwarden::cgtop {
 
-// A screen can be shown here: a terminal on standard output that can place its cursor.
+// True if standard output is a terminal that can position its cursor (TERM is set and is not "dumb").
 bool can_show_screen();
-// The exit code; 130 and 143 after SIGINT and SIGTERM.
+// Returns the exit status; 130 and 143 after SIGINT and SIGTERM.
 int run_screen(const Options& options);
 
 }  // namespace cgwarden::cgtop

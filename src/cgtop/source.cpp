@@ -16,10 +16,10 @@ class Live : public SampleSource {
       : paths_(paths), collection_(std::move(collection)), names_(paths) {}
 
   [[nodiscard]] std::string_view name() const override { return "cgroupfs"; }
-  tl::expected<TakenSample, ExitError> take() override {
+  tl::expected<Sample, ExitError> take() override {
     auto snapshot = collection_->collect();
     names_.complete(*snapshot);
-    return TakenSample{std::move(snapshot), cgroup::read_host(paths_, collection_->hierarchies())};
+    return Sample{std::move(snapshot), cgroup::read_host(paths_, collection_->hierarchies())};
   }
   tl::expected<Processes, ExitError> processes(const std::string& cgroup, bool recursive) override {
     return read_processes(paths_, collection_->hierarchies(), cgroup, recursive);
@@ -29,7 +29,7 @@ class Live : public SampleSource {
  private:
   cgroup::HostPaths paths_;
   std::unique_ptr<collectors::Collection> collection_;
-  Names names_;
+  ContainerNames names_;
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ struct ExitError {
 // Says it, and gives the code.
 int stop(const ExitError& why);
 
-struct TakenSample {
+struct Sample {
   model::SnapshotPtr snapshot;
   model::Host host;
   model::SnapshotPtr before = nullptr;  // what rates are from; null: the sample taken before
@@ -37,7 +37,7 @@ class SampleSource {
 
   // "cgroupfs", "agent", "prometheus": what JSON says of it.
   [[nodiscard]] virtual std::string_view name() const = 0;
-  virtual tl::expected<TakenSample, ExitError> take() = 0;
+  virtual tl::expected<Sample, ExitError> take() = 0;
   // Who is in the cgroup. Not every source knows.
   virtual tl::expected<Processes, ExitError> processes(const std::string& cgroup, bool recursive) = 0;
   // The cgroup a process of that host is in.

@@ -21,37 +21,39 @@
 #include <map>
 
 #include "src/base/clock.h"
+#include "src/base/text.h"
 #include "src/cgtop/sheet.h"
 
 namespace cgwarden::cgtop {
 namespace {
 
-// For the handler of deadly signals: prepared before, as it may call next to nothing.
-struct Rescue {
+// State for the handler of fatal signals. Prepared in advance, because the handler may only call async-signal-safe
+// functions (signal-safety(7)).
+struct CrashRestore {
   int fd = -1;
   termios modes{};
   std::array<char, 256> text{};
   std::size_t size = 0;
 };
-Rescue rescue;  // NOLINT: a handler can reach nothing else
+CrashRestore crash_restore;  // NOLINT: a signal handler can only reach globals
 
 constexpr std::chrono::milliseconds kDoubleClick{400};
-constexpr int kSlowCopy = 300;  // ms
-constexpr std::size_t kCopiedAtOnce = 256;
-constexpr std::size_t kRescueOfTerminfo = 200;  // the rest is for the mouse
+constexpr int kClipboardTimeout = 300;  // ms
+constexpr std::size_t kClipboardChunk = 256;
+constexpr std::size_t kMaxTerminfoBytes = 200;  // of CrashRestore::text; the rest is for the mouse
 
-constexpr int kDeadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+constexpr int kFatalSignals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 
-void save_terminal_and_die(int signal) {
-  if (rescue.fd >= 0) {
-    ::tcsetattr(rescue.fd, TCSANOW, &rescue.modes);
-    [[maybe_unused]] const auto written = ::write(rescue.fd, rescue.text.data(), rescue.size);
+void restore_terminal_and_reraise(int signal) {
+  if (crash_restore.fd >= 0) {
+    ::tcsetattr(crash_restore.fd, TCSANOW, &crash_restore.modes);
+    [[maybe_unused]] const auto written = ::write(crash_restore.fd, crash_restore.text.data(), crash_restore.size);
   }
   (void)std::signal(signal, SIG_DFL);
   (void)::raise(signal);
 }
 
-// One character and what combines with it, as far as curses takes them.
+// Converts one character and its combining marks, at most CCHARW_MAX.
 void to_wide(std::string_view utf8, wchar_t (&out)[CCHARW_MAX + 1]) {
   std::size_t n = 0;
   for (std::size_t i = 0; i < utf8.size() && n < CCHARW_MAX;) {
@@ -108,10 +110,11 @@ struct Terminal::Inner {
   FILE* out = nullptr;
   bool own_in = false;
   bool color = false;
-  std::pair<int, int> clicked{-1, -1};  // cell of the click before
+  std::pair<int, int> clicked{-1, -1};  // cell of the previous click
   base::Monotonic clicked_at{};
   const Theme* theme = kThemes.data();
-  std::map<std::pair<short, short>, short> pairs;  // of foreground and background; no more than themes have
+  std::map<std::pair<short, short>, short>
+      pairs;  // color pairs by foreground and background; at most as many as the themes use
 
   ~Inner() {
     if (own_in && in != nullptr) (void)std::fclose(in);
@@ -133,25 +136,25 @@ struct Terminal::Inner {
   }
 };
 
-// What curses has of the mouse; nothing for what the screen does not know.
-std::optional<Pointed> Terminal::read_mouse() {
+// The mouse event that curses reports; nullopt for events that the screen does not handle.
+std::optional<MouseEvent> Terminal::read_mouse() {
   MEVENT event{};
   if (::getmouse(&event) != OK) return std::nullopt;
-  Pointed pointed{Pointed::What::click, event.y, event.x, false};
+  MouseEvent mouse{MouseEvent::Kind::click, event.y, event.x, false};
   if ((event.bstate & BUTTON4_PRESSED) != 0) {
-    pointed.what = Pointed::What::wheel_up;
+    mouse.kind = MouseEvent::Kind::wheel_up;
   } else if ((event.bstate & BUTTON5_PRESSED) != 0) {
-    pointed.what = Pointed::What::wheel_down;
+    mouse.kind = MouseEvent::Kind::wheel_down;
   } else if ((event.bstate & BUTTON1_PRESSED) != 0) {
     const auto now = base::monotonic_now();
     const std::pair cell{event.y, event.x};
-    pointed.again = cell == inner_->clicked && now - inner_->clicked_at < kDoubleClick;
+    mouse.repeated = cell == inner_->clicked && now - inner_->clicked_at < kDoubleClick;
     inner_->clicked = cell;
     inner_->clicked_at = now;
   } else {
     return std::nullopt;
   }
-  return pointed;
+  return mouse;
 }
 
 bool Terminal::is_utf8() { return std::string_view(::nl_langinfo(CODESET)) == "UTF-8"; }
@@ -161,18 +164,20 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
   inner->out = stdout;
   inner->in = stdin;
   if (::isatty(STDIN_FILENO) == 0) {
-    // "something | cgtop": the keys come from the terminal itself.
+    // "command | cgtop": read keys from the terminal instead of standard input.
     inner->in = std::fopen("/dev/tty", "re");
     inner->own_in = true;
     if (inner->in == nullptr) return base::fail_errno("cannot open /dev/tty");
   }
-  rescue.fd = STDOUT_FILENO;
-  if (::tcgetattr(STDOUT_FILENO, &rescue.modes) != 0) return base::fail_errno("standard output is no terminal");
+  crash_restore.fd = STDOUT_FILENO;
+  if (::tcgetattr(STDOUT_FILENO, &crash_restore.modes) != 0)
+    return base::fail_errno("standard output is not a terminal");
   inner->screen = ::newterm(nullptr, inner->out, inner->in);
   if (inner->screen == nullptr) {
-    rescue.fd = -1;
+    crash_restore.fd = -1;
     const char* const term = std::getenv("TERM");
-    return base::fail(std::string("the terminal '") + (term != nullptr ? term : "") + "' (TERM) is not known");
+    return base::fail(std::string("TERM=") + (term != nullptr ? base::printable(term) : "") +
+                      ": unknown terminal type");
   }
   ::set_term(inner->screen);
   for (const char* const name : {"cnorm", "rmkx", "sgr0", "rmcup"}) {
@@ -180,7 +185,8 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
     (void)std::snprintf(copy, sizeof copy, "%s", name);
     const char* const text = ::tigetstr(copy);
     if (text == nullptr || reinterpret_cast<std::intptr_t>(text) == -1) continue;
-    for (const char* c = text; *c != '\0' && rescue.size < kRescueOfTerminfo; ++c) rescue.text[rescue.size++] = *c;
+    for (const char* c = text; *c != '\0' && crash_restore.size < kMaxTerminfoBytes; ++c)
+      crash_restore.text[crash_restore.size++] = *c;
   }
   ::cbreak();
   ::noecho();
@@ -191,17 +197,18 @@ base::Result<std::unique_ptr<Terminal>> Terminal::open(const Options& options) {
   ::curs_set(0);
   ::leaveok(stdscr, TRUE);
   if (options.mouse) {
-    // Each press at once: curses would wait for what may become a double click.
+    // Report each press at once; otherwise curses waits for a possible double click.
     ::mouseinterval(0);
     ::mousemask(BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED, nullptr);
-    // endwin() does it otherwise.
+    // The crash handler must disable mouse reporting; normally endwin() does.
     if (::has_mouse()) {
       constexpr std::string_view mouse_off = "\x1b[?1000l\x1b[?1006l";
-      std::copy(mouse_off.begin(), mouse_off.end(), rescue.text.begin() + static_cast<std::ptrdiff_t>(rescue.size));
-      rescue.size += mouse_off.size();
+      std::copy(mouse_off.begin(), mouse_off.end(),
+                crash_restore.text.begin() + static_cast<std::ptrdiff_t>(crash_restore.size));
+      crash_restore.size += mouse_off.size();
     }
   }
-  for (const int signal : kDeadly) (void)std::signal(signal, save_terminal_and_die);
+  for (const int signal : kFatalSignals) (void)std::signal(signal, restore_terminal_and_reraise);
   if (options.color && ::has_colors()) {
     ::start_color();
     ::use_default_colors();
@@ -215,8 +222,8 @@ Terminal::Terminal(std::unique_ptr<Inner> inner) : inner_(std::move(inner)) {}
 Terminal::~Terminal() {
   ::endwin();
   ::delscreen(inner_->screen);
-  rescue.fd = -1;
-  for (const int signal : kDeadly) (void)std::signal(signal, SIG_DFL);
+  crash_restore.fd = -1;
+  for (const int signal : kFatalSignals) (void)std::signal(signal, SIG_DFL);
 }
 
 int Terminal::rows() const { return ::getmaxy(stdscr); }
@@ -250,14 +257,14 @@ bool Terminal::show(const Grid& grid) {
   return true;
 }
 
-std::vector<Pressed> Terminal::read_keys() {
-  std::vector<Pressed> keys;
-  for (int i = 0; i < 256; ++i) {  // a paste must not keep the screen from being drawn
+std::vector<InputEvent> Terminal::read_keys() {
+  std::vector<InputEvent> keys;
+  for (int i = 0; i < 256; ++i) {  // bounded, so that a long paste does not delay drawing
     wint_t code = 0;
     const int kind = ::wget_wch(stdscr, &code);
     if (kind == ERR) break;
     if (kind == KEY_CODE_YES && code == KEY_MOUSE) {
-      if (const auto pointed = read_mouse()) keys.emplace_back(*pointed);
+      if (const auto mouse = read_mouse()) keys.emplace_back(*mouse);
     } else if (kind == KEY_CODE_YES) {
       if (const auto key = key_of(static_cast<int>(code)); key != key::kNone) keys.emplace_back(key);
     } else if (code == '\r') {
@@ -270,15 +277,15 @@ std::vector<Pressed> Terminal::read_keys() {
 }
 
 void Terminal::copy(std::string_view text) {
-  // Base64, so nothing of the text is obeyed. The kernel's own terminal would print it.
+  // The text is base64, so it cannot contain control sequences. The Linux console would print the sequence.
   const char* const term = std::getenv("TERM");
   pollfd out{STDOUT_FILENO, POLLOUT, 0};
   if (term == nullptr || std::string_view(term).starts_with("linux") || ::poll(&out, 1, 0) != 1) return;
   const auto sequence = "\x1b]52;c;" + base64(text) + '\a';
   for (std::string_view rest = sequence; !rest.empty();) {
-    // A terminal that stops to read must not stop the screen; what comes next ends what was begun.
-    if (::poll(&out, 1, kSlowCopy) != 1) return;
-    const auto n = ::write(STDOUT_FILENO, rest.data(), std::min(rest.size(), kCopiedAtOnce));
+    // A terminal that stops reading must not block the screen; the next output terminates the sequence.
+    if (::poll(&out, 1, kClipboardTimeout) != 1) return;
+    const auto n = ::write(STDOUT_FILENO, rest.data(), std::min(rest.size(), kClipboardChunk));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return;
     rest.remove_prefix(static_cast<std::size_t>(n));
@@ -295,7 +302,7 @@ bool Terminal::hung_up() const {
 
 void Terminal::set_theme(const Theme& theme) {
   inner_->theme = &theme;
-  // What is erased gets the paper of the theme.
+  // Erased cells get the background of the theme.
   short pair = 0;
   const auto attributes = inner_->attributes({}, pair);
   cchar_t blank{};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real terminal, by ncurses: the only file that includes it. One at a time, on the loop's thread. It is put back as
-// it was by the destructor, and by a handler when the program dies of a signal.
+// The terminal, through ncurses; terminal.cpp is the only file that includes it. At most one instance, used on the
+// thread of the event loop. The destructor restores the terminal; so does a handler for fatal signals.
 #pragma once
 
 #include <memory>
@@ -20,11 +20,11 @@ class Terminal {
  public:
   struct Options {
     bool color = true;
-    bool mouse = true;  // false: it is left to the terminal, which selects text with it
+    bool mouse = true;  // false: the terminal keeps the mouse, to select text
   };
-  // Error: TERM names no terminal that can place a cursor, or there is none at all.
+  // Error: standard output is not a terminal, or TERM is unknown.
   static base::Result<std::unique_ptr<Terminal>> open(const Options& options);
-  // Could show more than ASCII.
+  // True if the locale's encoding is UTF-8.
   static bool is_utf8();
 
   ~Terminal();
@@ -34,25 +34,25 @@ class Terminal {
   [[nodiscard]] int rows() const;
   [[nodiscard]] int columns() const;
   void set_theme(const Theme& theme);
-  // Takes in the terminal's new size.
+  // Adopts the new size of the terminal after SIGWINCH.
   void resize();
-  // False: the terminal takes no more now (slow line, ^S); nothing was written, try later.
+  // False: the terminal accepts no output now (slow line, ^S); nothing was written, retry later.
   bool show(const Grid& grid);
-  // All keys that wait, as in key::, and what the mouse did between them.
-  std::vector<Pressed> read_keys();
-  // Into the terminal's clipboard, of a terminal that has one and lets programs use it (OSC 52).
+  // All pending keys, as in key::, and mouse events, in order.
+  std::vector<InputEvent> read_keys();
+  // Copies the text to the clipboard of the terminal, if it has one and allows programs to set it (OSC 52).
   void copy(std::string_view text);
-  // The other end is gone.
+  // True if the other end has closed the terminal.
   [[nodiscard]] bool hung_up() const;
   [[nodiscard]] int input() const;
 
-  // Gives the terminal to the shell and takes it back.
+  // Returns the terminal to the shell, and takes it again.
   void suspend();
   void resume();
 
  private:
   struct Inner;
-  std::optional<Pointed> read_mouse();
+  std::optional<MouseEvent> read_mouse();
   explicit Terminal(std::unique_ptr<Inner> inner);
   std::unique_ptr<Inner> inner_;
 };

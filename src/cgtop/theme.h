@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the styles that views paint with look like. Views say what something is (bad, a title); a theme says how that is
-// painted. Nothing is told by a colour alone, so every theme shows the same.
+// Themes: views choose a style by meaning (bad, title), a theme maps it to colors and attributes. No information is
+// carried by color alone, so every theme shows the same facts.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@
 
 namespace cgwarden::cgtop {
 
-// As a terminal is told; a colour of -1 is the terminal's own.
+// Attributes for the terminal; color -1 is the terminal's default.
 struct Paint {
   short fg = -1;
   short bg = -1;
@@ -22,28 +22,28 @@ struct Paint {
 };
 
 struct Theme {
-  // Of one role: the number of its colour where there are 256, and where there are 8.
+  // The color of one role: its number on terminals with 256 and with 8 colors.
   struct Role {
-    short many = -1;
-    short few = -1;
+    short color_256 = -1;
+    short color_8 = -1;
     bool bold = false;
     bool reverse = false;
     bool underline = false;
   };
   std::string_view name;
-  std::array<Role, kColors> roles;  // by Color
-  // Painted behind everything; -1: what the terminal has.
-  short many_paper = -1;
-  short few_paper = -1;
-  bool dims = true;  // what matters less is fainter
+  std::array<Role, kColors> roles;  // indexed by Color
+  // Background of the whole screen; -1: the terminal's default.
+  short background_256 = -1;
+  short background_8 = -1;
+  bool uses_dim = true;  // less important text is dim
 };
 
-// The terminal's own colours; for a black and for a white background; the same for all eyes; none at all.
+// default (the terminal's palette), dark and light (for that background), high-contrast (color-blind safe), mono.
 extern const std::array<Theme, 5> kThemes;
 
-// Null: there is no such theme.
+// nullptr: unknown name.
 const Theme* find_theme(std::string_view name);
-// On a terminal of so many colours; below 8 there are none.
+// `colors`: the number of colors of the terminal; with fewer than 8 none is used.
 Paint paint(const Theme& theme, const Style& style, int colors);
 
 }  // namespace cgwarden::cgtop

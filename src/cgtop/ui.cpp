@@ -16,13 +16,13 @@ using model::CgroupIndex;
 
 namespace {
 
-constexpr std::size_t kMaxGraphed = 200'000;  // cgroups times samples that are gone through for graphs
-constexpr std::size_t kMaxGone = 100;         // kept on the list for a while, of those that ended last
-constexpr std::chrono::seconds kGoneFor{60};
-constexpr std::size_t kMaxCopied = 48U << 10U;  // terminals take some 74,000 bytes of base64
-constexpr std::chrono::nanoseconds kSurelyLate = std::chrono::seconds(10);
+constexpr std::size_t kMaxGraphed = 200'000;  // cgroups times samples read to rebuild the graphs
+constexpr std::size_t kMaxRemoved = 100;      // removed cgroups kept in the list, the newest ones
+constexpr std::chrono::seconds kShowRemovedFor{60};
+constexpr std::size_t kMaxClipboard = 48U << 10U;  // terminals accept about 74,000 bytes of base64
+constexpr std::chrono::nanoseconds kMinGap = std::chrono::seconds(10);
 
-// What the limit editor offers, and what shows it now.
+// A setting of the limit editor, and the columns with its current and effective value.
 struct Limit {
   std::string_view key, now, effective;
 };
@@ -51,21 +51,21 @@ Ui::Ui(const Columns& columns, View view, const std::string& filter_text) : colu
   choose_set(0);
 }
 
-void Ui::feed(const TakenSample& taken) {
+void Ui::feed(const Sample& taken) {
   const auto& snapshot = taken.snapshot;
   if (!snapshot) return;
   bool gap = false;
   if (ring_.size() > 0) {
     const auto before = *ring_.at(ring_.size() - 1);
-    if (before.snapshot == snapshot) return;  // an agent asked again too soon
-    // A machine or a terminal that slept: no line is drawn across.
-    gap = snapshot->taken - before.snapshot->taken > std::max<std::chrono::nanoseconds>(3 * scene_.delay, kSurelyLate);
+    if (before.snapshot == snapshot) return;  // the agent returned the same sample again
+    // After a suspend of the host or the terminal, no rate is computed across the gap.
+    gap = snapshot->taken - before.snapshot->taken > std::max<std::chrono::nanoseconds>(3 * scene_.delay, kMinGap);
     gap = gap && !taken.before;
-    remember_cpu(Table(columns_, taken.before ? taken.before : gap ? nullptr : before.snapshot, snapshot));
+    append_to_graphs(Table(columns_, taken.before ? taken.before : gap ? nullptr : before.snapshot, snapshot));
   }
   ring_.add(taken, gap);
   if (scene_.paused) {
-    show(std::min(scene_.back + 1, ring_.size() - 1));  // the same sample as before
+    show(std::min(scene_.back + 1, ring_.size() - 1));  // keep showing the same sample
   } else {
     show(0);
   }
@@ -82,7 +82,7 @@ void Ui::step() {
   if (!scene_.replay || scene_.paused) return;
   if (scene_.back == 0) {
     scene_.paused = true;
-    scene_.message = "this is the end of the recording";
+    scene_.message = "end of the recording";
   } else {
     show(scene_.back - 1);
   }
@@ -106,30 +106,30 @@ void Ui::show(std::size_t back) {
     if (const auto earlier = history_->at(at - 1)) before = earlier->snapshot;
   }
   if (const auto why = history_->why_gap(at); !why.empty()) {
-    scene_.message = why + " between the sample before and this one";
+    scene_.message = "gap before this sample: " + why;
   }
   const auto shown_before = scene_.table;
   scene_.table = std::make_shared<const Table>(columns_, before, taken->snapshot);
-  keep_gone(shown_before.get());
+  remember_removed(shown_before.get());
   scene_.host = taken->host;
   if (scene_.replay && at != graphs_at_) {
     if (at == graphs_at_ + 1) {
-      remember_cpu(*scene_.table);
+      append_to_graphs(*scene_.table);
     } else if (at + 1 == graphs_at_) {
       for (auto& [id, graph] : scene_.graphs) {
         std::copy_backward(graph.begin(), graph.end() - 1, graph.end());
         graph.front() = -1;
       }
     } else {
-      redo_graphs();
+      rebuild_graphs();
     }
     graphs_at_ = at;
   }
   rearrange();
 }
 
-// Of the samples that end with the one shown.
-void Ui::redo_graphs() {
+// Recomputes the graphs from the samples up to the one shown.
+void Ui::rebuild_graphs() {
   scene_.graphs.clear();
   const auto at = history_->size() - 1 - scene_.back;
   const auto cgroups = std::max<std::size_t>(1, scene_.table->size());
@@ -139,13 +139,13 @@ void Ui::redo_graphs() {
     const auto taken = history_->at(i);
     if (!taken) continue;
     if (i > at - samples) {
-      remember_cpu(Table(columns_, history_->moment(i).after_gap ? nullptr : before, taken->snapshot));
+      append_to_graphs(Table(columns_, history_->moment(i).after_gap ? nullptr : before, taken->snapshot));
     }
     before = taken->snapshot;
   }
 }
 
-// The newest sample that is not later.
+// Shows the newest sample at or before the given time.
 void Ui::show_time(base::Wall at) {
   const auto size = history_->size();
   if (size == 0) return;
@@ -154,7 +154,7 @@ void Ui::show_time(base::Wall at) {
   for (std::size_t i = 0; i < size; ++i) {
     if (history_->moment(i).at <= at) best = i;
   }
-  if (history_->moment(best).at > at) scene_.message = "nothing older is known";
+  if (history_->moment(best).at > at) scene_.message = "no older sample";
   show(size - 1 - best);
 }
 
@@ -174,20 +174,20 @@ void Ui::show_event(bool forward) {
 
 void Ui::jump(std::string_view text) {
   if (history_->size() == 0 || text.empty()) return;
-  // "+1m" and "-1m" are from here, a clock time is of the day shown.
+  // "+1m" and "-1m" are relative to the sample shown; a time of day refers to its day.
   const auto here = history_->moment(history_->size() - 1 - scene_.back).at;
   if (const auto at = parse_time(text, here)) {
     show_time(*at);
   } else {
-    scene_.message = "no time: write 03:41, 2026-11-24 03:41:06, -10m or +1h";
+    scene_.message = "'" + base::printable(text) + "': invalid time (use 03:41, 2026-11-24 03:41:06, -10m or +1h)";
   }
 }
 
-void Ui::make_time_line(int columns) {
-  scene_.time_line.reset();
+void Ui::make_timeline(int columns) {
+  scene_.timeline.reset();
   const auto size = history_->size();
   if (size < 2 || columns < 50 || (!scene_.replay && scene_.back == 0)) return;
-  TimeLine line;
+  Timeline line;
   const auto at = size - 1 - scene_.back;
   line.at = history_->moment(at).at;
   const auto all = scene_.newest - scene_.oldest;
@@ -206,7 +206,7 @@ void Ui::make_time_line(int columns) {
     const auto& moment = history_->moment(i);
     if (moment.at < line.from || moment.at > line.to) return false;
     const auto cell = cell_of(moment.at);
-    // A value holds from the sample before to its own.
+    // A value is valid from the previous sample to its own.
     auto first = cell;
     if (i > 0 && !moment.after_gap && history_->moment(i - 1).at >= line.from &&
         history_->moment(i - 1).at < moment.at) {
@@ -221,26 +221,26 @@ void Ui::make_time_line(int columns) {
   line.here = cell_of(line.at);
   const auto marks = history_->moment(at).marks;
   if ((marks & record::kOomKilled) != 0 && scene_.table) {
-    line.event = "oom_kill";
+    line.event = "OOM kill";
     if (const auto field = columns_.known().memory_events_oom_kill) {
-      // The deepest one: those above count what is below them.
+      // The deepest cgroup: counters of ancestors include their descendants.
       for (CgroupIndex g = 0; g < scene_.table->size(); ++g) {
         if (scene_.table->delta().difference(*field, g).value_or(0) > 0) {
-          line.event = "oom_kill " + std::string(name_of(scene_.table->now(), g));
+          line.event = "OOM kill: " + std::string(name_of(scene_.table->now(), g));
         }
       }
     }
   } else if ((marks & record::kFrozen) != 0) {
     line.event = "frozen or thawed";
   } else if (marks != 0) {
-    line.event = (marks & record::kCreationObserved) == 0 ? "cgroups gone"
-                 : (marks & record::kDied) == 0           ? "new cgroups"
-                                                          : "cgroups came and went";
+    line.event = (marks & record::kCreationObserved) == 0 ? "cgroups removed"
+                 : (marks & record::kDied) == 0           ? "cgroups created"
+                                                          : "cgroups created and removed";
   }
-  scene_.time_line = std::move(line);
+  scene_.timeline = std::move(line);
 }
 
-void Ui::remember_cpu(const Table& table) {
+void Ui::append_to_graphs(const Table& table) {
   const auto cpu = columns_.find("cpu");
   std::unordered_map<std::uint64_t, Graph> next;
   next.reserve(table.size());
@@ -260,47 +260,49 @@ void Ui::remember_cpu(const Table& table) {
 }
 
 std::uint64_t Ui::id_of(const Row& row) const {
-  return row.gone ? scene_.gone[*row.gone].id : scene_.table->cgroup(row.cgroup).id;
+  return row.removed ? scene_.removed[*row.removed].id : scene_.table->cgroup(row.cgroup).id;
 }
 
-// What was on the list before and is no more stays there for a while: who looks away for a moment misses nothing.
-void Ui::keep_gone(const Table* before) {
-  auto& gone = scene_.gone;
+// Keeps cgroups that were in the list and have been removed for kShowRemovedFor, so that they do not disappear
+// unnoticed.
+void Ui::remember_removed(const Table* before) {
+  auto& removed = scene_.removed;
   const auto& now = scene_.table->now();
-  if (before == nullptr || now.taken < before->now().taken || now.taken - before->now().taken > kGoneFor) {
-    gone.clear();  // of another time
+  if (before == nullptr || now.taken < before->now().taken || now.taken - before->now().taken > kShowRemovedFor) {
+    removed.clear();  // the samples are too far apart
     return;
   }
-  std::erase_if(gone, [&](const Gone& g) { return now.taken - g.since >= kGoneFor; });
+  std::erase_if(removed, [&](const RemovedCgroup& g) { return now.taken - g.since >= kShowRemovedFor; });
   if (now.cgroup_list == before->now().cgroup_list) return;
   std::unordered_set<std::uint64_t> ids;
   ids.reserve(now.cgroup_count());
   for (const auto& cgroup : now.cgroup_list->cgroups) ids.insert(cgroup->id);
-  std::erase_if(gone, [&](const Gone& g) { return ids.contains(g.id); });
+  std::erase_if(removed, [&](const RemovedCgroup& g) { return ids.contains(g.id); });
   for (const auto& row : scene_.frame.rows) {
-    if (row.gone || row.dimmed) continue;
+    if (row.removed || row.dimmed) continue;
     const auto& cgroup = before->cgroup(row.cgroup);
     if (ids.contains(cgroup.id)) continue;
     const auto parent = before->parent(row.cgroup);
-    gone.push_back({cgroup.id, parent == model::kNoCgroup ? 0 : before->cgroup(parent).id, cgroup.path,
-                    std::string(name_of(before->now(), row.cgroup)), now.taken});
+    removed.push_back({cgroup.id, parent == model::kNoCgroup ? 0 : before->cgroup(parent).id, cgroup.path,
+                       std::string(name_of(before->now(), row.cgroup)), now.taken});
   }
-  if (gone.size() > kMaxGone) {
-    std::ranges::stable_sort(gone, std::ranges::greater(), &Gone::since);
-    gone.resize(kMaxGone);
+  if (removed.size() > kMaxRemoved) {
+    std::ranges::stable_sort(removed, std::ranges::greater(), &RemovedCgroup::since);
+    removed.resize(kMaxRemoved);
   }
-  std::ranges::stable_sort(gone, {}, &Gone::path);
+  std::ranges::stable_sort(removed, {}, &RemovedCgroup::path);
 }
 
-// Each after what is left below its parent, in a list at the end.
-void Ui::add_gone() {
-  if (!scene_.show_gone) return;
+// Adds a row for each: in a tree after the remaining descendants of its parent, in a flat list at the end.
+void Ui::add_removed_rows() {
+  if (!scene_.show_removed) return;
   auto& rows = scene_.frame.rows;
-  for (std::uint32_t i = 0; i < scene_.gone.size(); ++i) {
+  for (std::uint32_t i = 0; i < scene_.removed.size(); ++i) {
     Row row{model::kNoCgroup, 0, false, false, true, i};
     auto place = rows.end();
-    if (scene_.view.tree && scene_.gone[i].parent != 0 && scene_.gone[i].id != scene_.view.top) {
-      const auto parent = std::ranges::find_if(rows, [&](const Row& r) { return id_of(r) == scene_.gone[i].parent; });
+    if (scene_.view.tree && scene_.removed[i].parent != 0 && scene_.removed[i].id != scene_.view.top) {
+      const auto parent =
+          std::ranges::find_if(rows, [&](const Row& r) { return id_of(r) == scene_.removed[i].parent; });
       if (parent == rows.end() || parent->folded) continue;
       row.depth = static_cast<std::uint16_t>(std::min(parent->depth + 1, 0xFFFF));
       place = std::find_if(parent + 1, rows.end(), [&](const Row& r) { return r.depth < row.depth; });
@@ -311,15 +313,15 @@ void Ui::add_gone() {
 
 void Ui::filter_by(Filter filter) {
   scene_.view.filter = std::move(filter);
-  scene_.gone.clear();  // nobody knows whether they would pass
+  scene_.removed.clear();  // whether they match the filter is unknown
   rearrange();
 }
 
-// The cursor stays on its cgroup; when that is gone, on its row.
+// Recomputes the rows. The cursor stays on its cgroup; if that has no row any more, on its row number.
 void Ui::rearrange() {
   if (!scene_.table) return;
   scene_.frame = arrange(*scene_.table, scene_.view);
-  add_gone();
+  add_removed_rows();
   const auto& rows = scene_.frame.rows;
   const auto found = std::ranges::find_if(rows, [&](const Row& row) { return id_of(row) == cursor_id_; });
   if (found != rows.end()) {
@@ -331,24 +333,24 @@ void Ui::rearrange() {
 }
 
 std::optional<CgroupIndex> Ui::under_cursor() const {
-  if (scene_.cursor >= scene_.frame.rows.size() || scene_.frame.rows[scene_.cursor].gone) return std::nullopt;
+  if (scene_.cursor >= scene_.frame.rows.size() || scene_.frame.rows[scene_.cursor].removed) return std::nullopt;
   return scene_.frame.rows[scene_.cursor].cgroup;
 }
 
-std::optional<CgroupIndex> Ui::cgroup_here() const {
+std::optional<CgroupIndex> Ui::selected_cgroup() const {
   if (scene_.page != Page::cgroup) return under_cursor();
   const auto cgroup = scene_.table ? scene_.table->find(scene_.cgroup) : model::kNoCgroup;
   return cgroup == model::kNoCgroup ? std::nullopt : std::optional(cgroup);
 }
 
 std::string Ui::why_no_cgroup() const {
-  return scene_.page == Page::cgroup || scene_.cursor < scene_.frame.rows.size() ? "this cgroup is gone"
-                                                                                 : "there is no cgroup here";
+  return scene_.page == Page::cgroup || scene_.cursor < scene_.frame.rows.size() ? "this cgroup was removed"
+                                                                                 : "no cgroup is selected";
 }
 
-// The path as a shell takes it, or all that is known as JSON.
+// Copies the path, quoted for a shell, or all fields as JSON.
 Ui::UiRequest Ui::copy_cgroup(bool as_json) {
-  const auto cgroup = cgroup_here();
+  const auto cgroup = selected_cgroup();
   if (!cgroup) {
     scene_.message = why_no_cgroup();
     return UiRequest::nothing;
@@ -360,12 +362,12 @@ Ui::UiRequest Ui::copy_cgroup(bool as_json) {
     for (ColumnId id = 0; id < columns_.size(); ++id) options.columns.push_back(id);
     options.only_present = true;
     options.source = scene_.replay ? std::string_view("replay") : std::string_view(scene_.source);
-    to_copy_ = Printer(columns_, std::move(options)).print(*scene_.table, {Row{*cgroup}}, scene_.host);
+    clipboard_text_ = Printer(columns_, std::move(options)).print(*scene_.table, {Row{*cgroup}}, scene_.host);
   } else {
-    to_copy_ = shell_text(path);
+    clipboard_text_ = shell_text(path);
   }
-  if (to_copy_.size() > kMaxCopied) {
-    scene_.message = "too long for a clipboard; cgtop show CGROUP -j prints it";
+  if (clipboard_text_.size() > kMaxClipboard) {
+    scene_.message = "too large for the clipboard; use cgtop show CGROUP -j";
     return UiRequest::nothing;
   }
   scene_.message = (as_json ? "copied as JSON: " : "copied: ") + base::printable(path);
@@ -380,7 +382,7 @@ void Ui::choose_set(std::size_t set) {
 
 void Ui::choose_columns(std::vector<ColumnId> columns) {
   scene_.set = kColumnSetCount;
-  scene_.set_name = "Chosen";
+  scene_.set_name = "Custom";
   scene_.shown = std::move(columns);
 }
 
@@ -398,7 +400,7 @@ void Ui::move(std::ptrdiff_t by) {
   cursor_id_ = id_of(scene_.frame.rows[scene_.cursor]);
 }
 
-// The cursor goes along only where it would leave the screen.
+// Scrolls the list; moves the cursor only to keep it on the screen.
 void Ui::scroll_list(std::ptrdiff_t by) {
   const auto page = static_cast<std::ptrdiff_t>(page_rows_);
   const auto rows = static_cast<std::ptrdiff_t>(scene_.frame.rows.size());
@@ -409,22 +411,22 @@ void Ui::scroll_list(std::ptrdiff_t by) {
   move(std::clamp(cursor, offset, offset + page - 1) - cursor);
 }
 
-void Ui::fold(bool all_below, std::optional<bool> to) {
+void Ui::fold(bool whole_subtree, std::optional<bool> folded_to) {
   const auto cgroup = under_cursor();
   if (!cgroup || !scene_.view.tree) return;
   const auto id = scene_.table->cgroup(*cgroup).id;
   auto& folded = scene_.view.folded;
-  const bool fold = to.value_or(!folded.contains(id));
+  const bool fold = folded_to.value_or(!folded.contains(id));
   if (fold) {
     folded.insert(id);
   } else {
     folded.erase(id);
   }
-  if (all_below) {
+  if (whole_subtree) {
     for (CgroupIndex g = *cgroup; g < scene_.table->size(); ++g) {
-      auto above = g;
-      while (above != model::kNoCgroup && above > *cgroup) above = scene_.table->parent(above);
-      if (above == *cgroup) folded.erase(scene_.table->cgroup(g).id);
+      auto ancestor = g;
+      while (ancestor != model::kNoCgroup && ancestor > *cgroup) ancestor = scene_.table->parent(ancestor);
+      if (ancestor == *cgroup) folded.erase(scene_.table->cgroup(g).id);
     }
   }
   rearrange();
@@ -433,7 +435,7 @@ void Ui::fold(bool all_below, std::optional<bool> to) {
 void Ui::fold_everything(bool folded) {
   scene_.view.folded.clear();
   if (folded && scene_.table) {
-    // The topmost stays open, or there would be one row.
+    // The root stays unfolded; otherwise only one row would remain.
     for (CgroupIndex g = 0; g < scene_.table->size(); ++g) {
       const auto parent = scene_.table->parent(g);
       if (parent != model::kNoCgroup) scene_.view.folded.insert(scene_.table->cgroup(g).id);
@@ -448,9 +450,9 @@ void Ui::find(bool forward) {
   const auto wanted = lower(search_);
   for (std::size_t step = 1; step <= rows.size(); ++step) {
     const auto at = (scene_.cursor + (forward ? step : rows.size() - step)) % rows.size();
-    const auto text = rows[at].gone ? scene_.gone[*rows[at].gone].path
-                                    : scene_.table->cgroup(rows[at].cgroup).path + '\n' +
-                                          std::string(name_of(scene_.table->now(), rows[at].cgroup));
+    const auto text = rows[at].removed ? scene_.removed[*rows[at].removed].path
+                                       : scene_.table->cgroup(rows[at].cgroup).path + '\n' +
+                                             std::string(name_of(scene_.table->now(), rows[at].cgroup));
     if (lower(text).find(wanted) == std::string::npos) continue;
     scene_.cursor = at;
     cursor_id_ = id_of(rows[at]);
@@ -470,7 +472,7 @@ void Ui::open_cgroup() {
 
 void Ui::open_page(CgroupIndex cgroup) {
   cursor_id_ = scene_.table->cgroup(cgroup).id;
-  rearrange();  // where the list is not folded above it
+  rearrange();  // moves the cursor to it, unless an ancestor is folded
   scene_.page = Page::cgroup;
   scene_.cgroup = scene_.table->cgroup(cgroup).id;
   scene_.cgroup_path = scene_.table->cgroup(cgroup).path;
@@ -487,7 +489,7 @@ void Ui::open_menu(Scene::Menu menu) {
 }
 
 Ui::UiRequest Ui::open_dialog(std::optional<model::Verb> verb) {
-  const auto why = scene_.replay ? "this is a recording" : scene_.why_no_acts;
+  const auto why = scene_.replay ? "actions are not available for a recording" : scene_.actions_disabled;
   if (!why.empty()) {
     scene_.message = why;
     return UiRequest::nothing;
@@ -497,7 +499,7 @@ Ui::UiRequest Ui::open_dialog(std::optional<model::Verb> verb) {
   std::vector<Input> settings;
   if (verb) {
     const auto& table = scene_.table;
-    const auto at = cgroup_here().value_or(model::kNoCgroup);
+    const auto at = selected_cgroup().value_or(model::kNoCgroup);
     if (at == model::kNoCgroup) {
       scene_.message = why_no_cgroup();
       return UiRequest::nothing;
@@ -513,42 +515,45 @@ Ui::UiRequest Ui::open_dialog(std::optional<model::Verb> verb) {
     };
     for (const auto& limit : kLimits) {
       settings.push_back(
-          {Input::What::setting, std::string(limit.key), {}, {}, shown(limit.now), shown(limit.effective)});
+          {InputKind::setting, std::string(limit.key), {}, {}, shown(limit.now), shown(limit.effective)});
     }
   }
   scene_.dialog.emplace(verb, std::move(cgroup), std::move(name), std::move(settings));
-  ++dialogs_;
-  return scene_.dialog->asks_at_once() ? UiRequest::act : UiRequest::nothing;
+  ++dialog_count_;
+  return scene_.dialog->starts_with_plan() ? UiRequest::act : UiRequest::nothing;
 }
 
 Ui::UiRequest Ui::press_dialog(char32_t k) {
   switch (scene_.dialog->press(k)) {
-    case Dialog::UiRequest::ask:
+    case Dialog::Request::run:
       return UiRequest::act;
-    case Dialog::UiRequest::close:
-      if (scene_.dialog->step() == Dialog::Step::doing) scene_.message = "it goes on; what comes of it is said here";
+    case Dialog::Request::close:
+      if (scene_.dialog->step() == Dialog::Step::running)
+        scene_.message = "the action continues; its result will be shown here";
       scene_.dialog.reset();
       break;
-    case Dialog::UiRequest::nothing:
+    case Dialog::Request::nothing:
       break;
   }
   return UiRequest::nothing;
 }
 
-Ui::Ask Ui::asked() const {
+Ui::ActionRequest Ui::action_request() const {
   const auto& dialog = *scene_.dialog;
-  return {dialogs_, !dialog.verb(), dialog.undo(), dialog.action()};
+  return {dialog_count_, !dialog.verb(), dialog.undo(), dialog.action()};
 }
 
-void Ui::answer(const Ask& ask, model::Outcome outcome) {
-  const bool here = scene_.dialog && ask.ticket == dialogs_;
-  if (!ask.action.dry_run && (!here || outcome.ok())) {
-    scene_.message = (ask.undo ? "undo" : std::string(model::name(ask.action.verb)) + ' ' + ask.action.cgroup.path) +
-                     (outcome.ok() ? ": done" : ": not done") + (outcome.text.empty() ? "" : ", " + outcome.text) +
-                     (outcome.ok() && !outcome.undo.empty() ? "; u undoes it" : "");
+void Ui::set_outcome(const ActionRequest& request, model::Outcome outcome) {
+  const bool here = scene_.dialog && request.ticket == dialog_count_;
+  if (!request.action.dry_run && (!here || outcome.ok())) {
+    scene_.message =
+        (request.undo ? "undo" : std::string(model::name(request.action.verb)) + ' ' + request.action.cgroup.path) +
+        (outcome.ok() ? ": done" : ": not done") +
+        (outcome.text.empty() ? "" : (outcome.ok() ? ", " : ": ") + outcome.text) +
+        (outcome.ok() && !outcome.undo.empty() ? "; press u to undo" : "");
     if (here) scene_.dialog.reset();
   } else if (here) {
-    scene_.dialog->answer(std::move(outcome));
+    scene_.dialog->set_outcome(std::move(outcome));
   }
 }
 
@@ -560,19 +565,19 @@ void Ui::find_in_menu() {
     if (c.name.find(wanted) == std::string::npos && lower(c.help).find(wanted) == std::string::npos) return;
     if (std::ranges::find(scene_.menu_items, id) == scene_.menu_items.end()) scene_.menu_items.push_back(id);
   };
-  for (const auto id : scene_.shown) add(id);  // what is on the screen is wanted most
+  for (const auto id : scene_.shown) add(id);  // columns on the screen come first
   for (ColumnId id = 0; id < columns_.size(); ++id) add(id);
   scene_.menu_cursor = std::min(scene_.menu_cursor, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
 }
 
-// On a narrow screen columns leave from the end, so their order also says which are wanted most.
+// A narrow screen drops columns from the end, so their order is also their priority.
 void Ui::move_column(bool later) {
   if (scene_.menu_items.empty()) return;
   const auto id = scene_.menu_items[scene_.menu_cursor];
   auto columns = scene_.shown;
   const auto at = std::ranges::find(columns, id);
   if (at == columns.end()) {
-    scene_.message = "Space puts it on the screen first";
+    scene_.message = "this column is not shown; press Space to show it";
     return;
   }
   if (later ? std::next(at) == columns.end() : at == columns.begin()) return;
@@ -582,13 +587,13 @@ void Ui::move_column(bool later) {
   scene_.menu_cursor = static_cast<std::size_t>(std::ranges::find(scene_.menu_items, id) - scene_.menu_items.begin());
 }
 
-std::optional<std::string> Ui::wants(Tab tab) const {
+std::optional<std::string> Ui::shown_of(Tab tab) const {
   if (scene_.page != Page::cgroup || scene_.tab != tab) return std::nullopt;
   return scene_.cgroup_path;
 }
 
 void Ui::feed_processes(Processes processes) {
-  if (scene_.processes) compare(*scene_.processes, processes);
+  if (scene_.processes) fill_cpu_use(*scene_.processes, processes);
   std::ranges::stable_sort(processes.all, [](const Process& a, const Process& b) {
     const double x = a.cpu.value_or(-1);
     const double y = b.cpu.value_or(-1);
@@ -598,7 +603,7 @@ void Ui::feed_processes(Processes processes) {
 }
 
 void Ui::draw(Grid& grid) {
-  make_time_line(grid.columns());
+  make_timeline(grid.columns());
   page_rows_ = std::max(1, list_rows(scene_, grid.rows()));
   const auto rows = static_cast<std::size_t>(page_rows_);
   if (scene_.cursor < scene_.offset) scene_.offset = scene_.cursor;
@@ -607,7 +612,7 @@ void Ui::draw(Grid& grid) {
   scene_.offset = all > rows ? std::min(scene_.offset, all - rows) : 0;
   last_scroll_ = cgtop::draw(scene_, grid);
   if (scene_.page == Page::cgroup) scene_.scroll = std::min(scene_.scroll, last_scroll_);
-  spots_ = grid.spots();
+  click_targets_ = grid.click_targets();
 }
 
 }  // namespace cgwarden::cgtop

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interactive cgtop without a terminal: snapshots and keys go in, a grid comes out. Whole sessions are tested as
-// text.
+// The interactive cgtop without a terminal: takes samples, keys and mouse events, draws on a Grid. It does no I/O and
+// belongs to one thread, so tests run whole sessions as text.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@
 namespace cgwarden::cgtop {
 
 inline constexpr std::size_t kGraphSamples = 60;
-// CPU of one cgroup, a value a sample; negative: not known.
+// CPU of one cgroup, one value per sample, in cores, oldest first; negative: unknown.
 using Graph = std::array<float, kGraphSamples>;
 
 enum class Page : std::uint8_t { list, cgroup, help };
@@ -36,25 +36,25 @@ inline constexpr std::array<std::string_view, kTabCount> kTabNames = {"Summary",
 inline constexpr std::array<std::string_view, kTabCount> kShortTabNames = {"Summary", "Procs",  "Mem",    "IO",
                                                                            "PSI",     "Limits", "Events", "Ns"};
 
-// A piece of the time that samples are known of; one value a cell of the screen.
-struct TimeLine {
+// The time span around the sample shown; `cpu` and `marks` have one entry per screen cell.
+struct Timeline {
   base::Wall from, to;
-  base::Wall at;                    // of the sample shown
-  std::vector<float> cpu;           // of the topmost cgroup, of one core; negative: no sample
-  std::vector<std::uint8_t> marks;  // record::Mark
+  base::Wall at;                    // time of the sample shown
+  std::vector<float> cpu;           // CPU of the root cgroup, in cores; negative: no sample
+  std::vector<std::uint8_t> marks;  // bits of record::Mark
   std::size_t here = 0;             // cell of the sample shown
-  std::string event;                // what happened there
+  std::string event;                // what happened in the sample shown; may be empty
 };
 
-// A cgroup that was on the list and is no more.
-struct Gone {
+// A cgroup that was in the list and has been removed.
+struct RemovedCgroup {
   std::uint64_t id = 0;
-  std::uint64_t parent = 0;  // 0: it was the topmost
+  std::uint64_t parent = 0;  // id; 0: it had no parent
   std::string path, name;
-  base::Monotonic since{};  // of the first sample without it
+  base::Monotonic since{};  // time of the first sample without it
 };
 
-// What a view needs to know. Data only.
+// Everything that a view draws. Data only.
 struct Scene {
   const Columns* columns = nullptr;
   std::shared_ptr<const Table> table;  // null before the first sample
@@ -63,38 +63,38 @@ struct Scene {
   Frame frame;
   std::vector<ColumnId> shown;  // columns of the list after the name, most important first
   std::string set_name;
-  std::size_t set = 0;  // kColumnSetCount: chosen by hand
+  std::size_t set = 0;  // index into kColumnSets; kColumnSetCount: columns chosen by the user
 
   Page page = Page::list;
-  std::vector<Gone> gone;  // in order of paths
-  bool show_gone = true;
+  std::vector<RemovedCgroup> removed;  // sorted by path
+  bool show_removed = true;
   std::size_t cursor = 0;  // row
   std::size_t offset = 0;  // first row on the screen
-  bool paths = false;      // whole paths instead of names
+  bool paths = false;      // show full paths instead of names
   Units units = Units::iec;
   CpuScale cpu = CpuScale::core;
   bool ascii = false;
   const Theme* theme = kThemes.data();
-  bool mouse = true;  // kept for the next time; the terminal has it
+  bool mouse = true;  // setting to save; Terminal implements it
   bool paused = false;
-  std::size_t back = 0;  // samples behind the newest
+  std::size_t back = 0;  // samples between the one shown and the newest
   bool replay = false;
-  std::string source = "cgroupfs";  // as outputs for programs call it
-  bool fleet = false;               // of several hosts: each is a cgroup at the top
+  std::string source = "cgroupfs";  // SampleSource::name()
+  bool fleet = false;               // several hosts; each is a top-level cgroup
   bool recording = false;
-  std::optional<std::chrono::seconds> lost;  // for so long the source gave no answer
-  base::Wall oldest, newest;                 // of what is known
-  std::chrono::minutes span{60};             // of the time line
-  std::optional<TimeLine> time_line;
+  std::optional<std::chrono::seconds> no_answer_for;  // time since the last sample, while the source fails
+  base::Wall oldest, newest;                          // of the samples available
+  std::chrono::minutes span{60};                      // of the timeline
+  std::optional<Timeline> timeline;
   std::chrono::milliseconds delay{2000};
 
-  std::uint64_t cgroup = 0;  // of the cgroup's page
+  std::uint64_t cgroup = 0;  // id of the cgroup whose page is open
   std::string cgroup_path;
   Tab tab = Tab::summary;
   std::size_t scroll = 0;
-  bool wrap = false;  // long lines of a cgroup's page go on below, instead of being cut
+  bool wrap = false;  // wrap long lines of a cgroup's page instead of truncating them
   std::optional<Processes> processes;
-  // What cgwarden did to the cgroup, or why that is not known; on its page of events.
+  // Actions of cgwarden on the cgroup, newest first, or why they are unknown; for the Events tab.
   std::optional<base::Result<std::vector<control::AuditEvent>>> audit;
   std::size_t help_page = 0;
 
@@ -102,7 +102,7 @@ struct Scene {
   Prompt prompt = Prompt::none;
   std::string prompt_text;
   std::string prompt_error;
-  std::string prompt_hint;  // how it can go on
+  std::string prompt_hint;  // possible completions
   std::string filter_text;
   std::string message;
 
@@ -113,7 +113,7 @@ struct Scene {
   std::size_t menu_cursor = 0;
 
   std::optional<Dialog> dialog;
-  std::string why_no_acts;  // empty: keys may act
+  std::string actions_disabled;  // why action keys are disabled; empty: they are enabled
 
   std::unordered_map<std::uint64_t, Graph> graphs;
 };
@@ -124,57 +124,58 @@ class Ui {
 
   Ui(const Columns& columns, View view, const std::string& filter_text);
 
-  void feed(const TakenSample& taken);
-  void feed(const model::SnapshotPtr& snapshot, const Host& host) { feed(TakenSample{snapshot, host}); }
-  // A recording instead of what is fed, from that sample on.
+  void feed(const Sample& taken);
+  void feed(const model::SnapshotPtr& snapshot, const Host& host) { feed(Sample{snapshot, host}); }
+  // Shows a recording, starting with sample `first`, instead of the samples fed.
   void replay(std::unique_ptr<History> history, std::size_t first);
-  // The next sample of a recording, unless it is paused.
+  // Shows the next sample of a recording, unless paused.
   void step();
   UiRequest press(char32_t key);
-  UiRequest press(const Pointed& pointed);
+  UiRequest press(const MouseEvent& event);
   void draw(Grid& grid);
 
-  // The cgroup whose processes, or whose audit, are on the screen, if any are.
-  [[nodiscard]] std::optional<std::string> wants_processes() const { return wants(Tab::processes); }
-  [[nodiscard]] std::optional<std::string> wants_audit() const { return wants(Tab::events); }
+  // Path of the cgroup whose processes, or whose audit records, are on the screen; nullopt: none are.
+  [[nodiscard]] std::optional<std::string> processes_shown_of() const { return shown_of(Tab::processes); }
+  [[nodiscard]] std::optional<std::string> audit_shown_of() const { return shown_of(Tab::events); }
   void feed_processes(Processes processes);
   void feed_audit(base::Result<std::vector<control::AuditEvent>> audit) { scene_.audit = std::move(audit); }
-  // What Wish::act is about, and its answer. Whoever pressed Escape meanwhile is told only how it ended, if it did.
-  struct Ask {
-    std::uint64_t ticket = 0;
+  // What to do for UiRequest::act. Its outcome goes to set_outcome(); if the user has closed the dialog by then, only
+  // the outcome of a real run is shown, as a message.
+  struct ActionRequest {
+    std::uint64_t ticket = 0;  // number of the dialog
     bool undo = false;
     std::string undo_id;
     model::Action action;
   };
-  [[nodiscard]] Ask asked() const;
-  // What Wish::copy is about: printable, and no more than a clipboard takes.
-  [[nodiscard]] const std::string& to_copy() const { return to_copy_; }
-  void answer(const Ask& ask, model::Outcome outcome);
+  [[nodiscard]] ActionRequest action_request() const;
+  // The text for UiRequest::copy: printable, at most kMaxClipboard bytes.
+  [[nodiscard]] const std::string& clipboard_text() const { return clipboard_text_; }
+  void set_outcome(const ActionRequest& request_, model::Outcome outcome);
   void choose_set(std::size_t set);
   void choose_columns(std::vector<ColumnId> columns);
-  void say(std::string message) { scene_.message = std::move(message); }
+  void set_message(std::string message) { scene_.message = std::move(message); }
   [[nodiscard]] Scene& scene() { return scene_; }
 
  private:
-  [[nodiscard]] std::optional<std::string> wants(Tab tab) const;
+  [[nodiscard]] std::optional<std::string> shown_of(Tab tab) const;
   void show(std::size_t back);
   void show_time(base::Wall at);
   void show_event(bool forward);
   void jump(std::string_view text);
-  void make_time_line(int columns);
-  void redo_graphs();
+  void make_timeline(int columns);
+  void rebuild_graphs();
   void rearrange();
-  void keep_gone(const Table* before);
-  void add_gone();
+  void remember_removed(const Table* before);
+  void add_removed_rows();
   void filter_by(Filter filter);
   [[nodiscard]] std::uint64_t id_of(const Row& row) const;
   void sort_by(ColumnId column);
-  void remember_cpu(const Table& table);
+  void append_to_graphs(const Table& table);
   void move(std::ptrdiff_t rows);
   void scroll_list(std::ptrdiff_t rows);
-  UiRequest turn_wheel(bool down);
-  UiRequest click_on(const Spot& spot);
-  void fold(bool all_below, std::optional<bool> to);
+  UiRequest scroll_by_wheel(bool down);
+  UiRequest click(const ClickTarget& target);
+  void fold(bool whole_subtree, std::optional<bool> folded_to);
   void fold_everything(bool folded);
   void find(bool forward);
   void open_cgroup();
@@ -184,8 +185,8 @@ class Ui {
   void find_in_menu();
   void move_column(bool later);
   [[nodiscard]] std::optional<model::CgroupIndex> under_cursor() const;
-  // Of the page that is open, or under the cursor.
-  [[nodiscard]] std::optional<model::CgroupIndex> cgroup_here() const;
+  // The cgroup whose page is open, otherwise the one under the cursor.
+  [[nodiscard]] std::optional<model::CgroupIndex> selected_cgroup() const;
   [[nodiscard]] std::string why_no_cgroup() const;
   UiRequest copy_cgroup(bool as_json);
   UiRequest press_list(char32_t key);
@@ -204,15 +205,15 @@ class Ui {
   std::unique_ptr<History> replayed_;
   History* history_ = &ring_;
   std::size_t graphs_at_ = 0;    // sample that the graphs end with
-  std::uint64_t cursor_id_ = 0;  // the cursor stays on this cgroup
+  std::uint64_t cursor_id_ = 0;  // id of the cgroup under the cursor
   int page_rows_ = 10;
-  std::size_t last_scroll_ = 0;  // of the cgroup's page that was drawn last
-  std::vector<Spot> spots_;      // of what was drawn last
-  enum class Clicked : std::uint8_t { nothing, selected, opened };
-  Clicked clicked_ = Clicked::nothing;  // what the click before did
+  std::size_t last_scroll_ = 0;             // scroll position of the last screenful of the cgroup's page
+  std::vector<ClickTarget> click_targets_;  // of the last draw()
+  enum class LastClick : std::uint8_t { nothing, selected, opened };  // what the last click did
+  LastClick last_click_ = LastClick::nothing;
   std::string search_;
-  std::string to_copy_;
-  std::uint64_t dialogs_ = 0;  // opened so far: the ticket of what is asked
+  std::string clipboard_text_;
+  std::uint64_t dialog_count_ = 0;  // dialogs opened so far
 };
 
 }  // namespace cgwarden::cgtop

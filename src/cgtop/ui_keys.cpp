@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What keys, the mouse and typed commands do; what they do it to is in ui.cpp.
+// Ui: keys, the mouse and typed commands. The operations that they call are in ui.cpp.
 #include <algorithm>
+#include <span>
 #include <utility>
 
+#include "src/base/names.h"
 #include "src/base/text.h"
 #include "src/cgtop/options.h"
 #include "src/cgtop/select.h"
@@ -13,6 +15,8 @@ namespace cgwarden::cgtop {
 namespace {
 
 constexpr int kWheelRows = 3;
+constexpr std::string_view kUnitNames[] = {"iec", "si", "raw"};
+constexpr std::string_view kCpuScaleNames[] = {"core", "machine"};
 
 }  // namespace
 
@@ -42,33 +46,34 @@ Ui::UiRequest Ui::press(char32_t k) {
   return scene_.page == Page::cgroup ? press_cgroup(k) : press_list(k);
 }
 
-Ui::UiRequest Ui::press(const Pointed& pointed) {
-  // What is typed, and what acts, is left to keys: a slip of the hand must not do it.
+Ui::UiRequest Ui::press(const MouseEvent& event) {
+  // Prompts and dialogs accept keys only, so that a stray click cannot start an action.
   if (scene_.prompt != Scene::Prompt::none || scene_.dialog) return UiRequest::nothing;
-  if (pointed.what != Pointed::What::click) return turn_wheel(pointed.what == Pointed::What::wheel_down);
-  // The second half of a double click is of the cgroup of the first, also when the rows moved or its page is there.
-  const auto before = pointed.again ? clicked_ : Clicked::nothing;
-  clicked_ = Clicked::nothing;
-  if (before == Clicked::opened) {
-    clicked_ = before;
+  if (event.kind != MouseEvent::Kind::click) return scroll_by_wheel(event.kind == MouseEvent::Kind::wheel_down);
+  // The second half of a double click applies to the cgroup of the first, even if the rows have moved or its page is
+  // open.
+  const auto before = event.repeated ? last_click_ : LastClick::nothing;
+  last_click_ = LastClick::nothing;
+  if (before == LastClick::opened) {
+    last_click_ = before;
     return UiRequest::nothing;
   }
-  if (before == Clicked::selected && scene_.page == Page::list) {
-    clicked_ = Clicked::opened;
+  if (before == LastClick::selected && scene_.page == Page::list) {
+    last_click_ = LastClick::opened;
     return press(key::kEnter);
   }
-  const auto on = std::find_if(spots_.rbegin(), spots_.rend(), [&](const Spot& s) {
-    return s.row == pointed.row && pointed.column >= s.from && pointed.column < s.to;
+  const auto on = std::find_if(click_targets_.rbegin(), click_targets_.rend(), [&](const ClickTarget& s) {
+    return s.row == event.row && event.column >= s.from && event.column < s.to;
   });
-  if (on != spots_.rend()) {
+  if (on != click_targets_.rend()) {
     scene_.message.clear();
-    return click_on(*on);
+    return click(*on);
   }
-  scene_.menu = Scene::Menu::none;  // beside it
+  scene_.menu = Scene::Menu::none;  // a click beside the menu closes it
   return UiRequest::nothing;
 }
 
-Ui::UiRequest Ui::turn_wheel(bool down) {
+Ui::UiRequest Ui::scroll_by_wheel(bool down) {
   if (scene_.menu != Scene::Menu::none) {
     for (int i = 0; i < kWheelRows; ++i) press_menu(down ? key::kDown : key::kUp);
   } else if (scene_.page == Page::help) {
@@ -81,38 +86,38 @@ Ui::UiRequest Ui::turn_wheel(bool down) {
   return UiRequest::nothing;
 }
 
-Ui::UiRequest Ui::click_on(const Spot& spot) {
+Ui::UiRequest Ui::click(const ClickTarget& target) {
   const auto select = [&] {
-    cursor_id_ = spot.which;
+    cursor_id_ = target.id;
     rearrange();
   };
-  switch (spot.what) {
-    case Spot::What::cgroup:
-      if (spot.which == cursor_id_) {
-        clicked_ = Clicked::opened;
+  switch (target.kind) {
+    case ClickKind::cgroup:
+      if (target.id == cursor_id_) {
+        last_click_ = LastClick::opened;
         return press(key::kEnter);
       }
-      clicked_ = Clicked::selected;
+      last_click_ = LastClick::selected;
       select();
       break;
-    case Spot::What::fold:
+    case ClickKind::fold:
       select();
       fold(false, std::nullopt);
       break;
-    case Spot::What::heading:
-      if (spot.which == scene_.view.sort) return press(U'S');
-      sort_by(static_cast<ColumnId>(spot.which));
+    case ClickKind::heading:
+      if (target.id == scene_.view.sort) return press(U'S');
+      sort_by(static_cast<ColumnId>(target.id));
       break;
-    case Spot::What::set:
-    case Spot::What::tab:
-      return press(U'1' + static_cast<char32_t>(spot.which));
-    case Spot::What::item:
-      if (spot.which == scene_.menu_cursor) return press_menu(U' ');
+    case ClickKind::set:
+    case ClickKind::tab:
+      return press(U'1' + static_cast<char32_t>(target.id));
+    case ClickKind::item:
+      if (target.id == scene_.menu_cursor) return press_menu(U' ');
       scene_.menu_cursor =
-          std::min<std::size_t>(spot.which, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
+          std::min<std::size_t>(target.id, scene_.menu_items.empty() ? 0 : scene_.menu_items.size() - 1);
       break;
-    case Spot::What::key:
-      return press(static_cast<char32_t>(spot.which));
+    case ClickKind::key:
+      return press(static_cast<char32_t>(target.id));
   }
   return UiRequest::nothing;
 }
@@ -134,9 +139,9 @@ bool Ui::press_common(char32_t k, UiRequest& request) {
       return true;
     case '<':
       scene_.paused = true;
-      // The very first has no rates.
+      // The first sample has no rates.
       if (scene_.back + (scene_.replay ? 1 : 2) >= history_->size()) {
-        scene_.message = "this is the oldest sample kept";
+        scene_.message = "this is the oldest sample available";
       } else {
         show(scene_.back + 1);
       }
@@ -146,7 +151,7 @@ bool Ui::press_common(char32_t k, UiRequest& request) {
       if (scene_.back > 0) {
         show(scene_.back - 1);
       } else if (scene_.replay) {
-        scene_.message = "this is the end of the recording";
+        scene_.message = "end of the recording";
       }
       return true;
     case '[':
@@ -175,20 +180,19 @@ bool Ui::press_common(char32_t k, UiRequest& request) {
       constexpr std::array<minutes, 5> spans = {minutes(10), minutes(60), minutes(360), minutes(1440), minutes(10080)};
       const auto* const at = std::ranges::find_if(spans, [&](minutes m) { return m > scene_.span; });
       scene_.span = at == spans.end() ? spans.front() : *at;
-      scene_.message = "time line: " + human_duration(static_cast<double>(scene_.span.count()) * 60);
+      scene_.message = "timeline: " + human_duration(static_cast<double>(scene_.span.count()) * 60);
       return true;
     }
     case 'w':
       scene_.wrap = !scene_.wrap;
-      scene_.message =
-          scene_.wrap ? "long lines of a cgroup's page go on below" : "long lines of a cgroup's page are cut";
+      scene_.message = scene_.wrap ? "long lines: wrapped" : "long lines: truncated";
       return true;
     case 'W':
       request = UiRequest::save;
       return true;
     case 'R':
       if (scene_.replay) {
-        scene_.message = "this is a recording";
+        scene_.message = "recording is not available during a replay";
       } else {
         request = UiRequest::record;
       }
@@ -199,13 +203,13 @@ bool Ui::press_common(char32_t k, UiRequest& request) {
       return true;
     case 'U':
       scene_.units = scene_.units == Units::iec ? Units::si : scene_.units == Units::si ? Units::raw : Units::iec;
-      scene_.message = scene_.units == Units::iec  ? "units: K is 1024"
-                       : scene_.units == Units::si ? "units: k is 1000"
-                                                   : "units: exact numbers";
+      scene_.message = scene_.units == Units::iec  ? "units: IEC (K is 1024)"
+                       : scene_.units == Units::si ? "units: SI (k is 1000)"
+                                                   : "units: raw (exact numbers)";
       return true;
     case '%':
       scene_.cpu = scene_.cpu == CpuScale::core ? CpuScale::machine : CpuScale::core;
-      scene_.message = scene_.cpu == CpuScale::core ? "CPU%: 100 is one core" : "CPU%: 100 is the whole machine";
+      scene_.message = scene_.cpu == CpuScale::core ? "CPU%: 100 is one core" : "CPU%: 100 is all cores of the host";
       return true;
     case 'd': {
       constexpr std::array<int, 4> delays = {1000, 2000, 5000, 10'000};
@@ -321,7 +325,7 @@ Ui::UiRequest Ui::press_list(char32_t k) {
       sort_by(*columns_.find("memory"));
       break;
     case 'i':
-      // Reading and writing in turn.
+      // Alternates between reads and writes.
       sort_by(*columns_.find(columns_[scene_.view.sort].name == "read" ? "write" : "read"));
       break;
     case 's':
@@ -349,12 +353,12 @@ Ui::UiRequest Ui::press_list(char32_t k) {
       rearrange();
       break;
     case 'a':
-      scene_.show_gone = !scene_.show_gone;
-      scene_.message = scene_.show_gone ? "cgroups that ended stay for a minute" : "cgroups that ended go at once";
+      scene_.show_removed = !scene_.show_removed;
+      scene_.message = scene_.show_removed ? "removed cgroups: shown for one minute" : "removed cgroups: hidden";
       rearrange();
       break;
     case 'e':
-      choose_set(8);
+      choose_set(*find_set("Events"));
       break;
     case '/':
     case key::kF1 + 3:
@@ -445,17 +449,17 @@ void Ui::open_prompt(Scene::Prompt prompt, std::string text) {
   scene_.prompt_text = std::move(text);
   scene_.prompt_error.clear();
   scene_.prompt_hint =
-      prompt == Scene::Prompt::command ? complete_command(scene_.prompt_text, columns_).ways : std::string();
+      prompt == Scene::Prompt::command ? complete_command(scene_.prompt_text, columns_).choices : std::string();
 }
 
-// It stays until it is right.
+// Executes the command. With an error the prompt stays open, so that the user can correct it.
 Ui::UiRequest Ui::enter_command() {
   if (scene_.prompt_text.empty()) {
     scene_.prompt = Scene::Prompt::none;
     return UiRequest::nothing;
   }
   const auto command = parse_command(scene_.prompt_text);
-  if (command && command->what == Command::What::key) {
+  if (command && command->kind == CommandKind::key) {
     scene_.prompt = Scene::Prompt::none;
     return press(command->key);
   }
@@ -469,18 +473,23 @@ Ui::UiRequest Ui::enter_command() {
 }
 
 base::Result<Ui::UiRequest> Ui::execute(const Command& command) {
-  const auto none_called = [&](const char* what) {
-    return base::fail(std::string("there is no ") + what + " '" + base::printable(command.argument) + "'");
+  const auto unknown = [&](const char* what, std::span<const std::string_view> names) {
+    return base::fail(base::unknown_name(what, command.argument, names));
   };
-  switch (command.what) {
-    case Command::What::key:
+  const auto names_of = [](const auto& items) {
+    std::vector<std::string_view> names;
+    for (const auto& item : items) names.push_back(item.name);
+    return names;
+  };
+  switch (command.kind) {
+    case CommandKind::key:
       break;
-    case Command::What::sort: {
+    case CommandKind::sort: {
       const std::string_view text = command.argument;
       const auto name = text.substr(0, text.rfind(':'));
       const auto direction = name.size() < text.size() ? text.substr(name.size() + 1) : std::string_view();
       if (name.size() < text.size() && direction != "asc" && direction != "desc") {
-        return base::fail("after the colon stands asc or desc");
+        return base::fail("unknown sort order '" + base::printable(direction) + "'; use asc or desc");
       }
       const auto column = columns_.want(name);
       if (!column) return tl::unexpected(column.error());
@@ -489,67 +498,67 @@ base::Result<Ui::UiRequest> Ui::execute(const Command& command) {
       rearrange();
       break;
     }
-    case Command::What::set: {
+    case CommandKind::set: {
       const auto set = find_set(command.argument);
-      if (!set) return none_called("set of columns");
+      if (!set) return unknown("column set", names_of(kColumnSets));
       choose_set(*set);
       break;
     }
-    case Command::What::fields: {
+    case CommandKind::fields: {
       auto columns = columns_.want_list(command.argument);
       if (!columns) return tl::unexpected(columns.error());
       choose_columns(std::move(*columns));
       break;
     }
-    case Command::What::filter: {
+    case CommandKind::filter: {
       auto filter = Filter::parse(command.argument, columns_);
       if (!filter) return base::fail(filter.error().what);
       scene_.filter_text = command.argument;
       filter_by(std::move(*filter));
       break;
     }
-    case Command::What::units:
-      if (command.argument != "iec" && command.argument != "si" && command.argument != "raw") {
-        return none_called("unit");
-      }
+    case CommandKind::units:
+      if (std::ranges::find(kUnitNames, command.argument) == std::end(kUnitNames)) return unknown("unit", kUnitNames);
       scene_.units = command.argument == "si" ? Units::si : command.argument == "raw" ? Units::raw : Units::iec;
       break;
-    case Command::What::cpu:
-      if (command.argument != "core" && command.argument != "machine") return none_called("scale");
+    case CommandKind::cpu:
+      if (std::ranges::find(kCpuScaleNames, command.argument) == std::end(kCpuScaleNames)) {
+        return unknown("CPU scale", kCpuScaleNames);
+      }
       scene_.cpu = command.argument == "machine" ? CpuScale::machine : CpuScale::core;
       break;
-    case Command::What::delay: {
+    case CommandKind::delay: {
       const auto delay = parse_duration(command.argument);
       if (!delay || *delay < kShortestDelay || *delay > kMaxDelay) {
-        return base::fail("must be between 50ms and 24h, such as 2, 500ms or 1m30s");
+        return base::fail("delay: must be between 50ms and 24h, for example 2, 500ms or 1m30s");
       }
       scene_.delay = *delay;
       return UiRequest::sample;
     }
-    case Command::What::theme: {
+    case CommandKind::theme: {
       const auto* const theme = find_theme(command.argument);
-      if (theme == nullptr) return none_called("theme");
+      if (theme == nullptr) return unknown("theme", names_of(kThemes));
       scene_.theme = theme;
       break;
     }
-    case Command::What::cgroup: {
+    case CommandKind::cgroup: {
       const auto found =
           scene_.table ? cgroups_named(scene_.table->now(), command.argument) : std::vector<model::CgroupIndex>();
-      if (found.empty()) return none_called("cgroup");
+      if (found.empty()) return base::fail("no cgroup matches '" + base::printable(command.argument) + "'");
       if (found.size() > 1) {
-        return base::fail(std::to_string(found.size()) + " cgroups are called so, such as " +
-                          base::printable(scene_.table->cgroup(found[0]).path) + " and " +
+        return base::fail("'" + base::printable(command.argument) + "' matches " + std::to_string(found.size()) +
+                          " cgroups, such as " + base::printable(scene_.table->cgroup(found[0]).path) + " and " +
                           base::printable(scene_.table->cgroup(found[1]).path));
       }
       open_page(found[0]);
       return UiRequest::sample;
     }
-    case Command::What::find:
+    case CommandKind::find:
       scene_.page = Page::list;
       search_ = command.argument;
       find(true);
       break;
-    case Command::What::jump:
+    case CommandKind::jump:
       jump(command.argument);
       break;
   }
@@ -570,7 +579,7 @@ Ui::UiRequest Ui::press_prompt(char32_t k) {
   if (k == key::kEnter) {
     if (command) return enter_command();
     if (filter) {
-      if (!scene_.prompt_error.empty()) return UiRequest::nothing;  // it stays until it is right
+      if (!scene_.prompt_error.empty()) return UiRequest::nothing;  // stays open until the filter is valid
       scene_.filter_text = scene_.prompt_text;
     } else {
       if (scene_.prompt == Scene::Prompt::jump) {
@@ -586,11 +595,11 @@ Ui::UiRequest Ui::press_prompt(char32_t k) {
   if (command && k == key::kTab) {
     scene_.prompt_text = complete_command(scene_.prompt_text, columns_).text;
   } else {
-    (void)type(scene_.prompt_text, k);
+    (void)edit_text(scene_.prompt_text, k);
   }
   if (command) {
     scene_.prompt_error.clear();
-    scene_.prompt_hint = complete_command(scene_.prompt_text, columns_).ways;
+    scene_.prompt_hint = complete_command(scene_.prompt_text, columns_).choices;
   }
   if (filter) {
     auto parsed = Filter::parse(scene_.prompt_text, columns_);
@@ -648,7 +657,7 @@ Ui::UiRequest Ui::press_menu(char32_t k) {
       }
       break;
     default:
-      if (type(scene_.menu_find, k)) {
+      if (edit_text(scene_.menu_find, k)) {
         scene_.menu_cursor = 0;
         find_in_menu();
       }

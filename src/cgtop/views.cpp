@@ -19,11 +19,11 @@ using model::Value;
 
 namespace {
 
-constexpr int kTall = 14;   // from this height on there are meters and the line of sets
-constexpr int kWide = 100;  // from this width on there is a graph beside the CPU
-constexpr int kSmallestName = 16;
+constexpr int kTall = 14;   // minimum height for the meters and the line of column sets
+constexpr int kWide = 100;  // minimum width for the graph beside the CPU column
+constexpr int kMinNameWidth = 16;
 constexpr int kGraphCells = 8;
-constexpr std::size_t kMaxLines = 100'000;  // of a cgroup's page
+constexpr std::size_t kMaxLines = 100'000;  // of a cgroup's page, when wrapped
 
 std::string number(const char* format, double value) {
   char buffer[48];
@@ -31,7 +31,7 @@ std::string number(const char* format, double value) {
   return {buffer, static_cast<std::size_t>(std::clamp(size, 0, 47))};
 }
 
-// What others wrote, fit for this terminal.
+// External text, printable on this terminal.
 std::string safe(const Scene& scene, std::string_view text) {
   auto out = base::printable(text);
   return scene.ascii ? ascii_only(out) : out;
@@ -75,24 +75,24 @@ std::string shown(const Scene& scene, ColumnId id, CgroupIndex cgroup) {
   return human(c, value, scene.units);
 }
 
-// Cells of a column with the space before it.
+// Width of a column in cells, including the space before it.
 int column_width(const Scene& scene, const Column& c) {
   if (scene.units == Units::raw && c.form != Form::text) return 16;
-  int least = 8;
-  if (c.form == Form::text) least = c.source == Source::state ? 6 : c.source == Source::kind ? 9 : 16;
-  if (c.form == Form::ratio) least = 7;
-  return std::clamp(width(c.title) + 1, least, 15);
+  int min_width = 8;
+  if (c.form == Form::text) min_width = c.source == Source::state ? 6 : c.source == Source::kind ? 9 : 16;
+  if (c.form == Form::ratio) min_width = 7;
+  return std::clamp(width(c.title) + 1, min_width, 15);
 }
 
-// Some cgroup of this host has it. Columns that nobody has leave their place to others, unless they were chosen by
-// hand.
+// True if at least one cgroup has a value. Columns without values give their place to others, unless the user chose
+// them.
 bool is_here(const Scene& scene, const Column& c) {
   if (!scene.table || (c.source != Source::field && c.source != Source::rate)) return true;
   const auto& column = scene.table->now().columns[c.field];
   return !column.dense.empty() || !column.series.empty();
 }
 
-// Which columns fit beside a name of at least kSmallestName cells; the first ones are the most important.
+// The columns that fit beside a name of at least kMinNameWidth cells; the first ones take precedence.
 struct Layout {
   int name = 0;
   bool graph = false;
@@ -101,8 +101,8 @@ struct Layout {
 
 Layout layout_of(const Scene& scene, int total) {
   Layout out;
-  const int least = total >= 100 ? 30 : total >= 70 ? 22 : kSmallestName;
-  int left = total - least - 2;
+  const int min_name = total >= 100 ? 30 : total >= 70 ? 22 : kMinNameWidth;
+  int left = total - min_name - 2;
   const auto cpu = scene.columns->find("cpu");
   for (const auto id : scene.shown) {
     const auto& c = (*scene.columns)[id];
@@ -116,7 +116,7 @@ Layout layout_of(const Scene& scene, int total) {
       left -= kGraphCells + 2;
     }
   }
-  out.name = least + left;
+  out.name = min_name + left;
   return out;
 }
 
@@ -145,20 +145,20 @@ std::string interval(std::chrono::milliseconds delay) {
   return ms < 1000 ? number("%.0fms", ms) : number(std::fmod(ms, 1000) == 0 ? "%.0fs" : "%.1fs", ms / 1000);
 }
 
-// A character each, scaled to the largest; a space for what is not known.
+// One character per value, scaled to the largest; a space for an unknown value.
 std::vector<std::string_view> levels_text(std::span<const float> values, bool ascii) {
   constexpr std::string_view ascii_levels[] = {".", ".", ":", "-", "=", "+", "*", "#", "%"};
   constexpr std::string_view block_levels[] = {"▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  // Less than a tenth of a core is drawn as what it is: little.
-  float most = 0.1F;
-  for (const float value : values) most = std::max(most, value);
+  // The scale is at least a tenth of a core, so that small values look small.
+  float largest = 0.1F;
+  for (const float value : values) largest = std::max(largest, value);
   std::vector<std::string_view> out;
   for (const float value : values) {
     if (value < 0) {
       out.emplace_back(" ");
       continue;
     }
-    const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / most, 0.0F, 1.0F) * 8));
+    const auto level = static_cast<std::size_t>(std::lround(std::clamp(value / largest, 0.0F, 1.0F) * 8));
     out.push_back(ascii ? ascii_levels[level] : block_levels[level]);
   }
   return out;
@@ -176,7 +176,7 @@ int put_meter(Grid& grid, int row, int column, std::string_view name, double par
 }
 
 int meter_lines(const Scene& scene, int height) {
-  if (height < kTall || scene.fleet) return 0;  // no host is the machine of all
+  if (height < kTall || scene.fleet) return 0;  // a fleet has no single host
   return height >= 28 && scene.host.swap_total.value_or(0) > 0 ? 3 : 2;
 }
 
@@ -191,11 +191,12 @@ void draw_title(const Scene& scene, Grid& grid) {
     right = "REPLAY " + day_text(scene.table->now().taken_wall, wide) + clock_text(scene.table->now().taken_wall) +
             (scene.paused ? "  paused" : "  every " + interval(scene.delay));
     style = kWarn;
-  } else if (scene.lost) {
-    right = "NO ANSWER for " + interval(*scene.lost) + "  " + clock_text(scene.table->now().taken_wall);
+  } else if (scene.no_answer_for) {
+    right = "NO ANSWER for " + interval(*scene.no_answer_for) + "  " + clock_text(scene.table->now().taken_wall);
     style = kBad;
   } else if (scene.back > 0) {
-    right = "PAUSED " + std::to_string(scene.back) + " back  " + clock_text(scene.table->now().taken_wall);
+    right = "PAUSED " + std::to_string(scene.back) + (scene.back == 1 ? " sample back  " : " samples back  ") +
+            clock_text(scene.table->now().taken_wall);
     style = kWarn;
   } else if (scene.paused) {
     right = "PAUSED  " + clock_text(scene.table->now().taken_wall);
@@ -272,10 +273,10 @@ void draw_meters(const Scene& scene, Grid& grid, int lines) {
   grid.put(2, at + (wide ? 3 : 1), "w " + (write ? bytes(*write) + "/s" : "-"));
 }
 
-int time_lines(const Scene& scene, int height) { return scene.time_line && height >= kTall + 4 ? 2 : 0; }
+int timeline_rows(const Scene& scene, int height) { return scene.timeline && height >= kTall + 4 ? 2 : 0; }
 
-void draw_time_line(const Scene& scene, Grid& grid, int row) {
-  const auto& line = *scene.time_line;
+void draw_timeline(const Scene& scene, Grid& grid, int row) {
+  const auto& line = *scene.timeline;
   int at = grid.put(row, 1, "TIME ", kBold);
   at = grid.put(row, at, clock_text(line.from) + " |");
   const int start = at;
@@ -288,7 +289,7 @@ void draw_time_line(const Scene& scene, Grid& grid, int row) {
   const int here = start + static_cast<int>(line.here);
   grid.put(row + 1, here, "^", kBold);
   const bool left = here + 2 + width(text) >= grid.columns();
-  const auto style = line.event.starts_with("oom") ? kWorst : kPlain;
+  const auto style = line.event.starts_with("OOM") ? kWorst : kPlain;
   if (left) {
     grid.put_right(row + 1, here - 1, text, style);
   } else {
@@ -305,10 +306,10 @@ void draw_sets(const Scene& scene, Grid& grid, int row) {
     const bool here = s == scene.set;
     const int from = at;
     at = grid.put(row, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain);
-    grid.mark(row, from, at, Spot::What::set, s);
+    grid.add_click_target(row, from, at, ClickKind::set, s);
     at += wide ? 2 : 1;
   }
-  if (scene.set == kColumnSetCount) at = grid.put(row, at, "[chosen]", kTitle) + 1;
+  if (scene.set == kColumnSetCount) at = grid.put(row, at, "[custom]", kTitle) + 1;
   if (!scene.table) return;
   auto count = std::to_string(scene.frame.matching) + (wide ? " of " : "/") + std::to_string(scene.table->size());
   if (wide) count += " cgroups";
@@ -331,7 +332,7 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
     name += "  (by " + (*scene.columns)[scene.view.sort].name + (scene.view.descending ? " v)" : " ^)");
   }
   grid.put(row, 2, cut_middle(name, layout.name, "~"), heading);
-  grid.mark(row, 2, 2 + layout.name, Spot::What::heading, name_id);
+  grid.add_click_target(row, 2, 2 + layout.name, ClickKind::heading, name_id);
   int at = 2 + layout.name;
   for (const auto& [id, cells] : layout.columns) {
     const auto& c = (*scene.columns)[id];
@@ -343,7 +344,7 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
     } else {
       grid.put_right(row, at + cells, text, heading);
     }
-    grid.mark(row, at + 1, at + cells, Spot::What::heading, id);
+    grid.add_click_target(row, at + 1, at + cells, ClickKind::heading, id);
     at += cells;
     if (layout.graph && c.name == "cpu") {
       grid.put(row, at + 2, "graph", heading);
@@ -355,37 +356,38 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
 void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool here, const Layout& layout) {
   const auto& table = *scene.table;
   const bool whole = scene.paths || !scene.view.tree;
-  const auto* const gone = row.gone ? &scene.gone[*row.gone] : nullptr;
-  const auto id_of_cgroup = gone != nullptr ? gone->id : table.cgroup(row.cgroup).id;
-  const std::string_view called = gone == nullptr
-                                      ? whole ? table.cgroup(row.cgroup).path : name_of(table.now(), row.cgroup)
-                                  : whole ? gone->path
-                                          : gone->name;
-  auto name = safe(scene, called);
+  const auto* const removed = row.removed ? &scene.removed[*row.removed] : nullptr;
+  const auto id_of_cgroup = removed != nullptr ? removed->id : table.cgroup(row.cgroup).id;
+  const std::string_view label = removed == nullptr
+                                     ? whole ? table.cgroup(row.cgroup).path : name_of(table.now(), row.cgroup)
+                                 : whole ? removed->path
+                                         : removed->name;
+  auto name = safe(scene, label);
   std::string indent;
   if (scene.view.tree) {
-    // Deep cgroups keep a third of the column for their name.
-    const int most = std::max(0, layout.name * 2 / 3 - 2);
-    indent.assign(static_cast<std::size_t>(std::min(2 * row.depth, most)), ' ');
+    // Limit the indentation, so that deep cgroups keep a third of the column for their name.
+    const int max_indent = std::max(0, layout.name * 2 / 3 - 2);
+    indent.assign(static_cast<std::size_t>(std::min(2 * row.depth, max_indent)), ' ');
     indent += row.parent ? (row.folded ? "+ " : "- ") : "  ";
   }
   name = indent + cut_middle(name, layout.name - static_cast<int>(indent.size()), mark(scene));
   grid.put(line, 0, here ? ">" : " ", kBold);
-  grid.mark(line, 0, grid.columns(), Spot::What::cgroup, id_of_cgroup);
+  grid.add_click_target(line, 0, grid.columns(), ClickKind::cgroup, id_of_cgroup);
   if (row.parent && scene.view.tree) {
     const int sign = static_cast<int>(indent.size());
-    grid.mark(line, sign, sign + 2, Spot::What::fold, id_of_cgroup);
+    grid.add_click_target(line, sign, sign + 2, ClickKind::fold, id_of_cgroup);
   }
   grid.put(line, 2, name, row.dimmed ? kDim : kPlain);
+  std::optional<int> state_at;  // of a removed cgroup
   int at = 2 + layout.name;
   for (const auto& [id, cells] : layout.columns) {
     const auto& c = (*scene.columns)[id];
-    if (gone != nullptr) {
-      const std::string_view nothing = c.source == Source::state ? "gone" : "-";
+    if (removed != nullptr) {
+      if (c.source == Source::state) state_at = at;
       if (c.form == Form::text) {
-        grid.put(line, at + 2, nothing, kDim);
+        grid.put(line, at + 2, "-", kDim);
       } else {
-        grid.put_right(line, at + cells, nothing, kDim);
+        grid.put_right(line, at + cells, "-", kDim);
       }
     } else if (!row.dimmed) {
       const auto text = shown(scene, id, row.cgroup);
@@ -404,11 +406,16 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
       at += kGraphCells + 2;
     }
   }
+  if (state_at) {
+    // Wider than the state column, so it covers part of its neighbors, which have no values.
+    constexpr std::string_view word = " removed ";
+    grid.put(line, std::min(*state_at + 1, grid.columns() - width(word)), word, kDim);
+  }
   if (here) grid.restyle(line, 0, grid.columns(), {.bold = true, .underline = true});
 }
 
-// The key that the key line calls so; none where it names several.
-char32_t key_called(std::string_view name) {
+// The key with this label in the key line; kNone for labels of several keys.
+char32_t key_of_label(std::string_view name) {
   if (name.size() == 1) return static_cast<unsigned char>(name[0]);
   for (const auto& [word, key] : {std::pair<std::string_view, char32_t>{"Enter", key::kEnter},
                                   {"Esc", key::kEscape},
@@ -427,12 +434,14 @@ void draw_keys(Grid& grid, int row, std::initializer_list<std::pair<std::string_
     const int from = at;
     at = grid.put(row, at, key, kBold);
     at = grid.put(row, at + 1, what);
-    if (const auto called = key_called(key); called != key::kNone) grid.mark(row, from, at, Spot::What::key, called);
+    if (const auto code = key_of_label(key); code != key::kNone)
+      grid.add_click_target(row, from, at, ClickKind::key, code);
     at += 2;
   }
 }
 
-// The line above the keys: what is typed, what went wrong, what was said, or the filter.
+// The line above the keys: the prompt, otherwise the message, otherwise the filter. An error or hint of the prompt
+// takes the line above.
 void draw_message(const Scene& scene, Grid& grid, int row) {
   if (row < 0) return;
   grid.clear(row, 0, grid.columns());
@@ -449,7 +458,7 @@ void draw_message(const Scene& scene, Grid& grid, int row) {
     grid.put(row, at, " ", kReverse);
     if (!scene.prompt_error.empty() && row > 0) {
       grid.clear(row - 1, 0, grid.columns());
-      // The caret stands under the text in a batch; here the text is below it.
+      // On the command line the caret is below the text; here it is above.
       auto error = scene.prompt_error;
       if (const auto caret = error.find('^'); caret != std::string::npos) error[caret] = 'v';
       const auto space = error.find_first_not_of(' ');
@@ -471,19 +480,19 @@ void draw_message(const Scene& scene, Grid& grid, int row) {
   }
 }
 
-// A frame in the middle, with nothing in it.
+// An empty box in the middle of the screen.
 struct Box {
   int top, left, height;
-  int inside;  // cells between its sides
+  int inside;  // width between the borders
 };
-Box draw_box(Grid& grid, int most_inside, int max_rows, std::string_view title) {
+Box draw_box(Grid& grid, int max_inside, int max_rows, std::string_view title) {
   Box box{};
-  box.inside = std::min(most_inside, grid.columns() - 4);
+  box.inside = std::min(max_inside, grid.columns() - 4);
   box.height = std::min(max_rows, grid.rows() - 2);
   box.left = (grid.columns() - box.inside - 2) / 2;
   box.top = (grid.rows() - box.height) / 2;
   if (box.inside < 16 || box.height < 4) return box;
-  grid.forget_spots();  // of what it covers, and of what is around it
+  grid.clear_click_targets();  // outside the box, too: it is modal
   const auto bar = "+" + std::string(static_cast<std::size_t>(box.inside), '-') + "+";
   for (int r = 0; r < box.height; ++r) {
     grid.clear(box.top + r, box.left, box.left + box.inside + 2);
@@ -498,8 +507,7 @@ Box draw_box(Grid& grid, int most_inside, int max_rows, std::string_view title) 
   return box;
 }
 
-// What a plan or an outcome says, a line each, cut to the box: what is written, by whom, and what else there is to
-// know.
+// The lines of a plan or a result: the changes, the explanation and the route.
 std::vector<std::pair<std::string, Style>> lines_of(const Scene& scene, const model::Outcome& outcome) {
   std::vector<std::pair<std::string, Style>> out;
   for (const auto& change : outcome.changes) out.emplace_back("  " + change_text(change), kPlain);
@@ -509,7 +517,7 @@ std::vector<std::pair<std::string, Style>> lines_of(const Scene& scene, const mo
     out.emplace_back(base::printable(text), outcome.ok() ? kPlain : kBad);
   }
   if (outcome.ok() && !outcome.route.empty()) {
-    out.emplace_back(outcome.route == "systemd" ? "by systemd" : "in the files of the cgroup", kDim);
+    out.emplace_back("through " + base::printable(outcome.route), kDim);
   }
   if (scene.ascii) {
     for (auto& [text, style] : out) text = ascii_only(text);
@@ -517,7 +525,7 @@ std::vector<std::pair<std::string, Style>> lines_of(const Scene& scene, const mo
   return out;
 }
 
-// "what is too long for one line" -> "what is too long" "  for one line"
+// Wraps lines at spaces; continuation lines are indented.
 void wrap(std::vector<std::pair<std::string, Style>>& lines, int cells) {
   for (std::size_t i = 0; i < lines.size() && lines.size() < 64; ++i) {
     if (width(lines[i].first) <= cells) continue;
@@ -536,38 +544,39 @@ void draw_dialog(const Scene& scene, Grid& grid) {
   const auto& dialog = *scene.dialog;
   using Step = Dialog::Step;
   const bool limits = dialog.verb() == model::Verb::limit;
-  const int most = limits ? 76 : 64;
-  const int inside = std::min(most, grid.columns() - 4);
-  std::vector<std::pair<std::string, Style>> below;
+  const int max_inside = limits ? 76 : 64;
+  const int inside = std::min(max_inside, grid.columns() - 4);
+  std::vector<std::pair<std::string, Style>> text_lines;
   if (dialog.outcome()) {
-    below = lines_of(scene, *dialog.outcome());
+    text_lines = lines_of(scene, *dialog.outcome());
   } else if (dialog.step() == Step::planning) {
-    below = {{"looking at what that would do", kDim}};
+    text_lines = {{"dry run in progress", kDim}};
   }
-  if (!dialog.error().empty()) below.emplace_back(safe(scene, dialog.error()), kBad);
-  wrap(below, inside - 2);
+  if (!dialog.error().empty()) text_lines.emplace_back(safe(scene, dialog.error()), kBad);
+  wrap(text_lines, inside - 2);
   const auto inputs = static_cast<int>(dialog.inputs().size());
   const int heading = limits ? 1 : 0;
-  const auto box = draw_box(grid, most, 3 + heading + inputs + static_cast<int>(below.size()) + 1,
+  const auto box = draw_box(grid, max_inside, 3 + heading + inputs + static_cast<int>(text_lines.size()) + 1,
                             scene.ascii ? ascii_only(dialog.title()) : dialog.title());
   if (box.inside < 16 || box.height < 4) return;
 
   const int at = box.left + 2;
   int line = box.top + 1;
   const int last = box.top + box.height - 2;  // of the keys
-  // Of a low screen the line that is typed in, and the end of what is said, are kept.
+  // If rows are scarce, keep the current input and the end of the text below.
   const int room = last - line;
-  const int told = std::min(static_cast<int>(below.size()), std::max(room - std::min(inputs, 1), 0));
-  const int asked = std::min(inputs, std::max(room - told - heading, 0));
-  const int first = std::clamp(static_cast<int>(dialog.at()) - asked + 1, 0, std::max(inputs - asked, 0));
+  const int text_rows = std::min(static_cast<int>(text_lines.size()), std::max(room - std::min(inputs, 1), 0));
+  const int action_request = std::min(inputs, std::max(room - text_rows - heading, 0));
+  const int first =
+      std::clamp(static_cast<int>(dialog.at()) - action_request + 1, 0, std::max(inputs - action_request, 0));
   const int value_at = at + (limits ? 38 : 16);
-  if (limits && asked > 0) {
+  if (limits && action_request > 0) {
     grid.put(line, at, "limit", kBold);
     grid.put(line, at + 16, "now", kBold);
     grid.put(line, at + 27, "effective", kBold);
     grid.put(line++, value_at, "new", kBold);
   }
-  for (int i = first; i < first + asked; ++i, ++line) {
+  for (int i = first; i < first + action_request; ++i, ++line) {
     const auto& input = dialog.inputs()[static_cast<std::size_t>(i)];
     grid.put(line, at, input.label);
     if (limits) {
@@ -581,7 +590,7 @@ void draw_dialog(const Scene& scene, Grid& grid) {
       grid.put(line, from, cut_end(scene.ascii ? ascii_only(input.hint) : input.hint, cells - 1), kDim);
       if (here) grid.put(line, value_at, " ", kReverse);
     } else {
-      // The end of it is what one types.
+      // Show the end of a long text, where the user types.
       const auto text = safe(scene, input.text);
       std::string_view seen = text;
       while (width(seen) >= cells && !seen.empty()) (void)take_rune(seen);
@@ -589,14 +598,16 @@ void draw_dialog(const Scene& scene, Grid& grid) {
       if (here) grid.put(line, end, " ", kReverse);
     }
   }
-  for (std::size_t i = below.size() - static_cast<std::size_t>(told); i < below.size() && line < last; ++i, ++line) {
-    grid.put(line, at, cut_end(below[i].first, box.inside - 2), below[i].second);
+  for (std::size_t i = text_lines.size() - static_cast<std::size_t>(text_rows); i < text_lines.size() && line < last;
+       ++i, ++line) {
+    grid.put(line, at, cut_end(text_lines[i].first, box.inside - 2), text_lines[i].second);
   }
-  const std::string_view keys = dialog.step() == Step::planned  ? "Enter do it  Esc leave it"
-                                : dialog.step() == Step::asking ? "Enter show the plan  Tab next  Esc leave it"
-                                : dialog.step() == Step::failed ? "Esc close"
-                                : dialog.step() == Step::doing  ? "at it; Esc closes this and it goes on"
-                                                                : "Esc leave it";
+  const std::string_view keys = dialog.step() == Step::planned   ? "Enter apply  Esc cancel"
+                                : dialog.step() == Step::editing ? "Enter show the plan  Tab next field  Esc cancel"
+                                : dialog.step() == Step::failed  ? "Esc close"
+                                : dialog.step() == Step::running
+                                    ? "running; Esc closes this dialog, the action continues"
+                                    : "Esc cancel";
   grid.put(last, at, cut_end(keys, box.inside - 2), kDim);
 }
 
@@ -604,8 +615,8 @@ void draw_menu(const Scene& scene, Grid& grid) {
   const bool sort = scene.menu == Scene::Menu::sort;
   const auto [top, left, height, inside] = draw_box(grid, 100, 18, sort ? "Sort by" : "Columns: " + scene.set_name);
   if (inside < 20 || height < 5) return;
-  const int at = grid.put(top + 1, left + 2, "find: ", kBold);
-  const int end = grid.put(top + 1, at, cut_end(safe(scene, scene.menu_find), inside - 10));
+  const int at = grid.put(top + 1, left + 2, "search: ", kBold);
+  const int end = grid.put(top + 1, at, cut_end(safe(scene, scene.menu_find), inside - 12));
   grid.put(top + 1, end, " ", kReverse);
   const int rows = height - 4;
   const auto first =
@@ -621,12 +632,12 @@ void draw_menu(const Scene& scene, Grid& grid) {
     line += c.help;
     const int row = top + 2 + r;
     grid.put(row, left + 2, cut_end(line, inside - 2));
-    grid.mark(row, left + 1, left + inside + 1, Spot::What::item, i);
+    grid.add_click_target(row, left + 1, left + inside + 1, ClickKind::item, i);
     if (i == scene.menu_cursor) grid.restyle(row, left + 1, left + inside + 1, kReverse);
   }
   grid.put(top + height - 2, left + 2,
-           cut_end(sort ? "type to find  Enter sort by it  Esc close"
-                        : "type to find  Space on, off  Left Right move it  Enter and close  Esc close",
+           cut_end(sort ? "type to search  Enter sort  Esc close"
+                        : "Space show or hide  Left Right move  Enter show or hide, close  Esc close",
                    inside - 2),
            kDim);
 }
@@ -637,13 +648,13 @@ void draw_list(const Scene& scene, Grid& grid) {
   const int meters = meter_lines(scene, height);
   draw_meters(scene, grid, meters);
   int line = 1 + meters;
-  if (time_lines(scene, height) > 0) {
-    draw_time_line(scene, grid, line);
+  if (timeline_rows(scene, height) > 0) {
+    draw_timeline(scene, grid, line);
     line += 2;
   }
   if (height >= kTall) draw_sets(scene, grid, line++);
   if (!scene.table) {
-    grid.put(line + 1, 2, "taking the first samples");
+    grid.put(line + 1, 2, "collecting the first samples");
   } else {
     const auto layout = layout_of(scene, grid.columns());
     draw_heading(scene, grid, line++, layout);
@@ -653,7 +664,7 @@ void draw_list(const Scene& scene, Grid& grid) {
       if (i >= scene.frame.rows.size()) break;
       draw_row(scene, grid, line + r, scene.frame.rows[i], i == scene.cursor, layout);
     }
-    if (scene.frame.rows.empty()) grid.put(line + 1, 2, "no cgroup passes the filter; Esc takes it away");
+    if (scene.frame.rows.empty()) grid.put(line + 1, 2, "no cgroup matches the filter; press Esc to clear it");
   }
   draw_message(scene, grid, height - 2);
   if (scene.replay) {
@@ -667,7 +678,7 @@ void draw_list(const Scene& scene, Grid& grid) {
                {"?", "help"},
                {"q", "quit"},
                {"d", "speed"},
-               {"z", "time line"},
+               {"z", "timeline"},
                {"/", "filter"},
                {"Enter", "open"}});
     if (scene.menu != Scene::Menu::none) draw_menu(scene, grid);
@@ -688,16 +699,17 @@ void draw_list(const Scene& scene, Grid& grid) {
              {"p", "pause"},
              {"< >", "time"},
              {"U", "units"},
-             {"%", "cpu"}});
+             {"%", "CPU"}});
   if (scene.menu != Scene::Menu::none) draw_menu(scene, grid);
 }
 
-// ---- a cgroup's page: lines, then a window on them ------------------------------------------------------------
+// ---- a cgroup's page: all lines are built, then the visible ones are drawn
+// ------------------------------------------------------------
 
 struct Span {
   std::string text;
   Style style;
-  int at = -1;  // column; -1: after what was before
+  int at = -1;  // column; -1: after the previous span
 };
 using Line = std::vector<Span>;
 
@@ -745,22 +757,23 @@ class CgroupPage {
     const auto id = scene_.columns->find(name);
     return id ? table_.value(*id, cgroup_) : Value();
   }
-  void say(std::string words) { out_.push_back({{std::move(words), kPlain, 1}}); }
-  void line(std::string label, std::string words) {
+  void add_text(std::string words) { out_.push_back({{std::move(words), kPlain, 1}}); }
+  void add_line(std::string label, std::string words) {
     out_.push_back({{std::move(label), kBold, 1}, {std::move(words), kPlain, 10}});
   }
 
   void summary() {
-    line("CPU", text("cpu") + "% of one core    user " + text("cpu_user_rate") + "  system " + text("cpu_system_rate") +
-                    "    weight " + text(value("cpu_weight").is_absent() ? "cpu_shares" : "cpu_weight"));
-    line("", "quota " + text("cpu_limit") + "  in use " + text("cpu_of_limit") + "% of it  throttled " +
-                 text("throttled") + "% of the periods");
+    add_line("CPU", text("cpu") + "% of one core    user " + text("cpu_user_rate") + "  system " +
+                        text("cpu_system_rate") + "    weight " +
+                        text(value("cpu_weight").is_absent() ? "cpu_shares" : "cpu_weight"));
+    add_line("", "quota " + text("cpu_limit") + "  in use " + text("cpu_of_limit") + "% of it  throttled " +
+                     text("throttled") + "% of the periods");
     if (const auto graph = scene_.graphs.find(table_.cgroup(cgroup_).id); graph != scene_.graphs.end()) {
-      const auto most = *std::ranges::max_element(graph->second);
+      const auto peak = *std::ranges::max_element(graph->second);
       const int cells = std::clamp(columns_ - 28, 8, static_cast<int>(kGraphSamples));
       out_.push_back({{"|", kDim, 10},
                       {graph_text(graph->second, cells, scene_.ascii), kGraph},
-                      {"| max " + number("%.1f%%", std::max(0.0F, most) * 100), kDim}});
+                      {"| max " + number("%.1f%%", std::max(0.0F, peak) * 100), kDim}});
     }
     out_.push_back(
         {{"MEM", kBold, 1},
@@ -769,20 +782,20 @@ class CgroupPage {
           value("memory_of_limit").is_number() ? of_part(to_part(value("memory_of_limit"))) : kDim},
          {"    working set " + text("working_set") + "  peak " + text("memory_peak") + "  high " + text("memory_high"),
           kPlain}});
-    line("", "anon " + text("memory_anon") + "  file " + text("memory_file") + "  kernel " + text("memory_kernel") +
-                 "  slab " + text("memory_slab") + "  shmem " + text("memory_shmem"));
-    line("SWAP", text("swap") + " of " + text("memory_swap_max") + "    refaults " +
-                     text("memory_workingset_refault_file_rate") + "/s  major faults " +
-                     text("memory_pgmajfault_rate") + "/s");
+    add_line("", "anon " + text("memory_anon") + "  file " + text("memory_file") + "  kernel " + text("memory_kernel") +
+                     "  slab " + text("memory_slab") + "  shmem " + text("memory_shmem"));
+    add_line("SWAP", text("swap") + " of " + text("memory_swap_max") + "    refaults " +
+                         text("memory_workingset_refault_file_rate") + "/s  major faults " +
+                         text("memory_pgmajfault_rate") + "/s");
     pressure_table(false);
-    line("IO", "read " + text("read") + "/s  write " + text("write") + "/s    " + text("read_ops") + " reads/s  " +
-                   text("write_ops") + " writes/s");
+    add_line("IO", "read " + text("read") + "/s  write " + text("write") + "/s    " + text("read_ops") + " reads/s  " +
+                       text("write_ops") + " writes/s");
     device_lines(4);
-    line("TASKS", text("tasks") + " of " + text("tasks_limit") + "    below: " + text("descendants") + " cgroups, " +
-                      text("dying_descendants") + " dying");
-    line("EVENTS", "high " + text("memory_events_high") + "  max " + text("memory_events_max") + "  oom " +
-                       text("memory_events_oom") + "  oom_kill " + text("oom_kills") + "  pids max " +
-                       text("pids_events_max"));
+    add_line("TASKS", text("tasks") + " of " + text("tasks_limit") + "    descendants " + text("descendants") +
+                          "  dying descendants " + text("dying_descendants"));
+    add_line("EVENTS", "high " + text("memory_events_high") + "  max " + text("memory_events_max") + "  oom " +
+                           text("memory_events_oom") + "  oom_kill " + text("oom_kills") + "  pids max " +
+                           text("pids_events_max"));
     if (const auto* const c = container_of(table_.now(), cgroup_); c != nullptr) {
       std::string words(model::name(c->role));
       for (const auto& [label, fact] : {std::pair<const char*, const model::Container::Text*>{"", &c->runtime},
@@ -793,20 +806,21 @@ class CgroupPage {
                                         {"unit ", &c->unit}}) {
         if (*fact) words += "  " + std::string(label) + safe(scene_, std::string_view(**fact).substr(0, 64));
       }
-      line("WHAT", words);
+      add_line("ROLE", words);
     }
     const auto state = table_.state(cgroup_);
-    line("STATE", (state.empty() ? "-" : state) + "    frozen " + text("frozen") + "  populated " + text("populated"));
+    add_line("STATE",
+             (state.empty() ? "-" : state) + "    frozen " + text("frozen") + "  populated " + text("populated"));
   }
 
   void processes() {
     if (!scene_.processes) {
-      say("reading...");
+      add_text("reading...");
       return;
     }
     const auto& all = *scene_.processes;
-    say(std::to_string(all.all.size()) + " processes in this cgroup, not in those below" +
-        (all.hidden > 0 ? ", and " + std::to_string(all.hidden) + " of other pid namespaces" : ""));
+    add_text(std::to_string(all.all.size()) + " processes in this cgroup, without descendants" +
+             (all.hidden > 0 ? "; " + std::to_string(all.hidden) + " more in other PID namespaces" : ""));
     const bool wide = columns_ >= 70;
     const auto row = [&](const std::string& pid, const std::string& user, const std::string& cpu,
                          const std::string& memory, const std::string& swap, const std::string& threads,
@@ -814,9 +828,9 @@ class CgroupPage {
       const auto right = [](const std::string& t, int cells) {
         return std::string(static_cast<std::size_t>(std::max(0, cells - width(t))), ' ') + t;
       };
-      auto who = cut_middle(user, 9, "~");
-      who += std::string(static_cast<std::size_t>(std::max(0, 9 - width(who))), ' ');
-      auto start = right(pid, 8) + ' ' + who + right(cpu, 7) + right(memory, 8);
+      auto user_cell = cut_middle(user, 9, "~");
+      user_cell += std::string(static_cast<std::size_t>(std::max(0, 9 - width(user_cell))), ' ');
+      auto start = right(pid, 8) + ' ' + user_cell + right(cpu, 7) + right(memory, 8);
       if (wide) start += right(swap, 8) + right(threads, 5);
       start += ' ' + state + ' ';
       if (wide) start += right(age, 9) + "  ";
@@ -832,15 +846,16 @@ class CgroupPage {
     }
   }
 
-  // Every field whose name begins so, with its rate, as far as this host has it.
-  void fields(std::initializer_list<std::string_view> begins, std::initializer_list<std::string_view> but) {
+  // Every field with one of these prefixes that has a value, with its rate.
+  void fields(std::initializer_list<std::string_view> prefixes, std::initializer_list<std::string_view> except) {
     const auto& columns = *scene_.columns;
     const auto starts = [](std::string_view name, std::initializer_list<std::string_view> with) {
       return std::ranges::any_of(with, [&](auto b) { return name.starts_with(b); });
     };
     for (ColumnId id = 0; id < columns.size(); ++id) {
       const auto& c = columns[id];
-      if (c.source == Source::rate || c.form == Form::text || !starts(c.name, begins) || starts(c.name, but)) continue;
+      if (c.source == Source::rate || c.form == Form::text || !starts(c.name, prefixes) || starts(c.name, except))
+        continue;
       const auto v = table_.value(id, cgroup_);
       if (v.is_absent()) continue;
       Line row{{c.name, kPlain, 1}};
@@ -856,15 +871,15 @@ class CgroupPage {
       out_.push_back(std::move(row));
     }
     if (out_.empty())
-      say("Nothing of this is known for the cgroup: its controller is off or elsewhere (cgtop doctor).");
+      add_text("No data: the controller is disabled for this cgroup or on another hierarchy (see cgtop doctor).");
   }
 
-  void device_lines(std::size_t most) {
+  void device_lines(std::size_t max_rows) {
     const auto read = scene_.columns->catalogue().find("io_read");
     if (!read) return;
     const auto& column = table_.now().columns[*read];
     for (const auto& cell : model::series_of(column, cgroup_)) {
-      if (most-- == 0) return;
+      if (max_rows-- == 0) return;
       const auto device = column.text_of(cell);
       const auto rate = [&](std::string_view field, bool bytes) -> std::string {
         const auto id = scene_.columns->catalogue().find(field);
@@ -887,10 +902,10 @@ class CgroupPage {
                     {"READS", kBold, 50},
                     {"WRITES", kBold, 62}});
     device_lines(10'000);
-    if (out_.size() == 1) say("No device was used, or the io controller is off (cgtop doctor).");
+    if (out_.size() == 1) add_text("No device was used, or the io controller is off (cgtop doctor).");
     const auto limits_of = [&](std::string_view name) {
       const auto words = text(name);
-      if (!words.empty() && words != "-") line("", std::string(name) + "  " + words);
+      if (!words.empty() && words != "-") add_line("", std::string(name) + "  " + words);
     };
     for (const auto* const name :
          {"io_max_read", "io_max_write", "io_max_reads", "io_max_writes", "io_latency_target"}) {
@@ -921,18 +936,19 @@ class CgroupPage {
 
   void pressure() {
     pressure_table(true);
-    say("");
-    say("Percent of the last 10, 60 and 300 seconds in which some, or all, tasks waited.");
+    add_text("");
+    add_text("Percentage of the last 10, 60 and 300 seconds in which some or all tasks were stalled.");
     if (value("psi_cpu").is_absent()) {
-      say("Not known for this cgroup: v1 has no pressure, or it is switched off (cgtop doctor).");
+      add_text("No data: cgroup v1 has no pressure files, or accounting is disabled (see cgtop doctor).");
     }
     for (const auto* const name : {"pressure_cpu_some", "pressure_memory_some", "pressure_memory_full",
                                    "pressure_io_some", "pressure_io_full"}) {
-      if (!value(name).is_absent()) line("", std::string(name) + "  " + text(name) + " since the cgroup was made");
+      if (!value(name).is_absent())
+        add_line("", std::string(name) + "  " + text(name) + " since the cgroup was created");
     }
   }
 
-  // The cgroup's own limits, and the tightest on the way up.
+  // The limits of the cgroup, and the tightest ones of the cgroup and its ancestors.
   void limits() {
     out_.push_back({{"LIMIT", kBold, 1}, {"OWN", kBold, 32}, {"EFFECTIVE", kBold, 46}, {"SET BY", kBold, 60}});
     for (const auto* const name :
@@ -954,13 +970,13 @@ class CgroupPage {
       const std::string unit = c.form == Form::ratio ? "%" : "";
       out_.push_back({{name, kPlain, 1},
                       {human(c, own, scene_.units) + (own.is_number() ? unit : ""), kPlain, 32},
-                      {by == model::kNoCgroup ? "none" : human(c, best, scene_.units) + unit, kPlain, 46},
+                      {by == model::kNoCgroup ? "unlimited" : human(c, best, scene_.units) + unit, kPlain, 46},
                       {by == model::kNoCgroup ? ""
-                       : by == cgroup_        ? "itself"
+                       : by == cgroup_        ? "this cgroup"
                                               : safe(scene_, table_.cgroup(by).path),
                        kPlain, 60}});
     }
-    say("");
+    add_text("");
     for (ColumnId id = 0; id < scene_.columns->size(); ++id) {
       const auto& c = (*scene_.columns)[id];
       if (c.source != Source::field) continue;
@@ -974,7 +990,7 @@ class CgroupPage {
   }
 
   void namespaces() {
-    out_.push_back({{"KIND", kBold, 1}, {"NAMESPACE", kBold, 10}, {"THE HOST'S", kBold, 26}});
+    out_.push_back({{"KIND", kBold, 1}, {"NAMESPACE", kBold, 10}, {"HOST NAMESPACE", kBold, 26}});
     if (const auto field = scene_.columns->catalogue().find("namespace")) {
       const auto& column = table_.now().columns[*field];
       for (const auto& cell : model::series_of(column, cgroup_)) {
@@ -986,10 +1002,10 @@ class CgroupPage {
                         {safe(scene_, base::take_until(rest, '\0')), kPlain, 26}});
       }
     }
-    if (out_.size() == 1) say("No process of the cgroup itself could be looked at.");
+    if (out_.size() == 1) add_text("No process of this cgroup (without descendants) is readable.");
     for (const auto* const name : {"processes", "threads", "open_files", "sockets", "chroot"}) {
       const auto words = text(name);
-      if (!words.empty() && words != "-") line("", std::string(name) + "  " + words);
+      if (!words.empty() && words != "-") add_line("", std::string(name) + "  " + words);
     }
   }
 
@@ -998,16 +1014,16 @@ class CgroupPage {
             "hugetlb_events", "misc_events", "cpu_throttled_periods", "cpu_burst_periods", "oom_kills"},
            {});
     if (!scene_.audit) return;
-    say("");
+    add_text("");
     if (!*scene_.audit) {
-      say("What cgwarden did to it is not known: " + scene_.audit->error().what);
+      add_text("Actions by cgwarden are unknown: " + scene_.audit->error().what);
       return;
     }
     const auto& all = **scene_.audit;
-    out_.push_back({{all.empty() ? "Of late cgwarden did nothing to it." : "WHAT CGWARDEN DID", kBold, 1}});
+    out_.push_back({{all.empty() ? "No recent actions by cgwarden." : "ACTIONS BY CGWARDEN", kBold, 1}});
     for (const auto& event : all) {
       auto what = event.event == "end" ? event.action : event.event;
-      if (event.event == "dry_run") what = "would " + event.action;
+      if (event.event == "dry_run") what = "dry run: " + event.action;
       if (!event.result.empty()) what += " " + event.result;
       const bool bad = !event.result.empty() && event.result != "done";
       const auto time = event.time.size() > 19 ? event.time.substr(0, 10) + ' ' + event.time.substr(11, 8) : event.time;
@@ -1028,7 +1044,7 @@ class CgroupPage {
   std::vector<Line> out_;
 };
 
-// The last piece of a line goes on below itself where it does not fit.
+// Wraps the last span of each line that is too long; continuation lines start at its column.
 std::vector<Line> wrapped(std::vector<Line> lines, int columns) {
   std::vector<Line> out;
   for (auto& line : lines) {
@@ -1041,7 +1057,7 @@ std::vector<Line> wrapped(std::vector<Line> lines, int columns) {
     auto text = out.back().back().text;
     while (at + width(text) > columns && out.size() < kMaxLines) {
       const auto head = std::string(at < columns ? cut_end(text, columns - at) : std::string_view());
-      if (head.empty() && at <= columns / 2) break;  // a wide character in a narrow place
+      if (head.empty() && at <= columns / 2) break;  // not even one wide character fits
       out.back().back().text = head;
       text.erase(0, head.size());
       at = std::min(at, columns / 2);
@@ -1053,7 +1069,7 @@ std::vector<Line> wrapped(std::vector<Line> lines, int columns) {
 
 std::size_t draw_cgroup(const Scene& scene, Grid& grid) {
   const int height = grid.rows();
-  std::size_t most = 0;
+  std::size_t last_scroll = 0;
   draw_title(scene, grid);
   const auto path = safe(scene, scene.cgroup_path);
   const auto cgroup = scene.table ? scene.table->find(scene.cgroup) : model::kNoCgroup;
@@ -1078,25 +1094,25 @@ std::size_t draw_cgroup(const Scene& scene, Grid& grid) {
     const bool here = t == static_cast<std::size_t>(scene.tab);
     const int from = at;
     at = grid.put(line, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain);
-    grid.mark(line, from, at, Spot::What::tab, t);
+    grid.add_click_target(line, from, at, ClickKind::tab, t);
     at += wide ? 2 : 1;
   }
   line += height >= kTall ? 2 : 1;
   if (cgroup == model::kNoCgroup) {
-    grid.put(line, 1, "This cgroup is gone. Esc goes back to the list.", kWarn);
+    grid.put(line, 1, "This cgroup was removed. Press Esc to return to the list.", kWarn);
   } else {
     auto lines = CgroupPage(scene, cgroup, grid.columns()).lines();
     if (scene.wrap) lines = wrapped(std::move(lines), grid.columns());
     const int rows = std::max(1, height - 2 - line);
-    most = lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
-    const auto first = std::min(scene.scroll, most);
+    last_scroll = lines.size() > static_cast<std::size_t>(rows) ? lines.size() - static_cast<std::size_t>(rows) : 0U;
+    const auto first = std::min(scene.scroll, last_scroll);
     for (int r = 0; r < rows && first + static_cast<std::size_t>(r) < lines.size(); ++r) {
       int column = 1;
       for (const auto& span : lines[first + static_cast<std::size_t>(r)]) {
         column = grid.put(line + r, span.at >= 0 ? span.at : column, span.text, span.style);
       }
     }
-    if (most > 0) {
+    if (last_scroll > 0) {
       grid.put_right(height - 2, grid.columns() - 1,
                      "line " + std::to_string(first + 1) + " of " + std::to_string(lines.size()), kDim);
     }
@@ -1111,49 +1127,104 @@ std::size_t draw_cgroup(const Scene& scene, Grid& grid) {
              {"f", "freeze"},
              {"L", "limits"},
              {"x", "kill"},
-             {"y", "path"},
+             {"y", "copy path"},
              {"?", "help"},
              {"q", "quit"}});
-  return most;
+  return last_scroll;
 }
 
 constexpr std::array<const char*, kHelpPages> kHelp = {
-    " MOVE  arrows or hjkl  PgUp PgDn ^U ^D  Home End g G   Enter open   Esc back\n"
-    " FOLD  Space fold or unfold   Right Left   + all  - none  * everything below\n"
-    " LOOK  1..9 Tab column set    C columns, their order   s sort   S reverse\n"
-    "       c m i sort by CPU, memory, IO   T tree or flat   N names or paths\n"
-    "       a what ended in the last minute   o only what is active   U units\n"
-    "       % CPU of a core or of the machine   d time between samples\n"
-    " FIND  / filter as you type   & by the sorted field   ^L or Esc no filter\n"
-    "       ^F search   n ^N next, previous\n"
-    " TIME  p pause   < > sample   [ ] minute   { } event   J jump   E live\n"
-    "       R record what is seen   z length of the time line\n"
-    " KEEP  W columns, order, units, pace, theme and mouse for the next time\n"
-    " SAY   : a command, such as sort memory or cgroup nginx; Tab completes it\n"
-    " SEE   e events   y copy the path   Y copy all as JSON   w wrap lines\n"
-    "       ? help   q or ^C quit   ^Z suspend\n"
-    " MOUSE click on a row goes to it, on that again opens it, on a heading sorts by\n"
-    "       it; also sets, tabs, signs, menus, the words below; the wheel scrolls\n"
-    " ACT   f freeze  t thaw  x kill  K signal  L limits  r reclaim  M move\n"
-    "       u undo; each shows first what it would do\n",
+    " MOVE    Up Down, k j      Move the cursor.\n"
+    "         PgUp PgDn, ^U ^D  Move the cursor by a page.\n"
+    "         Home End, g G     Go to the first or the last cgroup.\n"
+    "         Enter             Open the page of the cgroup.\n"
+    "         Esc               Return to the list.\n"
+    "         1 to 9            Choose a column set, or a tab of the page.\n"
+    "         Tab, Shift-Tab    Choose the next or the previous set or tab.\n"
+    " TREE    T                 Switch between tree and flat list.\n"
+    "         N                 Switch between names and paths.\n"
+    "         Space             Fold or unfold the cgroup.\n"
+    "         Right, l          Unfold the cgroup.\n"
+    "         Left, h           Fold the cgroup, or go to its parent.\n"
+    "         +                 Unfold all cgroups.\n"
+    "         -                 Fold all cgroups.\n"
+    "         *                 Unfold all descendants of the cgroup.\n"
+    " FIND    /                 Filter the list as you type.\n"
+    "         &                 Filter by the sort column.\n"
+    "         ^L                Clear the filter and redraw the screen.\n"
+    "         ^F                Search names and paths.\n"
+    "         n                 Go to the next match.\n"
+    "         ^N                Go to the previous match.\n",
+    " VIEW    C                 Choose columns and their order.\n"
+    "         s                 Choose the sort column.\n"
+    "         c m i             Sort by CPU, by memory, by IO (read, then write).\n"
+    "         S                 Reverse the order.\n"
+    "         e                 Show the column set Events.\n"
+    "         a                 Show or hide cgroups removed in the last minute.\n"
+    "         o                 Show only active cgroups, or all.\n"
+    "         U                 Change units: IEC, SI, raw.\n"
+    "         %                 Change the meaning of CPU% 100: one core, all cores.\n"
+    "         d                 Change the interval: 1, 2, 5, 10 s.\n"
+    "         w                 Wrap or truncate long lines.\n"
+    " TIME    p                 Pause or continue.\n"
+    "         < >               Go back or forward by one sample.\n"
+    "         [ ]               Go back or forward by one minute.\n"
+    "         { }               Go to the previous or the next event.\n"
+    "         J                 Jump to a time.\n"
+    "         E                 Go to the newest sample.\n"
+    "         R                 Record samples to a file, or stop.\n"
+    "         z                 Change the span of the timeline.\n",
+    " ACT     f                 Freeze the cgroup.\n"
+    "         t                 Thaw the cgroup.\n"
+    "         x                 Kill all processes of the cgroup.\n"
+    "         K                 Send a signal.\n"
+    "         L                 Change limits.\n"
+    "         r                 Reclaim memory.\n"
+    "         M                 Move processes to another cgroup.\n"
+    "         u                 Undo the latest action.\n"
+    "                           Every action first shows its plan; Enter applies it.\n"
+    " COPY    y                 Copy the path of the cgroup to the clipboard.\n"
+    "         Y                 Copy all fields of the cgroup as JSON.\n"
+    " RUN     :                 Run a command (sort memory); Tab completes it.\n"
+    "         W                 Save columns, order, units, interval, theme, mouse.\n"
+    "         ?                 Show this help.\n"
+    "         q, ^C             Quit.\n"
+    "         ^Z                Suspend cgtop.\n"
+    " MOUSE   click             Select a row, sort by a heading, choose a set or\n"
+    "                           tab, fold at + and -, press a key of the last line.\n"
+    "         double click      Open the page of the cgroup.\n"
+    "         wheel             Scroll.\n",
     " FILTER  web name=nginx.service kind=slice cpu>50 mem%>80 psi.mem>10 not idle\n"
-    "         side by side: all of them; or, not, (...); 512M 1.5G 90s 50%\n"
-    "         max is unlimited, none is not known\n"
-    " STATE   Z frozen F freezing T throttled H over memory.high M at memory.max\n"
-    "         O killed for memory  + new  gone ended in the last minute\n"
-    " COLOUR  60 80 90 % of a limit: yellow, red, bold; it is never colour alone\n"
-    "         others: --theme or :theme; none: NO_COLOR or --color never\n",
-    " NUMBERS  CPU%   100 is one core; % makes it the whole machine\n"
-    "          MEM    with page cache; WS is without inactive page cache\n"
-    "          LIMIT  the tightest of the cgroup and of all above it\n"
-    "          PSI    percent of the last 10 s in which a task waited\n"
-    "          THROT% percent of the quota periods that were cut short\n"
-    "          -      not known here: no such file on this kernel, or its\n"
-    "                 controller is off for the cgroup (see cgtop doctor)\n"
-    "          max    no limit          err  could not be read\n"
-    "          A parent counts what is below it, as the kernel does.\n"
+    "         Terms side by side must all match; also or, not and (...).\n"
+    "         Numbers may have units: 512M 1.5G 90s 50%.\n"
+    "         max matches unlimited values, none matches missing values.\n"
     "\n"
-    " OTHER   cgtop dump, show, ps, tree, fields, doctor, record, replay, snapshot\n",
+    " STATE   Z  frozen\n"
+    "         F  freezing\n"
+    "         T  throttled\n"
+    "         H  memory.high exceeded\n"
+    "         M  memory.max reached\n"
+    "         O  OOM kill\n"
+    "         +  created since the last sample\n"
+    "         removed  in the last minute\n"
+    "\n"
+    " COLOR   Yellow, red, bold red: 60, 80, 90 % of a limit.\n"
+    "         No information is shown by color alone.\n"
+    "         Choose a theme with --theme or :theme.\n"
+    "         NO_COLOR or --color never disables colors.\n",
+    " NUMBERS  CPU%    100 is one core; the key % makes it all cores.\n"
+    "          MEM     Memory in use, with page cache.\n"
+    "          WS      Working set: without inactive page cache.\n"
+    "          LIMIT   The tightest limit of the cgroup and its ancestors.\n"
+    "          PSI     Percentage of the last 10 s in which a task was stalled.\n"
+    "          THROT%  Percentage of the quota periods that were throttled.\n"
+    "          -       Missing: the kernel does not have the file, or the\n"
+    "                  controller is disabled for the cgroup (see cgtop doctor).\n"
+    "          max     Unlimited.\n"
+    "          err     The file could not be read.\n"
+    "          Values of a cgroup include its descendants, as in the kernel.\n"
+    "\n"
+    " OTHER    cgtop dump, show, ps, tree, fields, doctor, record, replay, snapshot\n",
 };
 
 void draw_help(const Scene& scene, Grid& grid) {
@@ -1174,12 +1245,12 @@ void draw_help(const Scene& scene, Grid& grid) {
       reads += c.reads;
       errors += c.errors_now;
     }
-    if (page == kHelpPages - 1 && grid.rows() > 17) {
+    if (page == kHelpPages - 1 && grid.rows() > 18) {
       const auto ms = std::chrono::duration<double, std::milli>(now.taken - now.begun).count();
-      grid.put(14, 1, "COST", kBold);
-      grid.put(14, 10,
-               number("%.1f ms", ms) + " for the last sample; " + std::to_string(reads) +
-                   " files read since the start; " + std::to_string(errors) + " errors");
+      grid.put(16, 1, "COST", kBold);
+      grid.put(16, 10,
+               number("%.1f ms", ms) + " for the last sample; " + std::to_string(reads) + " file reads since start; " +
+                   std::to_string(errors) + " errors");
     }
   }
   draw_keys(grid, grid.rows() - 1, {{"PgDn", "next page"}, {"Esc", "back"}});
@@ -1188,7 +1259,7 @@ void draw_help(const Scene& scene, Grid& grid) {
 }  // namespace
 
 int list_rows(const Scene& scene, int height) {
-  const int above = 2 + meter_lines(scene, height) + time_lines(scene, height) + (height >= kTall ? 1 : 0);
+  const int above = 2 + meter_lines(scene, height) + timeline_rows(scene, height) + (height >= kTall ? 1 : 0);
   return std::max(0, height - above - 2);
 }
 

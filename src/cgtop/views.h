@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scenes drawn on a grid. Pure: nothing is read, nothing is kept. Sizes from 40×8 up; below that the list alone.
+// Draws a Scene on a Grid. Pure functions: no I/O, no state. Designed for 40×8 cells and larger; smaller grids show
+// only what fits, below 20×3 "too small".
 #pragma once
 
 #include "src/cgtop/grid.h"
@@ -7,14 +8,14 @@
 
 namespace cgwarden::cgtop {
 
-inline constexpr std::size_t kHelpPages = 3;
+inline constexpr std::size_t kHelpPages = 5;
 
 // Rows of the list that fit a grid of this height.
 int list_rows(const Scene& scene, int height);
-// Gives the first line of the last screenful of a cgroup's page.
+// Returns the scroll position of the last screenful of a cgroup's page; 0 on other pages.
 std::size_t draw(const Scene& scene, Grid& grid);
 
-// " .:-=+*#%@" or blocks; `cells` newest values of a graph, scaled to its largest.
+// The newest `cells` values of a graph, one character each (block characters, or ASCII), scaled to the largest.
 std::string graph_text(const Graph& graph, int cells, bool ascii);
 
 }  // namespace cgwarden::cgtop

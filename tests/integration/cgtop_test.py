@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cgtop in a real terminal: `cgtop_test.py CGTOP`. Keys are sent through tmux and the screen is read back; a raw pty
-records every byte that cgtop writes. Exit status 77 if that is not possible; the reason is on the line that starts
-with "SKIP:"."""
+"""cgtop in a real terminal: `cgtop_test.py CGTOP`. tmux runs it, the tests send keys and read the screen back; on a raw pty
+they check every byte that it writes. Exit status 77 if the tests cannot run here; the line that starts with "SKIP:" has the
+reason."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ WAIT = float(os.environ.get("CGWARDEN_TEST_WAIT", "40"))  # seconds; long enough
 
 
 def hierarchy():
-    """A mounted hierarchy in which a cgroup can be created."""
+    """Mount point of a hierarchy in which a cgroup can be created; None if there is none."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.split() for line in file]
     mounts = [(fields[fields.index("-") + 1], fields[4]) for fields in lines]
@@ -43,7 +43,8 @@ def hierarchy():
 
 
 def hostile_names():
-    """Every control byte allowed in a cgroup name (not NUL, slash, newline), C1 and bidi as UTF-8, invalid UTF-8."""
+    """Names with every control byte that a cgroup name may contain (not NUL, slash, newline), C1 and bidi characters in UTF-8,
+    invalid UTF-8 and escape sequences."""
     names = [b"x" + bytes([b]) + b"y" for b in [*range(1, 0x20), *range(0x7F, 0x100)] if b != 0x0A]
     names += [b"x" + chr(c).encode() + b"y"
               for c in [*range(0x80, 0xA0), 0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x206A),
@@ -56,11 +57,11 @@ def escaped(name):
     return "".join(chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}" for b in name)
 
 
-class Group:
+class TestCgroup:
     def __init__(self):
         self.place = hierarchy()
         if self.place is None:
-            print("SKIP: cannot create a cgroup")
+            print("SKIP: no cgroup can be created here")
             sys.exit(77)
         self.path = f"{self.place}/{NAME}".encode()
         self.made = [self.path]
@@ -82,11 +83,11 @@ class Group:
                     time.sleep(0.1)
 
 
-class ActedOn:
-    """A cgroup with one process, in every hierarchy with a freezer."""
+class FreezableCgroup:
+    """A cgroup with one process, in every hierarchy that can freeze."""
 
     def __init__(self):
-        self.name = f"{NAME}-acted-on"
+        self.name = f"{NAME}-freezable"
         self.folders = []
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.split() for line in file]
@@ -114,7 +115,7 @@ class ActedOn:
         return False
 
     def remove(self):
-        for folder in self.folders:  # a frozen process on v1 does not exit when killed
+        for folder in self.folders:  # on v1 a frozen process does not exit
             for name, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
                 if os.path.exists(f"{folder}/{name}"):
                     with open(f"{folder}/{name}", "w", encoding="ascii") as file:
@@ -126,7 +127,7 @@ class ActedOn:
 
 
 class Tmux:
-    """A shell in a private tmux."""
+    """A shell in a tmux session of its own."""
 
     def __init__(self, width, height, **env):
         self.socket = f"{NAME}-{time.monotonic_ns()}"
@@ -151,7 +152,7 @@ class Tmux:
         return self.call("display-message", "-p", "#{mouse_any_flag}").strip() == "1"
 
     def mouse(self, text, button=0):
-        """Sends a mouse event at the start of `text`, in the protocol that is enabled; 64 and 65 are the wheel."""
+        """Sends a mouse button event at the beginning of `text`, encoded as the program requested; 64 and 65 are the wheel."""
         assert self.has_mouse()
         lines = self.screen().split("\n")
         row = next(i for i, line in enumerate(lines) if text in line)
@@ -175,7 +176,7 @@ class Tmux:
                 return screen
             time.sleep(0.05)
         what = text.__name__ if callable(text) else repr(text)
-        raise AssertionError(f"{what} {'does not disappear' if gone else 'does not appear'}:\n{self.screen()}")
+        raise AssertionError(f"{what} {'is still there' if gone else 'is missing'}:\n{self.screen()}")
 
     def close(self):
         subprocess.run(["tmux", "-L", self.socket, "kill-server"], check=False, capture_output=True)
@@ -191,7 +192,7 @@ class InTmux(unittest.TestCase):
         self.tmux.type(f"{CGTOP} -d 200ms {arguments}\n")
         return self.tmux
 
-    def test_shows_the_groups_and_obeys_keys(self):
+    def test_shows_cgroups_and_handles_keys(self):
         tmux = self.start(arguments=NAME)
         screen = tmux.until("plain-b")
         lines = screen.split("\n")
@@ -216,7 +217,7 @@ class InTmux(unittest.TestCase):
         tmux.until("[1 Summary]")
         tmux.until(f"/{NAME}/plain-b")
         tmux.keys("2")
-        tmux.until("processes in this group")
+        tmux.until("processes in this cgroup")
         tmux.keys("Escape")
         tmux.until("[3 Memory]")
         tmux.keys("C-l")
@@ -225,7 +226,7 @@ class InTmux(unittest.TestCase):
         tmux.until(f"/{NAME}/plain-a")
         tmux.keys("?")
         tmux.until("MOVE")
-        tmux.keys("NPage")
+        tmux.keys("NPage", "NPage", "NPage")
         tmux.until("FILTER")
         tmux.keys("Escape")
         tmux.keys("p")
@@ -238,8 +239,8 @@ class InTmux(unittest.TestCase):
         tmux.keys("Enter")
         tmux.until("(by memory_peak v)")
 
-    def test_obeys_the_mouse(self):
-        for term in ("screen", "xterm-256color"):  # two mouse protocols
+    def test_handles_the_mouse(self):
+        for term in ("screen", "xterm-256color"):  # two encodings of mouse events
             with self.subTest(term=term):
                 tmux = self.start(arguments=f"--tree {NAME}", TERM=term)
                 tmux.until("plain-b")
@@ -259,15 +260,15 @@ class InTmux(unittest.TestCase):
                 tmux.until("%LIM^")
                 tmux.mouse("3 Memory")
                 tmux.until("[3 Memory]")
-                tmux.mouse("GROUP", button=65)
-                tmux.until(re.compile(r"  GROUP.*\n(?!.*" + NAME + ")"))  # the first row is scrolled out
-                tmux.mouse("GROUP", button=64)
-                tmux.until(re.compile(r"  GROUP.*\n.*- " + NAME))
+                tmux.mouse("CGROUP", button=65)
+                tmux.until(re.compile(r"  CGROUP.*\n(?!.*" + NAME + ")"))  # the first row has scrolled off the screen
+                tmux.mouse("CGROUP", button=64)
+                tmux.until(re.compile(r"  CGROUP.*\n.*- " + NAME))
                 tmux.keys("q")
                 tmux.until("ready$")
                 self.assertFalse(tmux.has_mouse())
 
-    def test_copies_into_the_clipboard_of_the_terminal(self):
+    def test_copies_to_the_clipboard_of_the_terminal(self):
         tmux = self.start(arguments=f"--tree {NAME}")
         tmux.call("set-option", "-g", "set-clipboard", "on")
         tmux.until("plain-b")
@@ -280,20 +281,20 @@ class InTmux(unittest.TestCase):
         tmux.until("copied as JSON")
         self.assertEqual(json.loads(tmux.call("show-buffer"))["cgroups"][0]["name"], "plain-b")
 
-    def test_leaves_the_mouse_to_the_terminal_when_asked(self):
+    def test_leaves_the_mouse_to_the_terminal_with_no_mouse(self):
         home = tempfile.mkdtemp(prefix="cgwarden-test-")
         self.addCleanup(shutil.rmtree, home)
         tmux = self.start(arguments=f"--no-mouse {NAME}", HOME=home)
         tmux.until("plain-a")
         self.assertFalse(tmux.has_mouse())
         tmux.keys("W")
-        tmux.until("kept for the next time")
+        tmux.until("settings saved")
         tmux.keys("q")
         tmux.until("ready$")
         for arguments, mouse in (("", False), ("--mouse", True)):
             tmux.type(f"clear; {CGTOP} -d 200ms {arguments} {NAME}\n")
             tmux.until("plain-a")
-            self.assertEqual(tmux.has_mouse(), mouse, "the command line goes before what was kept")
+            self.assertEqual(tmux.has_mouse(), mouse, "the command line takes precedence over the configuration file")
             tmux.keys("q")
             tmux.until(re.compile(r"ready\$\s*\Z"))
 
@@ -303,9 +304,9 @@ class InTmux(unittest.TestCase):
         for width, height in ((80, 24), (40, 8), (20, 3), (200, 50), (10, 2), (120, 30)):
             tmux.call("resize-window", "-x", str(width), "-y", str(height))
 
-            def fills_it(screen, width=width, height=height):  # until the redraw, parts of the old screen are visible
+            def fills_it(screen, width=width, height=height):  # until it is redrawn, parts of the previous screen remain
                 lines = screen.rstrip("\n").split("\n")
-                return (re.match(r" cgtop .*LIVE.*\n(.*\n){0,5}?  GROUP", screen) and NAME[:7] in screen
+                return (re.match(r" cgtop .*LIVE.*\n(.*\n){0,5}?  CGROUP", screen) and NAME[:7] in screen
                         and len(lines) == height and "Enter open" in lines[-1] and max(map(len, lines)) <= width)
 
             if width >= 40:
@@ -313,56 +314,56 @@ class InTmux(unittest.TestCase):
         tmux.keys("q")
         tmux.until("ready$")
 
-    def test_freezes_undoes_and_kills_after_asking(self):
-        group = ActedOn()
-        self.addCleanup(group.remove)
+    def test_freezes_undoes_and_kills_after_confirmation(self):
+        cgroup = FreezableCgroup()
+        self.addCleanup(cgroup.remove)
         state = tempfile.mkdtemp(prefix="cgwarden-test-")
         self.addCleanup(shutil.rmtree, state)
-        tmux = self.start(arguments=f"--state-dir {state} --audit-file {state}/audit {group.name}")
-        tmux.until(re.compile(rf"(?m)^> +{group.name}"))
+        tmux = self.start(arguments=f"--state-dir {state} --audit-file {state}/audit {cgroup.name}")
+        tmux.until(re.compile(rf"(?m)^> +{cgroup.name}"))
 
         tmux.keys("f")
-        tmux.until(re.compile(r"thaw after +60s(.*\n)+.* -> (1|FROZEN)(.*\n)+.*Enter do it"))
-        self.assertFalse(group.is_frozen(), "only the plan was asked for")
+        tmux.until(re.compile(r"thaw after +60s(.*\n)+.* -> (1|FROZEN)(.*\n)+.*Enter apply"))
+        self.assertFalse(cgroup.is_frozen(), "only the plan was requested")
         tmux.keys("Enter")
-        tmux.until(f"freeze /{group.name}: done, for 60 s; u undoes it")
-        self.assertTrue(group.is_frozen())
+        tmux.until(f"freeze /{cgroup.name}: done, for 60 s; press u to undo")
+        self.assertTrue(cgroup.is_frozen())
         tmux.keys("u")
-        tmux.until(f"takes back: freeze /{group.name}")
-        self.assertTrue(group.is_frozen())
+        tmux.until(f"takes back: freeze /{cgroup.name}")
+        self.assertTrue(cgroup.is_frozen())
         tmux.keys("Enter")
         tmux.until("undo: done")
-        self.assertFalse(group.is_frozen())
+        self.assertFalse(cgroup.is_frozen())
         tmux.keys("Enter", "7")
-        tmux.until(re.compile(r"WHAT CGWARDEN DID\n.* thaw done +uid 0.*\n.* freeze done +uid 0: for 60 s"))
+        tmux.until(re.compile(r"ACTIONS BY CGWARDEN\n.* thaw done +uid 0.*\n.* freeze done +uid 0: for 60 s"))
         tmux.keys("Escape")
         tmux.until("Enter open")
 
         tmux.keys("x")
-        tmux.until("1 process in 1 group")
+        tmux.until("1 process in 1 cgroup")
         tmux.keys("Enter")
-        tmux.until(f"type the name: {group.name}")
+        tmux.until("type the name to confirm")
         tmux.keys("Escape")
         tmux.until("type the name", gone=True)
-        self.assertIsNone(group.process.poll())
+        self.assertIsNone(cgroup.process.poll())
         tmux.keys("x")
-        tmux.until("1 process in 1 group")
-        tmux.type(group.name)
+        tmux.until("1 process in 1 cgroup")
+        tmux.type(cgroup.name)
         tmux.keys("Enter")
-        tmux.until(f"kill /{group.name}: done, 1 process killed")
-        self.assertEqual(group.process.wait(WAIT), -signal.SIGKILL)
+        tmux.until(f"kill /{cgroup.name}: done, 1 process killed")
+        self.assertEqual(cgroup.process.wait(WAIT), -signal.SIGKILL)
         with open(f"{state}/audit", encoding="utf-8") as file:
             events = [json.loads(line) for line in file]
         self.assertEqual([(e["event"], e["action"]) for e in events],
                          [(when, verb) for verb in ("freeze", "thaw", "kill") for when in ("begin", "end")])
 
-    def test_keeps_what_it_is_told_to_keep(self):
+    def test_saves_settings(self):
         home = tempfile.mkdtemp(prefix="cgwarden-test-")
         self.addCleanup(shutil.rmtree, home)
         tmux = self.start(arguments=NAME, HOME=home)
         tmux.until("plain-a")
         tmux.keys("3", "m", "S", "W")
-        tmux.until(f"kept for the next time: {home}/.config/cgtop/cgtop.conf")
+        tmux.until(f"settings saved: {home}/.config/cgtop/cgtop.conf")
         tmux.keys("q")
         tmux.until("ready$")
         tmux.type(f"{CGTOP} {NAME}\n")
@@ -372,24 +373,24 @@ class InTmux(unittest.TestCase):
         tmux.until("ready$")
         tmux.type(f"{CGTOP} --set cpu -s name:desc {NAME}\n")
         tmux.until("[2 CPU]")
-        tmux.until("GROUPv")
+        tmux.until("CGROUPv")
         tmux.keys("q")
         tmux.until("ready$")
         tmux.type(f"clear; {CGTOP} {NAME} | head -1; echo done=$?\n")
-        self.assertIn("CPU%", tmux.until("done=0"), "what is printed does not depend on it")
+        self.assertIn("CPU%", tmux.until("done=0"), "printed output does not depend on the configuration file")
         with open(f"{home}/.config/cgtop/cgtop.conf", "a", encoding="utf-8") as file:
             file.write("colour = red\n")
         tmux.type(f"clear; {CGTOP} {NAME}; echo status=$?\n")
-        tmux.until(".conf:11: there is no key 'colour'")
+        tmux.until(".conf:11: unknown key 'colour'")
         tmux.until("status=2")
 
-    def test_acts_on_nothing_when_it_is_to_look_only(self):
+    def test_disables_actions_with_read_only(self):
         tmux = self.start(arguments=f"--read-only {NAME}")
         tmux.until("plain-a")
         tmux.keys("x")
-        tmux.until("this screen only looks, because of --read-only")
+        tmux.until("actions are disabled by --read-only")
 
-    def test_gives_the_terminal_back_as_it_was(self):
+    def test_restores_the_terminal(self):
         for how, status in (("q", 0), ("C-c", 130), ("TERM", 143), ("HUP", 0), ("SEGV", 139)):
             with self.subTest(how=how):
                 tmux = Tmux(100, 30)
@@ -410,7 +411,7 @@ class InTmux(unittest.TestCase):
                 tmux.type("echo status=$?\n")
                 screen = tmux.until(re.compile(r"status=\d"))
                 self.assertIn(f"status={status}", screen)
-                self.assertRegex(screen, r"(?m)^before", "the screen of before is back")
+                self.assertRegex(screen, r"(?m)^before", "the previous screen is restored")
                 tmux.type(f"test $(stty -g) = $(cat /tmp/{NAME}) && echo sa''me\n")
                 tmux.until("same")
                 self.assertEqual(tmux.call("display-message", "-p", "#{cursor_flag} #{alternate_on}").split(), ["1", "0"])
@@ -429,55 +430,55 @@ class InTmux(unittest.TestCase):
         tmux.keys("2")
         tmux.until("[2 CPU]")
 
-    def test_shows_only_ascii_where_the_terminal_knows_no_more(self):
+    def test_shows_only_ascii_without_utf8(self):
         tmux = self.start(arguments=NAME, LC_ALL="C")
         tmux.until("plain-a")
         time.sleep(1)
         self.assertTrue(tmux.screen().isascii())
 
-    def test_has_no_colours_when_asked(self):
-        colour = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|9[0-7])[;m]")
+    def test_uses_no_colors_when_disabled(self):
+        color = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|9[0-7])[;m]")
         tmux = self.start(arguments=NAME)
         tmux.until("plain-a")
-        self.assertRegex(tmux.screen("-e"), colour)
+        self.assertRegex(tmux.screen("-e"), color)
         tmux.close()
         for arguments, env in (("", {"NO_COLOR": "1"}), ("-C", {}), ("--theme mono", {}),
                                ("--theme high-contrast", {"NO_COLOR": "1", "TERM": "xterm-256color"})):
             tmux = self.start(arguments=f"{arguments} {NAME}", **env)
             tmux.until("plain-a")
-            self.assertNotRegex(tmux.screen("-e"), colour)
+            self.assertNotRegex(tmux.screen("-e"), color)
             tmux.close()
 
-    def test_paints_in_the_theme_that_is_asked_for(self):
-        for theme, ink, paper in (("light", "38;5;25", ""), ("high-contrast", "38;5;231", "48;5;16")):
+    def test_draws_in_the_selected_theme(self):
+        for theme, ink, background in (("light", "38;5;25", ""), ("high-contrast", "38;5;231", "48;5;16")):
             tmux = self.start(arguments=f"--theme {theme} {NAME}", TERM="xterm-256color")
             tmux.until("plain-a")
             screen = tmux.screen("-e")
             self.assertRegex(screen, rf"\x1b\[[0-9;]*{ink}[;m][^\n]*cgtop")
-            if paper:
+            if background:
                 title = screen.split("\n")[0]
-                self.assertIn(paper, title)
-                self.assertNotIn("\x1b[49m", title.split("LIVE")[0], "the paper is also where nothing stands")
+                self.assertIn(background, title)
+                self.assertNotIn("\x1b[49m", title.split("LIVE")[0], "the background covers empty cells, too")
                 tmux.type(":theme default\n")
-                tmux.until(lambda _, tmux=tmux, paper=paper: paper not in tmux.screen("-e"))
+                tmux.until(lambda _, tmux=tmux, background=background: background not in tmux.screen("-e"))
             tmux.close()
         tmux = self.start(arguments=f"--theme nonsense {NAME}; echo status=$?")
         screen = tmux.until("status=2")
         self.assertIn("--theme: nonsense not in {default,dark,light,high-contrast,mono}", screen)
 
-    def test_prints_tables_on_a_terminal_that_can_only_print(self):
+    def test_prints_tables_on_a_dumb_terminal(self):
         tmux = self.start(arguments=NAME, TERM="dumb")
         tmux.until(re.compile(r"PATH .*CPU%"))
         tmux.keys("C-c")
         tmux.until(re.compile(r"\^C\s+ready\$|ready\$ $"))
 
-    def test_says_what_is_wrong_before_it_takes_the_screen(self):
-        tmux = self.start(arguments="no-such-group; echo status=$?")
+    def test_reports_errors_before_it_opens_the_screen(self):
+        tmux = self.start(arguments="no-such-cgroup; echo status=$?")
         screen = tmux.until(re.compile(r"status=\d"))
-        self.assertIn("no group is called 'no-such-group'", screen)
+        self.assertIn("no cgroup is called 'no-such-cgroup'", screen)
         tmux.until("status=3")
 
-    def test_takes_keys_from_the_terminal_when_standard_input_is_none(self):
+    def test_reads_keys_from_the_terminal_when_standard_input_is_a_pipe(self):
         tmux = Tmux(100, 30)
         self.addCleanup(tmux.close)
         tmux.type(f"echo | {CGTOP} -d 200ms {NAME}\n")
@@ -489,12 +490,12 @@ class InTmux(unittest.TestCase):
 
 
 class OnARawPty(unittest.TestCase):
-    """Checks on every byte that cgtop writes."""
+    """Every byte that cgtop writes."""
 
     def written(self, arguments, rows=500, columns=160, seconds=3.0, keys=b"", until=b""):
         pid, fd = pty.fork()
         if pid == 0:
-            # The parent sets the size immediately, which redraws the screen.
+            # The parent sets the size immediately; the screen is then redrawn.
             os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
             os.execv(CGTOP, [CGTOP, *arguments])
         fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -531,9 +532,9 @@ class OnARawPty(unittest.TestCase):
                 text = out.decode("utf-8", "surrogateescape")
                 for name in names:
                     self.assertNotIn(name, out)
-                if "-j" not in arguments and "prom" not in arguments:  # these formats have their own escaping
+                if "-j" not in arguments and "prom" not in arguments:  # they escape names in their own formats
                     missing = [n for n in names if escaped(n) not in text]
-                    self.assertEqual(missing, [], "all were on the screen, escaped")
+                    self.assertEqual(missing, [], "every name is on the screen, escaped")
 
     def test_writes_little_when_little_changes(self):
         first = self.written(["-d", "200ms", f"/{NAME}"], rows=30, columns=120, seconds=1.0, until=b"plain-a")
@@ -549,23 +550,23 @@ class InAPipe(unittest.TestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return done
 
-    def test_prints_one_table_and_bears_a_reader_that_leaves(self):
+    def test_prints_one_table_and_tolerates_a_closed_pipe(self):
         self.assertIn("PATH", self.run_it().stdout.split("\n")[0])
         shell = subprocess.run(["bash", "-o", "pipefail", "-c", f"{CGTOP} -n 0 -d 50ms | head -n 1"], capture_output=True,
                                check=False, timeout=WAIT)
         self.assertEqual(shell.returncode, 0, shell.stderr)
 
-    def test_prints_json_that_knows_every_hostile_name(self):
-        groups = json.loads(self.run_it("dump", NAME, "-j").stdout)["cgroups"]
-        self.assertEqual(len(groups), 3 + len(hostile_names()))
-        self.assertIn("x\x1b[31my", [g["name"] for g in groups])
+    def test_prints_json_with_every_hostile_name(self):
+        cgroups = json.loads(self.run_it("dump", NAME, "-j").stdout)["cgroups"]
+        self.assertEqual(len(cgroups), 3 + len(hostile_names()))
+        self.assertIn("x\x1b[31my", [g["name"] for g in cgroups])
 
-    def test_ends_with_the_codes_it_documents(self):
+    def test_returns_the_documented_exit_statuses(self):
         self.run_it("--no-such-option", status=2)
         self.run_it("-s", "nonsense", status=2)
         self.run_it("-o", "nonsense", status=2)
         self.assertIn("^", self.run_it("-F", "cpu>x", status=2).stderr)
-        self.run_it("show", "no-such-group", status=3)
+        self.run_it("show", "no-such-cgroup", status=3)
         self.run_it("show", "999999999", status=3)
         self.run_it("show", NAME)
         self.run_it("ps", NAME)
@@ -598,7 +599,7 @@ class Recordings(unittest.TestCase):
             found.append(value)
         return found
 
-    def test_hold_what_the_kernel_said_and_go_on_where_they_ended(self):
+    def test_contain_all_samples_and_are_appended_to(self):
         first = self.record()
         samples = self.samples("--begin", "@0")
         self.assertEqual(len(samples), first)
@@ -615,7 +616,7 @@ class Recordings(unittest.TestCase):
         at = samples[2]["time"]
         self.assertEqual([s["time"] for s in self.samples("--at", at)], [at])
 
-    def test_are_whole_when_they_are_told_to_end(self):
+    def test_are_complete_after_sigterm(self):
         recorder = subprocess.Popen([CGTOP, "record", self.file, "-d", "100ms"], stdout=subprocess.PIPE)
         end = time.monotonic() + WAIT
         while not os.path.exists(self.file) and time.monotonic() < end:
@@ -626,7 +627,7 @@ class Recordings(unittest.TestCase):
         self.assertEqual(recorder.returncode, 0)
         self.assertEqual(len(self.samples("--begin", "@0")), int(re.search(rb": (\d+) samples", output).group(1)))
 
-    def test_are_cut_damaged_and_refused_with_the_codes_that_are_documented(self):
+    def test_errors_return_the_documented_exit_statuses(self):
         self.record()
         piece = self.file + ".piece"
         self.run_it("snapshot", self.file, piece, "--begin", "-300ms")
@@ -649,7 +650,7 @@ class Recordings(unittest.TestCase):
         with open("/etc/hostname", "rb") as file:
             self.assertEqual(file.read(), before)
 
-    def test_are_shown_by_the_same_screens_with_a_time_line(self):
+    def test_are_replayed_with_a_timeline(self):
         self.record()
         tmux = Tmux(120, 30)
         self.addCleanup(tmux.close)
@@ -660,11 +661,11 @@ class Recordings(unittest.TestCase):
         self.assertIn("TIME", screen)
         tmux.type("<")
         tmux.type("J-1h\n")
-        tmux.until("nothing older is known")
+        tmux.until("no older sample")
         tmux.type("q")
         tmux.until(re.compile(r"ready\$\s*\Z"))
 
-    def test_are_made_by_a_key_of_the_screen(self):
+    def test_are_started_by_a_key_of_the_screen(self):
         folder = os.path.dirname(self.file)
         tmux = Tmux(120, 30, XDG_STATE_HOME=folder)
         self.addCleanup(tmux.close)
@@ -684,16 +685,16 @@ class Recordings(unittest.TestCase):
 
 def main():
     if shutil.which("tmux") is None:
-        print("SKIP: tmux is not installed; run scripts/install-deps test")
+        print("SKIP: tmux is missing; scripts/install-deps test installs it")
         sys.exit(77)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # remove the cgroups also after a timeout
-    group = Group()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a timeout must not leave cgroups behind
+    cgroup = TestCgroup()
     try:
         for name in (b"plain-a", b"plain-b", *hostile_names()):
-            group.child(name)
+            cgroup.child(name)
         result = unittest.main(exit=False).result
     finally:
-        group.remove()
+        cgroup.remove()
     sys.exit(0 if result.wasSuccessful() else 1)
 
 

@@ -177,7 +177,7 @@ TEST(Processes, HaveCpuUseOnlyWhenTheyAreTheSameProcess) {
     if (pid == 2) p.started = 11;  // the id was used again
     now.all.push_back(p);
   }
-  compare(before, now);
+  fill_cpu_use(before, now);
   EXPECT_EQ(now.all[0].cpu, 0.5);
   EXPECT_FALSE(now.all[1].cpu);
   EXPECT_FALSE(now.all[2].cpu);
