@@ -31,7 +31,7 @@ inline constexpr Style kReverse{.reverse = true};
 inline constexpr Style kTitle{.fg = Color::title, .bold = true};
 inline constexpr Style kWarn{.fg = Color::warn};
 inline constexpr Style kBad{.fg = Color::bad};
-inline constexpr Style kWorst{.fg = Color::bad, .bold = true};
+inline constexpr Style kCritical{.fg = Color::bad, .bold = true};
 inline constexpr Style kGraph{.fg = Color::good};
 
 struct GridCell {

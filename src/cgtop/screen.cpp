@@ -35,7 +35,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstInterval{500};  // from the first sample to the second, so that rates appear soon
 constexpr milliseconds kRedrawDelay{100};
 
-bool wants_color(const Options& options) {
+bool use_color(const Options& options) {
   if (options.color != "auto") return options.color == "always";
   const char* const no_color = std::getenv("NO_COLOR");
   return no_color == nullptr || *no_color == '\0';
@@ -94,7 +94,7 @@ class ScreenSession {
       view->top = first_snapshot->cgroup_list->cgroups[**cgroup]->id;
     }
 
-    auto terminal = Terminal::open({wants_color(options_), options_.mouse});
+    auto terminal = Terminal::open({use_color(options_), options_.mouse});
     if (!terminal) return stop({kUnexpected, terminal.error().what + " (cgtop --batch works without a terminal)"});
     terminal_ = std::move(*terminal);
     ui_.emplace(columns_, std::move(*view), options_.filter);
@@ -132,8 +132,8 @@ class ScreenSession {
     draw();
     loop_.run();
     if (source_) source_->cancel();
-    worker_.join();
-    acting_.join();
+    source_thread_.join();
+    action_thread_.join();
     terminal_.reset();
     if (writer_) {
       if (const auto flushed = writer_->flush(); !flushed) return stop({kUnexpected, flushed.error().what});
@@ -210,20 +210,20 @@ class ScreenSession {
   // Sources block, so a thread of their own takes the samples and posts them to the loop. The next interval starts when
   // a sample has arrived; missed samples are not taken later.
   void sample(bool first) {
-    asio::post(worker_, [this, first, cgroup = ui_->processes_shown_of()] {
+    asio::post(source_thread_, [this, first, cgroup = ui_->processes_cgroup()] {
       auto taken = source_->take();
       std::optional<tl::expected<Processes, ExitError>> processes;
       if (cgroup && taken) processes = source_->processes(*cgroup, false);
       asio::post(loop_, [this, first, taken = std::move(taken), processes = std::move(processes)]() mutable {
         if (taken) {
           record_sample(*taken);
-          answered_ = base::monotonic_now();
+          last_sample_at_ = base::monotonic_now();
           ui_->scene().no_answer_for.reset();
           ui_->feed(*taken);
         } else {
           // Keep showing the last sample; retry at the same interval.
           ui_->scene().no_answer_for =
-              std::chrono::duration_cast<std::chrono::seconds>(base::monotonic_now() - answered_);
+              std::chrono::duration_cast<std::chrono::seconds>(base::monotonic_now() - last_sample_at_);
           ui_->set_message(taken.error().what);
         }
         show_processes(std::move(processes));
@@ -250,9 +250,9 @@ class ScreenSession {
 
   // Reads the audit records of the cgroup whose Events tab is open; only on this host.
   void request_audit() {
-    const auto cgroup = ui_->audit_shown_of();
+    const auto cgroup = ui_->audit_cgroup();
     if (!cgroup || !source_ || source_->name() != "cgroupfs") return;
-    asio::post(worker_, [this, cgroup] {
+    asio::post(source_thread_, [this, cgroup] {
       auto found =
           control::read_audit(options_.audit_file.empty() ? control::kAuditFile : options_.audit_file, *cgroup, 100);
       if (!found && found.error().code == ENOENT) found = std::vector<control::AuditEvent>();
@@ -264,13 +264,13 @@ class ScreenSession {
   }
 
   void request_processes() {
-    const auto cgroup = ui_->processes_shown_of();
+    const auto cgroup = ui_->processes_cgroup();
     if (!cgroup) return;
     if (!source_) {
       ui_->set_message("a recording contains no processes");
       return;
     }
-    asio::post(worker_, [this, cgroup] {
+    asio::post(source_thread_, [this, cgroup] {
       auto processes = source_->processes(*cgroup, false);
       asio::post(loop_, [this, processes = std::move(processes)]() mutable {
         show_processes(std::move(processes));
@@ -291,7 +291,7 @@ class ScreenSession {
   // Runs the action on a thread of its own: a freeze waits for the last task and a write to memory.reclaim blocks, and
   // the screen must stay responsive.
   void run_action() {
-    asio::post(acting_, [this, request = ui_->action_request()] {
+    asio::post(action_thread_, [this, request = ui_->action_request()] {
       std::optional<ExitError> why;
       if (!action_client_) {
         ActionClient action_client(options_);
@@ -371,16 +371,16 @@ class ScreenSession {
   Columns columns_;
   std::unique_ptr<SampleSource> source_;  // used by worker_ only; null during a replay
   asio::io_context loop_{1};
-  asio::thread_pool worker_{1};
+  asio::thread_pool source_thread_{1};
   std::optional<ActionClient> action_client_;  // used by acting_ only
-  asio::thread_pool acting_{1};
+  asio::thread_pool action_thread_{1};
   std::optional<asio::signal_set> signals_;
   asio::posix::stream_descriptor keys_{loop_};
   asio::steady_timer timer_{loop_};
   asio::steady_timer slow_{loop_};
   std::unique_ptr<record::Writer> writer_;
   std::string record_path_;
-  base::Monotonic answered_ = base::monotonic_now();
+  base::Monotonic last_sample_at_ = base::monotonic_now();
   std::unique_ptr<Terminal> terminal_;
   const Theme* theme_ = kThemes.data();  // the theme set in the terminal
   std::optional<Ui> ui_;

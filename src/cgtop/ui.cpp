@@ -23,10 +23,10 @@ constexpr std::size_t kMaxClipboard = 48U << 10U;  // terminals accept about 74,
 constexpr std::chrono::nanoseconds kMinGap = std::chrono::seconds(10);
 
 // A setting of the limit editor, and the columns with its current and effective value.
-struct Limit {
+struct LimitRow {
   std::string_view key, now, effective;
 };
-constexpr Limit kLimits[] = {
+constexpr LimitRow kLimits[] = {
     {"memory.max", "memory_max", "effective_memory_max"},
     {"memory.high", "memory_high", "effective_memory_high"},
     {"memory.low", "memory_low", ""},
@@ -343,7 +343,7 @@ std::optional<CgroupIndex> Ui::selected_cgroup() const {
   return cgroup == model::kNoCgroup ? std::nullopt : std::optional(cgroup);
 }
 
-std::string Ui::why_no_cgroup() const {
+std::string Ui::no_cgroup_reason() const {
   return scene_.page == Page::cgroup || scene_.cursor < scene_.frame.rows.size() ? "this cgroup was removed"
                                                                                  : "no cgroup is selected";
 }
@@ -352,7 +352,7 @@ std::string Ui::why_no_cgroup() const {
 Ui::UiRequest Ui::copy_cgroup(bool as_json) {
   const auto cgroup = selected_cgroup();
   if (!cgroup) {
-    scene_.message = why_no_cgroup();
+    scene_.message = no_cgroup_reason();
     return UiRequest::nothing;
   }
   const auto& path = scene_.table->cgroup(*cgroup).path;
@@ -464,7 +464,7 @@ void Ui::find(bool forward) {
 void Ui::open_cgroup() {
   const auto cgroup = under_cursor();
   if (!cgroup) {
-    scene_.message = why_no_cgroup();
+    scene_.message = no_cgroup_reason();
     return;
   }
   open_page(*cgroup);
@@ -485,7 +485,7 @@ void Ui::open_menu(Scene::Menu menu) {
   scene_.menu = menu;
   scene_.menu_find.clear();
   scene_.menu_cursor = 0;
-  find_in_menu();
+  update_menu_items();
 }
 
 Ui::UiRequest Ui::open_dialog(std::optional<model::Verb> verb) {
@@ -501,7 +501,7 @@ Ui::UiRequest Ui::open_dialog(std::optional<model::Verb> verb) {
     const auto& table = scene_.table;
     const auto at = selected_cgroup().value_or(model::kNoCgroup);
     if (at == model::kNoCgroup) {
-      scene_.message = why_no_cgroup();
+      scene_.message = no_cgroup_reason();
       return UiRequest::nothing;
     }
     cgroup = {table->cgroup(at).path, table->cgroup(at).id};
@@ -557,7 +557,7 @@ void Ui::set_outcome(const ActionRequest& request, model::Outcome outcome) {
   }
 }
 
-void Ui::find_in_menu() {
+void Ui::update_menu_items() {
   scene_.menu_items.clear();
   const auto wanted = lower(scene_.menu_find);
   const auto add = [&](ColumnId id) {
@@ -583,11 +583,11 @@ void Ui::move_column(bool later) {
   if (later ? std::next(at) == columns.end() : at == columns.begin()) return;
   std::iter_swap(at, later ? std::next(at) : std::prev(at));
   choose_columns(std::move(columns));
-  find_in_menu();
+  update_menu_items();
   scene_.menu_cursor = static_cast<std::size_t>(std::ranges::find(scene_.menu_items, id) - scene_.menu_items.begin());
 }
 
-std::optional<std::string> Ui::shown_of(Tab tab) const {
+std::optional<std::string> Ui::cgroup_of_tab(Tab tab) const {
   if (scene_.page != Page::cgroup || scene_.tab != tab) return std::nullopt;
   return scene_.cgroup_path;
 }

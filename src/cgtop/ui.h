@@ -135,8 +135,8 @@ class Ui {
   void draw(Grid& grid);
 
   // Path of the cgroup whose processes, or whose audit records, are on the screen; nullopt: none are.
-  [[nodiscard]] std::optional<std::string> processes_shown_of() const { return shown_of(Tab::processes); }
-  [[nodiscard]] std::optional<std::string> audit_shown_of() const { return shown_of(Tab::events); }
+  [[nodiscard]] std::optional<std::string> processes_cgroup() const { return cgroup_of_tab(Tab::processes); }
+  [[nodiscard]] std::optional<std::string> audit_cgroup() const { return cgroup_of_tab(Tab::events); }
   void feed_processes(Processes processes);
   void feed_audit(base::Result<std::vector<control::AuditEvent>> audit) { scene_.audit = std::move(audit); }
   // What to do for UiRequest::act. Its outcome goes to set_outcome(); if the user has closed the dialog by then, only
@@ -150,14 +150,14 @@ class Ui {
   [[nodiscard]] ActionRequest action_request() const;
   // The text for UiRequest::copy: printable, at most kMaxClipboard bytes.
   [[nodiscard]] const std::string& clipboard_text() const { return clipboard_text_; }
-  void set_outcome(const ActionRequest& request_, model::Outcome outcome);
+  void set_outcome(const ActionRequest& request, model::Outcome outcome);
   void choose_set(std::size_t set);
   void choose_columns(std::vector<ColumnId> columns);
   void set_message(std::string message) { scene_.message = std::move(message); }
   [[nodiscard]] Scene& scene() { return scene_; }
 
  private:
-  [[nodiscard]] std::optional<std::string> shown_of(Tab tab) const;
+  [[nodiscard]] std::optional<std::string> cgroup_of_tab(Tab tab) const;
   void show(std::size_t back);
   void show_time(base::Wall at);
   void show_event(bool forward);
@@ -182,12 +182,12 @@ class Ui {
   void open_page(model::CgroupIndex cgroup);
   void open_menu(Scene::Menu menu);
   UiRequest open_dialog(std::optional<model::Verb> verb);
-  void find_in_menu();
+  void update_menu_items();
   void move_column(bool later);
   [[nodiscard]] std::optional<model::CgroupIndex> under_cursor() const;
   // The cgroup whose page is open, otherwise the one under the cursor.
   [[nodiscard]] std::optional<model::CgroupIndex> selected_cgroup() const;
-  [[nodiscard]] std::string why_no_cgroup() const;
+  [[nodiscard]] std::string no_cgroup_reason() const;
   UiRequest copy_cgroup(bool as_json);
   UiRequest press_list(char32_t key);
   UiRequest press_cgroup(char32_t key);

@@ -659,7 +659,7 @@ Ui::UiRequest Ui::press_menu(char32_t k) {
     default:
       if (edit_text(scene_.menu_find, k)) {
         scene_.menu_cursor = 0;
-        find_in_menu();
+        update_menu_items();
       }
   }
   return UiRequest::nothing;

@@ -39,11 +39,13 @@ std::string safe(const Scene& scene, std::string_view text) {
 
 std::string_view mark(const Scene& scene) { return scene.ascii ? "~" : "…"; }
 
-Style of_part(double part) { return part >= 0.9 ? kWorst : part >= 0.8 ? kBad : part >= 0.6 ? kWarn : kPlain; }
+Style style_of_fraction(double part) {
+  return part >= 0.9 ? kCritical : part >= 0.8 ? kBad : part >= 0.6 ? kWarn : kPlain;
+}
 
-Style of_pressure(double part) { return part >= 0.4 ? kBad : part >= 0.1 ? kWarn : kPlain; }
+Style style_of_pressure(double part) { return part >= 0.4 ? kBad : part >= 0.1 ? kWarn : kPlain; }
 
-double to_part(Value value) { return static_cast<double>(value.fixed()) / 1e4; }
+double to_fraction(Value value) { return static_cast<double>(value.fixed()) / 1e4; }
 
 bool is_pressure(const Column& c) {
   return c.form == Form::ratio && (c.name.starts_with("psi_") || c.name.starts_with("pressure_"));
@@ -54,9 +56,9 @@ bool is_of_limit(const Column& c) { return c.name.ends_with("_of_limit"); }
 Style style_of(const Column& c, Value value) {
   if (value.is_error()) return kBad;
   if (!value.is_number()) return kDim;
-  if (is_of_limit(c)) return of_part(to_part(value));
-  if (is_pressure(c)) return of_pressure(to_part(value));
-  if (c.source == Source::throttled && value.fixed() > 0) return of_pressure(to_part(value));
+  if (is_of_limit(c)) return style_of_fraction(to_fraction(value));
+  if (is_pressure(c)) return style_of_pressure(to_fraction(value));
+  if (c.source == Source::throttled && value.fixed() > 0) return style_of_pressure(to_fraction(value));
   if (c.name == "oom_kills" && value.fixed() > 0) return kBad;
   return value.fixed() == 0 ? kDim : kPlain;
 }
@@ -86,7 +88,7 @@ int column_width(const Scene& scene, const Column& c) {
 
 // True if at least one cgroup has a value. Columns without values give their place to others, unless the user chose
 // them.
-bool is_here(const Scene& scene, const Column& c) {
+bool has_values(const Scene& scene, const Column& c) {
   if (!scene.table || (c.source != Source::field && c.source != Source::rate)) return true;
   const auto& column = scene.table->now().columns[c.field];
   return !column.dense.empty() || !column.series.empty();
@@ -106,7 +108,7 @@ Layout layout_of(const Scene& scene, int total) {
   const auto cpu = scene.columns->find("cpu");
   for (const auto id : scene.shown) {
     const auto& c = (*scene.columns)[id];
-    if (c.source == Source::name || (scene.set < kColumnSetCount && !is_here(scene, c))) continue;
+    if (c.source == Source::name || (scene.set < kColumnSetCount && !has_values(scene, c))) continue;
     const int cells = column_width(scene, c);
     if (cells > left) break;
     out.columns.emplace_back(id, cells);
@@ -168,8 +170,8 @@ int put_meter(Grid& grid, int row, int column, std::string_view name, double par
   column = grid.put(row, column, name, kBold);
   column = grid.put(row, column, " [");
   const int full = static_cast<int>(std::lround(std::clamp(part, 0.0, 1.0) * cells));
-  column =
-      grid.put(row, column, std::string(static_cast<std::size_t>(full), '#'), part >= 0.6 ? of_part(part) : kGraph);
+  column = grid.put(row, column, std::string(static_cast<std::size_t>(full), '#'),
+                    part >= 0.6 ? style_of_fraction(part) : kGraph);
   column = grid.put(row, column, std::string(static_cast<std::size_t>(cells - full), '.'), kDim);
   column = grid.put(row, column, "] ");
   return grid.put(row, column, text);
@@ -263,7 +265,7 @@ void draw_meters(const Scene& scene, Grid& grid, int lines) {
                                    {"mem ", host.psi_memory},
                                    {"io ", host.psi_io}}) {
     at = grid.put(1, at, name);
-    at = grid.put(1, at, part ? number("%.1f", *part * 100) : "-", part ? of_pressure(*part) : kDim);
+    at = grid.put(1, at, part ? number("%.1f", *part * 100) : "-", part ? style_of_pressure(*part) : kDim);
     at += wide ? 3 : 1;
   }
   const auto read = of_root("read");
@@ -282,14 +284,14 @@ void draw_timeline(const Scene& scene, Grid& grid, int row) {
   const int start = at;
   for (const auto& piece : levels_text(line.cpu, scene.ascii)) at = grid.put(row, at, piece, kGraph);
   for (std::size_t i = 0; i < line.marks.size(); ++i) {
-    if ((line.marks[i] & record::kOomKilled) != 0) grid.put(row, start + static_cast<int>(i), "!", kWorst);
+    if ((line.marks[i] & record::kOomKilled) != 0) grid.put(row, start + static_cast<int>(i), "!", kCritical);
   }
   grid.put(row, start + static_cast<int>(line.marks.size()), "| " + clock_text(line.to));
   const auto text = clock_text(line.at) + (line.event.empty() ? "" : "  " + safe(scene, line.event));
   const int here = start + static_cast<int>(line.here);
   grid.put(row + 1, here, "^", kBold);
   const bool left = here + 2 + width(text) >= grid.columns();
-  const auto style = line.event.starts_with("OOM") ? kWorst : kPlain;
+  const auto style = line.event.starts_with("OOM") ? kCritical : kPlain;
   if (left) {
     grid.put_right(row + 1, here - 1, text, style);
   } else {
@@ -326,9 +328,9 @@ void draw_heading(const Scene& scene, Grid& grid, int row, const Layout& layout)
   const Style heading{.bold = true, .reverse = true};
   const auto name_id = *scene.columns->find("name");
   auto name = sorted(name_id, scene.paths ? "PATH" : "CGROUP", layout.name);
-  const bool elsewhere =
+  const bool sort_column_hidden =
       std::ranges::none_of(layout.columns, [&](const auto& c) { return c.first == scene.view.sort; });
-  if (elsewhere && scene.view.sort != name_id) {
+  if (sort_column_hidden && scene.view.sort != name_id) {
     name += "  (by " + (*scene.columns)[scene.view.sort].name + (scene.view.descending ? " v)" : " ^)");
   }
   grid.put(row, 2, cut_middle(name, layout.name, "~"), heading);
@@ -393,7 +395,7 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
       const auto text = shown(scene, id, row.cgroup);
       if (c.form == Form::text) {
         const bool state = c.source == Source::state;
-        grid.put(line, at + 2, cut_middle(text, cells - 2, mark(scene)), state ? kWorst : kPlain);
+        grid.put(line, at + 2, cut_middle(text, cells - 2, mark(scene)), state ? kCritical : kPlain);
       } else {
         grid.put_right(line, at + cells, text, style_of(c, table.value(id, row.cgroup)));
       }
@@ -766,7 +768,7 @@ class CgroupPage {
     add_line("CPU", text("cpu") + "% of one core    user " + text("cpu_user_rate") + "  system " +
                         text("cpu_system_rate") + "    weight " +
                         text(value("cpu_weight").is_absent() ? "cpu_shares" : "cpu_weight"));
-    add_line("", "quota " + text("cpu_limit") + "  in use " + text("cpu_of_limit") + "% of it  throttled " +
+    add_line("", "quota " + text("cpu_limit") + "  used " + text("cpu_of_limit") + "% of the quota  throttled " +
                      text("throttled") + "% of the periods");
     if (const auto graph = scene_.graphs.find(table_.cgroup(cgroup_).id); graph != scene_.graphs.end()) {
       const auto peak = *std::ranges::max_element(graph->second);
@@ -779,7 +781,7 @@ class CgroupPage {
         {{"MEM", kBold, 1},
          {text("memory") + " of " + text("memory_limit") + "  ", kPlain, 10},
          {text("memory_of_limit") + "%",
-          value("memory_of_limit").is_number() ? of_part(to_part(value("memory_of_limit"))) : kDim},
+          value("memory_of_limit").is_number() ? style_of_fraction(to_fraction(value("memory_of_limit"))) : kDim},
          {"    working set " + text("working_set") + "  peak " + text("memory_peak") + "  high " + text("memory_high"),
           kPlain}});
     add_line("", "anon " + text("memory_anon") + "  file " + text("memory_file") + "  kernel " + text("memory_kernel") +
@@ -878,9 +880,9 @@ class CgroupPage {
     const auto read = scene_.columns->catalogue().find("io_read");
     if (!read) return;
     const auto& column = table_.now().columns[*read];
-    for (const auto& cell : model::series_of(column, cgroup_)) {
+    for (const auto& series : model::series_of(column, cgroup_)) {
       if (max_rows-- == 0) return;
-      const auto device = column.text_of(cell);
+      const auto device = column.text_of(series);
       const auto rate = [&](std::string_view field, bool bytes) -> std::string {
         const auto id = scene_.columns->catalogue().find(field);
         const auto per_second = id ? table_.delta().rate(*id, cgroup_, device) : std::nullopt;
@@ -902,7 +904,7 @@ class CgroupPage {
                     {"READS", kBold, 50},
                     {"WRITES", kBold, 62}});
     device_lines(10'000);
-    if (out_.size() == 1) add_text("No device was used, or the io controller is off (cgtop doctor).");
+    if (out_.size() == 1) add_text("No data: no device was used, or the io controller is disabled (see cgtop doctor).");
     const auto limits_of = [&](std::string_view name) {
       const auto words = text(name);
       if (!words.empty() && words != "-") add_line("", std::string(name) + "  " + words);
@@ -925,7 +927,7 @@ class CgroupPage {
           const auto id = scene_.columns->find(name);
           const auto v = id ? table_.value(*id, cgroup_) : Value();
           const auto words = id ? human((*scene_.columns)[*id], v, scene_.units) : "-";
-          row.push_back({words, v.is_number() ? of_pressure(to_part(v)) : kDim, at + 7 - width(words)});
+          row.push_back({words, v.is_number() ? style_of_pressure(to_fraction(v)) : kDim, at + 7 - width(words)});
           at += 8;
         }
         at += 1;
@@ -993,8 +995,8 @@ class CgroupPage {
     out_.push_back({{"KIND", kBold, 1}, {"NAMESPACE", kBold, 10}, {"HOST NAMESPACE", kBold, 26}});
     if (const auto field = scene_.columns->catalogue().find("namespace")) {
       const auto& column = table_.now().columns[*field];
-      for (const auto& cell : model::series_of(column, cgroup_)) {
-        auto rest = column.text_of(cell);
+      for (const auto& series : model::series_of(column, cgroup_)) {
+        auto rest = column.text_of(series);
         const auto kind = base::take_until(rest, '\0');
         const auto id = base::take_until(rest, '\0');
         out_.push_back({{safe(scene_, kind), kPlain, 1},

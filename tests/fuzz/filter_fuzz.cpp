@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                    .set("cpu_usage", 5)
                                    .cgroup(2, "/a.slice")
                                    .set("memory_max", model::Value::unlimited())
-                                   .cell("io_read", "sda", model::Value::of(7))
+                                   .series("io_read", "sda", model::Value::of(7))
                                    .make();
   static const cgtop::Table table(columns, nullptr, snapshot);
   const std::string text(reinterpret_cast<const char*>(data), std::min<std::size_t>(size, 512));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Snapshots at random, for tests of what must bring any of them back as it was.
+// Random snapshots, for round-trip tests: whatever is written must be read back unchanged.
 #pragma once
 
 #include <chrono>
@@ -13,7 +13,7 @@
 
 namespace cgwarden::test {
 
-// Histories that no host would have: cgroups come and go, values jump, texts are any bytes.
+// A history that no real host would have: cgroups are created and removed, values jump, texts hold any bytes.
 class AnyHistory {
  public:
   explicit AnyHistory(unsigned seed) : random_(seed) {}
@@ -41,13 +41,13 @@ class AnyHistory {
       const auto old = last_ && f < last_->columns.size() ? last_->columns[f] : model::Column();
       switch (below(12)) {
         case 0:
-          break;  // nothing, whatever was before
-        case 1:   // anything
+          break;  // empty, independent of the previous snapshot
+        case 1:   // random values
           column.dense.resize(below(15) == 0 ? below(2 * n + 3) : n);
           for (auto& v : column.dense) v = any_value();
           break;
         case 2:
-        case 3:  // another list of cells
+        case 3:  // a new list of series
           for (std::size_t g = 0; g <= n; ++g) {
             for (auto i = below(3); i > 0; --i) {
               const auto text = any_text();
@@ -58,12 +58,12 @@ class AnyHistory {
             }
           }
           break;
-        default:  // as a kernel would
+        default:  // changes as on a real host
           column = old;
           if (!column.dense.empty()) column.dense.resize(n);
-          for (auto& cell : column.series) {
-            if (cell.cgroup != model::kNoCgroup && cell.cgroup >= n) cell.cgroup = model::kNoCgroup;
-            grow(cell.value);
+          for (auto& series : column.series) {
+            if (series.cgroup != model::kNoCgroup && series.cgroup >= n) series.cgroup = model::kNoCgroup;
+            grow(series.value);
           }
           for (auto& v : column.dense) grow(v);
       }

@@ -24,7 +24,7 @@ Table small_host() {
     m.cgroup(1, "/").set("memory_current", 1000).set("pids_current", 9);
     m.cgroup(2, "/a").set("cpu_usage", a).set("memory_current", 800).set("memory_max", 1000).set("cpu_periods", 100);
     m.set("cpu_throttled_periods", 10).set("cpu_quota", 50'000'000).set("cpu_period", 100'000'000);
-    m.cell("io_read", "8:0", Value::of(at > 0 ? 500 : 100)).cell("io_read", "8:16", Value::of(7));
+    m.series("io_read", "8:0", Value::of(at > 0 ? 500 : 100)).series("io_read", "8:16", Value::of(7));
     m.cgroup(3, "/a/x").set("cpu_usage", x).set("memory_current", 100).set("memory_max", Value::unlimited());
     m.cgroup(4, "/a/y").set("cpu_usage", y).set("memory_inactive_file", 40).set("memory_current", 700);
     m.cgroup(5, "/b.slice").set("cpu_usage", 7).set("frozen", 1).set("pids_current", 3);

@@ -23,7 +23,7 @@ Table two_cgroups() {
   const auto make = [](double at, std::int64_t cpu) {
     SnapshotMaker m(at);
     m.cgroup(1, "/").set("cpu_usage", cpu).set("memory_current", 4096).set("memory_max", Value::unlimited());
-    m.cell("io_read", "8:0", Value::of(100)).cell("io_read", "8:16", Value::of(7));
+    m.series("io_read", "8:0", Value::of(100)).series("io_read", "8:16", Value::of(7));
     m.cgroup(2, kHostile).set("memory_current", Value::error());
     return m.make();
   };

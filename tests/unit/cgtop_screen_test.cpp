@@ -53,8 +53,8 @@ model::SnapshotPtr db07(int round, std::string_view without = {}) {
     m.set("cpu_quota", Value::unlimited()).set("cpu_period", 100'000'000).set("cpu_weight", 100);
     m.set("pressure_cpu_some_avg10", tasks).set("pressure_memory_some_avg10", mib / 8).set("pressure_io_some_avg10", 0);
     m.set("memory_events_high", 0).set("memory_events_oom_kill", 0);
-    m.cell("io_read", "259:0", Value::of(mib * 4096 * round))
-        .cell("io_write", "259:0", Value::of(std::int64_t{9000} * tasks * round));
+    m.series("io_read", "259:0", Value::of(mib * 4096 * round))
+        .series("io_write", "259:0", Value::of(std::int64_t{9000} * tasks * round));
   };
   cgroup("/", 8.42, 42188, 0, 1904);
   cgroup("/init.scope", 0.003, 14, 0, 1);
@@ -192,7 +192,7 @@ TEST_F(Screen, DrawsEveryTabOfACgroup) {
     expect_golden(std::string("cgroup-") + name + "-120x30", show(30, 120));
   }
   press("2");
-  EXPECT_EQ(ui->processes_shown_of(),
+  EXPECT_EQ(ui->processes_cgroup(),
             "/system.slice/docker-4f1c9e0a2b7d5566778899aabbccddeeff00112233445566778899aabbccddee.scope");
   Processes processes;
   processes.at = 10;
@@ -784,8 +784,8 @@ TEST(ParseConfig, ReportsAnErrorWithItsLine) {
 TEST_F(Screen, DrawsAuditRecordsOnTheEventsTab) {
   press("/name=nginx.service\n");
   press("G\n7");
-  EXPECT_EQ(ui->audit_shown_of(), "/system.slice/nginx.service");
-  EXPECT_EQ(ui->processes_shown_of(), std::nullopt);
+  EXPECT_EQ(ui->audit_cgroup(), "/system.slice/nginx.service");
+  EXPECT_EQ(ui->processes_cgroup(), std::nullopt);
   ui->feed_audit(std::vector<control::AuditEvent>{
       {"2026-11-24T08:00:06.123Z", "end", "limit", "rule calm", "refused",
        "402 MiB are in use: memory_current is 402MiB"},

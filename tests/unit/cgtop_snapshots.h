@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Snapshots made by hand, for tests of what is computed from them.
+// Builds snapshots by hand, for tests that compute values from them.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ inline const cgtop::Columns& columns() {
   return all;
 }
 
-// Paths must be in order, parents first.
+// Paths must be sorted, parents before their children.
 class SnapshotMaker {
  public:
   explicit SnapshotMaker(double at_seconds = 0) : snapshot_(std::make_shared<model::Snapshot>()) {
@@ -44,15 +44,15 @@ class SnapshotMaker {
     made->path = path;
     made->created = base::Wall(std::chrono::seconds(1'799'000'000));
     auto parent = model::kNoCgroup;
-    const auto above = path == "/" ? std::string() : path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    const auto parent_path = path == "/" ? std::string() : path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
     for (model::CgroupIndex i = 0; i < cgroup_list_.cgroups.size(); ++i) {
-      if (cgroup_list_.cgroups[i]->path == above) parent = i;
+      if (cgroup_list_.cgroups[i]->path == parent_path) parent = i;
     }
     cgroup_list_.cgroups.push_back(std::move(made));
     cgroup_list_.parents.push_back(parent);
     return *this;
   }
-  // Of the cgroup named last. Fixed point of the field's unit.
+  // Sets a field of the cgroup added last; `fixed` is in the fixed-point unit of the field.
   SnapshotMaker& set(std::string_view field, std::int64_t fixed) { return set(field, model::Value::of(fixed)); }
   SnapshotMaker& set(std::string_view field, model::Value value) {
     auto& dense = snapshot_->columns[*catalogue()->find(field)].dense;
@@ -60,7 +60,7 @@ class SnapshotMaker {
     dense.back() = value;
     return *this;
   }
-  SnapshotMaker& cell(std::string_view field, std::string_view label, model::Value value) {
+  SnapshotMaker& series(std::string_view field, std::string_view label, model::Value value) {
     auto& column = snapshot_->columns[*catalogue()->find(field)];
     column.series.push_back({static_cast<model::CgroupIndex>(cgroup_list_.cgroups.size() - 1),
                              static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(label.size()),

@@ -58,11 +58,11 @@ TEST(Delta, MatchesCgroupsByIdAndNotByPath) {
 }
 
 TEST(Delta, SumsTheSeriesOfALabelledFieldAndCountsANewSeriesFromZero) {
-  const auto before = SnapshotMaker(0).cgroup(1, "/").cell("io_read", "8:0", Value::of(100)).make();
+  const auto before = SnapshotMaker(0).cgroup(1, "/").series("io_read", "8:0", Value::of(100)).make();
   const auto now = SnapshotMaker(1)
                        .cgroup(1, "/")
-                       .cell("io_read", "8:0", Value::of(150))
-                       .cell("io_read", "8:16", Value::of(30))
+                       .series("io_read", "8:0", Value::of(150))
+                       .series("io_read", "8:16", Value::of(30))
                        .make();
   const Delta delta(before, now);
   EXPECT_EQ(delta.difference(id("io_read"), 0), 80);
@@ -73,13 +73,13 @@ TEST(Delta, SumsTheSeriesOfALabelledFieldAndCountsANewSeriesFromZero) {
 TEST(Delta, DoesNotKnowTheSumWhenOneSeriesWentDown) {
   const auto before = SnapshotMaker(0)
                           .cgroup(1, "/")
-                          .cell("io_read", "8:0", Value::of(100))
-                          .cell("io_read", "8:16", Value::of(100))
+                          .series("io_read", "8:0", Value::of(100))
+                          .series("io_read", "8:16", Value::of(100))
                           .make();
   const auto now = SnapshotMaker(1)
                        .cgroup(1, "/")
-                       .cell("io_read", "8:0", Value::of(150))
-                       .cell("io_read", "8:16", Value::of(3))
+                       .series("io_read", "8:0", Value::of(150))
+                       .series("io_read", "8:16", Value::of(3))
                        .make();
   EXPECT_FALSE(Delta(before, now).difference(id("io_read"), 0));
 }
@@ -105,11 +105,11 @@ TEST(Delta, KnowsNothingWithoutAnEarlierSnapshotOrWithoutTimeBetween) {
 TEST(CellsOf, FindsTheSeriesOfOneCgroup) {
   const auto snapshot = SnapshotMaker()
                             .cgroup(1, "/")
-                            .cell("io_read", "8:0", Value::of(1))
+                            .series("io_read", "8:0", Value::of(1))
                             .cgroup(2, "/a")
                             .cgroup(3, "/b")
-                            .cell("io_read", "8:0", Value::of(2))
-                            .cell("io_read", "8:16", Value::of(3))
+                            .series("io_read", "8:0", Value::of(2))
+                            .series("io_read", "8:16", Value::of(3))
                             .make();
   const auto& column = snapshot->columns[id("io_read")];
   EXPECT_EQ(series_of(column, 0).size(), 1U);
