@@ -604,6 +604,8 @@ void Ui::feed_processes(Processes processes) {
 
 void Ui::draw(Grid& grid) {
   make_timeline(grid.columns());
+  help_pages_ = help_pages(grid.rows());
+  scene_.help_page = std::min(scene_.help_page, help_pages_ - 1);
   page_rows_ = std::max(1, list_rows(scene_, grid.rows()));
   const auto rows = static_cast<std::size_t>(page_rows_);
   if (scene_.cursor < scene_.offset) scene_.offset = scene_.cursor;

@@ -207,6 +207,7 @@ class Ui {
   std::size_t graphs_at_ = 0;    // sample that the graphs end with
   std::uint64_t cursor_id_ = 0;  // id of the cgroup under the cursor
   int page_rows_ = 10;
+  std::size_t help_pages_ = 1;              // at the height of the last draw()
   std::size_t last_scroll_ = 0;             // scroll position of the last screenful of the cgroup's page
   std::vector<ClickTarget> click_targets_;  // of the last draw()
   enum class LastClick : std::uint8_t { nothing, selected, opened };  // what the last click did

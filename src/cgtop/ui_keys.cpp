@@ -33,7 +33,7 @@ Ui::UiRequest Ui::press(char32_t k) {
   if (scene_.menu != Scene::Menu::none) return press_menu(k);
   if (scene_.page == Page::help) {
     if (k == key::kPageDown || k == ' ' || k == key::kRight || k == key::kDown) {
-      scene_.help_page = std::min(scene_.help_page + 1, kHelpPages - 1);
+      scene_.help_page = std::min(scene_.help_page + 1, help_pages_ - 1);
     } else if (k == key::kPageUp || k == key::kLeft || k == key::kUp) {
       scene_.help_page -= scene_.help_page > 0 ? 1 : 0;
     } else {

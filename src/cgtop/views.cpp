@@ -1135,7 +1135,8 @@ std::size_t draw_cgroup(const Scene& scene, Grid& grid) {
   return last_scroll;
 }
 
-constexpr std::array<const char*, kHelpPages> kHelp = {
+// Topics of the help; each fits a screen of 24 rows.
+constexpr const char* kHelp[] = {
     " MOVE    Up Down, k j      Move the cursor.\n"
     "         PgUp PgDn, ^U ^D  Move the cursor by a page.\n"
     "         Home End, g G     Go to the first or the last cgroup.\n"
@@ -1229,15 +1230,32 @@ constexpr std::array<const char*, kHelpPages> kHelp = {
     " OTHER    cgtop dump, show, ps, tree, fields, doctor, record, replay, snapshot\n",
 };
 
+int help_rows(int height) { return std::max(height - 3, 1); }
+
+// The lines of each page. A topic that is longer than a page continues on the next one.
+std::vector<std::vector<std::string_view>> paged_help(int height) {
+  std::vector<std::vector<std::string_view>> pages;
+  for (std::string_view rest : kHelp) {
+    pages.emplace_back();
+    while (!rest.empty()) {
+      if (pages.back().size() == static_cast<std::size_t>(help_rows(height))) pages.emplace_back();
+      pages.back().push_back(base::take_line(rest));
+    }
+  }
+  return pages;
+}
+
 void draw_help(const Scene& scene, Grid& grid) {
-  const auto page = std::min(scene.help_page, kHelpPages - 1);
+  const auto pages = paged_help(grid.rows());
+  const auto page = std::min(scene.help_page, pages.size() - 1);
   grid.put(0, 1, "cgtop " CGWARDEN_VERSION, kTitle);
-  grid.put_right(0, grid.columns() - 1, "page " + std::to_string(page + 1) + " of " + std::to_string(kHelpPages));
-  std::string_view rest = kHelp[page];
-  for (int line = 2; !rest.empty() && line < grid.rows() - 1; ++line) {
-    const auto text = base::take_line(rest);
+  grid.put_right(0, grid.columns() - 1, "page " + std::to_string(page + 1) + " of " + std::to_string(pages.size()));
+  int line = 2;
+  for (const auto text : pages[page]) {
+    if (line >= grid.rows() - 1) break;
     grid.put(line, 0, text);
     if (text.size() > 8 && text[1] != ' ') grid.restyle(line, 1, 8, kBold);
+    ++line;
   }
   if (scene.table) {
     const auto& now = scene.table->now();
@@ -1247,10 +1265,10 @@ void draw_help(const Scene& scene, Grid& grid) {
       reads += c.reads;
       errors += c.errors_now;
     }
-    if (page == kHelpPages - 1 && grid.rows() > 18) {
+    if (page == pages.size() - 1 && line + 1 < grid.rows() - 1) {
       const auto ms = std::chrono::duration<double, std::milli>(now.taken - now.begun).count();
-      grid.put(16, 1, "COST", kBold);
-      grid.put(16, 10,
+      grid.put(line + 1, 1, "COST", kBold);
+      grid.put(line + 1, 10,
                number("%.1f ms", ms) + " for the last sample; " + std::to_string(reads) + " file reads since start; " +
                    std::to_string(errors) + " errors");
     }
@@ -1259,6 +1277,8 @@ void draw_help(const Scene& scene, Grid& grid) {
 }
 
 }  // namespace
+
+std::size_t help_pages(int height) { return paged_help(height).size(); }
 
 int list_rows(const Scene& scene, int height) {
   const int above = 2 + meter_lines(scene, height) + timeline_rows(scene, height) + (height >= kTall ? 1 : 0);

@@ -8,8 +8,8 @@
 
 namespace cgwarden::cgtop {
 
-inline constexpr std::size_t kHelpPages = 5;
-
+// Number of help pages on a grid of this height.
+std::size_t help_pages(int height);
 // Rows of the list that fit a grid of this height.
 int list_rows(const Scene& scene, int height);
 // Returns the scroll position of the last screenful of a cgroup's page; 0 on other pages.

@@ -388,6 +388,18 @@ TEST_F(Screen, DrawsHelpAndMenus) {
   expect_golden("columns-120x30", show(30, 120));
 }
 
+TEST_F(Screen, ShowsEveryLineOfTheHelpOnASmallTerminal) {
+  press("?");
+  std::string all;
+  for (int i = 0; i < 40; ++i) {
+    all += show(8, 80);
+    ui->press(key::kPageDown);
+  }
+  EXPECT_THAT(all,
+              testing::AllOf(HasSubstr("Move the cursor."), HasSubstr("Go to the previous match."),
+                             HasSubstr("Change the span of the timeline."), HasSubstr("record, replay, snapshot")));
+}
+
 TEST_F(Screen, ReordersColumnsInTheMenu) {
   const auto headings = [&] {
     const auto text = show(30, 120);
