@@ -14,30 +14,30 @@ using model::Value;
 
 constexpr std::size_t kNumberRoom = 32;
 
-class Writer {
+class JsonWriter {
  public:
-  explicit Writer(Buffer& out) : out_(out) {}
+  explicit JsonWriter(Buffer& out) : out_(out) {}
 
-  Writer& raw(std::string_view text) {
+  JsonWriter& raw(std::string_view text) {
     out_.append(text);
     return *this;
   }
-  Writer& number(std::int64_t n) {
+  JsonWriter& number(std::int64_t n) {
     char* const at = out_.room(kNumberRoom);
     out_.written_to(std::to_chars(at, at + kNumberRoom, n).ptr);
     return *this;
   }
-  Writer& number(std::uint64_t n) {
+  JsonWriter& number(std::uint64_t n) {
     char* const at = out_.room(kNumberRoom);
     out_.written_to(std::to_chars(at, at + kNumberRoom, n).ptr);
     return *this;
   }
-  Writer& value(Value v) {
+  JsonWriter& value(Value v) {
     if (v.is_number()) return number(v.fixed());
     return raw(v.is_absent() ? "null" : v.is_unlimited() ? "\"max\"" : "\"error\"");
   }
-  // Valid UTF-8.
-  Writer& quoted(std::string_view text) {
+  // `text` must be valid UTF-8.
+  JsonWriter& quoted(std::string_view text) {
     constexpr std::string_view hex = "0123456789abcdef";
     raw("\"");
     while (!text.empty()) {
@@ -57,13 +57,13 @@ class Writer {
     }
     return raw("\"");
   }
-  // Any bytes.
-  Writer& text(std::string_view bytes) {
+  // `bytes` may be anything.
+  JsonWriter& text(std::string_view bytes) {
     if (base::is_utf8(bytes)) return quoted(bytes);
     return raw("{\"base64\":\"").raw(base64(bytes)).raw("\"}");
   }
-  // What stands between the members of a list: nothing before the first.
-  Writer& comma(bool& first) {
+  // Separator of list members: nothing before the first one.
+  JsonWriter& comma(bool& first) {
     if (!first) raw(",");
     first = false;
     return *this;
@@ -77,11 +77,11 @@ class Writer {
       const auto byte = [&](std::size_t k) {
         return i + k < bytes.size() ? static_cast<unsigned>(static_cast<unsigned char>(bytes[i + k])) : 0U;
       };
-      const auto three = byte(0) << 16U | byte(1) << 8U | byte(2);
-      out += digits[three >> 18U];
-      out += digits[three >> 12U & 63U];
-      out += i + 1 < bytes.size() ? digits[three >> 6U & 63U] : '=';
-      out += i + 2 < bytes.size() ? digits[three & 63U] : '=';
+      const auto bits = byte(0) << 16U | byte(1) << 8U | byte(2);
+      out += digits[bits >> 18U];
+      out += digits[bits >> 12U & 63U];
+      out += i + 1 < bytes.size() ? digits[bits >> 6U & 63U] : '=';
+      out += i + 2 < bytes.size() ? digits[bits & 63U] : '=';
     }
     return out;
   }
@@ -96,13 +96,13 @@ std::int64_t nanoseconds(base::Monotonic t) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
 }
 
-void write_head(Writer& w, const model::Snapshot& s) {
+void write_head(JsonWriter& w, const model::Snapshot& s) {
   w.raw("{\"api\":1,\"program\":\"cgwarden " CGWARDEN_VERSION "\",\"taken_ns\":").number(nanoseconds(s.taken_wall));
   w.raw(",\"monotonic_ns\":").number(nanoseconds(s.taken));
   w.raw(",\"begun_monotonic_ns\":").number(nanoseconds(s.begun));
 }
 
-void write_cgroups(Writer& w, const model::Snapshot& s) {
+void write_cgroups(JsonWriter& w, const model::Snapshot& s) {
   w.raw(",\"generation\":").number(s.cgroup_list ? s.cgroup_list->generation : std::uint64_t{0});
   const auto each = [&](std::string_view name, const auto& write) {
     w.raw(",\"").raw(name).raw("\":[");
@@ -124,7 +124,7 @@ void write_cgroups(Writer& w, const model::Snapshot& s) {
        [&](const model::Cgroup& cgroup, CgroupIndex) { w.raw(cgroup.creation_observed ? "1" : "0"); });
 }
 
-void write_containers(Writer& w, const model::Snapshot& s) {
+void write_containers(JsonWriter& w, const model::Snapshot& s) {
   w.raw(",\"containers\":[");
   bool first = true;
   for (CgroupIndex g = 0; s.containers && g < s.cgroup_count(); ++g) {
@@ -154,7 +154,7 @@ void write_containers(Writer& w, const model::Snapshot& s) {
   w.raw("]");
 }
 
-void write_column(Writer& w, const model::Field& field, const model::Column& column) {
+void write_column(JsonWriter& w, const model::Field& field, const model::Column& column) {
   w.raw("{\"kind\":").quoted(name(field.kind)).raw(",\"unit\":").quoted(name(field.unit));
   w.raw(",\"decimals\":").number(std::int64_t{model::decimals(field.unit)}).raw(",\"labels\":").quoted(field.labels);
   if (!column.dense.empty()) {
@@ -166,9 +166,10 @@ void write_column(Writer& w, const model::Field& field, const model::Column& col
   if (!column.series.empty()) {
     w.raw(",\"series\":[");
     bool first = true;
-    for (const auto& cell : column.series) {
-      w.comma(first).raw("[").number(cell.cgroup == model::kNoCgroup ? std::int64_t{-1} : std::int64_t{cell.cgroup});
-      w.raw(",").text(column.text_of(cell)).raw(",").value(cell.value).raw("]");
+    for (const auto& series : column.series) {
+      w.comma(first).raw("[").number(series.cgroup == model::kNoCgroup ? std::int64_t{-1}
+                                                                       : std::int64_t{series.cgroup});
+      w.raw(",").text(column.text_of(series)).raw(",").value(series.value).raw("]");
     }
     w.raw("]");
   }
@@ -179,7 +180,7 @@ void write_column(Writer& w, const model::Field& field, const model::Column& col
 
 void write_api_snapshot(const model::Snapshot& s, const std::optional<model::Host>& host,
                         const std::vector<bool>& fields, Buffer& out) {
-  Writer w(out);
+  JsonWriter w(out);
   write_head(w, s);
   w.raw(",\"host\":").raw(host ? model::to_json(*host) : "null");
   w.raw(",\"hierarchies\":[");
@@ -213,7 +214,7 @@ void write_api_snapshot(const model::Snapshot& s, const std::optional<model::Hos
 }
 
 void write_api_cgroups(const model::Snapshot& s, Buffer& out) {
-  Writer w(out);
+  JsonWriter w(out);
   write_head(w, s);
   write_cgroups(w, s);
   write_containers(w, s);
@@ -221,7 +222,7 @@ void write_api_cgroups(const model::Snapshot& s, Buffer& out) {
 }
 
 void write_api_fields(const model::Catalogue& catalogue, Buffer& out) {
-  Writer w(out);
+  JsonWriter w(out);
   w.raw("{\"api\":1,\"program\":\"cgwarden " CGWARDEN_VERSION "\",\"fields\":")
       .raw(model::to_json(catalogue))
       .raw("}\n");
@@ -231,7 +232,7 @@ std::string snapshot_tag(const model::Snapshot& s) {
   return "\"" + std::to_string(nanoseconds(s.taken_wall)) + "-" + std::to_string(nanoseconds(s.taken)) + "\"";
 }
 
-// Generations begin anew with the agent, so when the topmost cgroup was made and the host's clock stand beside them.
+// A hash of IDs and paths, not the generation: generations restart with the agent.
 std::string cgroups_tag(const model::Snapshot& s) {
   std::uint64_t hash = 0;
   for (CgroupIndex g = 0; g < s.cgroup_count(); ++g) {
@@ -249,7 +250,7 @@ std::string fields_tag(const model::Catalogue& catalogue) {
   return "\"" CGWARDEN_VERSION "-" + std::to_string(hash) + "\"";
 }
 
-bool none_match_names(std::string_view header, std::string_view tag) {
+bool if_none_match_contains(std::string_view header, std::string_view tag) {
   while (!header.empty()) {
     auto one = base::take_until(header, ',');
     one = base::trim_end(one);

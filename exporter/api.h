@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// /api/v1: a whole snapshot as JSON, for programs that look at cgroups rather than at series (cgtop --agent).
-// Read-only; docs/api.md says what each member means. Members may be added; one that changes its meaning makes it
-// /api/v2. Pure: a snapshot in, text out. Every byte of a cgroup's name arrives: what is no UTF-8 is {"base64":"..."}.
+// /api/v1: a snapshot as JSON, for clients that need cgroups instead of metrics (cgtop --agent). Read-only; docs/api.md
+// documents the members. Members may be added; a member that changes its meaning requires /api/v2. Cgroup paths are
+// transferred without loss: a path that is not valid UTF-8 is {"base64":"..."}. Pure functions; any thread.
 #pragma once
 
 #include <optional>
@@ -19,18 +19,18 @@ inline constexpr std::string_view kApiSnapshot = "/api/v1/snapshot";
 inline constexpr std::string_view kApiCgroups = "/api/v1/cgroups";
 inline constexpr std::string_view kApiFields = "/api/v1/fields";
 
-// `fields`, by FieldId: which to write; empty: all.
+// `fields`: fields to write, by FieldId; empty: all.
 void write_api_snapshot(const model::Snapshot& snapshot, const std::optional<model::Host>& host,
                         const std::vector<bool>& fields, Buffer& out);
-// Who is there and what is known of the containers; no values.
+// Cgroups and containers without values.
 void write_api_cgroups(const model::Snapshot& snapshot, Buffer& out);
 void write_api_fields(const model::Catalogue& catalogue, Buffer& out);
 
-// Entity tags, with their quotes: another one when the answer is another.
+// Entity tags with quotes. The tag changes if the response changes.
 std::string snapshot_tag(const model::Snapshot& snapshot);
 std::string cgroups_tag(const model::Snapshot& snapshot);
 std::string fields_tag(const model::Catalogue& catalogue);
-// Whether an If-None-Match header names the tag. Weak comparison, as RFC 9110 (13.1.2) wants.
-bool none_match_names(std::string_view if_none_match, std::string_view tag);
+// True if an If-None-Match header contains the tag. Weak comparison, see RFC 9110, section 13.1.2.
+bool if_none_match_contains(std::string_view if_none_match, std::string_view tag);
 
 }  // namespace cgwarden::exporter

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes that grow and are used again: what an answer is written into. Unlike std::string nothing is zeroed on growth,
-// and a writer may fill the room behind the end through a plain pointer.
-// One thread at a time.
+// A growing, reusable byte buffer for response bodies. Unlike std::string it does not zero new memory, and a caller may
+// write to the free space after the end through a pointer. One thread at a time.
 #pragma once
 
 #include <algorithm>
@@ -15,14 +14,14 @@ namespace cgwarden::exporter {
 
 class Buffer {
  public:
-  // At least `size` writable bytes at the end of what was written. Valid until the next call of room() or append().
+  // Pointer to at least `size` writable bytes after the contents. Valid until the next call of room() or append().
   char* room(std::size_t size) {
     if (capacity_ - size_ < size) grow(size);
     return data_.get() + size_;
   }
-  // Where the room ends.
+  // End of the writable bytes.
   [[nodiscard]] char* limit() { return data_.get() + capacity_; }
-  // What was written through room() ends at `end`.
+  // Sets the end of the contents after bytes were written through room().
   void written_to(const char* end) { size_ = static_cast<std::size_t>(end - data_.get()); }
 
   void append(std::string_view text) {
@@ -51,11 +50,11 @@ class Buffer {
   std::size_t capacity_ = 0;
 };
 
-// Lends buffers and gets them back when their last reader lets go: a slow client keeps its own, the next answer takes
-// another. Keeps a few; more than these live only as long as they are read. Buffers and pool stay on one thread.
+// Reuses buffers after their last reference is gone: a slow client keeps its buffer, and the next response uses another
+// one. The pool keeps up to `max_kept` buffers; further ones are freed after use. Buffers and pool stay on one thread.
 class BufferPool {
  public:
-  explicit BufferPool(std::size_t kept) : kept_(kept) {}
+  explicit BufferPool(std::size_t max_kept) : max_kept_(max_kept) {}
 
   std::shared_ptr<Buffer> take() {
     for (const auto& buffer : buffers_) {
@@ -65,12 +64,12 @@ class BufferPool {
       }
     }
     auto fresh = std::make_shared<Buffer>();
-    if (buffers_.size() < kept_) buffers_.push_back(fresh);
+    if (buffers_.size() < max_kept_) buffers_.push_back(fresh);
     return fresh;
   }
 
  private:
-  std::size_t kept_;
+  std::size_t max_kept_;
   std::vector<std::shared_ptr<Buffer>> buffers_;
 };
 

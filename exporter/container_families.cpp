@@ -27,7 +27,7 @@ void append_name(const Container& container, std::string& out) {
   if (container.runtime) append_label("runtime", *container.runtime, out);
 }
 
-// A label's name as Prometheus wants it. Different names may become the same.
+// A valid Prometheus label name. Different names may map to the same one.
 std::string cleaned(std::string_view name) {
   std::string out = "label_";
   for (const char c : name) {
@@ -40,14 +40,14 @@ std::string cleaned(std::string_view name) {
 void append_facts(const Container& container, std::string& out) {
   append_label("role", model::name(container.role), out);
   for (const auto& fact : model::kTextFacts) {
-    // These are on every series, or change within a container's life and have families of their own, or are for those
-    // who look at one container on its host.
+    // Skipped: facts that are on every series, facts that change during the lifetime of a container and have their own
+    // families, and facts that are only useful on the host itself.
     constexpr std::string_view left_out[] = {"runtime", "name", "state", "health", "writable_layer"};
     if (std::ranges::find(left_out, fact.name) != std::end(left_out)) continue;
     if (const auto& value = container.*fact.member) append_label(fact.name, *value, out);
   }
   std::vector<std::string> taken;
-  for (const auto& [name, value] : container.labels) {  // sorted: of two that become the same it is always the first
+  for (const auto& [name, value] : container.labels) {  // sorted: of two names that map to the same one, the first wins
     auto label = cleaned(name);
     if (std::ranges::find(taken, label) != taken.end()) continue;
     append_label(label, value, out);
@@ -63,7 +63,7 @@ void append_unit(const Container& container, std::string& out) {
   if (container.parent) append_label("parent", *container.parent, out);
 }
 
-// Seconds with as many decimals as there are.
+// Seconds with as many decimals as needed.
 std::string seconds(base::Wall time) {
   const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
   if (ns < 0) return {};
@@ -77,7 +77,8 @@ std::string seconds(base::Wall time) {
 std::string number(const Container::Number& value) { return value ? std::to_string(*value) : std::string(); }
 std::string time(const Container::Time& value) { return value ? seconds(*value) : std::string(); }
 
-// One family a row, by name. A value that is empty is no sample; `labels` appends what stands behind the cgroup's.
+// One row per family, by name. An empty value means no sample; `labels` appends further labels after those of the
+// cgroup.
 struct Row {
   std::string_view name;  // without "_info"
   std::string_view unit;
@@ -85,7 +86,7 @@ struct Row {
   bool info;
   std::string (*value)(const Container&);
   void (*labels)(const Container&, std::string&);
-  bool of_units = false;  // of cgroups that are a unit of systemd's and no workload
+  bool of_units = false;  // for cgroups that are systemd units and not workloads
 };
 
 constexpr Row kRows[] = {
@@ -125,10 +126,10 @@ void append_header(const Row& row, const std::string& series, Format format, std
 
 struct Shown {
   const Container* container;
-  std::string labels;  // as on all series of the cgroup
+  std::string labels;  // the same on all series of the cgroup
 };
 
-// Those of cgroups that are there, in order of paths, then those that ended. No two with the same labels.
+// Containers of existing cgroups in order of paths, then exited containers. Labels are unique.
 std::vector<Shown> shown(const model::Snapshot& snapshot, bool units) {
   const auto& table = *snapshot.containers;
   std::vector<Shown> out;

@@ -38,14 +38,14 @@ void Gzip::start(Buffer& out) {
 }
 
 bool Gzip::feed(std::string_view in, bool last) {
-  constexpr std::size_t piece_size = 1UL << 20U;  // the library counts in 32 bits
+  constexpr std::size_t piece_size = 1UL << 20U;  // sizes of the library are 32 bits
   constexpr std::size_t room_size = 64UL << 10U;
   auto& stream = state_->stream;
   auto& out = *state_->out;
   do {
     const auto piece = in.substr(0, piece_size);
     in.remove_prefix(piece.size());
-    // The library never writes there; its type has no const.
+    // The library only reads this; its type lacks const.
     stream.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(piece.data()));  // NOLINT
     stream.avail_in = static_cast<std::uint32_t>(piece.size());
     stream.end_of_stream = last && in.empty() ? 1 : 0;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// gzip of a body that is made piece by piece, so that it need not be in memory as a whole. For speed rather than size:
-// ISA-L's level 1 where the architecture has it (a third of the time of libdeflate's and a fifth of zlib's),
-// libdeflate's level 1 elsewhere, which keeps the pieces until the end. One thread and one body at a time: the state is
-// kept.
+// Compresses a body in pieces with gzip, so that the whole body need not be in memory. Optimized for speed: level 1 of
+// ISA-L where the architecture has it (a third of the time of libdeflate and a fifth of that of zlib), else level 1 of
+// libdeflate, which keeps the pieces until the end. The object is reusable. One thread and one body at a time.
 #pragma once
 
 #include <memory>
@@ -19,12 +18,12 @@ class Gzip {
   Gzip(const Gzip&) = delete;
   Gzip& operator=(const Gzip&) = delete;
 
-  // What is added from now on goes to `out`, which is emptied and must stay until finish().
+  // Starts a body. `out` is cleared and must outlive finish().
   void start(Buffer& out);
   void add(std::string_view in) { feed(in, false); }
-  // False: it could not be done, for want of memory, and what `out` holds is of no use.
+  // False if memory ran out; the contents of `out` are undefined then.
   [[nodiscard]] bool finish() { return feed({}, true); }
-  // All at once.
+  // start(), add() and finish() in one call.
   [[nodiscard]] bool compress(std::string_view in, Buffer& out) {
     start(out);
     return feed(in, true);

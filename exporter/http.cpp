@@ -20,7 +20,7 @@ std::string_view trim(std::string_view s) {
   return s;
 }
 
-bool same(std::string_view a, std::string_view b) {
+bool iequals(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
@@ -48,15 +48,15 @@ Choice parse_choice(std::string_view element) {
     const auto name = trim(base::take_until(value, '='));
     value = trim(value);
     if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
-    // A weight that is none counts as a refusal: better the default than a guess.
-    if (same(name, "q")) out.quality = std::min(to_double(value).value_or(0), 1.0);
-    if (same(name, "version")) out.version = value;
+    // An invalid weight counts as 0, so that the default is used.
+    if (iequals(name, "q")) out.quality = std::min(to_double(value).value_or(0), 1.0);
+    if (iequals(name, "version")) out.version = value;
   }
   return out;
 }
 
 std::optional<Negotiated> format_of(const Choice& choice) {
-  if (same(choice.name, "application/openmetrics-text")) {
+  if (iequals(choice.name, "application/openmetrics-text")) {
     if (choice.version == "0.0.1") {
       return Negotiated{Format::openmetrics, "application/openmetrics-text; version=0.0.1; charset=utf-8"};
     }
@@ -65,8 +65,8 @@ std::optional<Negotiated> format_of(const Choice& choice) {
     }
     return std::nullopt;
   }
-  if (same(choice.name, "text/plain") && !choice.version.empty() && choice.version != "0.0.4") return std::nullopt;
-  if (same(choice.name, "text/plain") || same(choice.name, "text/*") || choice.name == "*/*") return Negotiated{};
+  if (iequals(choice.name, "text/plain") && !choice.version.empty() && choice.version != "0.0.4") return std::nullopt;
+  if (iequals(choice.name, "text/plain") || iequals(choice.name, "text/*") || choice.name == "*/*") return Negotiated{};
   return std::nullopt;
 }
 
@@ -111,9 +111,9 @@ bool accepts_gzip(std::string_view accept_encoding) {
   double identity = 0;
   while (!accept_encoding.empty()) {
     const auto choice = parse_choice(base::take_until(accept_encoding, ','));
-    if (same(choice.name, "gzip") || same(choice.name, "x-gzip")) gzip = choice.quality;
+    if (iequals(choice.name, "gzip") || iequals(choice.name, "x-gzip")) gzip = choice.quality;
     if (choice.name == "*") any = choice.quality;
-    if (same(choice.name, "identity")) identity = choice.quality;
+    if (iequals(choice.name, "identity")) identity = choice.quality;
   }
   const double quality = gzip.value_or(any.value_or(0));
   return quality > 0 && quality >= identity;
@@ -135,15 +135,15 @@ std::optional<Target> parse_target(std::string_view target) {
   return out;
 }
 
-std::chrono::nanoseconds answer_within(std::string_view scrape_timeout, std::chrono::nanoseconds otherwise) {
-  constexpr double longest = 3600;
+std::chrono::nanoseconds response_timeout(std::string_view scrape_timeout, std::chrono::nanoseconds otherwise) {
+  constexpr double max_timeout = 3600;
   const auto seconds = to_double(trim(scrape_timeout));
   if (!seconds || *seconds <= 0) return otherwise;
-  const double timeout = std::min(*seconds, longest);
+  const double timeout = std::min(*seconds, max_timeout);
   return std::chrono::nanoseconds(static_cast<std::int64_t>((timeout - std::min(0.5, timeout / 10)) * 1e9));
 }
 
-std::string html(std::string_view text) {
+std::string escape_html(std::string_view text) {
   std::string out;
   for (const char c : base::printable(text)) {
     if (c == '&') {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What of HTTP needs no socket: negotiation, targets, headers. Input is hostile; nothing here fails or throws, what is
-// not understood is passed over. Stateless: any thread.
+// The parts of HTTP that need no socket: content negotiation, request targets, headers. Input is untrusted. No function
+// fails or throws; elements that cannot be parsed are ignored. Stateless; any thread.
 #pragma once
 
 #include <chrono>
@@ -19,10 +19,10 @@ struct Negotiated {
   std::string_view content_type = "text/plain; version=0.0.4; charset=utf-8";
 };
 
-// The exposition format an Accept header likes best. Text when it names none of ours.
+// The exposition format with the highest weight in an Accept header; the text format if it contains none of ours.
 Negotiated negotiate(std::string_view accept);
 
-// Whether an Accept-Encoding header wants gzip.
+// True if an Accept-Encoding header prefers gzip over identity.
 bool accepts_gzip(std::string_view accept_encoding);
 
 struct Target {
@@ -30,16 +30,16 @@ struct Target {
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
 };
 
-// "/metrics?collect[]=cpu", also "http://host/metrics". Nothing: this is no target of ours ("*", "host:1").
+// Parses "/metrics?collect[]=cpu" and "http://host/metrics". Nullopt for other forms ("*", "host:1").
 std::optional<Target> parse_target(std::string_view target);
 
-// How long an answer may take so that it arrives before the scraper gives up: the header
-// X-Prometheus-Scrape-Timeout-Seconds less a margin of a tenth, at most half a second. `otherwise` when the header is
-// missing or makes no sense.
-std::chrono::nanoseconds answer_within(std::string_view scrape_timeout, std::chrono::nanoseconds otherwise);
+// Time limit for a response, so that it arrives before the scraper times out: the header
+// X-Prometheus-Scrape-Timeout-Seconds minus a tenth of it, at most half a second. `otherwise` if the header is missing
+// or invalid.
+std::chrono::nanoseconds response_timeout(std::string_view scrape_timeout, std::chrono::nanoseconds otherwise);
 
-// `text` as HTML text.
-std::string html(std::string_view text);
+// Escapes `text` for HTML; control characters become visible.
+std::string escape_html(std::string_view text);
 
 // "Sun, 06 Nov 1994 08:49:37 GMT"
 std::string http_date(std::chrono::system_clock::time_point time);

@@ -25,24 +25,25 @@ constexpr int kBacklog = 128;
 constexpr std::string_view kUnixPrefix = "unix:";
 
 tl::unexpected<Error> cannot(const std::string& address, int code, std::string_view advice = {}) {
-  auto error = Error::from_errno(code, "cannot listen on " + address);
-  if (advice.empty() && code == EADDRINUSE) advice = "another program listens there; stop it or choose another address";
-  if (advice.empty() && code == EACCES) advice = "ports below 1024 and some folders need privileges";
-  if (advice.empty() && code == EADDRNOTAVAIL) advice = "no interface of this host has this address";
-  if (!advice.empty()) error.what += ": " + std::string(advice);
+  auto error = Error::from_errno(code, address + ": cannot listen");
+  if (advice.empty() && code == EADDRINUSE)
+    advice = "another program uses it; stop that program or choose another address";
+  if (advice.empty() && code == EACCES) advice = "ports below 1024 and some directories require privileges";
+  if (advice.empty() && code == EADDRNOTAVAIL) advice = "no network interface of this host has this address";
+  if (!advice.empty()) error.what += " (" + std::string(advice) + ")";
   return tl::unexpected(std::move(error));
 }
 
 tl::unexpected<Error> malformed(const std::string& address) {
-  return base::fail("cannot listen on " + address +
-                    ": not an address: write :10753, 127.0.0.1:10753, [::1]:10753 or unix:/path");
+  return base::fail("'" + base::printable(address) +
+                    "': invalid listen address (examples: :10753, 127.0.0.1:10753, [::1]:10753, unix:/path)");
 }
 
 struct AddrinfoDeleter {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
 };
 
-std::string written(const sockaddr_storage& address, socklen_t size) {
+std::string address_text(const sockaddr_storage& address, socklen_t size) {
   char host[NI_MAXHOST];
   char port[NI_MAXSERV];
   if (::getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host, sizeof host, port, sizeof port,
@@ -53,7 +54,7 @@ std::string written(const sockaddr_storage& address, socklen_t size) {
   return (address.ss_family == AF_INET6 ? "[" + name + "]" : name) + ":" + port;
 }
 
-// A socket that listens on `address`, or a negative errno.
+// A socket that listens on `address`; a negative errno on failure.
 int bind_and_listen(const sockaddr* address, socklen_t size, bool both_families) {
   Fd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return -errno;
@@ -67,7 +68,7 @@ int bind_and_listen(const sockaddr* address, socklen_t size, bool both_families)
   return fd.release();
 }
 
-// 0: nothing is in the way now. Otherwise an errno.
+// Removes a socket file without a listener. 0 if the path is free; otherwise an errno.
 int remove_stale_socket(const std::string& path, const sockaddr_un& address) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) return errno == ENOENT ? 0 : errno;
@@ -118,12 +119,12 @@ Result<Listener> Listener::open_tcp(const std::string& address) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* raw = nullptr;
   if (const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &raw); code != 0) {
-    return base::fail("cannot listen on " + address + ": " + ::gai_strerror(code));
+    return base::fail(address + ": cannot listen: " + ::gai_strerror(code));
   }
   const std::unique_ptr<addrinfo, AddrinfoDeleter> list(raw);
 
-  // All addresses: one IPv6 socket takes both families; a host without IPv6 gets an IPv4 one. A name: its first IPv4
-  // address that works, else its first IPv6 one.
+  // All addresses: one IPv6 socket accepts both families; on a host without IPv6 use an IPv4 socket. A host name: its
+  // first IPv4 address that works, else its first IPv6 address.
   const bool all = host.empty();
   int result = -EADDRNOTAVAIL;
   for (const int family : {all ? AF_INET6 : AF_INET, all ? AF_INET : AF_INET6}) {
@@ -141,25 +142,25 @@ Result<Listener> Listener::open_tcp(const std::string& address) {
   sockaddr_storage bound{};
   socklen_t size = sizeof bound;
   if (::getsockname(result, reinterpret_cast<sockaddr*>(&bound), &size) != 0) return cannot(address, errno);
-  out.address_ = written(bound, size);
+  out.address_ = address_text(bound, size);
   return out;
 }
 
 Result<Listener> Listener::open_unix(const std::string& address, const std::string& path) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
-  if (path.size() >= sizeof name.sun_path) return cannot(address, ENAMETOOLONG, "at most 107 bytes fit");
+  if (path.size() >= sizeof name.sun_path) return cannot(address, ENAMETOOLONG, "the path may have at most 107 bytes");
   path.copy(name.sun_path, path.size());
 
   if (const int code = remove_stale_socket(path, name); code == EEXIST) {
-    return cannot(address, code, "the file there is no socket; remove it or choose another path");
+    return cannot(address, code, "the file is not a socket; remove it or choose another path");
   } else if (code != 0) {
     return cannot(address, code);
   }
   Listener out;
   out.fd_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!out.fd_) return cannot(address, errno);
-  // The mode of the socket's inode, less the umask, becomes that of the file: it is never wider than 0660.
+  // bind() creates the file with the mode of the socket inode minus the umask, so it never has more than mode 0660.
   if (::fchmod(out.fd_.get(), 0660) != 0) return cannot(address, errno);
   if (::bind(out.fd_.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) return cannot(address, errno);
   struct stat status {};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A listening socket, TCP or Unix, from an address as people write it:
-//   ":10753"  all addresses, IPv6 and IPv4      "127.0.0.1:0"  a free port      "[::1]:9"      "localhost:10753"
-//   "unix:/run/cgwarden/agent.sock"             mode 0660; a socket file nobody listens on is replaced
-// Made at start; blocks for names only. Any thread.
+// A listening TCP or Unix socket. Addresses:
+//   ":10753"  all IPv6 and IPv4 addresses       "127.0.0.1:0"  a free port      "[::1]:9"      "localhost:10753"
+//   "unix:/run/cgwarden/agent.sock"             mode 0660; a stale socket file is replaced
+// open() blocks only to resolve names. Any thread.
 #pragma once
 
 #include <sys/types.h>
@@ -17,18 +17,18 @@ namespace cgwarden::exporter {
 
 class Listener {
  public:
-  // Whether it is written like one; open() may find more that is wrong.
+  // True if the syntax is valid; open() can still fail.
   static bool is_address(std::string_view address);
-  // Non-blocking, close-on-exec. Errors read "cannot listen on X: Address already in use: how to mend it".
+  // Opens a non-blocking, close-on-exec socket. Errors: "ADDRESS: cannot listen: Address already in use (HINT)".
   static base::Result<Listener> open(const std::string& address);
 
   Listener(Listener&&) = default;
   Listener& operator=(Listener&&) = delete;
-  // Removes the socket file if it is still the one made here.
+  // Removes the socket file if it is still the one that open() created.
   ~Listener();
 
   [[nodiscard]] int fd() const { return fd_.get(); }
-  // As given, with the port the kernel chose for port 0.
+  // The bound address; port 0 is replaced by the port that the kernel chose.
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
@@ -38,7 +38,7 @@ class Listener {
 
   base::Fd fd_;
   std::string address_;
-  std::string path_;  // of a socket file
+  std::string path_;  // Unix sockets only
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };

@@ -21,7 +21,7 @@ std::string number(double value) {
   return {digits, std::to_chars(digits, digits + sizeof digits, value).ptr};
 }
 
-// OpenMetrics wants numbers in labels (le, quantile) with a point: "1.0".
+// OpenMetrics requires a decimal point in the labels le and quantile: "1.0".
 std::string label_number(double value, Format format) {
   auto out = number(value);
   if (format == Format::openmetrics && out.find_first_not_of("-0123456789") == std::string::npos) out += ".0";
@@ -127,7 +127,7 @@ class FamilyWriter {
 
   Format format_;
   std::string& out_;
-  std::string name_;  // of the family
+  std::string name_;  // of the family, without "_total" in OpenMetrics
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes prometheus-cpp's families in either format. Unlike its TextSerializer this escapes HELP, knows OpenMetrics,
-// and has one order: families by name, series by labels. Stateless: any thread.
+// Writes families of prometheus-cpp in both formats. Unlike its TextSerializer this escapes HELP, supports OpenMetrics,
+// and sorts: families by name, series by labels. Stateless; any thread.
 #pragma once
 
 #include <prometheus/metric_family.h>
@@ -12,7 +12,7 @@
 
 namespace cgwarden::exporter {
 
-// Appends `families`, without the "# EOF" of OpenMetrics. Families without series are left out.
+// Appends `families`, without the "# EOF" of OpenMetrics. Families without series are omitted.
 void append_families(std::vector<prometheus::MetricFamily> families, Format format, std::string& out);
 
 }  // namespace cgwarden::exporter

@@ -29,7 +29,7 @@ double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
 }
 
-// Collects families of which most have one series.
+// Builds families, most of which have one series.
 class Families {
  public:
   explicit Families(std::vector<MetricFamily> families) : families_(std::move(families)) {}
@@ -44,7 +44,7 @@ class Families {
   Families& gauge(std::string name, std::string help) {
     return family(std::move(name), MetricType::Gauge, std::move(help));
   }
-  // A series of the family named last.
+  // Adds a series to the latest family.
   template <class Number>
   void add(Number value, Labels labels = {}) {
     auto& family = families_.back();
@@ -72,7 +72,7 @@ std::optional<ProcessStat> read_process_stat() {
   const auto size = fd ? ::read(fd.get(), text, sizeof text) : -1;
   if (size <= 0) return std::nullopt;
   std::string_view rest(text, static_cast<std::size_t>(size));
-  // "1 (any name) S ...": the fields after the name, which may hold anything, have the numbers 3 to 52 in proc(5).
+  // "1 (any name) S ...": the name may contain any character; the fields after it are numbers 3 to 52 in proc(5).
   const auto name_end = rest.rfind(')');
   if (name_end == std::string_view::npos) return std::nullopt;
   rest.remove_prefix(name_end + 1);
@@ -88,7 +88,7 @@ std::optional<ProcessStat> read_process_stat() {
 }
 
 std::optional<std::size_t> count_open_fds() {
-  // Linux 6.2 and later says it as the directory's size; counting thousands of entries costs more than a collection.
+  // Since Linux 6.2 st_size of the directory is the count; counting thousands of entries would cost more than a sample.
   struct stat st {};
   if (::stat("/proc/self/fd", &st) == 0 && st.st_size > 0) return static_cast<std::size_t>(st.st_size);
   DIR* const dir = ::opendir("/proc/self/fd");
@@ -96,7 +96,7 @@ std::optional<std::size_t> count_open_fds() {
   std::size_t n = 0;
   while (const dirent* entry = ::readdir(dir)) n += entry->d_name[0] != '.' ? 1 : 0;
   ::closedir(dir);
-  return n - 1;  // without the directory's own
+  return n - 1;  // without the descriptor of the directory itself
 }
 
 double clock_seconds(clockid_t clock) {
@@ -110,7 +110,7 @@ double process_start_time() {
   if (!stat) return 0;
   const double booted = clock_seconds(CLOCK_REALTIME) - clock_seconds(CLOCK_BOOTTIME);
   const double started = booted + stat->start_ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
-  return std::round(started * 100) / 100;  // a tick is all that is known
+  return std::round(started * 100) / 100;  // the resolution is one clock tick
 }
 
 void add_process(Families& out, double start_time) {

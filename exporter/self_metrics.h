@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the agent says about itself: cgwarden_* and process_*. Kept with prometheus-cpp where something happens over
-// time; what a snapshot or the kernel already counts is turned into families when it is asked for.
-// Loop thread. Durations are seconds in the metrics.
+// Metrics of the agent itself: cgwarden_* and process_*. Counters and histograms are kept with prometheus-cpp; values
+// that a snapshot or the kernel already has become families on each scrape. Loop thread. Durations are exported in
+// seconds.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -27,18 +27,18 @@ class SelfMetrics {
   SelfMetrics(const SelfMetrics&) = delete;
   SelfMetrics& operator=(const SelfMetrics&) = delete;
 
-  // `path` is one of the server's own or "other": a client cannot make series.
+  // `path` is a known path of the server or "other", so that clients cannot create series.
   void count_request(std::string_view path, unsigned code, std::size_t body_bytes);
   void count_rejected_connection() { rejected_connections_.Increment(); }
-  // From the request's last byte to the answer's body, collection included.
+  // Time from the last byte of the request to the complete response body, including collection.
   void observe_scrape(std::chrono::nanoseconds duration);
-  // Counts a snapshot once, however often it is served.
+  // Counts a snapshot once, even if it is served several times.
   void observe_snapshot(const model::Snapshot& snapshot);
 
-  // Others of the agent's rooms register theirs here; names begin with "cgwarden_".
+  // For metrics of other parts of the agent; their names start with "cgwarden_".
   prometheus::Registry& registry() { return registry_; }
 
-  // Everything, for append_families(). `series`: how many of cgroups this answer has.
+  // All families, for append_families(). `series`: number of cgroup series in this response.
   [[nodiscard]] std::vector<prometheus::MetricFamily> collect(const model::Snapshot& snapshot,
                                                               std::size_t series) const;
 
@@ -50,7 +50,7 @@ class SelfMetrics {
   prometheus::Histogram& scrape_duration_;
   prometheus::Histogram& collection_duration_;
   base::Monotonic last_snapshot_{};
-  double start_time_ = 0;  // of this process, seconds since 1970
+  double start_time_ = 0;  // start of this process, seconds since 1970
 };
 
 }  // namespace cgwarden::exporter

@@ -19,7 +19,7 @@ using model::Value;
 constexpr std::size_t kSampleRoom = 40;  // sign, 19 digits, point, newline, and spare
 
 char* put(char* at, std::string_view text) {
-  if (text.empty()) return at;  // it may have no address, which memcpy must not be given
+  if (text.empty()) return at;  // data() may be null, which memcpy does not allow
   std::memcpy(at, text.data(), text.size());
   return at + text.size();
 }
@@ -35,7 +35,7 @@ constexpr auto kPairs = [] {
   return pairs;
 }();
 
-// A fixed point number with kDecimals decimals; trailing zeros and a bare point are left out.
+// Writes a fixed-point number with kDecimals decimals, without trailing zeros or a trailing point.
 template <int kDecimals>
 char* put_fixed(char* at, std::int64_t fixed) {
   auto magnitude = static_cast<std::uint64_t>(fixed);
@@ -71,14 +71,14 @@ char* put_value(char* at, Value value) {
   return at;
 }
 
-// What a cell's label text asks for: plain text is copied as it is.
-struct Look {
+// Properties of the label text of a series. Plain text is copied without escaping.
+struct LabelText {
   bool plain = true;
   std::size_t values = 1;
 };
 
-Look look(std::string_view text) {
-  Look out;
+LabelText inspect(std::string_view text) {
+  LabelText out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte == 0) {
@@ -90,8 +90,8 @@ Look look(std::string_view text) {
   return out;
 }
 
-// Any total order does; this one has "8:16" after "8:0" and "10" after "9", as the kernel often lists them.
-bool before(std::string_view a, std::string_view b) { return a.size() != b.size() ? a.size() < b.size() : a < b; }
+// Any total order works; this one matches the usual order of the kernel: "8:16" after "8:0", "10" after "9".
+bool label_less(std::string_view a, std::string_view b) { return a.size() != b.size() ? a.size() < b.size() : a < b; }
 
 std::string_view type_of(model::Kind kind, Format format) {
   switch (kind) {
@@ -123,8 +123,8 @@ std::string header_of(const model::Field& field, Format format) {
   return out;
 }
 
-// "\xff" of "/a\xff" as "ff".
-std::string broken_bytes(std::string_view raw, std::string_view cleaned) {
+// The invalid bytes of `raw` in hexadecimal: "ff" for "/a\xff".
+std::string invalid_bytes(std::string_view raw, std::string_view cleaned) {
   constexpr std::string_view digits = "0123456789abcdef";
   constexpr std::string_view replacement = "\xEF\xBF\xBD";
   std::string out;
@@ -153,7 +153,7 @@ void path_label(const model::Cgroup& cgroup, std::string& out) {
     const auto cleaned = base::to_utf8(cgroup.path);
     append_label_value(cleaned, out);
     out += '#';
-    out += broken_bytes(cgroup.path, cleaned);
+    out += invalid_bytes(cgroup.path, cleaned);
   }
   out += '"';
 }
@@ -189,10 +189,10 @@ const std::vector<TextWriter::Family>& TextWriter::families_of(const std::shared
 
 void TextWriter::prepare_blocks(const std::shared_ptr<const model::CgroupList>& cgroup_list) {
   if (cgroup_list == cgroup_list_ && cgroup_list) return;
-  cgroup_list_.reset();  // the label source may throw
+  cgroup_list_.reset();  // stays empty if the label source throws
   block_text_.clear();
   blocks_.clear();
-  longest_block_ = 0;
+  max_block_size_ = 0;
   if (!cgroup_list) return;
 
   struct Extent {
@@ -209,8 +209,8 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::CgroupList>& 
     extents.push_back(extent);
   }
 
-  // Two cgroups with the same labels would be one series written twice. The label source should not make such; if it
-  // does, the later cgroup gets its id as a label, and is left out if not even that tells them apart.
+  // Two cgroups with the same labels would write one series twice. If a label source produces such labels, the later
+  // cgroup gets its ID as an additional label; if that is not unique either, it is omitted.
   std::string text;
   text.reserve(block_text_.size() + cgroup_list->cgroups.size() * 32);
   std::unordered_set<std::string> seen;
@@ -240,20 +240,20 @@ void TextWriter::prepare_blocks(const std::shared_ptr<const model::CgroupList>& 
   blocks_.reserve(extents.size());
   for (const auto& e : extents) {
     blocks_.push_back({all.substr(e.at, e.size), all.substr(e.created_at, e.created_size)});
-    longest_block_ = std::max(longest_block_, e.size);
+    max_block_size_ = std::max(max_block_size_, e.size);
   }
   cgroup_list_ = cgroup_list;
 }
 
-// Within a family, too: the largest is megabytes long on a host of thousands of cgroups.
-void TextWriter::give(Buffer& out, const Full& full) {
-  if (out.size() >= kPiece && full) full(out);
+// Called within a family too: with thousands of cgroups a family can have megabytes.
+void TextWriter::flush_if_full(Buffer& out, const Flush& flush) {
+  if (out.size() >= kPiece && flush) flush(out);
 }
 
 template <int kDecimals>
 std::size_t TextWriter::write_dense(const Family& family, const model::Column& column, Buffer& out,
-                                    const Full& full) const {
-  const std::size_t need = family.name.size() + family.created.size() + 2 * (longest_block_ + kSampleRoom);
+                                    const Flush& flush) const {
+  const std::size_t need = family.name.size() + family.created.size() + 2 * (max_block_size_ + kSampleRoom);
   const std::size_t cgroups = std::min(column.dense.size(), blocks_.size());
   std::size_t series = 0;
   char* at = out.room(need);
@@ -261,9 +261,9 @@ std::size_t TextWriter::write_dense(const Family& family, const model::Column& c
     const Value value = column.dense[cgroup];
     const Block& block = blocks_[cgroup];
     if (!value.has_value() || block.text.empty()) continue;
-    if (static_cast<std::size_t>(out.limit() - at) < need || (full && at >= out.view().data() + kPiece)) {
+    if (static_cast<std::size_t>(out.limit() - at) < need || (flush && at >= out.view().data() + kPiece)) {
       out.written_to(at);
-      give(out, full);
+      flush_if_full(out, flush);
       at = out.room(need);
     }
     at = put(at, family.name);
@@ -280,55 +280,57 @@ std::size_t TextWriter::write_dense(const Family& family, const model::Column& c
   return series;
 }
 
-bool TextWriter::written_before(const model::Column& column, std::string_view text, bool plain) const {
-  if (plain) return std::ranges::any_of(run_, [&](const auto* cell) { return column.text_of(*cell) == text; });
-  // Different bytes may become the same text once they are made UTF-8.
+bool TextWriter::is_duplicate(const model::Column& column, std::string_view text, bool plain) const {
+  if (plain)
+    return std::ranges::any_of(run_, [&](const auto* series_row) { return column.text_of(*series_row) == text; });
+  // Different bytes may map to the same UTF-8 text.
   const auto cleaned = base::to_utf8(text);
-  return std::ranges::any_of(run_, [&](const auto* cell) { return base::to_utf8(column.text_of(*cell)) == cleaned; });
+  return std::ranges::any_of(
+      run_, [&](const auto* series_row) { return base::to_utf8(column.text_of(*series_row)) == cleaned; });
 }
 
 template <int kDecimals>
-std::size_t TextWriter::write_cells(const Family& family, const model::Column& column, bool info, Buffer& out,
-                                    const Full& full) {
+std::size_t TextWriter::write_labelled(const Family& family, const model::Column& column, bool info, Buffer& out,
+                                       const Flush& flush) {
   std::size_t series = 0;
   const model::Series* previous = nullptr;
-  std::string_view least;
-  std::string_view greatest;
-  for (const auto& cell : column.series) {
-    const bool of_no_cgroup = cell.cgroup == model::kNoCgroup;
-    if (!cell.value.has_value() || (!of_no_cgroup && cell.cgroup >= blocks_.size())) continue;
-    const Block block = of_no_cgroup ? Block{} : blocks_[cell.cgroup];
+  std::string_view lowest;
+  std::string_view highest;
+  for (const auto& series_row : column.series) {
+    const bool of_no_cgroup = series_row.cgroup == model::kNoCgroup;
+    if (!series_row.value.has_value() || (!of_no_cgroup && series_row.cgroup >= blocks_.size())) continue;
+    const Block block = of_no_cgroup ? Block{} : blocks_[series_row.cgroup];
     if (block.text.empty() && !of_no_cgroup) continue;
-    auto text = column.text_of(cell);
-    const auto seen = look(text);
-    if (seen.values != family.labels.size()) continue;
+    auto text = column.text_of(series_row);
+    const auto text_info = inspect(text);
+    if (text_info.values != family.labels.size()) continue;
 
-    if (previous == nullptr || cell.cgroup != previous->cgroup) {
+    if (previous == nullptr || series_row.cgroup != previous->cgroup) {
       run_.clear();
-      least = greatest = text;
-    } else if (seen.plain && before(greatest, text)) {
-      greatest = text;
-    } else if (seen.plain && before(text, least)) {
-      least = text;
-    } else if (written_before(column, text, seen.plain)) {
+      lowest = highest = text;
+    } else if (text_info.plain && label_less(highest, text)) {
+      highest = text;
+    } else if (text_info.plain && label_less(text, lowest)) {
+      lowest = text;
+    } else if (is_duplicate(column, text, text_info.plain)) {
       continue;
     }
-    previous = &cell;
-    run_.push_back(&cell);
+    previous = &series_row;
+    run_.push_back(&series_row);
 
-    // The labels of this series, from the end of the cgroup's block to the space before the value.
+    // Labels of this series, from the end of the cgroup block to the space before the value.
     const std::size_t need = family.name.size() + family.created.size() +
-                             2 * (longest_block_ + family.labels_size + 3 * text.size() + kSampleRoom);
+                             2 * (max_block_size_ + family.labels_size + 3 * text.size() + kSampleRoom);
     const auto cgroup_labels = of_no_cgroup ? std::string_view() : block.text.substr(0, block.text.size() - 2);
     char* at = out.room(need);
     at = put(at, family.name);
     at = put(at, cgroup_labels);
     const char* labels = at;
     for (const auto& label : family.labels) {
-      const bool leads = at == labels && of_no_cgroup;  // no comma before it
+      const bool leads = at == labels && of_no_cgroup;  // no comma before the first label
       at = put(at, std::string_view(label).substr(leads ? 1 : 0));
       const auto value = base::take_until(text, '\0');
-      if (seen.plain) {
+      if (text_info.plain) {
         at = put(at, value);
       } else {
         scratch_.clear();
@@ -338,7 +340,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
     }
     at = put(at, "\"} ");
     const std::string_view tail(labels, static_cast<std::size_t>(at - labels));
-    at = info ? put(at, "1\n") : put_value<kDecimals>(at, cell.value);
+    at = info ? put(at, "1\n") : put_value<kDecimals>(at, series_row.value);
     if (!family.created.empty() && !block.created.empty()) {
       at = put(at, family.created);
       at = put(at, cgroup_labels);
@@ -346,7 +348,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
       at = put(at, block.created);
     }
     out.written_to(at);
-    give(out, full);
+    flush_if_full(out, flush);
     ++series;
   }
   run_.clear();
@@ -354,7 +356,7 @@ std::size_t TextWriter::write_cells(const Family& family, const model::Column& c
 }
 
 std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
-                              const Full& full) {
+                              const Flush& flush) {
   if (!snapshot.catalogue) return 0;
   prepare_blocks(snapshot.cgroup_list);
   const auto& families = families_of(snapshot.catalogue, format);
@@ -371,8 +373,8 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     const auto start = out.size();
     out.append(family.header);
     const auto write_as = [&]<int kDecimals>() {
-      return field.labelled() ? write_cells<kDecimals>(family, column, field.kind == model::Kind::info, out, full)
-                              : write_dense<kDecimals>(family, column, out, full);
+      return field.labelled() ? write_labelled<kDecimals>(family, column, field.kind == model::Kind::info, out, flush)
+                              : write_dense<kDecimals>(family, column, out, flush);
     };
     std::size_t series = 0;
     switch (model::decimals(field.unit)) {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the cgroup series of a snapshot as text, straight from its columns. What repeats is prepared once: HELP and
-// TYPE per catalogue, the label block per cgroup and roster. Per series it copies a name, a label block and digits; it
-// allocates nothing and makes no double.
+// Writes the cgroup series of a snapshot as text, directly from its columns. Repeated text is prepared once: HELP and
+// TYPE per catalogue, the label block of each cgroup per list of cgroups. For each series it copies a name, a label
+// block and digits, without an allocation or a conversion to double.
 //
 //   # HELP cgroup_pids_current ...                <- Family::header
 //   # TYPE cgroup_pids_current gauge
 //   cgroup_pids_current{ cgroup="/a.slice"}  42
 //   ^ Family::name       ^ block of the cgroup
 //
-// A cell of no cgroup (model::kNoGroup) has its own labels only.
+// A series without a cgroup (model::kNoCgroup) has only its own labels.
 //
-// Absent and failed values have no sample, a family without samples is left out whole, "max" is +Inf, and no series is
-// written twice. One thread at a time: the writer keeps what it prepared.
+// Missing and failed values have no sample, a family without samples is omitted, "max" is +Inf, and no series is
+// written twice. One thread at a time, because of the cached text.
 #pragma once
 
 #include <cstddef>
@@ -28,45 +28,45 @@
 
 namespace cgwarden::exporter {
 
-// Appends the labels of a cgroup without braces, escaped: `cgroup="/a",pod="x"`. Nothing: path_label().
+// Appends the escaped labels of a cgroup without braces: `cgroup="/a",pod="x"`. If it appends nothing, path_label() is
+// used.
 using LabelSource = std::function<void(const model::Cgroup& cgroup, std::string& out)>;
 
-// The default: `cgroup="<path>"`. Bytes that are no UTF-8 become U+FFFD each and follow in hexadecimal after a '#', so
-// that two such paths keep different labels whoever else is there: "/a\xff" is `/a<U+FFFD>#ff`.
+// The default: `cgroup="<path>"`. Each byte that is not valid UTF-8 becomes U+FFFD, and all such bytes follow in
+// hexadecimal after a '#', so that different paths have different labels: "/a\xff" is `/a<U+FFFD>#ff`.
 void path_label(const model::Cgroup& cgroup, std::string& out);
 
-// Which collectors' fields are written, by CollectorId. Empty: all.
+// Collectors whose fields are written, by CollectorId. Empty: all.
 using CollectorFilter = std::vector<bool>;
 
 class TextWriter {
  public:
   struct Options {
     LabelSource labels = path_label;
-    // OpenMetrics' `_created` (Cgroup::birth) beside every counter. Prometheus stores each as a series of its own.
+    // Write `_created` of OpenMetrics (Cgroup::created) for every counter. Prometheus stores each as a separate series.
     bool created = true;
   };
 
   TextWriter() : TextWriter(Options{}) {}
   explicit TextWriter(Options options) : options_(std::move(options)) {}
 
-  // Appends the families to `out` in the order of their names, those of containers behind them unless there is a
-  // choice of collectors, without the "# EOF" of OpenMetrics. Returns how many
-  // series were written, `_created` not counted. Whenever `out` has kPiece bytes and more, within a family, too, `full`
-  // may take them away.
+  // Appends the families to `out` in order of their names, then those of containers unless `only` selects collectors,
+  // without the "# EOF" of OpenMetrics. Returns the number of series without `_created`. When `out` has kPiece bytes or
+  // more, also within a family, `flush` is called and may empty it.
   static constexpr std::size_t kPiece = 256UL << 10U;
-  using Full = std::function<void(Buffer&)>;
+  using Flush = std::function<void(Buffer&)>;
   std::size_t write(const model::Snapshot& snapshot, Format format, const CollectorFilter& only, Buffer& out,
-                    const Full& full = {});
+                    const Flush& flush = {});
 
-  // The label source would answer differently now.
-  void forget_labels() { cgroup_list_.reset(); }
+  // Drops cached labels: the label source has changed.
+  void reset_labels() { cgroup_list_.reset(); }
 
  private:
   struct Family {
     std::string header;               // "# HELP ...\n# TYPE ...\n"
     std::string name;                 // "cgroup_x_total{"
     std::string created;              // "cgroup_x_created{"; empty when there is none
-    std::vector<std::string> labels;  // `,device="`, `",op="`: what stands before each value
+    std::vector<std::string> labels;  // `,device="`, `",op="`: the text before each value
     std::size_t labels_size = 0;
   };
   struct Block {
@@ -76,25 +76,26 @@ class TextWriter {
 
   const std::vector<Family>& families_of(const std::shared_ptr<const model::Catalogue>& catalogue, Format format);
   void prepare_blocks(const std::shared_ptr<const model::CgroupList>& cgroup_list);
-  static void give(Buffer& out, const Full& full);
+  static void flush_if_full(Buffer& out, const Flush& flush);
   template <int kDecimals>
-  std::size_t write_dense(const Family& family, const model::Column& column, Buffer& out, const Full& full) const;
+  std::size_t write_dense(const Family& family, const model::Column& column, Buffer& out, const Flush& flush) const;
   template <int kDecimals>
-  std::size_t write_cells(const Family& family, const model::Column& column, bool info, Buffer& out, const Full& full);
-  [[nodiscard]] bool written_before(const model::Column& column, std::string_view text, bool plain) const;
+  std::size_t write_labelled(const Family& family, const model::Column& column, bool info, Buffer& out,
+                             const Flush& flush);
+  [[nodiscard]] bool is_duplicate(const model::Column& column, std::string_view text, bool plain) const;
 
   Options options_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   std::vector<Family> families_[2];  // by Format, then FieldId
   std::shared_ptr<const model::CgroupList> cgroup_list_;
   std::string block_text_;
-  std::vector<Block> blocks_;  // by GroupIndex
-  std::size_t longest_block_ = 0;
-  std::vector<const model::Series*> run_;  // the cells of one cgroup written so far
+  std::vector<Block> blocks_;  // by CgroupIndex
+  std::size_t max_block_size_ = 0;
+  std::vector<const model::Series*> run_;  // series of the current cgroup that are written
   std::string scratch_;
 };
 
-// The exposition of one snapshot, "# EOF" included: for `--once`.
+// The complete exposition of one snapshot, including "# EOF"; for `--once`.
 std::string render_once(const model::Snapshot& snapshot, Format format, TextWriter::Options options = {});
 
 }  // namespace cgwarden::exporter

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/names.h"
 #include "src/base/text.h"
 
 namespace cgwarden::exporter {
@@ -30,6 +31,7 @@ using Labels = std::vector<ClientMetric::Label>;
 
 constexpr std::size_t kMaxLabels = 64;
 constexpr std::size_t kMaxBuckets = 256;
+constexpr std::string_view kTypes[] = {"counter", "gauge", "summary", "histogram", "untyped"};
 
 bool is_metric_name(std::string_view name) {
   const auto is_start = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':'; };
@@ -52,7 +54,7 @@ std::optional<double> number(std::string_view text) {
   return value;
 }
 
-// Of a histogram or summary, which are whole numbers.
+// A count of a histogram or summary: a whole number.
 std::optional<std::uint64_t> count(double value) {
   if (!(value >= 0) || value > 1e18 || value != std::floor(value)) return std::nullopt;
   return static_cast<std::uint64_t>(value);
@@ -61,30 +63,30 @@ std::optional<std::uint64_t> count(double value) {
 class Parser {
  public:
   base::Result<std::vector<MetricFamily>> parse(std::string_view text) {
-    if (!base::is_utf8(text)) return base::fail("is not UTF-8");
-    if (text.find('\0') != std::string_view::npos) return base::fail("holds a NUL byte");
-    if (!text.empty() && !text.ends_with('\n')) return base::fail("its last line has no end");
+    if (!base::is_utf8(text)) return base::fail("not valid UTF-8");
+    if (text.find('\0') != std::string_view::npos) return base::fail("NUL byte");
+    if (!text.empty() && !text.ends_with('\n')) return base::fail("last line has no newline");
     for (int line = 1; !text.empty(); ++line) {
       const auto fault = parse_line(base::take_line(text));
       if (!fault.empty()) return base::fail("line " + std::to_string(line) + ": " + fault);
     }
     std::vector<MetricFamily> out;
-    for (auto& [name, made] : families_) {
-      for (auto& [labels, metric] : made.metrics) {
-        if (auto fault = finish(made.family.type, metric); !fault.empty()) return base::fail(name + ": " + fault);
-        made.family.metric.push_back(std::move(metric));
+    for (auto& [name, parsed] : families_) {
+      for (auto& [labels, metric] : parsed.metrics) {
+        if (auto fault = finish(parsed.family.type, metric); !fault.empty()) return base::fail(name + ": " + fault);
+        parsed.family.metric.push_back(std::move(metric));
       }
-      if (!made.family.metric.empty()) out.push_back(std::move(made.family));
+      if (!parsed.family.metric.empty()) out.push_back(std::move(parsed.family));
     }
     return out;
   }
 
  private:
-  struct Made {
+  struct ParsedFamily {
     MetricFamily family;
     bool typed = false;
     std::map<Labels, ClientMetric> metrics;
-    std::set<Labels> seen;  // whole series, with le and quantile
+    std::set<Labels> seen;  // all labels including le and quantile
   };
 
   std::string parse_line(std::string_view line) {
@@ -98,23 +100,23 @@ class Parser {
     const auto what = base::take_word(line);
     if (what != "HELP" && what != "TYPE") return {};
     const auto name = base::take_word(line);
-    if (!is_metric_name(name)) return "this is no name of a metric";
-    auto& made = families_[std::string(name)];
-    made.family.name = std::string(name);
+    if (!is_metric_name(name)) return "invalid metric name";
+    auto& parsed = families_[std::string(name)];
+    parsed.family.name = std::string(name);
     if (what == "HELP") {
-      if (!made.family.help.empty()) return "a second HELP for " + made.family.name;
+      if (!parsed.family.help.empty()) return "duplicate HELP of " + parsed.family.name;
       if (line.starts_with(' ')) line.remove_prefix(1);
       for (std::size_t i = 0; i < line.size(); ++i) {
         if (line[i] == '\\' && i + 1 < line.size() && (line[i + 1] == 'n' || line[i + 1] == '\\')) {
-          made.family.help += line[++i] == 'n' ? '\n' : '\\';
+          parsed.family.help += line[++i] == 'n' ? '\n' : '\\';
         } else {
-          made.family.help += line[i];
+          parsed.family.help += line[i];
         }
       }
       return {};
     }
-    if (std::exchange(made.typed, true)) return "a second TYPE for " + made.family.name;
-    if (!made.metrics.empty()) return "TYPE stands behind the first series of " + made.family.name;
+    if (std::exchange(parsed.typed, true)) return "duplicate TYPE of " + parsed.family.name;
+    if (!parsed.metrics.empty()) return "TYPE after the first series of " + parsed.family.name;
     const auto type = base::take_word(line);
     for (const auto& [word, value] : {std::pair<std::string_view, MetricType>{"counter", MetricType::Counter},
                                       {"gauge", MetricType::Gauge},
@@ -122,11 +124,11 @@ class Parser {
                                       {"histogram", MetricType::Histogram},
                                       {"untyped", MetricType::Untyped}}) {
       if (type == word) {
-        made.family.type = value;
+        parsed.family.type = value;
         return {};
       }
     }
-    return "there is no type '" + base::printable(type.substr(0, 32)) + "'";
+    return base::unknown_name("type", type.substr(0, 32), kTypes);
   }
 
   std::string parse_labels(std::string_view& line, Labels& labels) {
@@ -135,27 +137,27 @@ class Parser {
       while (line.starts_with(' ')) line.remove_prefix(1);
       if (line.starts_with('}')) break;
       const auto equals = line.find('=');
-      if (equals == std::string_view::npos) return "a label without a value";
+      if (equals == std::string_view::npos) return "label has no value";
       const auto name = base::trim_end(line.substr(0, equals));
-      if (!is_label_name(name)) return "this is no name of a label";
+      if (!is_label_name(name)) return "invalid label name";
       line.remove_prefix(equals + 1);
       while (line.starts_with(' ')) line.remove_prefix(1);
-      if (!line.starts_with('"')) return "a label's value must be quoted";
+      if (!line.starts_with('"')) return "label value is not quoted";
       line.remove_prefix(1);
       std::string value;
       while (!line.empty() && line.front() != '"') {
         char c = line.front();
         line.remove_prefix(1);
         if (c == '\\') {
-          if (line.empty()) return "a label's value has no end";
+          if (line.empty()) return "label value has no closing quote";
           c = line.front();
           line.remove_prefix(1);
-          if (c != 'n' && c != '\\' && c != '"') return "an unknown escape in a label's value";
+          if (c != 'n' && c != '\\' && c != '"') return "unknown escape in label value";
           if (c == 'n') c = '\n';
         }
         value += c;
       }
-      if (line.empty()) return "a label's value has no end";
+      if (line.empty()) return "label value has no closing quote";
       line.remove_prefix(1);
       if (labels.size() >= kMaxLabels) return "more than " + std::to_string(kMaxLabels) + " labels";
       labels.push_back({std::string(name), std::move(value)});
@@ -163,18 +165,18 @@ class Parser {
       if (line.starts_with(',')) {
         line.remove_prefix(1);
       } else if (!line.starts_with('}')) {
-        return "',' or '}' is missing behind a label";
+        return "',' or '}' is missing after a label";
       }
     }
     line.remove_prefix(1);
     std::ranges::sort(labels, {}, &ClientMetric::Label::name);
     const auto same = [](const auto& a, const auto& b) { return a.name == b.name; };
-    if (std::ranges::adjacent_find(labels, same) != labels.end()) return "a label is there twice";
+    if (std::ranges::adjacent_find(labels, same) != labels.end()) return "duplicate label";
     return {};
   }
 
-  // "x_bucket" of the histogram x: the family, and what is left of the name.
-  std::pair<Made*, std::string_view> family_of(std::string_view name) {
+  // For "x_bucket" of histogram x: the family of x and the suffix "_bucket".
+  std::pair<ParsedFamily*, std::string_view> family_of(std::string_view name) {
     for (const std::string_view end : {"_bucket", "_sum", "_count"}) {
       if (!name.ends_with(end)) continue;
       const auto at = families_.find(std::string(name.substr(0, name.size() - end.size())));
@@ -184,20 +186,20 @@ class Parser {
         return {&at->second, end};
       }
     }
-    auto& made = families_[std::string(name)];
-    if (made.family.name.empty()) {
-      made.family.name = std::string(name);
-      made.family.type = MetricType::Untyped;
+    auto& parsed = families_[std::string(name)];
+    if (parsed.family.name.empty()) {
+      parsed.family.name = std::string(name);
+      parsed.family.type = MetricType::Untyped;
     }
-    if (!made.typed) made.family.type = MetricType::Untyped;
-    return {&made, {}};
+    if (!parsed.typed) parsed.family.type = MetricType::Untyped;
+    return {&parsed, {}};
   }
 
   std::string parse_sample(std::string_view line) {
     const auto end = line.find_first_of("{ \t");
-    if (end == std::string_view::npos) return "a series without a value";
+    if (end == std::string_view::npos) return "series has no value";
     const auto name = line.substr(0, end);
-    if (!is_metric_name(name)) return "this is no name of a metric";
+    if (!is_metric_name(name)) return "invalid metric name";
     line.remove_prefix(end);
     while (line.starts_with(' ')) line.remove_prefix(1);
     Labels labels;
@@ -205,17 +207,17 @@ class Parser {
       if (auto fault = parse_labels(line, labels); !fault.empty()) return fault;
     }
     const auto value = number(base::take_word(line));
-    if (!value) return "this is no number";
-    if (!base::take_word(line).empty()) return "time stamps are not taken";
-    const auto [made, part] = family_of(name);
-    return add(*made, part, std::move(labels), *value);
+    if (!value) return "invalid value";
+    if (!base::take_word(line).empty()) return "timestamps are unsupported";
+    const auto [parsed, part] = family_of(name);
+    return add(*parsed, part, std::move(labels), *value);
   }
 
-  std::string add(Made& made, std::string_view part, Labels labels, double value) {
+  std::string add(ParsedFamily& parsed, std::string_view part, Labels labels, double value) {
     if (++series_ > Textfiles::kMaxSeries) return "more than " + std::to_string(Textfiles::kMaxSeries) + " series";
     auto whole = labels;
     whole.push_back({"", std::string(part)});
-    if (!made.seen.insert(whole).second) return "the same series twice";
+    if (!parsed.seen.insert(whole).second) return "duplicate series";
     const auto take = [&labels](std::string_view name) -> std::optional<double> {
       const auto at = std::ranges::find(labels, name, &ClientMetric::Label::name);
       if (at == labels.end()) return std::nullopt;
@@ -223,24 +225,24 @@ class Parser {
       labels.erase(at);
       return bound;
     };
-    const auto type = made.family.type;
+    const auto type = parsed.family.type;
     std::optional<double> bound;
     if (type == MetricType::Histogram && part == "_bucket") {
-      if (!(bound = take("le")) || std::isnan(*bound)) return "a bucket needs a number as its label le";
+      if (!(bound = take("le")) || std::isnan(*bound)) return "bucket has no numeric label le";
     }
     if (type == MetricType::Summary && part.empty()) {
-      if (!(bound = take("quantile"))) return "a quantile needs a number as its label quantile";
+      if (!(bound = take("quantile"))) return "quantile has no numeric label quantile";
     }
-    if (type == MetricType::Histogram && part.empty()) return "a histogram has _bucket, _sum and _count";
-    auto& metric = made.metrics[labels];
+    if (type == MetricType::Histogram && part.empty()) return "histogram sample without _bucket, _sum or _count";
+    auto& metric = parsed.metrics[labels];
     metric.label = labels;
     const bool counts = (type == MetricType::Histogram || type == MetricType::Summary) && part != "_sum" &&
                         !(type == MetricType::Summary && part.empty());
     const auto whole_number = counts ? count(value) : std::optional<std::uint64_t>(0);
-    if (!whole_number) return "a count must be a whole number";
+    if (!whole_number) return "count is not a whole number";
     switch (type) {
       case MetricType::Counter:
-        if (!(value >= 0)) return "a counter is not negative";
+        if (!(value >= 0)) return "negative counter";
         metric.counter.value = value;
         break;
       case MetricType::Gauge:
@@ -270,14 +272,14 @@ class Parser {
     if (type != MetricType::Histogram) return {};
     auto& buckets = metric.histogram.bucket;
     std::ranges::sort(buckets, {}, &ClientMetric::Bucket::upper_bound);
-    if (buckets.empty() || !std::isinf(buckets.back().upper_bound)) return "a histogram without the bucket +Inf";
+    if (buckets.empty() || !std::isinf(buckets.back().upper_bound)) return "histogram has no bucket +Inf";
     const auto is_less = [](const auto& a, const auto& b) { return a.cumulative_count > b.cumulative_count; };
-    if (std::ranges::adjacent_find(buckets, is_less) != buckets.end()) return "its buckets do not add up";
-    if (buckets.back().cumulative_count != metric.histogram.sample_count) return "its bucket +Inf is not its count";
+    if (std::ranges::adjacent_find(buckets, is_less) != buckets.end()) return "bucket counts are not cumulative";
+    if (buckets.back().cumulative_count != metric.histogram.sample_count) return "bucket +Inf differs from count";
     return {};
   }
 
-  std::map<std::string, Made> families_;
+  std::map<std::string, ParsedFamily> families_;
   std::size_t series_ = 0;
 };
 
@@ -290,8 +292,8 @@ base::Result<File> read_file(int dir, const std::string& name) {
   const base::Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   if (!fd) return base::fail_errno("cannot open");
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0) return base::fail_errno("cannot look at it");
-  if (!S_ISREG(st.st_mode)) return base::fail("is not a regular file");
+  if (::fstat(fd.get(), &st) != 0) return base::fail_errno("cannot stat");
+  if (!S_ISREG(st.st_mode)) return base::fail("not a regular file");
   File out;
   out.mtime = static_cast<double>(st.st_mtim.tv_sec) + static_cast<double>(st.st_mtim.tv_nsec) * 1e-9;
   out.text.resize(Textfiles::kMaxFileBytes + 1);
@@ -316,7 +318,7 @@ std::size_t series_of(const std::vector<MetricFamily>& families) {
   return n;
 }
 
-// With the suffixes under which OpenMetrics and histograms show it.
+// The name without the suffixes of OpenMetrics and histograms.
 std::string base_name(std::string_view name) {
   for (const std::string_view end : {"_total", "_bucket", "_sum", "_count", "_created"}) {
     if (name.ends_with(end)) return std::string(name.substr(0, name.size() - end.size()));
@@ -337,7 +339,7 @@ void Textfiles::add_to(std::vector<MetricFamily>& families) const {
                      "Whether the file, or the directory, could not be taken.",
                      MetricType::Gauge,
                      {}};
-  const auto tell = [](MetricFamily& family, const std::string& file, double value) {
+  const auto add_sample = [](MetricFamily& family, const std::string& file, double value) {
     ClientMetric metric;
     metric.label = {{"file", base::to_utf8(file)}};
     metric.gauge.value = value;
@@ -355,7 +357,7 @@ void Textfiles::add_to(std::vector<MetricFamily>& families) const {
       if (name.ends_with(".prom") && !name.starts_with('.')) names.push_back(name);
       entries.increment(failed);
     }
-    tell(error, directory, !dir || failed ? 1 : 0);
+    add_sample(error, directory, !dir || failed ? 1 : 0);
     std::ranges::sort(names);
     for (const auto& name : names) {
       if (++files > kMaxFiles) break;
@@ -369,8 +371,8 @@ void Textfiles::add_to(std::vector<MetricFamily>& families) const {
                  return family.name.starts_with("cgroup_") || taken.contains(base_name(family.name));
                });
       }
-      if (file) tell(mtime, path, file->mtime);
-      tell(error, path, good ? 0 : 1);
+      if (file) add_sample(mtime, path, file->mtime);
+      add_sample(error, path, good ? 0 : 1);
       if (!good) continue;
       for (auto& family : *parsed) {
         taken.insert(base_name(family.name));

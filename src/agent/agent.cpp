@@ -30,9 +30,9 @@ namespace {
 namespace asio = boost::asio;
 using std::chrono::microseconds;
 
-constexpr rlim_t kOtherDescriptors = 512;  // connections, listeners, libraries
+constexpr rlim_t kReservedDescriptors = 512;  // connections, listeners, libraries
 
-// As many descriptors as the kernel lets us have: directories are kept, files within their own budget.
+// Raises the soft limit of open files to the hard limit. Directories and files are kept open within their budgets.
 rlim_t raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
@@ -50,7 +50,7 @@ collectors::CollectionOptions collection_options(const Options& options) {
   out.custom.ended_for = std::chrono::seconds(options.ended_seconds);
   out.tree.max_cgroups = options.max_cgroups;
   const auto limit = raise_descriptor_limit();
-  const auto free = limit > 2 * kOtherDescriptors ? limit - kOtherDescriptors : limit / 2;
+  const auto free = limit > 2 * kReservedDescriptors ? limit - kReservedDescriptors : limit / 2;
   out.max_open_files = std::min<std::size_t>(options.max_open_files, free / 2);
   out.tree.max_open_dirs = free - out.max_open_files;
   return out;
@@ -66,7 +66,7 @@ class Service {
                                               [](const std::string& line) { log::warn(line); });
     if (!sampler) return failed(sampler.error());
     sampler_ = std::move(*sampler);
-    log::info("cgroups: " + sampler_->summary());
+    log::info("cgroup hierarchies found", {{"hierarchies", sampler_->summary()}});
 
     exporter::Server::Options web;
     web.listen = options_.listen_addresses;
@@ -89,18 +89,22 @@ class Service {
         metrics);
     if (options_.discovery) {
       discovery_ =
-          std::make_unique<Discovery>(loop_, options_, metrics->registry(), [&server] { server.forget_labels(); });
+          std::make_unique<Discovery>(loop_, options_, metrics->registry(), [&server] { server.reset_labels(); });
       sampler_->complete_with([this](model::Snapshot& snapshot) { discovery_->complete(snapshot); });
     }
     if (const auto started = server.start(); !started) return failed(started.error());
-    for (const auto& address : server.addresses()) log::info("listening on " + address);
+    for (const auto& address : server.addresses()) log::info("listening", {{"address", address}});
 
     wait_for_signals(server);
-    // Ready once there is something to show.
+    // Ready after the first sample.
     sampler_->ask(std::chrono::nanoseconds(0), [paths](const model::SnapshotPtr& snapshot) {
-      log::info("ready: " + std::to_string(snapshot->cgroup_count()) + " cgroups");
+      log::info("ready", {{"cgroups", snapshot->cgroup_count()}});
       const auto own = base::read_file(paths.procfs + "/self/cgroup");
-      if (const auto warning = memory_warning(*snapshot, own.value_or(""))) log::warn(*warning);
+      if (const auto shortage = memory_shortage(*snapshot, own.value_or(""))) {
+        log::warn(
+            "memory limit too low, scrapes will be slow or fail (raise MemoryHigh= or the container limit)",
+            {{"cgroups", shortage->cgroups}, {"needed_mib", shortage->needed_mib}, {"limit_mib", shortage->limit_mib}});
+      }
       ::sd_notify(0, "READY=1");
     });
     if (options_.interval_seconds > 0) sample_in_background();
@@ -115,7 +119,7 @@ class Service {
 
  private:
   static int failed(const base::Error& error) {
-    log::error(error.what);
+    log::error("start failed", {{"error", error.what}});
     return kFailed;
   }
 
@@ -139,15 +143,15 @@ class Service {
                      std::chrono::duration_cast<microseconds>(base::monotonic_now().time_since_epoch()).count()));
     sampler_->reopen([](const base::Result<std::string>& found) {
       if (found) {
-        log::info("reloaded; cgroups: " + *found);
+        log::info("reloaded", {{"hierarchies", *found}});
       } else {
-        log::error("reload failed, going on as before: " + found.error().what);
+        log::error("reload failed, previous state stays active", {{"error", found.error().what}});
       }
       ::sd_notify(0, "READY=1");
     });
   }
 
-  // Late rounds are skipped, not made up for.
+  // The next interval starts after a sample: late samples are skipped, not repeated.
   void sample_in_background() {
     sampling_.expires_after(
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(options_.interval_seconds)));
@@ -157,7 +161,7 @@ class Service {
     });
   }
 
-  // Fed by the loop, and only after the sampling thread has answered: either being stuck ends in a restart.
+  // The loop feeds the watchdog after the sampling thread has answered: systemd restarts the agent if either hangs.
   void feed_watchdog(microseconds every) {
     watchdog_.expires_after(every);
     watchdog_.async_wait([this, every](const boost::system::error_code& error) {
@@ -179,12 +183,12 @@ class Service {
   std::unique_ptr<Discovery> discovery_;
 };
 
-// One look at the containers, for what is printed once.
-void discover(const Options& options, model::Snapshot& snapshot) {
+// Runs discovery once, for commands that print one sample.
+void discover_once(const Options& options, model::Snapshot& snapshot) {
   if (!options.discovery) return;
   discovery::Resolver resolver(discovery_options(options), [](const std::string& line) { log::warn(line); });
   resolver.resolve(snapshot.cgroup_list);
-  ask_daemons(options, resolver);
+  query_daemons_once(options, resolver);
   snapshot.containers = resolver.table();
 }
 
@@ -192,12 +196,12 @@ int print_once(const Options& options, const std::shared_ptr<const model::Catalo
   auto collection = collectors::Collection::open(catalogue, collection_options(options),
                                                  [](const std::string& line) { log::warn(line); });
   if (!collection) {
-    log::error(collection.error().what);
+    log::error("cannot read cgroups", {{"error", collection.error().what}});
     return kFailed;
   }
   const auto format = options.once_format == "openmetrics" ? exporter::Format::openmetrics : exporter::Format::text;
   const auto snapshot = (*collection)->collect();
-  discover(options, *snapshot);
+  discover_once(options, *snapshot);
   exporter::TextWriter::Options writer;
   writer.labels = exporter::container_labels([table = snapshot->containers] { return table; });
   const auto text = exporter::render_once(*snapshot, format, std::move(writer));
@@ -211,45 +215,45 @@ int list_containers(Options options, const std::shared_ptr<const model::Catalogu
   auto collection = collectors::Collection::open(catalogue, collection_options(options),
                                                  [](const std::string& line) { log::warn(line); });
   if (!collection) {
-    log::error(collection.error().what);
+    log::error("cannot read cgroups", {{"error", collection.error().what}});
     return kFailed;
   }
   const auto snapshot = (*collection)->collect();
-  discover(options, *snapshot);
+  discover_once(options, *snapshot);
   find_writable_layers(*snapshot, options.paths.procfs);
   print_containers(*snapshot, options.containers_as_json, std::cout);
   return std::cout.flush() ? kOk : kFailed;
 }
 
 int check(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
-  const auto say = [](const std::string& line) { std::cout << "note       " << base::printable(line) << '\n'; };
-  auto collection = collectors::Collection::open(catalogue, collection_options(options), say);
+  const auto warn = [](const std::string& line) { std::cout << "warning: " << base::printable(line) << '\n'; };
+  auto collection = collectors::Collection::open(catalogue, collection_options(options), warn);
   if (!collection) {
-    std::cout << "problem    " << collection.error().what << '\n';
+    std::cout << "error: " << collection.error().what << '\n';
     return kFailed;
   }
-  std::cout << "cgroups    " << (*collection)->hierarchies().summary() << '\n';
+  std::cout << "hierarchies: " << (*collection)->hierarchies().summary() << '\n';
   const auto snapshot = (*collection)->collect();
-  std::cout << "cgroups     " << snapshot->cgroup_count()
-            << (snapshot->tree.inotify_active ? ", watched" : ", found by walking") << '\n';
+  std::cout << "cgroups: " << snapshot->cgroup_count()
+            << (snapshot->tree.inotify_active ? " (watched with inotify)" : " (found by scanning)") << '\n';
   bool good = true;
   for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
     const auto& stats = snapshot->collectors[c];
     const auto& info = catalogue->collectors()[c];
-    std::cout << "collector  " << info.name << ": ";
+    std::cout << "collector " << info.name << ": ";
     if (!stats.enabled) {
-      std::cout << "off\n";
+      std::cout << "disabled\n";
     } else if (std::ranges::all_of(info.rows, [](const model::Field& row) { return !row.derived.empty(); }) &&
                stats.errors == 0) {
-      std::cout << "on\n";
+      std::cout << "enabled\n";
     } else if (stats.reads == 0) {
-      std::cout << "nothing to read on this host\n";
+      std::cout << "no files on this host\n";
     } else {
-      std::cout << stats.reads << " files, " << stats.errors << " errors\n";
+      std::cout << stats.reads << " files read, " << stats.errors << " errors\n";
       good = good && stats.errors == 0;
     }
   }
-  if (!good) std::cout << "problem    some files cannot be read; run as root or with CAP_DAC_READ_SEARCH\n";
+  if (!good) std::cout << "error: some files are not readable (run as root or with CAP_DAC_READ_SEARCH)\n";
   return good ? kOk : kFailed;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wiring of the agent: sampler, server, signals, watchdog. One thread, the loop, does all but sampling.
+// Connects the parts of the agent: sampler, server, signals, watchdog. Everything but sampling runs on the loop thread.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace cgwarden::agent {
 
-// Does what the options ask and returns the exit code.
+// Runs the command in `options`. Returns the exit code.
 int run(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue);
 
 }  // namespace cgwarden::agent

@@ -66,7 +66,7 @@ void print_text(const std::string& path, const Container& c, std::ostream& out) 
   for (const auto& fact : model::kTextFacts) {
     if (const auto& value = c.*fact.member) print_fact(fact.name, *value, source_of(c, fact.name), out);
   }
-  if (c.role == model::Role::container && !c.name) print_fact("name", "unknown", "no state of a runtime tells it", out);
+  if (c.role == model::Role::container && !c.name) print_fact("name", "unknown", "not in any runtime state file", out);
   for (const auto& fact : model::kNumberFacts) {
     if (const auto& value = c.*fact.member) {
       print_fact(fact.name, std::to_string(*value), source_of(c, fact.name), out);
@@ -94,15 +94,15 @@ void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs) 
     const auto at = table->by_cgroup.find(model::cgroup_key(cgroup->id, cgroup->path));
     if (at == table->by_cgroup.end() || at->second->writable_layer || !at->second->pid) continue;
     if (at->second->role != model::Role::container && at->second->role != model::Role::sandbox) continue;
-    discovery::SizeOf what;
-    what.procfs = procfs;
-    what.cgroup = cgroup->path;
-    what.pid = static_cast<pid_t>(*at->second->pid);
-    auto path = discovery::writable_layer_of(what, host);
+    discovery::SizeOf request;
+    request.procfs = procfs;
+    request.cgroup = cgroup->path;
+    request.pid = static_cast<pid_t>(*at->second->pid);
+    auto path = discovery::writable_layer_of(request, host);
     if (!path) continue;
     auto container = std::make_shared<Container>(*at->second);
     container->writable_layer = base::to_utf8(*path);
-    container->origins.push_back({"writable_layer", procfs + '/' + std::to_string(what.pid) + "/mountinfo"});
+    container->origins.push_back({"writable_layer", procfs + '/' + std::to_string(request.pid) + "/mountinfo"});
     at->second = std::move(container);
   }
   snapshot.containers = std::move(table);

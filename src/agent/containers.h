@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `cgwarden containers`: what is known of this host's containers, and where each fact came from.
+// `cgwarden containers`: prints all facts about the containers of this host with the source of each fact.
 #pragma once
 
 #include <iosfwd>
@@ -9,11 +9,12 @@
 
 namespace cgwarden::agent {
 
-// Where the state does not say which directory takes what a container writes, what is mounted says it. Reads each
-// container's mounts, so it is for what is printed once.
+// Sets the writable layer of containers whose runtime state does not name it, from their mounts. Reads the mountinfo
+// file of each container, so it is only for commands that print one sample.
 void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs);
 
-// Containers, sandboxes, pods, machines and jobs in order of their cgroups' paths; the snapshot has a table.
+// Prints containers, sandboxes, pods, machines and jobs in the order of their cgroup paths. `snapshot.containers` must
+// be set.
 void print_containers(const model::Snapshot& snapshot, bool json, std::ostream& out);
 
 }  // namespace cgwarden::agent

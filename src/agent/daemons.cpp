@@ -11,19 +11,25 @@
 namespace cgwarden::agent {
 namespace {
 
-constexpr std::chrono::seconds kOnceWithin{10};
-// More than happens in a second on a busy host. A daemon that says more is heard again from there on.
-constexpr std::size_t kMaxWaiting = 1024;
-constexpr std::size_t kMaxExpected = 1024;
+constexpr std::chrono::seconds kOnceTimeout{10};
+// More events than a busy host has in a second. If more are queued, events are dropped and all containers are queried.
+constexpr std::size_t kMaxQueuedEvents = 1024;
+constexpr std::size_t kMaxRequested = 1024;
 
-std::string daemon_name(const discovery::Daemon::Options& options) {
-  return "discovery: " + options.title + " at " + base::printable(options.socket);
+log::Fields fields_of(const discovery::Daemon::Options& options) {
+  return {{"runtime", options.title}, {"socket", options.socket}};
+}
+
+log::Fields with(log::Fields fields, std::string_view error, std::chrono::nanoseconds retry_in) {
+  fields.emplace_back("error", error);
+  fields.emplace_back("retry_in", log::duration_text(retry_in));
+  return fields;
 }
 
 std::vector<prometheus::Counter*> failure_counters(const std::string& title, prometheus::Registry& metrics) {
   auto& failures = prometheus::BuildCounter()
                        .Name("cgwarden_discovery_daemon_failures_total")
-                       .Help("Questions that a runtime's daemon did not answer as it should, by reason.")
+                       .Help("Failed requests to container runtime daemons, by reason.")
                        .Register(metrics);
   std::vector<prometheus::Counter*> out;
   out.reserve(discovery::Daemon::kFailures.size());
@@ -35,56 +41,56 @@ std::vector<prometheus::Counter*> failure_counters(const std::string& title, pro
 
 }  // namespace
 
-DaemonAsker::DaemonAsker(boost::asio::io_context& loop, const discovery::Daemon::Options& options,
-                         prometheus::Registry& metrics, Hooks hooks, Pace pace)
+DaemonPoller::DaemonPoller(boost::asio::io_context& loop, const discovery::Daemon::Options& options,
+                           prometheus::Registry& metrics, Hooks hooks, Timing timing)
     : loop_(loop),
-      name_(daemon_name(options)),
+      log_fields_(fields_of(options)),
       hooks_(std::move(hooks)),
-      pace_(pace),
+      timing_(timing),
       timer_(loop),
       requests_(prometheus::BuildCounter()
                     .Name("cgwarden_discovery_daemon_requests_total")
-                    .Help("Containers a runtime's daemon was asked about.")
+                    .Help("Containers queried from container runtime daemons.")
                     .Register(metrics)
                     .Add({{"daemon", options.title}})),
       failures_(failure_counters(options.title, metrics)),
       daemon_(discovery::make_daemon(options)) {}
 
-DaemonAsker::~DaemonAsker() {
-  // An answer that comes after this finds the flag set.
+DaemonPoller::~DaemonPoller() {
+  // Answers that arrive later check this flag.
   *stop_ = true;
   daemon_->cancel();
   worker_.join();
 }
 
-void DaemonAsker::look() {
-  if (asking_ || is_put_off()) return;
-  if (timer_due_ <= base::monotonic_now() + pace_.gather) return;
-  if (std::ranges::any_of(hooks_.wanted(), [&](const auto& id) { return !asked_.contains(id); })) look_soon();
+void DaemonPoller::poll_new() {
+  if (round_running_ || is_backing_off()) return;
+  if (timer_due_ <= base::monotonic_now() + timing_.gather) return;
+  if (std::ranges::any_of(hooks_.wanted(), [&](const auto& id) { return !queried_.contains(id); })) schedule_soon();
 }
 
-void DaemonAsker::look_soon() {
-  const auto soon = base::monotonic_now() + pace_.gather;
+void DaemonPoller::schedule_soon() {
+  const auto soon = base::monotonic_now() + timing_.gather;
   if (timer_due_ > soon) wait_until(soon);
 }
 
-void DaemonAsker::look_at(const std::string& id) {
-  if (expected_.size() < kMaxExpected) expected_.insert(id);
-  if (!asking_ && !is_put_off()) look_soon();
+void DaemonPoller::poll(const std::string& id) {
+  if (requested_.size() < kMaxRequested) requested_.insert(id);
+  if (!round_running_ && !is_backing_off()) schedule_soon();
 }
 
-void DaemonAsker::look_at_all() {
-  for (auto& [_, asked] : asked_) asked.due = {};
+void DaemonPoller::poll_all() {
+  for (auto& [_, query] : queried_) query.due = {};
   delay_ = {};
-  if (!asking_) look_soon();
+  if (!round_running_) schedule_soon();
 }
 
-void DaemonAsker::forget(const std::vector<std::string>& ids) {
-  for (const auto& id : ids) asked_.erase(id);
-  if (asking_) forgotten_.insert(forgotten_.end(), ids.begin(), ids.end());
+void DaemonPoller::forget(const std::vector<std::string>& ids) {
+  for (const auto& id : ids) queried_.erase(id);
+  if (round_running_) forgotten_.insert(forgotten_.end(), ids.begin(), ids.end());
 }
 
-void DaemonAsker::wait_until(base::Monotonic due) {
+void DaemonPoller::wait_until(base::Monotonic due) {
   timer_due_ = due;
   timer_.expires_at(due);
   timer_.async_wait([this](const boost::system::error_code& error) {
@@ -92,33 +98,33 @@ void DaemonAsker::wait_until(base::Monotonic due) {
   });
 }
 
-std::vector<std::string> DaemonAsker::due_ids(base::Monotonic now) {
+std::vector<std::string> DaemonPoller::due_ids(base::Monotonic now) {
   auto ids = hooks_.wanted();
   for (const auto& id : ids) {
-    if (expected_.erase(id) != 0) asked_.erase(id);
+    if (requested_.erase(id) != 0) queried_.erase(id);
   }
-  std::unordered_map<std::string, Asked> still;
+  std::unordered_map<std::string, QueryState> known;
   for (const auto& id : ids) {
-    if (const auto at = asked_.find(id); at != asked_.end()) still.insert(*at);
+    if (const auto at = queried_.find(id); at != queried_.end()) known.insert(*at);
   }
-  asked_ = std::move(still);
-  std::erase_if(ids, [&](const auto& id) { return asked_.contains(id) && asked_.at(id).due > now; });
+  queried_ = std::move(known);
+  std::erase_if(ids, [&](const auto& id) { return queried_.contains(id) && queried_.at(id).due > now; });
   std::ranges::sort(ids, {}, [&](const std::string& id) {
-    const auto at = asked_.find(id);
-    return at == asked_.end() ? std::pair(false, base::Monotonic{}) : std::pair(at->second.failed, at->second.last);
+    const auto at = queried_.find(id);
+    return at == queried_.end() ? std::pair(false, base::Monotonic{}) : std::pair(at->second.failed, at->second.last);
   });
-  ids.insert(ids.begin(), expected_.begin(), expected_.end());
-  expected_.clear();
+  ids.insert(ids.begin(), requested_.begin(), requested_.end());
+  requested_.clear();
   return ids;
 }
 
-void DaemonAsker::begin_round() {
-  if (asking_) return;
+void DaemonPoller::begin_round() {
+  if (round_running_) return;
   timer_due_ = base::Monotonic::max();
   const auto now = base::monotonic_now();
   auto ids = due_ids(now);
   if (ids.empty()) return plan(now);
-  asking_ = true;
+  round_running_ = true;
   boost::asio::post(worker_, [this, stop = stop_, daemon = daemon_, ids = std::move(ids)] {
     auto round = daemon->ask(ids);
     boost::asio::post(loop_, [this, stop, ids, round = std::move(round)] {
@@ -127,54 +133,54 @@ void DaemonAsker::begin_round() {
   });
 }
 
-void DaemonAsker::end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round) {
-  asking_ = false;
+void DaemonPoller::end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round) {
+  round_running_ = false;
   const auto now = base::monotonic_now();
-  const bool answers = !round.told.empty();
-  for (std::size_t i = 0; i < round.asked; ++i) asked_[ids[i]] = {true, now, answers ? now + pace_.again : now};
-  for (const auto& one : round.told) asked_[one.first].failed = false;
-  for (const auto& id : std::exchange(forgotten_, {})) asked_.erase(id);
+  const bool reachable = !round.told.empty();
+  for (std::size_t i = 0; i < round.asked; ++i) queried_[ids[i]] = {true, now, reachable ? now + timing_.refresh : now};
+  for (const auto& one : round.told) queried_[one.first].failed = false;
+  for (const auto& id : std::exchange(forgotten_, {})) queried_.erase(id);
   requests_.Increment(static_cast<double>(round.asked));
   for (std::size_t i = 0; i < failures_.size(); ++i) failures_[i]->Increment(static_cast<double>(round.failures[i]));
-  if (answers) {
-    if (std::exchange(silent_, false)) log::info(name_ + " answers again");
+  if (reachable) {
+    if (std::exchange(unreachable_, false)) log::info("daemon reachable again", log_fields_);
     delay_ = {};
-    hooks_.told(round.told);
+    hooks_.on_facts(round.told);
     return plan(now);
   }
-  if (!std::exchange(silent_, true)) {
-    log::warn(name_ + " does not answer (" + base::printable(round.problem) +
-              "); what only it knows is missing or old, asking it again ever more seldom");
+  delay_ = std::clamp(delay_ * 2, timing_.first_delay, timing_.max_delay);
+  if (!std::exchange(unreachable_, true)) {
+    log::warn("daemon unreachable, retrying; facts that only the daemon has are missing or stale",
+              with(log_fields_, round.problem, delay_));
     hooks_.invalidate();
   }
-  delay_ = std::clamp(delay_ * 2, pace_.first_delay, pace_.longest_delay);
   wait_until(now + delay_);
 }
 
-void DaemonAsker::plan(base::Monotonic now) {
-  auto first = expected_.empty() ? base::Monotonic::max() : now;
+void DaemonPoller::plan(base::Monotonic now) {
+  auto first = requested_.empty() ? base::Monotonic::max() : now;
   for (const auto& id : hooks_.wanted()) {
-    const auto at = asked_.find(id);
-    first = std::min(first, at == asked_.end() ? now : at->second.due);
+    const auto at = queried_.find(id);
+    first = std::min(first, at == queried_.end() ? now : at->second.due);
   }
-  if (first != base::Monotonic::max()) wait_until(std::max(first, now + pace_.between));
+  if (first != base::Monotonic::max()) wait_until(std::max(first, now + timing_.between));
 }
 
 ContainerdListener::ContainerdListener(boost::asio::io_context& loop, const discovery::Daemon::Options& options,
-                                       prometheus::Registry& metrics, Hooks hooks, DaemonAsker::Pace pace)
+                                       prometheus::Registry& metrics, Hooks hooks, DaemonPoller::Timing timing)
     : loop_(loop),
-      name_(daemon_name(options)),
+      log_fields_(fields_of(options)),
       hooks_(std::move(hooks)),
-      pace_(pace),
+      timing_(timing),
       timer_(loop),
       events_total_(prometheus::BuildCounter()
                         .Name("cgwarden_discovery_daemon_events_total")
-                        .Help("Events of containers that a runtime's daemon told.")
+                        .Help("Container events received from container runtime daemons.")
                         .Register(metrics)
                         .Add({{"daemon", options.title}})),
       failures_(failure_counters(options.title, metrics)),
       events_(std::make_shared<discovery::ContainerdEvents>(options)) {
-  begin();
+  connect();
 }
 
 ContainerdListener::~ContainerdListener() {
@@ -183,60 +189,60 @@ ContainerdListener::~ContainerdListener() {
   worker_.join();
 }
 
-void ContainerdListener::begin() {
+void ContainerdListener::connect() {
   since_ = base::monotonic_now();
   boost::asio::post(worker_, [this, shared = shared_, events = events_] {
     auto ended = events->listen(
         [&] {
           boost::asio::post(loop_, [this, shared] {
-            if (!shared->stop) begun();
+            if (!shared->stop) connected();
           });
         },
         [&](discovery::ContainerdEvent event) {
-          if (shared->waiting >= kMaxWaiting) {
+          if (shared->queued >= kMaxQueuedEvents) {
             shared->missed = true;
             return;
           }
-          ++shared->waiting;
+          ++shared->queued;
           boost::asio::post(loop_, [this, shared, event = std::move(event)] {
-            --shared->waiting;
-            if (!shared->stop) heard(event);
+            --shared->queued;
+            if (!shared->stop) received(event);
           });
         });
     boost::asio::post(loop_, [this, shared, ended = std::move(ended)] {
-      if (!shared->stop) end(ended);
+      if (!shared->stop) stream_ended(ended);
     });
   });
 }
 
-void ContainerdListener::begun() {
-  hooks_.begun();
-  // It is told that it is heard when it has not said no for a moment.
-  timer_.expires_after(pace_.first_delay);
+void ContainerdListener::connected() {
+  hooks_.connected();
+  // Log only after the stream has stayed up for a moment: the daemon may reject the request.
+  timer_.expires_after(timing_.first_delay);
   timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error && std::exchange(silent_, false)) log::info(name_ + " is heard again");
+    if (!error && std::exchange(unreachable_, false)) log::info("event stream connected again", log_fields_);
   });
 }
 
-void ContainerdListener::heard(const discovery::ContainerdEvent& event) {
+void ContainerdListener::received(const discovery::ContainerdEvent& event) {
   events_total_.Increment();
-  hooks_.heard(event);
-  if (shared_->missed.exchange(false)) hooks_.begun();
+  hooks_.on_event(event);
+  if (shared_->missed.exchange(false)) hooks_.connected();
 }
 
-void ContainerdListener::end(const discovery::ContainerdEvents::End& end) {
+void ContainerdListener::stream_ended(const discovery::ContainerdEvents::End& end) {
   if (!end.failure) return;
   failures_[static_cast<std::size_t>(*end.failure)]->Increment();
-  if (!std::exchange(silent_, true)) {
-    log::warn(name_ + " is not heard (" + base::printable(end.why) +
-              "); new containers are named later and exit codes are missing, listening again ever more seldom");
+  // A daemon that was connected for a long time is probably restarting: retry soon.
+  if (base::monotonic_now() - since_ > timing_.max_delay) delay_ = {};
+  delay_ = std::clamp(delay_ * 2, timing_.first_delay, timing_.max_delay);
+  if (!std::exchange(unreachable_, true)) {
+    log::warn("event stream lost, retrying; new containers are named later and exit codes are missing",
+              with(log_fields_, end.why, delay_));
   }
-  // One that went after it was there for long is being started anew.
-  if (base::monotonic_now() - since_ > pace_.longest_delay) delay_ = {};
-  delay_ = std::clamp(delay_ * 2, pace_.first_delay, pace_.longest_delay);
   timer_.expires_after(delay_);
   timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) begin();
+    if (!error) connect();
   });
 }
 
@@ -250,13 +256,17 @@ std::vector<discovery::Daemon::Options> daemon_options(const Options& options) {
   return out;
 }
 
-void ask_daemons(const Options& options, discovery::Resolver& resolver) {
+void query_daemons_once(const Options& options, discovery::Resolver& resolver) {
   for (const auto& one : daemon_options(options)) {
     auto ids = resolver.wanted(one.title);
     const auto daemon = discovery::make_daemon(one);
-    for (const auto end = base::monotonic_now() + kOnceWithin; !ids.empty() && base::monotonic_now() < end;) {
+    for (const auto end = base::monotonic_now() + kOnceTimeout; !ids.empty() && base::monotonic_now() < end;) {
       const auto round = daemon->ask(ids);
-      if (!round.problem.empty()) log::warn(daemon_name(one) + ": " + base::printable(round.problem));
+      if (!round.problem.empty()) {
+        auto fields = fields_of(one);
+        fields.emplace_back("error", round.problem);
+        log::warn("daemon query failed", fields);
+      }
       resolver.tell(one.title, round.told);
       ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(round.asked));
       if (round.told.empty()) break;

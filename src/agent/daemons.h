@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asks the daemons of Docker, Podman and containerd for what the state on disk leaves open, each on a thread of its
-// own: no scrape and nothing on the loop waits for one. New containers are asked for at once, all again every minute; a
-// daemon that does not answer is left alone for ever longer, told of once, and told of again when it answers.
-// containerd's events are listened to on one more thread: they say which to ask for, before a scrape has seen the
-// cgroup. Loop thread, but for what the threads do among themselves.
+// Queries the daemons of Docker, Podman and containerd for facts that are not in the runtime state on disk. Each daemon
+// has its own thread, so no scrape and nothing on the loop thread waits for it. New containers are queried immediately,
+// all containers every minute. An unreachable daemon is retried with exponential backoff; failure and recovery are
+// logged once. Another thread receives the events of containerd, so that a new container is queried before a scrape has
+// seen its cgroup. The classes are used on the loop thread.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -21,6 +21,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "src/agent/log.h"
 #include "src/agent/options.h"
 #include "src/base/clock.h"
 #include "src/discovery/containerd.h"
@@ -29,64 +30,65 @@
 
 namespace cgwarden::agent {
 
-class DaemonAsker {
+class DaemonPoller {
  public:
   struct Hooks {
-    std::function<std::vector<std::string>()> wanted;  // ids
-    std::function<void(const discovery::Daemon::Told&)> told;
-    std::function<void()> invalidate;  // it has just stopped answering
+    std::function<std::vector<std::string>()> wanted;  // container IDs to query
+    std::function<void(const discovery::Daemon::Told&)> on_facts;
+    std::function<void()> invalidate;  // the daemon became unreachable
   };
-  struct Pace {
-    std::chrono::nanoseconds gather = std::chrono::milliseconds(300);  // one that starts is soon not the only one
-    std::chrono::nanoseconds again = std::chrono::minutes(1);
-    std::chrono::nanoseconds between = std::chrono::seconds(1);  // rounds when one is not enough
+  struct Timing {
+    std::chrono::nanoseconds gather =
+        std::chrono::milliseconds(300);  // delay after the first new container, to batch queries
+    std::chrono::nanoseconds refresh = std::chrono::minutes(1);
+    std::chrono::nanoseconds between = std::chrono::seconds(1);  // between rounds, if one is not sufficient
     std::chrono::nanoseconds first_delay = std::chrono::seconds(1);
-    std::chrono::nanoseconds longest_delay = std::chrono::minutes(1);
+    std::chrono::nanoseconds max_delay = std::chrono::minutes(1);
   };
 
-  DaemonAsker(boost::asio::io_context& loop, const discovery::Daemon::Options& options, prometheus::Registry& metrics,
-              Hooks hooks, Pace pace);
-  ~DaemonAsker();
-  DaemonAsker(const DaemonAsker&) = delete;
-  DaemonAsker& operator=(const DaemonAsker&) = delete;
+  DaemonPoller(boost::asio::io_context& loop, const discovery::Daemon::Options& options, prometheus::Registry& metrics,
+               Hooks hooks, Timing timing);
+  ~DaemonPoller();
+  DaemonPoller(const DaemonPoller&) = delete;
+  DaemonPoller& operator=(const DaemonPoller&) = delete;
 
-  // There may be containers that it was not asked for.
-  void look();
-  // It is another one than it was, or one that nothing wants yet.
-  void look_at(const std::string& id);
-  // All of them may be: it is there again.
-  void look_at_all();
-  // What it said of these is of another moment: they are asked for as if they were new.
+  // Schedules a round if there are containers that were not queried.
+  void poll_new();
+  // Queries this container in the next round, known or not.
+  void poll(const std::string& id);
+  // Queries all containers in the next round: the daemon is reachable again.
+  void poll_all();
+  // The facts about these containers are outdated: they are queried like new ones.
   void forget(const std::vector<std::string>& ids);
 
  private:
-  struct Asked {
+  struct QueryState {
     bool failed = false;
     base::Monotonic last;
     base::Monotonic due;
   };
 
-  // It does not answer, and there is a time at which it is asked again.
-  [[nodiscard]] bool is_put_off() const { return silent_ && timer_due_ != base::Monotonic::max(); }
-  void look_soon();
+  // The daemon is unreachable and a retry is scheduled.
+  [[nodiscard]] bool is_backing_off() const { return unreachable_ && timer_due_ != base::Monotonic::max(); }
+  void schedule_soon();
   void wait_until(base::Monotonic due);
   void begin_round();
   void end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round);
-  // New ones, and those whose time has come; who waited longest first, but last those over which it hung before.
+  // New containers and those that are due: longest wait first, but containers whose query failed before last.
   std::vector<std::string> due_ids(base::Monotonic now);
   void plan(base::Monotonic now);
 
   boost::asio::io_context& loop_;
-  std::string name_;  // for the log
+  log::Fields log_fields_;  // runtime, socket
   Hooks hooks_;
-  Pace pace_;
+  Timing timing_;
   boost::asio::steady_timer timer_;
   base::Monotonic timer_due_ = base::Monotonic::max();
-  std::unordered_map<std::string, Asked> asked_;
-  std::unordered_set<std::string> expected_;  // to be asked for in the next round, wanted or not
-  std::vector<std::string> forgotten_;        // while it was being asked
-  bool asking_ = false;
-  bool silent_ = false;
+  std::unordered_map<std::string, QueryState> queried_;
+  std::unordered_set<std::string> requested_;  // by poll(), for the next round
+  std::vector<std::string> forgotten_;         // by forget() during a round
+  bool round_running_ = false;
+  bool unreachable_ = false;
   std::chrono::nanoseconds delay_{};
   prometheus::Counter& requests_;
   std::vector<prometheus::Counter*> failures_;
@@ -95,41 +97,40 @@ class DaemonAsker {
   boost::asio::thread_pool worker_{1};
 };
 
-// Hears what happens to containerd's containers. When it is not heard any more, that is told of once, and it is tried
-// again ever more seldom.
+// Subscribes to the container events of containerd. A lost stream is logged once and retried with exponential backoff.
 class ContainerdListener {
  public:
   struct Hooks {
-    std::function<void()> begun;  // what happened before may have been missed
-    std::function<void(const discovery::ContainerdEvent&)> heard;
+    std::function<void()> connected;  // earlier events may have been missed
+    std::function<void(const discovery::ContainerdEvent&)> on_event;
   };
 
   ContainerdListener(boost::asio::io_context& loop, const discovery::Daemon::Options& options,
-                     prometheus::Registry& metrics, Hooks hooks, DaemonAsker::Pace pace);
+                     prometheus::Registry& metrics, Hooks hooks, DaemonPoller::Timing timing);
   ~ContainerdListener();
   ContainerdListener(const ContainerdListener&) = delete;
   ContainerdListener& operator=(const ContainerdListener&) = delete;
 
  private:
-  // What both threads see.
+  // Shared by both threads.
   struct Shared {
     std::atomic<bool> stop = false;
-    std::atomic<std::size_t> waiting = 0;  // events that the loop has not looked at yet
-    std::atomic<bool> missed = false;      // there were too many of them
+    std::atomic<std::size_t> queued = 0;  // events queued for the loop
+    std::atomic<bool> missed = false;     // events were dropped
   };
 
-  void begin();
-  void begun();
-  void heard(const discovery::ContainerdEvent& event);
-  void end(const discovery::ContainerdEvents::End& end);
+  void connect();
+  void connected();
+  void received(const discovery::ContainerdEvent& event);
+  void stream_ended(const discovery::ContainerdEvents::End& end);
 
   boost::asio::io_context& loop_;
-  std::string name_;  // for the log
+  log::Fields log_fields_;  // runtime, socket
   Hooks hooks_;
-  DaemonAsker::Pace pace_;
+  DaemonPoller::Timing timing_;
   boost::asio::steady_timer timer_;
   base::Monotonic since_;
-  bool silent_ = false;
+  bool unreachable_ = false;
   std::chrono::nanoseconds delay_{};
   prometheus::Counter& events_total_;
   std::vector<prometheus::Counter*> failures_;
@@ -138,10 +139,10 @@ class ContainerdListener {
   boost::asio::thread_pool worker_{1};
 };
 
-// Those that the command line names.
+// The daemons of the command line.
 std::vector<discovery::Daemon::Options> daemon_options(const Options& options);
 
-// Asks them once and waits for them, for what is printed once.
-void ask_daemons(const Options& options, discovery::Resolver& resolver);
+// Queries all daemons once and waits for the answers, for commands that print one sample.
+void query_daemons_once(const Options& options, discovery::Resolver& resolver);
 
 }  // namespace cgwarden::agent

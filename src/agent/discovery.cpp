@@ -16,12 +16,12 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-// Some state is there for moments only (Podman deletes an exit code as soon as it has taken it), so a change is looked
-// at at once. State that changes all the time is looked at so often and no more.
-constexpr auto kShortestPause = 1ms;
+// Some state exists only briefly (Podman deletes a file with an exit code as soon as it has read it), so a change is
+// read immediately. State that changes all the time is read at most once per kMaxPause.
+constexpr auto kMinPause = 1ms;
 constexpr auto kMaxPause = 20ms;
-constexpr int kBurst = 100;     // looks in a row with the short pause
-constexpr auto kQuiet = 200ms;  // without a change: the next is the first of a burst again
+constexpr int kBurst = 100;     // refreshes in a row with the short pause
+constexpr auto kQuiet = 200ms;  // time without a change that ends a burst
 
 void raise_to(prometheus::Counter& counter, std::uint64_t value) {
   counter.Increment(std::max(0.0, static_cast<double>(value) - counter.Value()));
@@ -46,78 +46,77 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
       timer_(loop),
       containers_(prometheus::BuildGauge()
                       .Name("cgwarden_discovery_containers")
-                      .Help("Containers and machines, by whether their name is known or they have ended.")
+                      .Help("Containers and machines by state: named, unnamed (name unknown) or ended (exited).")
                       .Register(metrics)),
       watches_(prometheus::BuildGauge()
                    .Name("cgwarden_discovery_inotify_watches")
-                   .Help("Directories of the runtimes' state that are watched.")
+                   .Help("Inotify watches on directories of the runtime state.")
                    .Register(metrics)
                    .Add({})),
       lookups_(prometheus::BuildCounter()
                    .Name("cgwarden_discovery_lookups_total")
-                   .Help("Times a cgroup's container was looked up.")
+                   .Help("Lookups of the container of a cgroup.")
                    .Register(metrics)
                    .Add({})),
       reads_(prometheus::BuildCounter()
                  .Name("cgwarden_discovery_reads_total")
-                 .Help("Files of the runtimes' state read.")
+                 .Help("Reads of runtime state files.")
                  .Register(metrics)
                  .Add({})),
-      problems_(prometheus::BuildCounter()
-                    .Name("cgwarden_discovery_errors_total")
-                    .Help("Files of the runtimes' state that could not be used, by reason.")
-                    .Register(metrics)) {
+      errors_(prometheus::BuildCounter()
+                  .Name("cgwarden_discovery_errors_total")
+                  .Help("Runtime state files that could not be used, by reason.")
+                  .Register(metrics)) {
   if (resolver_.event_fd() >= 0) {
     events_.assign(::dup(resolver_.event_fd()));
     wait_for_events();
   }
-  if (options.sizes_seconds > 0) sizes_ = std::make_unique<ContainerSizes>(loop, options, metrics);
-  start_askers(loop, options, metrics);
-  after();
+  if (options.sizes_seconds > 0) disk_usage_ = std::make_unique<DiskUsage>(loop, options, metrics);
+  start_pollers(loop, options, metrics);
+  update();
 }
 
-void Discovery::start_askers(asio::io_context& loop, const Options& options, prometheus::Registry& metrics) {
+void Discovery::start_pollers(asio::io_context& loop, const Options& options, prometheus::Registry& metrics) {
   for (const auto& one : daemon_options(options)) {
-    DaemonAsker::Hooks hooks;
+    DaemonPoller::Hooks hooks;
     hooks.wanted = [this, title = one.title] { return resolver_.wanted(title); };
-    hooks.told = [this, title = one.title](const discovery::Daemon::Told& told) {
-      resolver_.tell(title, told);
-      after();
+    hooks.on_facts = [this, title = one.title](const discovery::Daemon::Told& facts) {
+      resolver_.tell(title, facts);
+      update();
     };
     hooks.invalidate = [this, title = one.title] {
       resolver_.invalidate(title);
-      after();
+      update();
     };
-    askers_.push_back(std::make_unique<DaemonAsker>(loop, one, metrics, std::move(hooks), DaemonAsker::Pace{}));
+    pollers_.push_back(std::make_unique<DaemonPoller>(loop, one, metrics, std::move(hooks), DaemonPoller::Timing{}));
     if (one.title != "containerd") continue;
-    ContainerdListener::Hooks heard;
-    heard.begun = [asker = askers_.back().get()] { asker->look_at_all(); };
-    heard.heard = [this, asker = askers_.back().get(),
-                   source = "unix:" + one.socket](const discovery::ContainerdEvent& event) {
-      if (!event.ended) return asker->look_at(event.key);
+    ContainerdListener::Hooks events;
+    events.connected = [poller = pollers_.back().get()] { poller->poll_all(); };
+    events.on_event = [this, poller = pollers_.back().get(),
+                       source = "unix:" + one.socket](const discovery::ContainerdEvent& event) {
+      if (!event.ended) return poller->poll(event.key);
       resolver_.record_exit(event.key, event.exit_code, event.finished, source);
-      after();
+      update();
     };
-    listener_ = std::make_unique<ContainerdListener>(loop, one, metrics, std::move(heard), DaemonAsker::Pace{});
+    listener_ = std::make_unique<ContainerdListener>(loop, one, metrics, std::move(events), DaemonPoller::Timing{});
   }
 }
 
 void Discovery::complete(model::Snapshot& snapshot) {
   snapshot.containers = resolver_.resolve(snapshot.cgroup_list);
-  if (sizes_) sizes_->see(snapshot);
-  after();
+  if (disk_usage_) disk_usage_->update(snapshot);
+  update();
 }
 
 void Discovery::wait_for_events() {
   events_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
     if (error) return;
     const auto now = base::monotonic_now();
-    burst_ = now - last_look_ > kQuiet ? 0 : burst_ + 1;
-    last_look_ = now;
+    burst_ = now - last_refresh_ > kQuiet ? 0 : burst_ + 1;
+    last_refresh_ = now;
     refresh();
-    // What comes in the meantime waits in the kernel's queue.
-    auto pause =
-        std::make_shared<asio::steady_timer>(events_.get_executor(), burst_ < kBurst ? kShortestPause : kMaxPause);
+    // Events in the meantime stay in the inotify queue of the kernel.
+    auto pause = std::make_shared<asio::steady_timer>(events_.get_executor(), burst_ < kBurst ? kMinPause : kMaxPause);
     pause->async_wait([this, pause](const boost::system::error_code& stopped) {
       if (!stopped) wait_for_events();
     });
@@ -138,10 +137,10 @@ void Discovery::wait_for_time() {
 
 void Discovery::refresh() {
   resolver_.refresh();
-  after();
+  update();
 }
 
-void Discovery::after() {
+void Discovery::update() {
   wait_for_time();
   const auto stats = resolver_.stats();
   containers_.Add({{"state", "named"}}).Set(static_cast<double>(stats.named));
@@ -150,17 +149,17 @@ void Discovery::after() {
   watches_.Set(static_cast<double>(stats.watches));
   raise_to(lookups_, stats.lookups);
   raise_to(reads_, stats.files.reads);
-  raise_to(problems_.Add({{"reason", "denied"}}), stats.files.denied);
-  raise_to(problems_.Add({{"reason", "refused"}}), stats.files.refused);
-  raise_to(problems_.Add({{"reason", "too_big"}}), stats.files.too_big);
-  raise_to(problems_.Add({{"reason", "broken"}}), stats.files.broken);
+  raise_to(errors_.Add({{"reason", "denied"}}), stats.files.denied);
+  raise_to(errors_.Add({{"reason", "refused"}}), stats.files.refused);
+  raise_to(errors_.Add({{"reason", "too_big"}}), stats.files.too_big);
+  raise_to(errors_.Add({{"reason", "broken"}}), stats.files.broken);
   const auto generation = resolver_.table()->generation;
   if (std::exchange(generation_, generation) == generation) return;
   changed_();
   const auto changed = resolver_.take_turned();
-  for (const auto& asker : askers_) {
-    asker->forget(changed);
-    asker->look();
+  for (const auto& poller : pollers_) {
+    poller->forget(changed);
+    poller->poll_new();
   }
 }
 

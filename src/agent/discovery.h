@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Discovery on the agent's loop: completes snapshots with what is known of the containers, wakes for changes of the
-// runtimes' state, and says how it is doing. Loop thread.
+// Discovery on the loop of the agent: adds container facts to snapshots, follows changes of the runtime state with
+// inotify, and exports metrics about itself. Loop thread.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "src/agent/daemons.h"
+#include "src/agent/disk_usage.h"
 #include "src/agent/options.h"
-#include "src/agent/sizes.h"
 #include "src/base/clock.h"
 #include "src/discovery/resolver.h"
 #include "src/model/snapshot.h"
@@ -29,7 +29,7 @@ discovery::Resolver::Options discovery_options(const Options& options);
 
 class Discovery {
  public:
-  // `changed` is called when the table is another one: labels of before are wrong now.
+  // `changed` is called when the table of containers has changed: cached labels are stale then.
   Discovery(boost::asio::io_context& loop, const Options& options, prometheus::Registry& metrics,
             std::function<void()> changed);
 
@@ -37,27 +37,27 @@ class Discovery {
   [[nodiscard]] std::shared_ptr<const model::Containers> table() const { return resolver_.table(); }
 
  private:
-  void start_askers(boost::asio::io_context& loop, const Options& options, prometheus::Registry& metrics);
+  void start_pollers(boost::asio::io_context& loop, const Options& options, prometheus::Registry& metrics);
   void wait_for_events();
   void wait_for_time();
   void refresh();
-  void after();
+  void update();
 
   discovery::Resolver resolver_;
-  std::unique_ptr<ContainerSizes> sizes_;  // null: not asked for
+  std::unique_ptr<DiskUsage> disk_usage_;  // null: disabled
   std::function<void()> changed_;
-  std::vector<std::unique_ptr<DaemonAsker>> askers_;
-  std::unique_ptr<ContainerdListener> listener_;  // null: not asked for
+  std::vector<std::unique_ptr<DaemonPoller>> pollers_;
+  std::unique_ptr<ContainerdListener> listener_;  // null: disabled
   boost::asio::posix::stream_descriptor events_;
   boost::asio::steady_timer timer_;
   std::uint64_t generation_ = 0;
-  base::Monotonic last_look_{};  // because of a change
-  int burst_ = 0;                // looks since it was quiet
+  base::Monotonic last_refresh_{};  // latest refresh after a change
+  int burst_ = 0;                   // refreshes without a quiet period in between
   prometheus::Family<prometheus::Gauge>& containers_;
   prometheus::Gauge& watches_;
   prometheus::Counter& lookups_;
   prometheus::Counter& reads_;
-  prometheus::Family<prometheus::Counter>& problems_;
+  prometheus::Family<prometheus::Counter>& errors_;
 };
 
 }  // namespace cgwarden::agent

@@ -15,13 +15,12 @@
 #include <utility>
 
 #include "collectors/sampler.h"
-#include "src/agent/agent.h"
 #include "src/agent/discovery.h"
+#include "src/agent/early_triggers.h"
 #include "src/agent/enforcer_metrics.h"
-#include "src/agent/hand.h"
 #include "src/agent/log.h"
 #include "src/agent/policy_commands.h"
-#include "src/agent/wakes.h"
+#include "src/agent/writer_thread.h"
 #include "src/base/text.h"
 #include "src/control/socket.h"
 #include "src/policy/decide.h"
@@ -34,20 +33,39 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using std::chrono::microseconds;
 
-constexpr auto kTendEvery = 1s;
-constexpr auto kWakePause = 100ms;                   // samples that wakes ask for are no closer
-constexpr auto kStopPatience = 4s;                   // for limits to be taken back
-constexpr std::chrono::milliseconds kMaxWait = 10s;  // of those who ask over the socket
-constexpr int kLateIntervals = 2;                    // an action is not begun later than that
-constexpr policy::Duration kLate = 5s;               // but at least this much later
+constexpr auto kLeaseCheckInterval = 1s;
+constexpr auto kMinEarlyInterval = 100ms;            // between samples that the kernel triggers
+constexpr auto kStopTimeout = 4s;                    // for undoing limits at stop
+constexpr std::chrono::milliseconds kMaxWait = 10s;  // for requests over the socket
+constexpr int kMaxDelayIntervals = 2;                // an action is skipped if it has waited this many intervals
+constexpr policy::Duration kMinMaxDelay = 5s;        // and at least this long
 
-std::string described(const model::Action& action, const model::Outcome& outcome) {
-  std::string out = "rule " + action.actor.rule + (action.dry_run ? " would " : " ");
-  out += std::string(model::name(action.verb)) + ' ' + action.cgroup.path;
-  for (const auto& setting : action.settings) out += ' ' + model::to_text(setting);
-  out += ": " + action.reason.text + ": " + std::string(model::name(outcome.kind));
-  if (!outcome.text.empty()) out += ", " + outcome.text;
+log::Fields action_fields(const model::Action& action, const model::Outcome& outcome) {
+  log::Fields out = {{"rule", action.actor.rule}, {"action", model::name(action.verb)}, {"cgroup", action.cgroup.path}};
+  if (!action.settings.empty()) {
+    std::string settings;
+    for (const auto& setting : action.settings) settings += (settings.empty() ? "" : " ") + model::to_text(setting);
+    out.emplace_back("settings", settings);
+  }
+  if (action.dry_run) out.emplace_back("dry_run", "true");
+  out.emplace_back("reason", action.reason.text);
+  out.emplace_back("result", model::name(outcome.kind));
+  if (!outcome.text.empty()) out.emplace_back("detail", outcome.text);
   return out;
+}
+
+std::string_view message_of(policy::Notice::Kind kind) {
+  constexpr std::string_view messages[] = {"rule arming",
+                                           "rule disarmed",
+                                           "rule fired",
+                                           "rule cleared",
+                                           "policy notification",
+                                           "action deferred",
+                                           "action skipped, limit of actions per hour reached",
+                                           "rule in dry-run mode, too many targets",
+                                           "rule disabled, too many kills",
+                                           "samples missing"};
+  return messages[static_cast<std::size_t>(kind)];
 }
 
 std::string notice_line(const policy::Notice& notice) {
@@ -80,20 +98,20 @@ class Enforcer {
     writing.audit_file = options_.audit_file;
     writing.freeze_ends_with_us = true;
     writing.engines = options_.engines;
-    auto hand = WriterThread::start(loop_, std::move(writing));
-    if (!hand) return failed(hand.error());
-    hand_ = std::move(*hand);
+    auto writer = WriterThread::start(loop_, std::move(writing));
+    if (!writer) return failed(writer.error());
+    writer_ = std::move(*writer);
     if (auto started = start_sampler(); !started) return failed(started.error());
     if (auto listening = listen(); !listening) return failed(listening.error());
-    log::info("cgroups: " + sampler_->summary());
+    log::info("cgroup hierarchies found", {{"hierarchies", sampler_->summary()}});
     if (options_.discovery) {
       discovery_ = std::make_unique<Discovery>(loop_, options_, unused_, [] {});
     }
-    wakes_.look_for(*policy_);
+    early_triggers_.set_policy(*policy_);
     wait_for_signals();
-    hand_->tend([this](const WriterThread::Stock& stock) {
-      take_over(stock);
-      tend();
+    writer_->expire_leases([this](const WriterThread::Leases& leases) {
+      take_over(leases);
+      check_leases();
       sample("");
     });
     std::uint64_t watchdog_us = 0;
@@ -101,23 +119,23 @@ class Enforcer {
     loop_.run();
     socket_.reset();
     sampler_.reset();
-    hand_.reset();
+    writer_.reset();
     log::info("stopped");
     return kOk;
   }
 
  private:
   static int failed(const base::Error& error) {
-    log::error(error.what);
+    log::error("start failed", {{"error", error.what}});
     return kFailed;
   }
 
-  // False: the policy has problems, which were told.
+  // Loads the policy. False if it has errors, which were logged; the previous policy then stays active.
   bool load() {
     auto source = policy_source(options_.policy_files);
     source.dirs.insert(source.dirs.end(), options_.policy_dirs.begin(), options_.policy_dirs.end());
     const auto loaded = policy::load(source, catalogue_, policy::Owners::required);
-    for (const auto& problem : loaded.problems) log::error(problem.text());
+    for (const auto& problem : loaded.problems) log::error("invalid policy", {{"error", problem.text()}});
     if (!loaded.policy) {
       metrics_.loaded(nullptr);
       return false;
@@ -131,9 +149,10 @@ class Enforcer {
     }
     policy_ = std::move(made);
     metrics_.loaded(policy_.get());
-    const auto earnest = std::ranges::count(policy_->rules, false, &policy::Rule::dry_run);
-    log::info("policy: " + std::to_string(policy_->rules.size()) + " rules, " + std::to_string(earnest) +
-              " of them in earnest");
+    const auto enforcing = std::ranges::count(policy_->rules, false, &policy::Rule::dry_run);
+    log::info("policy loaded", {{"rules", policy_->rules.size()},
+                                {"enforcing", enforcing},
+                                {"dry_run", std::ssize(policy_->rules) - enforcing}});
     return true;
   }
 
@@ -143,7 +162,7 @@ class Enforcer {
     return out;
   }
 
-  // Only what the policy looks at is read.
+  // Only collectors with fields that the policy uses are enabled.
   base::Result<void> start_sampler() {
     collectors::CollectionOptions wanted;
     wanted.paths = options_.paths;
@@ -161,37 +180,38 @@ class Enforcer {
     return {};
   }
 
-  // For those who are not root. What they ask goes through the same hand, and may not hold it up for long.
+  // The socket for clients without root privileges. Their requests go through the same writer thread, so their wait
+  // times are limited.
   base::Result<void> listen() {
     if (options_.control_socket.empty()) return {};
     if (::mkdir(options_.control_state.c_str(), 0755) != 0 && errno != EEXIST) {
-      return base::fail_errno("cannot make " + options_.control_state);
+      return base::fail_errno("cannot create " + options_.control_state);
     }
     control::SocketServer::Options socket;
     socket.path = options_.control_socket;
     socket.state_directory = options_.control_state;
-    control::SocketServer::ActionHandlers hands;
-    hands.apply = [this](model::Action action, control::SocketServer::Answer answer) {
+    control::SocketServer::ActionHandlers handlers;
+    handlers.apply = [this](model::Action action, control::SocketServer::Answer answer) {
       action.wait = std::min(action.wait.value_or(control::kWait), kMaxWait);
       action.grace = std::min(action.grace, kMaxWait);
-      hand_->apply(std::move(action), std::nullopt, std::move(answer));
+      writer_->apply(std::move(action), std::nullopt, std::move(answer));
     };
-    hands.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::Answer answer) {
-      hand_->undo(std::move(id), std::move(actor), dry_run, std::move(answer));
+    handlers.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::Answer answer) {
+      writer_->undo(std::move(id), std::move(actor), dry_run, std::move(answer));
     };
-    auto server = control::SocketServer::start(loop_, hand_->host(), std::move(socket), std::move(hands));
+    auto server = control::SocketServer::start(loop_, writer_->host(), std::move(socket), std::move(handlers));
     if (!server) return tl::unexpected(server.error());
     socket_ = std::move(*server);
     return {};
   }
 
-  // Limits that an earlier enforcer left: rules that are still there go on with them, the rest is taken back.
-  void take_over(const WriterThread::Stock& stock) {
-    for (const auto& entry : stock.entries) {
+  // Limits that an earlier enforcer left: rules of this policy take them over, the others are undone.
+  void take_over(const WriterThread::Leases& leases) {
+    for (const auto& entry : leases.entries) {
       if (entry.rule.empty() || entry.verb != model::Verb::limit) continue;
       const model::CgroupRef cgroup{entry.path, entry.cgroup};
       if (policy::adopt(state_, *policy_, entry.rule, cgroup, base::monotonic_now())) {
-        log::info("rule " + entry.rule + " goes on with its limits of " + entry.path);
+        log::info("limits of an earlier enforcer taken over", {{"rule", entry.rule}, {"cgroup", entry.path}});
         continue;
       }
       model::Action action;
@@ -199,8 +219,8 @@ class Enforcer {
       action.cgroup = cgroup;
       action.actor.via = model::Actor::Via::policy;
       action.actor.rule = entry.rule;
-      action.reason.text = "left by an earlier enforcer, and no rule of this policy wants it";
-      act(std::move(action), base::monotonic_now());
+      action.reason.text = "left by an earlier enforcer; no rule of this policy requests it";
+      execute(std::move(action), base::monotonic_now());
     }
   }
 
@@ -217,7 +237,7 @@ class Enforcer {
     });
   }
 
-  // `by`: who woke it; empty: its time has come.
+  // `by`: the early trigger; empty: the periodic sample.
   void sample(const std::string& by) {
     if (stopping_) return;
     if (by.empty() && next_ == base::Monotonic{}) next_ = base::monotonic_now();
@@ -228,21 +248,21 @@ class Enforcer {
     });
   }
 
-  void wake(std::string_view by) {
-    if (stopping_ || waking_) return;
-    metrics_.woken(by);
-    waking_ = true;
-    waking_timer_.expires_at(std::max(base::monotonic_now(), last_wake_ + kWakePause));
-    waking_timer_.async_wait([this, by = std::string(by)](const boost::system::error_code& error) {
-      waking_ = false;
+  void sample_early(std::string_view by) {
+    if (stopping_ || early_pending_) return;
+    metrics_.sampled_early(by);
+    early_pending_ = true;
+    early_timer_.expires_at(std::max(base::monotonic_now(), last_early_ + kMinEarlyInterval));
+    early_timer_.async_wait([this, by = std::string(by)](const boost::system::error_code& error) {
+      early_pending_ = false;
       if (error) return;
-      last_wake_ = base::monotonic_now();
+      last_early_ = base::monotonic_now();
       sample(by);
     });
   }
 
   void decide(const model::SnapshotPtr& now, bool early) {
-    // A rate over a few milliseconds is noise: what was woken early is compared with the one before the last.
+    // A rate over a few milliseconds is noise: compare an early sample with the one before the last.
     const auto& before = early && latest_ && now->taken - latest_->taken < interval_ / 2 ? older_ : latest_;
     const auto begun = base::monotonic_now();
     auto decision = policy::decide(*policy_, before, now, std::move(state_), interval_);
@@ -250,75 +270,78 @@ class Enforcer {
     state_ = std::move(decision.state);
     if (!early) {
       older_ = std::exchange(latest_, now);
-      wakes_.follow(*policy_, *now);
+      early_triggers_.watch_events(*policy_, *now);
     }
-    for (const auto& notice : decision.notices) tell(notice);
-    for (auto& action : decision.actions) act(std::move(action), now->taken);
+    for (const auto& notice : decision.notices) log_notice(notice);
+    for (auto& action : decision.actions) execute(std::move(action), now->taken);
     for (auto& action : decision.renewals) {
-      if (!action.dry_run) hand_->renew(std::move(action));
+      if (!action.dry_run) writer_->renew(std::move(action));
     }
     if (!std::exchange(ready_, true)) {
-      log::info("ready: " + std::to_string(now->cgroup_count()) + " cgroups");
+      log::info("ready", {{"cgroups", now->cgroup_count()}});
       ::sd_notify(0, "READY=1");
     }
     write_metrics();
   }
 
-  void tell(const policy::Notice& notice) {
+  void log_notice(const policy::Notice& notice) {
     using Kind = policy::Notice::Kind;
-    const auto line = (notice.rule.empty() ? std::string() : "rule " + notice.rule + ' ') +
-                      std::string(policy::name(notice.kind)) +
-                      (notice.cgroup.path.empty() ? "" : ' ' + notice.cgroup.path) +
-                      (notice.dry_run ? " (dry run)" : "") + ": " + notice.reason.text;
-    const bool loud = notice.kind == Kind::notify || notice.kind == Kind::brake || notice.kind == Kind::capped ||
-                      notice.kind == Kind::too_many || notice.kind == Kind::gap;
+    log::Fields fields;
+    if (!notice.rule.empty()) fields.emplace_back("rule", notice.rule);
+    if (!notice.cgroup.path.empty()) fields.emplace_back("cgroup", notice.cgroup.path);
+    if (notice.dry_run) fields.emplace_back("dry_run", "true");
+    fields.emplace_back("reason", notice.reason.text);
+    const auto message = message_of(notice.kind);
+    const bool is_warning = notice.kind == Kind::notify || notice.kind == Kind::rate_limited ||
+                            notice.kind == Kind::capped || notice.kind == Kind::too_many || notice.kind == Kind::gap;
     if (notice.kind == Kind::arm || notice.kind == Kind::disarm) {
-      log::debug(line);
+      log::debug(message, fields);
     } else {
-      loud ? log::warn(line) : log::info(line);
+      is_warning ? log::warn(message, fields) : log::info(message, fields);
     }
-    hand_->record(notice_line(notice));
+    writer_->record(notice_line(notice));
   }
 
-  void act(model::Action action, base::Monotonic decided) {
+  void execute(model::Action action, base::Monotonic sampled) {
     action.actor.uid = ::geteuid();
     action.actor.gid = ::getegid();
     action.actor.pid = ::getpid();
-    // Limits follow their rule, late or not; a kill, a freeze and a reclaim answer a moment.
+    // Limits follow their rule however late they are. A kill, a freeze or a reclaim is a reaction to one sample.
     std::optional<base::Monotonic> until;
     if (action.verb != model::Verb::limit && action.verb != model::Verb::unlimit) {
-      until = decided + std::max(kLate, kLateIntervals * interval_);
+      until = sampled + std::max(kMinMaxDelay, kMaxDelayIntervals * interval_);
     }
     ++pending_;
-    hand_->apply(action, until, [this, action, decided](const model::Outcome& outcome) {
+    writer_->apply(action, until, [this, action, sampled](const model::Outcome& outcome) {
       --pending_;
-      policy::note(state_, action, outcome);
-      metrics_.acted(action, outcome, base::monotonic_now() - decided);
-      const auto line = described(action, outcome);
+      policy::record_outcome(state_, action, outcome);
+      metrics_.action_finished(action, outcome, base::monotonic_now() - sampled);
       const bool fine = outcome.ok() || outcome.kind == model::Outcome::Kind::gone;
-      fine ? log::info(line) : log::warn(line);
+      fine ? log::info("action finished", action_fields(action, outcome))
+           : log::warn("action failed", action_fields(action, outcome));
       if (stopping_ && pending_ == 0) loop_.stop();
     });
   }
 
-  void tend() {
-    tending_.expires_after(kTendEvery);
-    tending_.async_wait([this](const boost::system::error_code& error) {
+  void check_leases() {
+    lease_timer_.expires_after(kLeaseCheckInterval);
+    lease_timer_.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
-      hand_->tend([this](const WriterThread::Stock& stock) {
-        for (const auto& one : stock.lease_events) {
+      writer_->expire_leases([this](const WriterThread::Leases& leases) {
+        for (const auto& one : leases.lease_events) {
           using What = control::Writer::LeaseEvent::What;
           if (!one.entry.rule.empty() && one.entry.verb == model::Verb::limit) {
             const model::CgroupRef cgroup{one.entry.path, one.entry.cgroup};
-            one.what == What::ended ? policy::ended(state_, one.entry.rule, cgroup)
-                                    : policy::lost(state_, one.entry.rule, cgroup);
+            one.what == What::ended ? policy::lease_expired(state_, one.entry.rule, cgroup)
+                                    : policy::lease_lost(state_, one.entry.rule, cgroup);
           }
           if (one.what == What::lost) {
-            log::warn("lease lost: " + one.outcome.text);
+            log::warn("limit changed by another program, lease dropped",
+                      {{"rule", one.entry.rule}, {"cgroup", one.entry.path}, {"detail", one.outcome.text}});
           }
         }
-        metrics_.lease_events(stock.lease_events, stock.entries);
-        tend();
+        metrics_.lease_events(leases.lease_events, leases.entries);
+        check_leases();
       });
     });
   }
@@ -326,8 +349,9 @@ class Enforcer {
   void write_metrics() {
     if (options_.metrics_textfile.empty()) return;
     const auto written = metrics_.write(options_.metrics_textfile);
-    if (!written && !std::exchange(told_of_textfile_, true)) log::error(written.error().what);
-    if (written) told_of_textfile_ = false;
+    if (!written && !std::exchange(metrics_error_logged_, true))
+      log::error("cannot write metrics file", {{"error", written.error().what}});
+    if (written) metrics_error_logged_ = false;
   }
 
   void wait_for_signals() {
@@ -348,49 +372,50 @@ class Enforcer {
                  static_cast<long long>(
                      std::chrono::duration_cast<microseconds>(base::monotonic_now().time_since_epoch()).count()));
     if (!load()) {
-      log::error("reload failed, going on with the policy of before");
+      log::error("reload failed, previous policy stays active");
     } else if (needed() != enabled_) {
-      // Counters of another sampler are not compared with those of this one.
+      // Counters of two samplers must not be compared.
       sampler_.reset();
       latest_.reset();
       older_.reset();
       sampling_.cancel();
       next_ = {};
       if (const auto started = start_sampler(); !started) {
-        log::error(started.error().what);
+        log::error("cannot restart sampling", {{"error", started.error().what}});
         stop();
         return;
       }
       sample("");
     }
-    wakes_.look_for(*policy_);
+    early_triggers_.set_policy(*policy_);
     write_metrics();
     ::sd_notify(0, "READY=1");
   }
 
-  // What stands because of a rule is taken back: a policy without rules wants nothing.
+  // Undoes the limits of all rules: an empty policy requests no limit.
   void stop() {
     if (std::exchange(stopping_, true)) return;
     ::sd_notify(0, "STOPPING=1");
     sampling_.cancel();
-    waking_timer_.cancel();
+    early_timer_.cancel();
     if (const auto last = sampler_->latest()) {
       policy::Policy none;
       none.catalogue = catalogue_;
       auto decision = policy::decide(none, nullptr, last, std::move(state_), interval_);
       state_ = std::move(decision.state);
-      for (auto& action : decision.actions) act(std::move(action), base::monotonic_now());
+      for (auto& action : decision.actions) execute(std::move(action), base::monotonic_now());
     }
     if (pending_ == 0) return loop_.stop();
-    sampling_.expires_after(kStopPatience);
+    sampling_.expires_after(kStopTimeout);
     sampling_.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
-      log::error("not everything could be taken back in time; leases end by themselves");
+      log::error("stop timeout reached, remaining limits end with their leases", {{"pending_actions", pending_}});
       loop_.stop();
     });
   }
 
-  // Fed by the loop, and only after the sampling thread has answered. Not the hand's: a write may take its time.
+  // The loop feeds the watchdog after the sampling thread has answered. The writer thread is not checked: a write may
+  // block in the kernel.
   void feed_watchdog(microseconds every) {
     watchdog_.expires_after(every);
     watchdog_.async_wait([this, every](const boost::system::error_code& error) {
@@ -406,27 +431,27 @@ class Enforcer {
   asio::io_context loop_{1};
   asio::signal_set signals_{loop_, SIGTERM, SIGINT, SIGHUP};
   asio::steady_timer sampling_{loop_};
-  asio::steady_timer waking_timer_{loop_};
-  asio::steady_timer tending_{loop_};
+  asio::steady_timer early_timer_{loop_};
+  asio::steady_timer lease_timer_{loop_};
   asio::steady_timer watchdog_{loop_};
   EnforcerMetrics metrics_;
-  prometheus::Registry unused_;  // the exporter tells how discovery is doing
-  EarlyTriggers wakes_{loop_, options_.paths.procfs, [this](std::string_view by) { wake(by); }};
+  prometheus::Registry unused_;  // not exported: the exporter shows the metrics of discovery
+  EarlyTriggers early_triggers_{loop_, options_.paths.procfs, [this](std::string_view by) { sample_early(by); }};
   policy::PolicyPtr policy_;
   policy::State state_;
   std::vector<bool> enabled_;
-  model::SnapshotPtr latest_;  // of those that came in their time
-  model::SnapshotPtr older_;
+  model::SnapshotPtr latest_;  // latest periodic sample
+  model::SnapshotPtr older_;   // the periodic sample before it
   base::Monotonic next_{};
-  base::Monotonic last_wake_{};
-  std::size_t pending_ = 0;  // actions that are with the hand
-  bool waking_ = false;
+  base::Monotonic last_early_{};
+  std::size_t pending_ = 0;  // actions of the writer thread that have not finished
+  bool early_pending_ = false;
   bool ready_ = false;
   bool stopping_ = false;
-  bool told_of_textfile_ = false;
+  bool metrics_error_logged_ = false;
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<collectors::Sampler> sampler_;
-  std::unique_ptr<WriterThread> hand_;
+  std::unique_ptr<WriterThread> writer_;
   std::unique_ptr<control::SocketServer> socket_;
 };
 

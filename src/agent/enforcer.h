@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `cgwarden enforce`: samples at an interval or when the kernel tells of something, has the policy decide, and hands
-// what it decides to the one hand that writes. Loop thread; the sampler and the hand have their own.
+// `cgwarden enforce`: takes samples at an interval and on kernel notifications, evaluates the policy, and passes the
+// actions to the writer thread. Runs on the loop thread; the sampler and the writer have their own threads.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,8 @@
 
 namespace cgwarden::agent {
 
-// Until SIGTERM or SIGINT; limits are taken back then, and frozen cgroups thawed. SIGHUP loads the policy again, and
-// the old one stays if the new one has problems. The exit code.
+// Runs until SIGTERM or SIGINT, then undoes limits and thaws frozen cgroups. SIGHUP reloads the policy; if the new
+// policy has errors, the previous one stays active. Returns the exit code.
 int enforce(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue);
 
 }  // namespace cgwarden::agent

@@ -31,40 +31,45 @@ auto& histogram(prometheus::Registry& registry, const std::string& name, const s
 
 EnforcerMetrics::EnforcerMetrics()
     : rule_cgroups_(gauges(registry_, "cgwarden_policy_rule_cgroups",
-                           "Cgroups for which the rule is in this state; idle ones are not counted.")),
-      rule_dry_run_(gauges(registry_, "cgwarden_policy_rule_dry_run", "Whether the rule only says what it would do.")),
-      rule_braked_(gauges(registry_, "cgwarden_policy_rule_rate_limited",
-                          "Whether the rule is off because its kills did not help.")),
-      fired_(counters(registry_, "cgwarden_policy_rule_fired_total", "Times the rule fired, dry runs included.")),
-      notifications_(counters(registry_, "cgwarden_policy_notifications_total", "Steps 'notify' of the rule.")),
+                           "Cgroups by rule and state of the rule, without cgroups in state idle.")),
+      rule_dry_run_(gauges(registry_, "cgwarden_policy_rule_dry_run",
+                           "Whether the rule is in dry-run mode (1) or enforcing (0).")),
+      rule_rate_limited_(gauges(registry_, "cgwarden_policy_rule_rate_limited",
+                                "Whether the rule is disabled after three kills in ten minutes.")),
+      fired_(counters(registry_, "cgwarden_policy_rule_fired_total",
+                      "Number of times the rule fired, including dry runs.")),
+      notifications_(
+          counters(registry_, "cgwarden_policy_notifications_total", "Notifications by the notify steps of the rule.")),
       actions_(counters(registry_, "cgwarden_policy_actions_total",
-                        "Actions by rule, what was done, by which route and how it ended (would: a dry run).")),
-      refused_(counters(registry_, "cgwarden_policy_refused_total", "Actions that a guard refused.")),
+                        "Actions by rule, kind of action, route and result (would: dry run).")),
+      refused_(counters(registry_, "cgwarden_policy_refused_total", "Actions refused by a guard.")),
       leases_lost_(counters(registry_, "cgwarden_policy_leases_lost_total",
-                            "Limits that somebody else changed, so that they were left to him.")),
-      wakes_(counters(registry_, "cgwarden_policy_early_samples_total",
-                      "Samples brought forward, by what the kernel told.")),
-      config_info_(gauges(registry_, "cgwarden_policy_config_info", "The policy in force, by the hash of its text.")),
-      action_duration_(histogram(registry_, "cgwarden_policy_action_duration_seconds", "Time an action took.")),
+                            "Limits that another program changed, so that the lease was dropped.")),
+      early_samples_(counters(registry_, "cgwarden_policy_early_samples_total",
+                              "Samples taken early because of a kernel notification, by source.")),
+      config_info_(gauges(registry_, "cgwarden_policy_config_info", "Active policy, by the hash of its text.")),
+      action_duration_(histogram(registry_, "cgwarden_policy_action_duration_seconds", "Duration of actions.")),
       latency_(histogram(registry_, "cgwarden_policy_action_latency_seconds",
-                         "Time from the sample that made a decision to the end of its action.")),
-      decision_duration_(
-          histogram(registry_, "cgwarden_policy_decision_duration_seconds", "Time one decision on all cgroups took.")),
-      leases_(gauges(registry_, "cgwarden_policy_leases", "Limits and freezes that end with a time.").Add({})),
-      frozen_(gauges(registry_, "cgwarden_policy_frozen_cgroups", "Cgroups that cgwarden has frozen.").Add({})),
-      oldest_freeze_(
-          gauges(registry_, "cgwarden_policy_oldest_freeze_seconds", "How long the longest frozen cgroup has been.")
-              .Add({})),
+                         "Time from the sample behind a decision to the end of its action.")),
+      decision_duration_(histogram(registry_, "cgwarden_policy_decision_duration_seconds",
+                                   "Duration of one evaluation of the policy for all cgroups.")),
+      leases_(gauges(registry_, "cgwarden_policy_leases", "Limits and freezes with an expiration time.").Add({})),
+      frozen_(gauges(registry_, "cgwarden_policy_frozen_cgroups", "Cgroups frozen by cgwarden.").Add({})),
+      oldest_freeze_(gauges(registry_, "cgwarden_policy_oldest_freeze_seconds",
+                            "Time since the oldest freeze that is still active.")
+                         .Add({})),
       reload_successful_(
-          gauges(registry_, "cgwarden_policy_config_last_reload_successful",
-                 "Whether the last attempt to load the policy worked; if not, the one of before goes on.")
+          gauges(
+              registry_, "cgwarden_policy_config_last_reload_successful",
+              "Whether the last attempt to load the policy was successful; if not, the previous policy stays active.")
               .Add({})),
       reload_time_(gauges(registry_, "cgwarden_policy_config_last_reload_success_timestamp_seconds",
-                          "When the policy in force was loaded.")
+                          "Time when the active policy was loaded, in seconds since 1970.")
                        .Add({})),
-      samples_(counters(registry_, "cgwarden_policy_samples_total", "Samples that were decided upon.").Add({})),
+      samples_(
+          counters(registry_, "cgwarden_policy_samples_total", "Samples for which the policy was evaluated.").Add({})),
       skipped_(counters(registry_, "cgwarden_policy_samples_skipped_total",
-                        "Samples left out because the one before took too long.")
+                        "Samples skipped because the previous one took longer than the interval.")
                    .Add({})) {}
 
 void EnforcerMetrics::loaded(const policy::Policy* policy) {
@@ -74,7 +79,7 @@ void EnforcerMetrics::loaded(const policy::Policy* policy) {
   for (auto* const gauge : of_rules_) {
     rule_cgroups_.Remove(gauge);
     rule_dry_run_.Remove(gauge);
-    rule_braked_.Remove(gauge);
+    rule_rate_limited_.Remove(gauge);
     config_info_.Remove(gauge);
   }
   of_rules_.clear();
@@ -88,7 +93,7 @@ void EnforcerMetrics::loaded(const policy::Policy* policy) {
   set(config_info_, {{"hash", hash.data()}}, 1);
   for (const auto& rule : policy->rules) {
     set(rule_dry_run_, {{"rule", rule.name}}, rule.dry_run ? 1 : 0);
-    set(rule_braked_, {{"rule", rule.name}}, 0);
+    set(rule_rate_limited_, {{"rule", rule.name}}, 0);
     for (auto phase = policy::Phase::arming; phase <= policy::Phase::cooldown;
          phase = static_cast<policy::Phase>(static_cast<int>(phase) + 1)) {
       set(rule_cgroups_, {{"rule", rule.name}, {"state", std::string(policy::name(phase))}}, 0);
@@ -98,21 +103,21 @@ void EnforcerMetrics::loaded(const policy::Policy* policy) {
 }
 
 void EnforcerMetrics::decided(const policy::Policy& policy, const policy::Decision& decision,
-                              std::chrono::nanoseconds matches_readback) {
+                              std::chrono::nanoseconds duration) {
   samples_.Increment();
-  decision_duration_.Observe(seconds(matches_readback));
+  decision_duration_.Observe(seconds(duration));
   for (const auto& notice : decision.notices) {
     if (notice.kind == policy::Notice::Kind::fire) fired_.Add({{"rule", notice.rule}}).Increment();
     if (notice.kind == policy::Notice::Kind::notify) notifications_.Add({{"rule", notice.rule}}).Increment();
   }
   for (const auto& rule : policy.rules) {
     std::array<int, policy::kPhases> count{};
-    bool braked = false;
+    bool rate_limited = false;
     if (const auto at = decision.state.rules.find(rule.name); at != decision.state.rules.end()) {
       for (const auto& [key, instance] : at->second.instances) ++count[static_cast<std::size_t>(instance.phase)];
-      braked = at->second.braked;
+      rate_limited = at->second.rate_limited;
     }
-    rule_braked_.Add({{"rule", rule.name}}).Set(braked ? 1 : 0);
+    rule_rate_limited_.Add({{"rule", rule.name}}).Set(rate_limited ? 1 : 0);
     for (std::size_t phase = 1; phase < policy::kPhases; ++phase) {
       rule_cgroups_.Add({{"rule", rule.name}, {"state", std::string(policy::name(static_cast<policy::Phase>(phase)))}})
           .Set(count[phase]);
@@ -120,8 +125,8 @@ void EnforcerMetrics::decided(const policy::Policy& policy, const policy::Decisi
   }
 }
 
-void EnforcerMetrics::acted(const model::Action& action, const model::Outcome& outcome,
-                            std::chrono::nanoseconds since) {
+void EnforcerMetrics::action_finished(const model::Action& action, const model::Outcome& outcome,
+                                      std::chrono::nanoseconds since) {
   const std::string result(outcome.ok() && outcome.dry_run ? "would" : model::name(outcome.kind));
   actions_
       .Add({{"rule", action.actor.rule},
@@ -156,7 +161,7 @@ void EnforcerMetrics::lease_events(const std::vector<control::Writer::LeaseEvent
 base::Result<void> EnforcerMetrics::write(const std::string& path) const {
   std::string text;
   exporter::append_families(registry_.Collect(), exporter::Format::text, text);
-  return base::replace_file(path, text, 0644);  // the exporter is another user
+  return base::replace_file(path, text, 0644);  // the exporter runs as another user
 }
 
 }  // namespace cgwarden::agent

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the enforcer says about itself: cgwarden_policy_*, handed over in a file that the exporter's
-// --collector.textfile.directory takes. Loop thread.
+// Metrics of the enforcer, cgwarden_policy_*. They are written to a file for the textfile collector of the exporter
+// (--collector.textfile.directory). Loop thread.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -25,18 +25,17 @@ class EnforcerMetrics {
  public:
   EnforcerMetrics();
 
-  // A reload, or the start. Null: it failed, and the policy of before goes on.
+  // The policy was loaded at start or reload. Null: loading failed; the previous policy stays active.
   void loaded(const policy::Policy* policy);
-  void decided(const policy::Policy& policy, const policy::Decision& decision,
-               std::chrono::nanoseconds matches_readback);
-  // `since`: from the sample that made the decision to the end of the action.
-  void acted(const model::Action& action, const model::Outcome& outcome, std::chrono::nanoseconds since);
+  void decided(const policy::Policy& policy, const policy::Decision& decision, std::chrono::nanoseconds duration);
+  // `since`: time from the sample behind the decision to the end of the action.
+  void action_finished(const model::Action& action, const model::Outcome& outcome, std::chrono::nanoseconds since);
   void lease_events(const std::vector<control::Writer::LeaseEvent>& lease_events,
                     const std::vector<control::Entry>& entries);
-  void woken(std::string_view by) { wakes_.Add({{"by", std::string(by)}}).Increment(); }
+  void sampled_early(std::string_view by) { early_samples_.Add({{"by", std::string(by)}}).Increment(); }
   void skipped() { skipped_.Increment(); }
 
-  // Written beside and renamed, so that nobody sees half of it; mode 0644.
+  // Writes all metrics to `path`, atomically through a temporary file; mode 0644.
   [[nodiscard]] base::Result<void> write(const std::string& path) const;
 
  private:
@@ -44,13 +43,13 @@ class EnforcerMetrics {
   prometheus::Registry registry_;
   prometheus::Family<prometheus::Gauge>& rule_cgroups_;
   prometheus::Family<prometheus::Gauge>& rule_dry_run_;
-  prometheus::Family<prometheus::Gauge>& rule_braked_;
+  prometheus::Family<prometheus::Gauge>& rule_rate_limited_;
   prometheus::Family<prometheus::Counter>& fired_;
   prometheus::Family<prometheus::Counter>& notifications_;
   prometheus::Family<prometheus::Counter>& actions_;
   prometheus::Family<prometheus::Counter>& refused_;
   prometheus::Family<prometheus::Counter>& leases_lost_;
-  prometheus::Family<prometheus::Counter>& wakes_;
+  prometheus::Family<prometheus::Counter>& early_samples_;
   prometheus::Family<prometheus::Gauge>& config_info_;
   prometheus::Histogram& action_duration_;
   prometheus::Histogram& latency_;
@@ -62,7 +61,7 @@ class EnforcerMetrics {
   prometheus::Gauge& reload_time_;
   prometheus::Counter& samples_;
   prometheus::Counter& skipped_;
-  std::vector<prometheus::Gauge*> of_rules_;  // made for the rules of before
+  std::vector<prometheus::Gauge*> of_rules_;  // gauges of the current rules, removed at reload
 };
 
 }  // namespace cgwarden::agent

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1U << 20U;
 
-// Of "9:memory:/a" where v1 counts memory, else of "0::/a".
+// The path in "9:memory:/a" if the memory controller is on v1, else that in "0::/a".
 std::string_view memory_cgroup(std::string_view proc_self_cgroup) {
   std::string_view found;
   while (!proc_self_cgroup.empty()) {
@@ -32,7 +32,7 @@ std::uint64_t memory_needed(const model::Snapshot& snapshot) {
          (5U << 10U) * snapshot.tree.open_files;
 }
 
-std::optional<std::string> memory_warning(const model::Snapshot& snapshot, std::string_view proc_self_cgroup) {
+std::optional<MemoryShortage> memory_shortage(const model::Snapshot& snapshot, std::string_view proc_self_cgroup) {
   const auto path = memory_cgroup(proc_self_cgroup);
   const auto& cgroups = snapshot.cgroup_list->cgroups;
   const auto own = std::ranges::find_if(cgroups, [path](const auto& cgroup) { return cgroup->path == path; });
@@ -43,10 +43,7 @@ std::optional<std::string> memory_warning(const model::Snapshot& snapshot, std::
     if (!field) continue;
     const auto limit = snapshot.value(*field, static_cast<model::CgroupIndex>(own - cgroups.begin()));
     if (!limit.is_number() || static_cast<std::uint64_t>(limit.fixed()) >= needed) continue;
-    return std::to_string(snapshot.cgroup_count()) + " cgroups take " + std::to_string(needed / kMiB) +
-           " MiB of memory, and this service may have " +
-           std::to_string(static_cast<std::uint64_t>(limit.fixed()) / kMiB) +
-           " MiB: scrapes will be slow or fail; raise MemoryHigh= or the limit of the container";
+    return MemoryShortage{snapshot.cgroup_count(), needed / kMiB, static_cast<std::uint64_t>(limit.fixed()) / kMiB};
   }
   return std::nullopt;
 }

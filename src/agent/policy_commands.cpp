@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "collectors/collection.h"
-#include "src/agent/agent.h"
 #include "src/agent/daemons.h"
 #include "src/agent/discovery.h"
 #include "src/agent/log.h"
@@ -25,15 +24,15 @@ policy::Duration interval_of(const Options& options) {
   return std::chrono::duration_cast<policy::Duration>(std::chrono::duration<double>(options.policy_interval_seconds));
 }
 
-// Null after all problems were told.
+// Null after all errors were printed.
 policy::PolicyPtr load(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
-  const auto loaded = policy::load(policy_source(options.policy_files), catalogue, policy::Owners::noted);
+  const auto loaded = policy::load(policy_source(options.policy_files), catalogue, policy::Owners::reported);
   for (const auto& problem : loaded.problems) std::cerr << problem.text() << '\n';
-  for (const auto& note : loaded.notes) std::cerr << note.text() << " (the enforcer would refuse it)\n";
+  for (const auto& warning : loaded.warnings) std::cerr << warning.text() << "; cgwarden enforce rejects this file\n";
   return loaded.policy;
 }
 
-// Collects what the policy looks at, and completes it with names.
+// Takes samples of the fields that the policy uses, with container names.
 class Samples {
  public:
   Samples(Options options, std::shared_ptr<const model::Catalogue> catalogue, const policy::Policy& policy)
@@ -61,7 +60,7 @@ class Samples {
     auto snapshot = collection_->collect();
     if (!resolver_) return snapshot;
     resolver_->resolve(snapshot->cgroup_list);
-    ask_daemons(options_, *resolver_);
+    query_daemons_once(options_, *resolver_);
     snapshot->containers = resolver_->table();
     return snapshot;
   }
@@ -75,7 +74,7 @@ class Samples {
 };
 
 int failed(const base::Error& error) {
-  log::error(error.what);
+  log::error("command failed", {{"error", error.what}});
   return kFailed;
 }
 
@@ -96,8 +95,8 @@ void print(const policy::Decision& decision, std::string_view when) {
   }
 }
 
-// Recorded directories have other inodes each time: the path is who a cgroup is.
-void name_by_path(model::Snapshot& snapshot) {
+// The inode numbers of recorded directories differ: use the path as the identity of a cgroup.
+void identify_by_path(model::Snapshot& snapshot) {
   auto cgroup_list = std::make_shared<model::CgroupList>(*snapshot.cgroup_list);
   for (auto& cgroup : cgroup_list->cgroups) {
     auto renamed = std::make_shared<model::Cgroup>(*cgroup);
@@ -120,8 +119,8 @@ void name_by_path(model::Snapshot& snapshot) {
 
 }  // namespace
 
-policy::Source policy_source(const std::vector<std::string>& given) {
-  policy::Source out;
+policy::PolicySource policy_source(const std::vector<std::string>& given) {
+  policy::PolicySource out;
   for (const auto& path : given) {
     std::error_code error;
     if (std::filesystem::is_directory(path, error)) {
@@ -138,15 +137,15 @@ policy::Source policy_source(const std::vector<std::string>& given) {
 int check_policy(const Options& options, const std::shared_ptr<const model::Catalogue>& catalogue) {
   const auto policy = load(options, catalogue);
   if (!policy) return kFailed;
-  const auto earnest = std::ranges::count(policy->rules, false, &policy::Rule::dry_run);
+  const auto enforcing = std::ranges::count(policy->rules, false, &policy::Rule::dry_run);
   for (const auto& rule : policy->rules) {
-    std::cout << rule.name << (rule.dry_run ? ": dry run" : ": acts") << ", " << rule.conditions.size()
+    std::cout << rule.name << (rule.dry_run ? ": dry-run" : ": enforcing") << ", " << rule.conditions.size()
               << (rule.conditions.size() == 1 ? " condition, " : " conditions, ") << rule.steps.size()
               << (rule.steps.size() == 1 ? " step\n" : " steps\n");
   }
   std::cout << policy->files.size() << (policy->files.size() == 1 ? " file, " : " files, ") << policy->rules.size()
-            << (policy->rules.size() == 1 ? " rule, " : " rules, ") << earnest << " of them in earnest, "
-            << policy->protect.size() << " protected\n";
+            << (policy->rules.size() == 1 ? " rule: " : " rules: ") << enforcing << " enforcing, "
+            << std::ssize(policy->rules) - enforcing << " dry-run; " << policy->protect.size() << " protected\n";
   return std::cout.flush() ? kOk : kFailed;
 }
 
@@ -162,17 +161,17 @@ int explain_policy(const Options& options, const std::shared_ptr<const model::Ca
   const auto decision = policy::decide(*policy, before, now, std::move(first.state), interval_of(options));
 
   const auto& cgroups = now->cgroup_list->cgroups;
-  const auto is_meant = [&](const std::string& path) {
+  const auto is_selected = [&](const std::string& path) {
     return options.policy_cgroup.empty() || path == options.policy_cgroup ||
            path.ends_with('/' + options.policy_cgroup);
   };
-  if (std::ranges::none_of(cgroups, [&](const auto& cgroup) { return is_meant(cgroup->path); })) {
-    return failed({0, "there is no cgroup " + base::printable(options.policy_cgroup)});
+  if (std::ranges::none_of(cgroups, [&](const auto& cgroup) { return is_selected(cgroup->path); })) {
+    return failed({0, "cgroup " + base::printable(options.policy_cgroup) + " does not exist"});
   }
   for (const auto& rule : policy->rules) {
     std::size_t matched = 0;
     for (CgroupIndex cgroup = 0; cgroup < cgroups.size(); ++cgroup) {
-      if (!is_meant(cgroups[cgroup]->path)) continue;
+      if (!is_selected(cgroups[cgroup]->path)) continue;
       const auto lines = policy::explain(*policy, rule, before, now, decision.state, cgroup);
       if (lines.front() != "matches" && options.policy_cgroup.empty()) continue;
       ++matched;
@@ -180,7 +179,7 @@ int explain_policy(const Options& options, const std::shared_ptr<const model::Ca
                 << '\n';
       for (std::size_t i = 1; i < lines.size(); ++i) std::cout << "    " << base::printable(lines[i]) << '\n';
     }
-    if (matched == 0) std::cout << rule.name << ": matches no cgroup of this host\n";
+    if (matched == 0) std::cout << rule.name << ": matches no cgroup on this host\n";
   }
   print(decision, "now");
   return std::cout.flush() ? kOk : kFailed;
@@ -188,29 +187,29 @@ int explain_policy(const Options& options, const std::shared_ptr<const model::Ca
 
 namespace {
 
-// Plays one sample after the other.
+// Evaluates one sample after the other.
 class Player {
  public:
   explicit Player(const policy::Policy& policy) : policy_(policy) {}
 
   void play(const model::SnapshotPtr& now, policy::Duration interval, std::string_view when) {
-    if (before_ && now->taken <= before_->taken) {  // the host was started again
+    if (previous_ && now->taken <= previous_->taken) {  // reboot between two samples
       state_ = {};
-      before_.reset();
+      previous_.reset();
     }
-    auto decision = policy::decide(policy_, before_, now, std::move(state_), interval);
+    auto decision = policy::decide(policy_, previous_, now, std::move(state_), interval);
     print(decision, when);
     actions_ += decision.actions.size();
     ++samples_;
     state_ = std::move(decision.state);
-    before_ = now;
+    previous_ = now;
   }
   void sum_up() const { std::cout << samples_ << " samples, " << actions_ << " actions\n"; }
 
  private:
   const policy::Policy& policy_;
   policy::State state_;
-  model::SnapshotPtr before_;
+  model::SnapshotPtr previous_;
   std::size_t samples_ = 0;
   std::size_t actions_ = 0;
 };
@@ -226,13 +225,13 @@ base::Result<void> play_directory(Options options, const std::string& root, std:
   if (auto opened = samples.open(); !opened) return opened;
   const auto now = samples.take();
   const auto at = interval_of(options) * static_cast<std::int64_t>(number);
-  now->taken = base::Monotonic(std::chrono::hours(24)) + at;  // long after a boot
-  name_by_path(*now);
+  now->taken = base::Monotonic(std::chrono::hours(24)) + at;  // past the boot grace period
+  identify_by_path(*now);
   player.play(now, interval_of(options), '+' + policy::format_duration(at));
   return {};
 }
 
-// The usual time between two samples.
+// Median time between two samples.
 policy::Duration interval_of(const record::Reader& recording) {
   std::vector<policy::Duration> steps;
   for (std::size_t i = 1; i < recording.size(); ++i) {

@@ -19,12 +19,12 @@ using model::SnapshotPtr;
 
 constexpr int kGapIntervals = 3;
 constexpr std::size_t kHistory = 64;
-constexpr std::size_t kKillsToBrake = 3;
+constexpr std::size_t kMaxKills = 3;
 constexpr auto kKillWindow = 10min;
 
 double scale_of(model::Unit unit) { return std::pow(10.0, -model::decimals(unit)); }
 
-// In base units; of a labelled field the sum of its series. Unlimited is infinite.
+// The value in base units; for a labelled field the sum of its series. Unlimited is infinity; unknown is nullopt.
 std::optional<double> read(const model::Snapshot& now, model::FieldId field, CgroupIndex cgroup) {
   const auto& info = now.catalogue->field(field);
   const auto number = [&](model::Value value) -> std::optional<double> {
@@ -34,15 +34,16 @@ std::optional<double> read(const model::Snapshot& now, model::FieldId field, Cgr
   };
   if (!info.labelled()) return number(now.value(field, cgroup));
   std::optional<double> sum;
-  for (const auto& cell : model::series_of(now.columns[field], cgroup)) {
-    const auto value = number(cell.value);
+  for (const auto& series : model::series_of(now.columns[field], cgroup)) {
+    const auto value = number(series.value);
     if (!value) return std::nullopt;
     sum = sum.value_or(0) + *value;
   }
   return sum;
 }
 
-// Least squares through (seconds, value).
+// Slope of the least-squares line through (seconds, value). Nullopt with fewer than three points or less than half of
+// the window.
 std::optional<double> slope_of(const std::vector<std::pair<double, double>>& points, double window) {
   if (points.size() < 3 || points.back().first - points.front().first < window / 2) return std::nullopt;
   double mean_t = 0;
@@ -54,18 +55,18 @@ std::optional<double> slope_of(const std::vector<std::pair<double, double>>& poi
   const auto n = static_cast<double>(points.size());
   mean_t /= n;
   mean_v /= n;
-  double above = 0;
-  double below = 0;
+  double numerator = 0;
+  double denominator = 0;
   for (const auto& [t, v] : points) {
-    above += (t - mean_t) * (v - mean_v);
-    below += (t - mean_t) * (t - mean_t);
+    numerator += (t - mean_t) * (v - mean_v);
+    denominator += (t - mean_t) * (t - mean_t);
   }
-  if (below <= 0) return std::nullopt;
-  return above / below;
+  if (denominator <= 0) return std::nullopt;
+  return numerator / denominator;
 }
 
-// The cgroup whose values a condition is about.
-CgroupIndex place_of(const Condition& c, const model::Snapshot& now, CgroupIndex cgroup) {
+// The cgroup whose field the condition reads; kNoCgroup if it does not exist.
+CgroupIndex condition_cgroup(const Condition& c, const model::Snapshot& now, CgroupIndex cgroup) {
   if (c.at.empty()) return cgroup;
   if (c.at == "parent") return now.cgroup_list->parents[cgroup];
   const auto& cgroups = now.cgroup_list->cgroups;
@@ -115,7 +116,7 @@ void step(const Condition& c, ConditionState& state, Monotonic now) {
     state.clear_since.reset();
     return;
   }
-  // What is not known any more does not hold.
+  // An unknown value counts as clear.
   if (state.value && !is_clear(c, *state.value)) {
     state.clear_since.reset();
     return;
@@ -127,7 +128,7 @@ void step(const Condition& c, ConditionState& state, Monotonic now) {
   state.clear_since.reset();
 }
 
-bool open_now(const Schedule& schedule, base::Wall now) {
+bool is_open(const Schedule& schedule, base::Wall now) {
   const auto seconds = std::chrono::system_clock::to_time_t(now);
   tm local{};
   ::localtime_r(&seconds, &local);
@@ -137,20 +138,20 @@ bool open_now(const Schedule& schedule, base::Wall now) {
   return (on(local.tm_wday) && minute >= schedule.from) || (on(local.tm_wday - 1) && minute < schedule.to);
 }
 
-// What a whole `when` says: it holds; some of it does; it holds, and some of it is about to end.
-struct Answer {
-  bool met = true;
-  bool some = false;
-  bool ending = false;
+// State of a whole `when`.
+struct TriggerState {
+  bool met = true;        // true as a whole
+  bool some = false;      // at least one condition is true or its hold time is running
+  bool clearing = false;  // true as a whole, and at least one condition has reached its clear level
 };
 
-Answer ask(const Trigger& trigger, const std::vector<ConditionState>& conditions, base::Wall now) {
+TriggerState evaluate(const Trigger& trigger, const std::vector<ConditionState>& conditions, base::Wall now) {
   switch (trigger.op) {
     case Trigger::Op::always:
       return {true, true, false};
     case Trigger::Op::schedule: {
-      const bool open = open_now(trigger.schedule, now);
-      return {open, false, false};  // an hour of the day alone arms nothing
+      const bool open = is_open(trigger.schedule, now);
+      return {open, false, false};  // a schedule alone never arms a rule
     }
     case Trigger::Op::condition: {
       const auto& state = conditions[trigger.condition];
@@ -161,18 +162,18 @@ Answer ask(const Trigger& trigger, const std::vector<ConditionState>& conditions
       break;
   }
   const bool all = trigger.op == Trigger::Op::all;
-  Answer out{all, false, false};
+  TriggerState out{all, false, false};
   for (const auto& part : trigger.parts) {
-    const auto one = ask(part, conditions, now);
+    const auto one = evaluate(part, conditions, now);
     out.met = all ? out.met && one.met : out.met || one.met;
     out.some = out.some || one.some;
-    out.ending = out.ending || one.ending;
+    out.clearing = out.clearing || one.clearing;
   }
-  out.ending = out.ending && out.met;
+  out.clearing = out.clearing && out.met;
   return out;
 }
 
-std::string say(const model::Catalogue& catalogue, const Condition& c, double value) {
+std::string format_value(const model::Catalogue& catalogue, const Condition& c, double value) {
   const auto unit = catalogue.field(c.field).unit;
   if (std::isinf(value)) return "max";
   if (c.of) return format_quantity(model::Unit::ratio, value);
@@ -180,13 +181,13 @@ std::string say(const model::Catalogue& catalogue, const Condition& c, double va
   return is_rate(c.op) ? format_rate(unit, value) : format_quantity(unit, value);
 }
 
-constexpr std::string_view word(Condition::Op op) {
+constexpr std::string_view op_text(Condition::Op op) {
   constexpr std::string_view words[] = {"above", "below", "rate above", "rate below", "slope above", "slope below"};
   return words[static_cast<std::size_t>(op)];
 }
 
 std::string comparison(const model::Catalogue& catalogue, const Condition& c) {
-  return std::string(word(c.op)) + ' ' + say(catalogue, c, c.threshold) +
+  return std::string(op_text(c.op)) + ' ' + format_value(catalogue, c, c.threshold) +
          (c.of ? " of " + std::string(catalogue.field(*c.of).name) : "");
 }
 
@@ -195,7 +196,7 @@ std::string subject(const model::Catalogue& catalogue, const Condition& c) {
   return (is_rate(c.op) ? "rate of " : is_slope(c.op) ? "slope of " : "") + field;
 }
 
-// Numbers of what holds: "pressure_memory_some_avg10 is 14.2%, above 10% for 32s".
+// The conditions that are met, with their values: "pressure_memory_some_avg10 is 14.2%, above 10% for 32s".
 model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& instance, Monotonic now) {
   model::Reason out;
   for (std::size_t i = 0; i < rule.conditions.size() && i < instance.conditions.size(); ++i) {
@@ -203,9 +204,9 @@ model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& 
     const auto& state = instance.conditions[i];
     if (!state.value) continue;
     const std::string field(policy.catalogue->field(c.field).name);
-    const auto value = say(*policy.catalogue, c, *state.value);
+    const auto value = format_value(*policy.catalogue, c, *state.value);
     out.numbers.emplace_back(field, value);
-    out.numbers.emplace_back(std::string(word(c.op)), say(*policy.catalogue, c, c.threshold));
+    out.numbers.emplace_back(std::string(op_text(c.op)), format_value(*policy.catalogue, c, c.threshold));
     if (c.of) out.numbers.emplace_back("of", std::string(policy.catalogue->field(*c.of).name));
     if (state.raw_since) {
       out.numbers.emplace_back("for",
@@ -213,22 +214,23 @@ model::Reason reason_of(const Policy& policy, const Rule& rule, const Instance& 
     }
     if (!state.met) continue;
     out.text += (out.text.empty() ? "" : "; ") + subject(*policy.catalogue, c) + " is " + value + ", " +
-                (is_upward(c.op) ? "above " : "below ") + say(*policy.catalogue, c, c.threshold);
+                (is_upward(c.op) ? "above " : "below ") + format_value(*policy.catalogue, c, c.threshold);
     if (c.of) out.text += " of " + std::string(policy.catalogue->field(*c.of).name);
     if (c.hold > Duration{} && state.raw_since) {
       out.text += " for " + format_duration(std::chrono::round<std::chrono::milliseconds>(now - *state.raw_since));
     }
   }
-  if (out.text.empty()) out.text = rule.conditions.empty() ? "its time is now" : "its condition holds";
+  if (out.text.empty())
+    out.text = rule.conditions.empty() ? "trigger without conditions is active" : "condition is met";
   if (!instance.picked.empty()) out.text += "; " + instance.picked;
   return out;
 }
 
-void forget_before(std::deque<Monotonic>& times, Monotonic then) {
+void drop_until(std::deque<Monotonic>& times, Monotonic then) {
   while (!times.empty() && times.front() <= then) times.pop_front();
 }
 
-// Whether two settings of one key can be compared, and which is lower.
+// True if both settings can be compared and `a` is lower.
 bool is_lower(const model::Setting& a, const model::Setting& b) {
   if (a.basis != b.basis || (a.basis != model::Basis::absolute && a.basis != model::Basis::percent_of_machine)) {
     return false;
@@ -241,10 +243,11 @@ std::chrono::milliseconds milliseconds_of(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration);
 }
 
-// One round.
-class Round {
+// One evaluation of the policy.
+class Evaluation {
  public:
-  Round(const Policy& policy, const SnapshotPtr& previous, const SnapshotPtr& current, State state, Duration interval)
+  Evaluation(const Policy& policy, const SnapshotPtr& previous, const SnapshotPtr& current, State state,
+             Duration interval)
       : policy_(policy), now_(*current), delta_(previous, current), fields_(*policy.catalogue) {
     out_.state = std::move(state);
     gap_ = previous && current->taken - previous->taken > kGapIntervals * interval;
@@ -253,9 +256,10 @@ class Round {
 
   Decision run() {
     ++state().round;
-    forget_before(state().actions, now_.taken - 1h);
-    if (state().actions.size() < policy_.max_actions_per_hour) state().told_of_cap = false;
-    if (gap_) tell(Notice::Kind::gap, "", {}, false, {"samples are missing: what was about to fire begins anew", {}});
+    drop_until(state().actions, now_.taken - 1h);
+    if (state().actions.size() < policy_.max_actions_per_hour) state().cap_reported = false;
+    if (gap_)
+      add_notice(Notice::Kind::gap, "", {}, false, {"samples are missing; hold and clear times start again", {}});
     drop_changed_rules();
     find_protected();
     for (const auto& rule : policy_.rules) advance(rule);
@@ -265,21 +269,21 @@ class Round {
   }
 
  private:
-  struct Ready {  // a rule that has steps to take for a cgroup
+  struct Ready {  // a rule with steps that are due for a cgroup
     const Rule* rule;
     Instance* instance;
-    std::size_t end;  // steps up to here are due
+    std::size_t end;  // index after the last step that is due
     Step::Kind strongest;
   };
 
   State& state() { return out_.state; }
 
-  void tell(Notice::Kind kind, const std::string& rule, const model::CgroupRef& cgroup, bool dry,
-            model::Reason reason) {
+  void add_notice(Notice::Kind kind, const std::string& rule, const model::CgroupRef& cgroup, bool dry,
+                  model::Reason reason) {
     out_.notices.push_back({kind, rule, cgroup, dry, std::move(reason)});
   }
 
-  // Rules that are gone or another text now end as if they had cleared.
+  // Drops the state of rules that were removed or changed; their limits are undone as if they had cleared.
   void drop_changed_rules() {
     std::map<std::string_view, std::uint64_t> known;
     for (const auto& rule : policy_.rules) known.emplace(rule.name, rule.fingerprint);
@@ -289,12 +293,13 @@ class Round {
     });
   }
 
-  // A protected cgroup, everything above it (which it would suffer with) and everything in it.
+  // Protected are the selected cgroups, their descendants, and their ancestors: an action on an ancestor affects them
+  // too.
   void find_protected() {
     const auto count = now_.cgroup_count();
     protected_.assign(count, false);
-    auto& known = state().protects;
-    if (known.is_of(now_) && state().protects_of == policy_.fingerprint) {
+    auto& known = state().protected_cgroups;
+    if (known.is_current_for(now_) && state().protected_policy == policy_.fingerprint) {
       for (const auto cgroup : known.cgroups) protected_[cgroup] = true;
       return;
     }
@@ -310,9 +315,9 @@ class Round {
         protected_[g] = true;
     }
     known = {};
-    if (!std::ranges::all_of(policy_.protect, &Selector::lasts)) return;
+    if (!std::ranges::all_of(policy_.protect, &Selector::is_stable)) return;
     known = {now_.cgroup_list, now_.containers, {}};
-    state().protects_of = policy_.fingerprint;
+    state().protected_policy = policy_.fingerprint;
     for (CgroupIndex cgroup = 0; cgroup < count; ++cgroup) {
       if (protected_[cgroup]) known.cgroups.push_back(cgroup);
     }
@@ -321,46 +326,47 @@ class Round {
   void advance(const Rule& rule) {
     auto& rules = state().rules[rule.name];
     rules.fingerprint = rule.fingerprint;
-    forget_before(rules.actions, now_.taken - 1h);
-    forget_before(rules.kills, now_.taken - kKillWindow);
-    if (rules.actions.size() < rule.max_actions_per_hour) rules.told_of_cap = false;
+    drop_until(rules.actions, now_.taken - 1h);
+    drop_until(rules.kills, now_.taken - kKillWindow);
+    if (rules.actions.size() < rule.max_actions_per_hour) rules.cap_reported = false;
 
-    if (!rules.matched.is_of(now_)) {
+    if (!rules.matched.is_current_for(now_)) {
       rules.matched = {now_.cgroup_list, now_.containers, {}};
       for (CgroupIndex cgroup = 0; cgroup < now_.cgroup_count(); ++cgroup) {
-        if (matches(rule.match, fields_, now_, cgroup, Part::lasting)) rules.matched.cgroups.push_back(cgroup);
+        if (matches(rule.match, fields_, now_, cgroup, Criteria::stable)) rules.matched.cgroups.push_back(cgroup);
       }
     }
     std::vector<CgroupIndex> targets;
     for (const auto cgroup : rules.matched.cgroups) {
-      if (!protected_[cgroup] && matches(rule.match, fields_, now_, cgroup, Part::momentary)) targets.push_back(cgroup);
+      if (!protected_[cgroup] && matches(rule.match, fields_, now_, cgroup, Criteria::variable))
+        targets.push_back(cgroup);
     }
     const bool too_many = targets.size() > rule.max_targets;
-    if (too_many && !rules.told_of_targets) {
-      tell(Notice::Kind::too_many, rule.name, {}, rule.dry_run,
-           {"matches " + std::to_string(targets.size()) + " cgroups, more than max_targets " +
-                std::to_string(rule.max_targets) + ": only says what it would do",
-            {{"cgroups", std::to_string(targets.size())}, {"max_targets", std::to_string(rule.max_targets)}}});
+    if (too_many && !rules.targets_reported) {
+      add_notice(Notice::Kind::too_many, rule.name, {}, rule.dry_run,
+                 {"matches " + std::to_string(targets.size()) + " cgroups, more than max_targets " +
+                      std::to_string(rule.max_targets) + "; the rule is in dry-run mode",
+                  {{"cgroups", std::to_string(targets.size())}, {"max_targets", std::to_string(rule.max_targets)}}});
     }
-    rules.told_of_targets = too_many;
+    rules.targets_reported = too_many;
     const bool dry = rule.dry_run || too_many || booting_;
-    places_.clear();
-    for (const auto& condition : rule.conditions) {  // a path is looked up once, not for each cgroup
+    condition_cgroups_.clear();
+    for (const auto& condition : rule.conditions) {  // resolve a path once, not for each cgroup
       const bool of_one = condition.at.starts_with('/');
-      places_.push_back(of_one ? place_of(condition, now_, model::kNoCgroup) : model::kNoCgroup);
+      condition_cgroups_.push_back(of_one ? condition_cgroup(condition, now_, model::kNoCgroup) : model::kNoCgroup);
     }
     for (const auto cgroup : targets) advance(rule, rules, cgroup, dry);
     if (rule.pick) pick(rule, rules, dry);
 
-    // Those that match no more, and those that are gone.
+    // Instances of cgroups that no longer match or no longer exist.
     for (auto& [key, instance] : rules.instances) {
-      if (instance.seen == state().round) continue;
+      if (instance.last_round == state().round) continue;
       if (instance.phase >= Phase::firing && instance.phase <= Phase::clearing) {
-        tell(Notice::Kind::clear, rule.name, instance.cgroup, instance.dry_run,
-             {"the rule does not match any more", {}});
+        add_notice(Notice::Kind::clear, rule.name, instance.cgroup, instance.dry_run,
+                   {"the rule no longer matches the cgroup", {}});
       }
     }
-    std::erase_if(rules.instances, [&](const auto& one) { return one.second.seen != state().round; });
+    std::erase_if(rules.instances, [&](const auto& one) { return one.second.last_round != state().round; });
   }
 
   void advance(const Rule& rule, RuleState& rules, CgroupIndex cgroup, bool dry) {
@@ -374,10 +380,10 @@ class Round {
       fresh.since = now_.taken;
       fresh.conditions.resize(rule.conditions.size());
     }
-    instance.seen = state().round;
+    instance.last_round = state().round;
     instance.index = cgroup;
     instance.waiting = false;
-    bool remembers = false;
+    bool has_state = false;
     const bool frozen = now_.taken < instance.frozen_until;
     for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
       auto& condition = instance.conditions[i];
@@ -387,13 +393,13 @@ class Round {
         condition.history.clear();
       }
       const auto& c = rule.conditions[i];
-      const auto place = c.at.starts_with('/') ? places_[i] : place_of(c, now_, cgroup);
-      condition.value = measure(c, now_, delta_, place, condition);
+      const auto read_from = c.at.starts_with('/') ? condition_cgroups_[i] : condition_cgroup(c, now_, cgroup);
+      condition.value = measure(c, now_, delta_, read_from, condition);
       if (!frozen) step(rule.conditions[i], condition, now_.taken);
-      remembers = remembers || !condition.history.empty() || condition.met || condition.raw_since;
+      has_state = has_state || !condition.history.empty() || condition.met || condition.raw_since;
     }
     move(rule, rules, instance, dry);
-    if (instance.phase != Phase::idle || remembers) {
+    if (instance.phase != Phase::idle || has_state) {
       auto& kept =
           at != rules.instances.end() ? at->second : rules.instances.emplace(key, std::move(fresh)).first->second;
       if (kept.phase == Phase::firing || kept.phase == Phase::active || kept.phase == Phase::clearing) {
@@ -410,14 +416,15 @@ class Round {
   }
 
   void move(const Rule& rule, RuleState& rules, Instance& instance, bool dry) {
-    const auto answer = ask(rule.when, instance.conditions, now_.taken_wall);
+    const auto trigger = evaluate(rule.when, instance.conditions, now_.taken_wall);
     if (instance.phase == Phase::firing) enter(instance, Phase::active);
     const auto is_active = [&] { return instance.phase == Phase::active || instance.phase == Phase::clearing; };
-    if (is_active() && instance.dry_run && !dry) enter(instance, Phase::idle);  // now in earnest: fire again
+    if (is_active() && instance.dry_run && !dry) enter(instance, Phase::idle);  // now enforcing: fire again
     if (is_active()) {
       const bool held = now_.taken - instance.fired < rule.hold || now_.taken < instance.frozen_until;
-      if (answer.met || held) return enter(instance, answer.met && !answer.ending ? Phase::active : Phase::clearing);
-      tell(Notice::Kind::clear, rule.name, instance.cgroup, instance.dry_run, values(rule, instance));
+      if (trigger.met || held)
+        return enter(instance, trigger.met && !trigger.clearing ? Phase::active : Phase::clearing);
+      add_notice(Notice::Kind::clear, rule.name, instance.cgroup, instance.dry_run, values(rule, instance));
       enter(instance, Phase::cooldown);
       return;
     }
@@ -425,33 +432,33 @@ class Round {
       if (now_.taken - instance.since < rule.cooldown) return;
       enter(instance, Phase::idle);
     }
-    if (answer.met) {
+    if (trigger.met) {
       if (instance.phase == Phase::idle && (rule.pick || !rule.conditions.empty())) enter(instance, Phase::arming);
       instance.waiting = rule.pick.has_value();
       if (!rule.pick) fire(rule, rules, instance, dry);
       return;
     }
     const auto before = instance.phase;
-    enter(instance, answer.some && !rule.conditions.empty() ? Phase::arming : Phase::idle);
+    enter(instance, trigger.some && !rule.conditions.empty() ? Phase::arming : Phase::idle);
     if (before == instance.phase) return;
-    tell(instance.phase == Phase::arming ? Notice::Kind::arm : Notice::Kind::disarm, rule.name, instance.cgroup, dry,
-         values(rule, instance));
+    add_notice(instance.phase == Phase::arming ? Notice::Kind::arm : Notice::Kind::disarm, rule.name, instance.cgroup,
+               dry, values(rule, instance));
   }
 
   void fire(const Rule& rule, RuleState& rules, Instance& instance, bool dry) {
-    if (!dry && rules.braked) return;
+    if (!dry && rules.rate_limited) return;
     const bool acts = std::ranges::any_of(rule.steps, [](const Step& s) { return s.kind != Step::Kind::notify; });
-    if (!dry && acts && capped(rule, rules, instance)) return;
+    if (!dry && acts && is_capped(rule, rules, instance)) return;
     instance.dry_run = dry;
     instance.fired = now_.taken;
     instance.steps_taken = 0;
     enter(instance, Phase::firing);
-    tell(Notice::Kind::fire, rule.name, instance.cgroup, dry, reason_of(policy_, rule, instance, now_.taken));
+    add_notice(Notice::Kind::fire, rule.name, instance.cgroup, dry, reason_of(policy_, rule, instance, now_.taken));
   }
 
-  // After all have been looked at: the best of those that wait, as many as may be active at a time.
+  // Called after all cgroups were evaluated: fires for the best candidates, up to `count` active ones.
   void pick(const Rule& rule, RuleState& rules, bool dry) {
-    if (rules.picked && now_.taken - *rules.picked < rule.cooldown) return;
+    if (rules.last_pick && now_.taken - *rules.last_pick < rule.cooldown) return;
     struct Candidate {
       double value;
       std::uint64_t key;
@@ -460,7 +467,7 @@ class Round {
     std::vector<Candidate> candidates;
     std::size_t active = 0;
     for (auto& [key, instance] : rules.instances) {
-      if (instance.seen != state().round) continue;
+      if (instance.last_round != state().round) continue;
       active += instance.phase >= Phase::firing && instance.phase <= Phase::clearing ? 1 : 0;
       const auto value = instance.waiting ? read(now_, rule.pick->field, instance.index) : std::nullopt;
       if (value) candidates.push_back({rule.pick->most ? -*value : *value, key, &instance});
@@ -469,27 +476,28 @@ class Round {
     const auto& field = policy_.catalogue->field(rule.pick->field);
     for (const auto& [value, key, instance] : candidates) {
       if (active >= rule.pick->count) return;
-      instance->picked = "of " + std::to_string(candidates.size()) + " it has the " +
-                         (rule.pick->most ? "most " : "least ") + std::string(field.name) + ", " +
+      instance->picked = "picked from " + std::to_string(candidates.size()) +
+                         " cgroups: " + (rule.pick->most ? "highest " : "lowest ") + std::string(field.name) + ", " +
                          format_quantity(field.unit, std::abs(value));
       fire(rule, rules, *instance, dry);
       if (instance->phase != Phase::firing) return;
-      rules.picked = now_.taken;
+      rules.last_pick = now_.taken;
       ++active;
       collect(rule, *instance, key);
     }
   }
 
-  bool capped(const Rule& rule, RuleState& rules, const Instance& instance) {
+  bool is_capped(const Rule& rule, RuleState& rules, const Instance& instance) {
     const bool of_rule = rules.actions.size() >= rule.max_actions_per_hour;
     const bool of_all = state().actions.size() >= policy_.max_actions_per_hour;
     if (!of_rule && !of_all) return false;
-    auto& told = of_rule ? rules.told_of_cap : state().told_of_cap;
-    if (!std::exchange(told, true)) {
+    auto& reported = of_rule ? rules.cap_reported : state().cap_reported;
+    if (!std::exchange(reported, true)) {
       const auto cap = std::to_string(of_rule ? rule.max_actions_per_hour : policy_.max_actions_per_hour);
-      tell(Notice::Kind::capped, rule.name, instance.cgroup, false,
-           {"would act, but " + cap + " actions were taken in the last hour" + (of_rule ? "" : " by all rules"),
-            {{"max_actions_per_hour", cap}}});
+      add_notice(
+          Notice::Kind::capped, rule.name, instance.cgroup, false,
+          {"action skipped: limit of " + cap + " actions per hour reached" + (of_rule ? "" : " by all rules together"),
+           {{"max_actions_per_hour", cap}}});
     }
     return true;
   }
@@ -500,12 +508,12 @@ class Round {
       const auto& c = rule.conditions[i];
       const auto& value = instance.conditions[i].value;
       const std::string field(policy_.catalogue->field(c.field).name);
-      const auto text = value ? say(*policy_.catalogue, c, *value) : std::string("not known");
+      const auto text = value ? format_value(*policy_.catalogue, c, *value) : std::string("unknown");
       out.numbers.emplace_back(field, text);
-      out.numbers.emplace_back(std::string(word(c.op)), say(*policy_.catalogue, c, c.threshold));
+      out.numbers.emplace_back(std::string(op_text(c.op)), format_value(*policy_.catalogue, c, c.threshold));
       out.text += (out.text.empty() ? "" : "; ") + subject(*policy_.catalogue, c) + " is " + text;
     }
-    if (out.text.empty()) out.text = "its time is over";
+    if (out.text.empty()) out.text = "trigger without conditions ended";
     return out;
   }
 
@@ -521,7 +529,8 @@ class Round {
 
   void take_steps() {
     for (auto& [where, all] : ready_) {
-      // The first of the strongest; those whose strongest is a limit go together, as the lower of two wins.
+      // Only the first rule with the strongest step acts. Rules whose strongest step is a limit act together: of two
+      // values for one key the lower one is set.
       const auto best = std::ranges::max_element(all, {}, &Ready::strongest);
       for (auto& one : all) {
         const bool together = one.strongest == best->strongest &&
@@ -530,10 +539,10 @@ class Round {
           take(one);
           continue;
         }
-        tell(Notice::Kind::superseded, one.rule->name, one.instance->cgroup, where.second,
-             {std::string(name(one.strongest)) + " waits: the rule " + best->rule->name + " does " +
-                  std::string(name(best->strongest)) + " to this cgroup now",
-              {}});
+        add_notice(Notice::Kind::superseded, one.rule->name, one.instance->cgroup, where.second,
+                   {std::string(name(one.strongest)) + " deferred: rule " + best->rule->name + " applies " +
+                        std::string(name(best->strongest)) + " to this cgroup first",
+                    {}});
       }
     }
   }
@@ -546,9 +555,9 @@ class Round {
     for (; instance.steps_taken < ready.end; ++instance.steps_taken) {
       const auto& step = rule.steps[instance.steps_taken];
       if (step.kind == Step::Kind::notify) {
-        auto told = reason;
-        told.text = step.message + (step.message.empty() ? "" : ": ") + told.text;
-        tell(Notice::Kind::notify, rule.name, instance.cgroup, instance.dry_run, std::move(told));
+        auto message = reason;
+        message.text = step.message + (step.message.empty() ? "" : ": ") + message.text;
+        add_notice(Notice::Kind::notify, rule.name, instance.cgroup, instance.dry_run, std::move(message));
         continue;
       }
       if (!instance.dry_run) {
@@ -578,18 +587,18 @@ class Round {
   }
 
   std::int64_t reclaim_bytes(const Step& step, const Instance& instance) const {
-    if (!step.part) return static_cast<std::int64_t>(step.bytes);
+    if (!step.ratio) return static_cast<std::int64_t>(step.bytes);
     const auto cgroup = index_of(instance.cgroup);
     const auto used = cgroup != model::kNoCgroup && fields_.memory_current ? now_.value(*fields_.memory_current, cgroup)
                                                                            : model::Value::absent();
-    return used.is_number() ? static_cast<std::int64_t>(static_cast<double>(used.fixed()) * *step.part) : 0;
+    return used.is_number() ? static_cast<std::int64_t>(static_cast<double>(used.fixed()) * *step.ratio) : 0;
   }
 
   [[nodiscard]] CgroupIndex index_of(const model::CgroupRef& ref) const {
     const auto& cgroups = now_.cgroup_list->cgroups;
     const auto at =
         std::ranges::lower_bound(cgroups, ref.path, {}, [](const auto& g) -> const std::string& { return g->path; });
-    // The roster's order is that of paths, but not of bytes in every case: look at all if it is not there.
+    // The list is sorted by path, but not always by byte value: if the binary search fails, search all.
     if (at != cgroups.end() && (*at)->id == ref.id) return static_cast<CgroupIndex>(at - cgroups.begin());
     for (CgroupIndex i = 0; i < cgroups.size(); ++i) {
       if (cgroups[i]->id == ref.id && cgroups[i]->path == ref.path) return i;
@@ -599,11 +608,12 @@ class Round {
 
   void count_kill(const Rule& rule, RuleState& rules, const Instance& instance) {
     rules.kills.push_back(now_.taken);
-    if (rules.kills.size() < kKillsToBrake) return;
-    rules.braked = true;
-    tell(Notice::Kind::brake, rule.name, instance.cgroup, false,
-         {std::to_string(rules.kills.size()) + " kills in 10 minutes: the rule is off until it is changed",
-          {{"kills", std::to_string(rules.kills.size())}}});
+    if (rules.kills.size() < kMaxKills) return;
+    rules.rate_limited = true;
+    add_notice(
+        Notice::Kind::rate_limited, rule.name, instance.cgroup, false,
+        {std::to_string(rules.kills.size()) + " kills in 10 minutes; the rule is disabled until its text changes",
+         {{"kills", std::to_string(rules.kills.size())}}});
   }
 
   model::Action begin(model::Verb verb, const std::string& rule, const model::CgroupRef& cgroup, bool dry,
@@ -618,39 +628,40 @@ class Round {
     return action;
   }
 
-  // What limits should stand now, by the rules that are active; the difference to those that do is done.
+  // Computes the limits that active rules request, and plans actions for the difference to the applied limits.
   void reconcile_limits() {
     const auto wanted = wanted_limits();
     for (auto at = state().applied.begin(); at != state().applied.end();) {
-      const auto want = wanted.find(at->first);
+      const auto wanted_limit = wanted.find(at->first);
       auto& stands = at->second;
-      const bool same = want != wanted.end() && want->second.settings == stands.settings;
+      const bool same = wanted_limit != wanted.end() && wanted_limit->second.settings == stands.settings;
       if (same) {
         if (!stands.failed && now_.taken - stands.at >= stands.lease / 2) {
           stands.at = now_.taken;
-          out_.renewals.push_back(limit_of(at->first, stands, {"the rule is active still", {}}));
+          out_.renewals.push_back(limit_of(at->first, stands, {"the rule is still active", {}}));
         }
         ++at;
         continue;
       }
-      // Of a cgroup that is gone there is nothing to bring back.
+      // A removed cgroup has no limits to restore.
       if (!stands.failed && index_of(stands.cgroup) != model::kNoCgroup) {
-        auto action = limit_of(
-            at->first, stands,
-            {want == wanted.end() ? "the rule is not active any more" : "other limits take the place of these", {}});
+        auto action =
+            limit_of(at->first, stands,
+                     {wanted_limit == wanted.end() ? "the rule is no longer active" : "replaced by other limits", {}});
         action.verb = model::Verb::unlimit;
         action.lease.reset();
-        out_.actions.insert(out_.actions.begin() + static_cast<std::ptrdiff_t>(ended_++), std::move(action));
+        out_.actions.insert(out_.actions.begin() + static_cast<std::ptrdiff_t>(undo_count_++), std::move(action));
       }
       at = state().applied.erase(at);
     }
-    for (const auto& [key, want] : wanted) {
+    for (const auto& [key, wanted_limit] : wanted) {
       if (state().applied.contains(key)) continue;
-      Applied applied{want.settings, want.instance->cgroup, now_.taken, want.rule->lease, false};
-      auto reason = reason_of(policy_, *want.rule, *want.instance, now_.taken);
-      if (!want.also.empty()) reason.text += "; the lower of what this rule and " + want.also + " want";
+      Applied applied{wanted_limit.settings, wanted_limit.instance->cgroup, now_.taken, wanted_limit.rule->lease,
+                      false};
+      auto reason = reason_of(policy_, *wanted_limit.rule, *wanted_limit.instance, now_.taken);
+      if (!wanted_limit.also.empty()) reason.text += "; lowest value requested by this rule and " + wanted_limit.also;
       auto action = limit_of(key, applied, std::move(reason));
-      action.force = want.force;
+      action.force = wanted_limit.force;
       out_.actions.push_back(std::move(action));
       state().applied.emplace(key, std::move(applied));
     }
@@ -661,19 +672,20 @@ class Round {
     const Instance* instance = nullptr;
     std::vector<model::Setting> settings;
     bool force = false;
-    std::string also;  // other rules that want the same limits
+    std::string also;  // other rules that request a limit of the same key
   };
 
-  // For each setting the lowest that an active rule wants, or of those that cannot be compared the first in the file.
+  // For each setting the lowest value that an active rule requests; values that cannot be compared: the first in the
+  // file.
   std::map<AppliedKey, Wanted> wanted_limits() {
-    struct Bid {
+    struct Request {
       const Rule* rule;
       const Instance* instance;
       const Step* step;
       const model::Setting* setting;
       std::string also;
     };
-    std::map<std::tuple<std::uint64_t, std::string, std::string, bool>, Bid> best;  // cgroup, key, device, dry run
+    std::map<std::tuple<std::uint64_t, std::string, std::string, bool>, Request> best;  // cgroup, key, device, dry run
     for (const auto& rule : policy_.rules) {
       const auto rules = state().rules.find(rule.name);
       if (rules == state().rules.end()) continue;
@@ -681,32 +693,32 @@ class Round {
         if (instance.phase < Phase::firing || instance.phase > Phase::clearing) continue;
         for (std::size_t i = 0; i < instance.steps_taken; ++i) {
           for (const auto& setting : rule.steps[i].settings) {
-            const Bid bid{&rule, &instance, &rule.steps[i], &setting, {}};
-            const auto [at, first] = best.try_emplace({cgroup, setting.key, setting.device, instance.dry_run}, bid);
-            auto& standing = at->second;
+            const Request request{&rule, &instance, &rule.steps[i], &setting, {}};
+            const auto [at, first] = best.try_emplace({cgroup, setting.key, setting.device, instance.dry_run}, request);
+            auto& current = at->second;
             if (first) continue;
-            if (standing.rule == &rule) {  // a later step of the same rule
-              standing.step = bid.step;
-              standing.setting = bid.setting;
+            if (current.rule == &rule) {  // a later step of the same rule
+              current.step = request.step;
+              current.setting = request.setting;
               continue;
             }
-            const bool wins = is_lower(setting, *standing.setting);
+            const bool wins = is_lower(setting, *current.setting);
             const auto also =
-                standing.also + (standing.also.empty() ? "" : ", ") + (wins ? standing.rule->name : rule.name);
-            if (wins) standing = bid;
-            standing.also = also;
+                current.also + (current.also.empty() ? "" : ", ") + (wins ? current.rule->name : rule.name);
+            if (wins) current = request;
+            current.also = also;
           }
         }
       }
     }
     std::map<AppliedKey, Wanted> out;
-    for (const auto& [where, bid] : best) {
-      auto& want = out[{std::get<0>(where), bid.rule->name, std::get<3>(where)}];
-      want.rule = bid.rule;
-      want.instance = bid.instance;
-      want.settings.push_back(*bid.setting);
-      want.force = want.force || bid.step->force;
-      if (want.also.empty()) want.also = bid.also;
+    for (const auto& [where, request] : best) {
+      auto& wanted_limit = out[{std::get<0>(where), request.rule->name, std::get<3>(where)}];
+      wanted_limit.rule = request.rule;
+      wanted_limit.instance = request.instance;
+      wanted_limit.settings.push_back(*request.setting);
+      wanted_limit.force = wanted_limit.force || request.step->force;
+      if (wanted_limit.also.empty()) wanted_limit.also = request.also;
     }
     return out;
   }
@@ -725,9 +737,9 @@ class Round {
   bool gap_ = false;
   bool booting_ = false;
   std::vector<bool> protected_;
-  std::vector<CgroupIndex> places_;  // of the rule's conditions that are about a cgroup of their own
+  std::vector<CgroupIndex> condition_cgroups_;  // for each condition of the rule that names a path: its cgroup
   std::map<std::pair<std::uint64_t, bool>, std::vector<Ready>> ready_;
-  std::size_t ended_ = 0;  // actions at the front that take something back
+  std::size_t undo_count_ = 0;  // number of `unlimit` actions at the front
   Decision out_;
 };
 
@@ -735,21 +747,21 @@ class Round {
 
 Decision decide(const Policy& policy, const SnapshotPtr& previous, const SnapshotPtr& current, State state,
                 Duration interval) {
-  return Round(policy, previous, current, std::move(state), interval).run();
+  return Evaluation(policy, previous, current, std::move(state), interval).run();
 }
 
-void note(State& state, const model::Action& action, const model::Outcome& outcome) {
+void record_outcome(State& state, const model::Action& action, const model::Outcome& outcome) {
   if (action.verb != model::Verb::limit || outcome.ok()) return;
   const auto at =
       state.applied.find({model::cgroup_key(action.cgroup.id, action.cgroup.path), action.actor.rule, action.dry_run});
   if (at != state.applied.end() && at->second.settings == action.settings) at->second.failed = true;
 }
 
-void ended(State& state, const std::string& rule, const model::CgroupRef& cgroup) {
+void lease_expired(State& state, const std::string& rule, const model::CgroupRef& cgroup) {
   state.applied.erase({model::cgroup_key(cgroup.id, cgroup.path), rule, false});
 }
 
-void lost(State& state, const std::string& rule, const model::CgroupRef& cgroup) {
+void lease_lost(State& state, const std::string& rule, const model::CgroupRef& cgroup) {
   const auto at = state.applied.find({model::cgroup_key(cgroup.id, cgroup.path), rule, false});
   if (at != state.applied.end()) at->second.failed = true;
 }
@@ -764,8 +776,8 @@ bool adopt(State& state, const Policy& policy, const std::string& name, const mo
   instance.cgroup = cgroup;
   instance.conditions.resize(rule->conditions.size());
   for (auto& condition : instance.conditions) condition.met = true;
-  // Which steps were taken nobody remembers: those without delay.
-  // How much of the lease is left nobody knows: it is renewed at once.
+  // The undo log does not record which steps were taken: assume those without a delay. It does not record the rest of
+  // the lease either: renew it at once.
   Applied applied{{}, cgroup, now - rule->lease, rule->lease, false};
   for (const auto& step : rule->steps) {
     if (step.after > Duration{}) break;
@@ -796,15 +808,15 @@ std::vector<std::string> explain(const Policy& policy, const Rule& rule, const S
   const auto& now = *current;
   const SelectorFields fields(*policy.catalogue);
   const auto& g = *now.cgroup_list->cgroups[cgroup];
-  if (g.path == "/") return {"no: the root cgroup is never acted on"};
+  if (g.path == "/") return {"does not match: the root cgroup is always protected"};
   for (const auto& selector : policy.protect) {
     for (CgroupIndex other = 0; other < now.cgroup_count(); ++other) {
       const auto& path = now.cgroup_list->cgroups[other]->path;
       const bool related = path == g.path || path.starts_with(g.path + "/") || g.path.starts_with(path + "/");
-      if (related && matches(selector, fields, now, other)) return {"no: protected, by " + path};
+      if (related && matches(selector, fields, now, other)) return {"does not match: protected through " + path};
     }
   }
-  if (const auto why = why_not(rule.match, fields, now, cgroup); !why.empty()) return {"no: " + why};
+  if (const auto why = mismatch(rule.match, fields, now, cgroup); !why.empty()) return {"does not match: " + why};
   out.push_back("matches");
   const auto rules = state.rules.find(rule.name);
   const Instance* instance = nullptr;
@@ -816,24 +828,24 @@ std::vector<std::string> explain(const Policy& policy, const Rule& rule, const S
   for (std::size_t i = 0; i < rule.conditions.size(); ++i) {
     const auto& c = rule.conditions[i];
     ConditionState own = instance != nullptr ? instance->conditions[i] : ConditionState{};
-    const auto value = measure(c, now, delta, place_of(c, now, cgroup), own);
+    const auto value = measure(c, now, delta, condition_cgroup(c, now, cgroup), own);
     std::string line = describe(*policy.catalogue, c) + ": ";
     if (!value) {
-      line += is_slope(c.op) ? "not known before half the window" : "not known here";
+      line += is_slope(c.op) ? "unknown until half of the window has passed" : "unknown";
     } else {
-      line += "it is " + say(*policy.catalogue, c, *value) + ", " +
-              (own.met            ? "holds"
-               : holds(c, *value) ? "holds now"
-                                  : "does not hold");
+      line += "current value " + format_value(*policy.catalogue, c, *value) + ", " +
+              (own.met            ? "met"
+               : holds(c, *value) ? "pending"
+                                  : "not met");
       if (!own.met && own.raw_since)
-        line += ", for " + format_duration(std::chrono::round<std::chrono::milliseconds>(now.taken - *own.raw_since));
+        line += " for " + format_duration(std::chrono::round<std::chrono::milliseconds>(now.taken - *own.raw_since));
     }
     out.push_back(std::move(line));
   }
   auto line = "state " + std::string(name(instance != nullptr ? instance->phase : Phase::idle));
-  if (instance != nullptr && instance->waiting && instance->phase == Phase::arming) line += ", ready but not picked";
+  if (instance != nullptr && instance->waiting && instance->phase == Phase::arming) line += ", met but not picked";
   if (rule.dry_run) line += ", dry run";
-  if (rules != state.rules.end() && rules->second.braked) line += ", braked";
+  if (rules != state.rules.end() && rules->second.rate_limited) line += ", disabled after repeated kills";
   out.push_back(std::move(line));
   return out;
 }

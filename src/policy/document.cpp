@@ -20,8 +20,8 @@ constexpr std::size_t kMaxDepth = 16;
 
 Mark mark_of(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 
-// Ends the reading: yaml-cpp goes on until somebody throws.
-struct Refusal {
+// Thrown by the event handler: yaml-cpp has no other way to stop parsing.
+struct ParseError {
   Mark mark;
   std::string what;
 };
@@ -38,7 +38,7 @@ class Builder final : public YAML::EventHandler {
     add({YamlNode::Kind::null, mark_of(mark), {}, {}, {}}, "", anchor);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
-    throw Refusal{mark_of(mark), "aliases are not used in policies; write the value out"};
+    throw ParseError{mark_of(mark), "YAML: aliases are unsupported (write the value out)"};
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
@@ -56,17 +56,18 @@ class Builder final : public YAML::EventHandler {
   void OnMapEnd() override { close(); }
 
  private:
-  // One that is being filled; its parent takes it when it is whole.
+  // A map or list that is still being filled; it moves into its parent when it is complete.
   struct Open {
     YamlNode node;
     std::set<std::string> seen;
-    bool dropped = false;  // the value of a key that was there before
+    bool dropped = false;  // the current key is a duplicate: drop its value
   };
 
   void open(YamlNode node, const std::string& tag, YAML::anchor_t anchor) {
     check(node, tag, anchor);
-    if (open_.size() >= kMaxDepth) throw Refusal{node.mark, "nested deeper than " + std::to_string(kMaxDepth)};
-    if (wants_key()) throw Refusal{node.mark, "a key must be a word"};
+    if (open_.size() >= kMaxDepth)
+      throw ParseError{node.mark, "YAML: nested more than " + std::to_string(kMaxDepth) + " levels deep"};
+    if (expects_key()) throw ParseError{node.mark, "YAML: map keys must be scalars"};
     open_.push_back({std::move(node), {}});
   }
   void close() {
@@ -76,13 +77,14 @@ class Builder final : public YAML::EventHandler {
   }
   void add(YamlNode node, const std::string& tag, YAML::anchor_t anchor) {
     check(node, tag, anchor);
-    if (!wants_key()) return put(std::move(node));
-    if (node.kind != YamlNode::Kind::scalar) throw Refusal{node.mark, "a key must be a word"};
+    if (!expects_key()) return put(std::move(node));
+    if (node.kind != YamlNode::Kind::scalar) throw ParseError{node.mark, "YAML: map keys must be scalars"};
     auto& map = open_.back();
     map.dropped = !map.seen.insert(node.text).second;
     if (map.dropped) {
-      if (problems_.size() >= kMaxProblems) throw Refusal{node.mark, "too many problems"};
-      problems_.push_back({file_, node.mark, "the key '" + node.text + "' is there twice"});
+      if (problems_.size() >= kMaxProblems)
+        throw ParseError{node.mark, "policy file: more than " + std::to_string(kMaxProblems) + " errors"};
+      problems_.push_back({file_, node.mark, "key '" + node.text + "': duplicate"});
     }
     map.node.keys.push_back(std::move(node));
   }
@@ -91,23 +93,23 @@ class Builder final : public YAML::EventHandler {
       top_ = std::move(node);
       return;
     }
-    auto& above = open_.back();
-    if (std::exchange(above.dropped, false)) {
-      above.node.keys.pop_back();
+    auto& parent = open_.back();
+    if (std::exchange(parent.dropped, false)) {
+      parent.node.keys.pop_back();
       return;
     }
-    above.node.items.push_back(std::move(node));
+    parent.node.items.push_back(std::move(node));
   }
-  [[nodiscard]] bool wants_key() const {
+  [[nodiscard]] bool expects_key() const {
     return !open_.empty() && open_.back().node.kind == YamlNode::Kind::map &&
            open_.back().node.keys.size() == open_.back().node.items.size();
   }
   void check(const YamlNode& node, const std::string& tag, YAML::anchor_t anchor) {
-    if (anchor != 0) throw Refusal{node.mark, "anchors are not used in policies; write the value out"};
+    if (anchor != 0) throw ParseError{node.mark, "YAML: anchors are unsupported (write the value out)"};
     if (!tag.empty() && tag != "?" && tag != "!") {
-      throw Refusal{node.mark, "tags are not used in policies: " + tag};
+      throw ParseError{node.mark, "YAML: tag '" + tag + "' is unsupported"};
     }
-    if (++nodes_ > kMaxNodes) throw Refusal{node.mark, "more than " + std::to_string(kMaxNodes) + " values"};
+    if (++nodes_ > kMaxNodes) throw ParseError{node.mark, "YAML: more than " + std::to_string(kMaxNodes) + " values"};
   }
 
   const std::string& file_;
@@ -117,8 +119,8 @@ class Builder final : public YAML::EventHandler {
   std::size_t nodes_ = 0;
 };
 
-// Of the first byte that may not stand in a policy.
-std::optional<Mark> mark_of_control(std::string_view text) {
+// Position of the first control character other than tab, newline and carriage return.
+std::optional<Mark> control_character_mark(std::string_view text) {
   Mark mark;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -142,10 +144,10 @@ std::optional<YamlNode> parse_document(const std::string& file, std::string_view
     return std::nullopt;
   };
   if (text.size() > kMaxFileBytes) {
-    return refuse({}, "larger than " + std::to_string(kMaxFileBytes / 1024) + " KiB");
+    return refuse({}, "file: larger than " + std::to_string(kMaxFileBytes / 1024) + " KiB");
   }
-  if (!base::is_utf8(text)) return refuse({}, "is not UTF-8");
-  if (const auto at = mark_of_control(text)) return refuse(*at, "a control byte");
+  if (!base::is_utf8(text)) return refuse({}, "file: not valid UTF-8");
+  if (const auto at = control_character_mark(text)) return refuse(*at, "file: control character");
 
   std::istringstream stream{std::string(text)};
   Builder builder(file, problems);
@@ -154,12 +156,13 @@ std::optional<YamlNode> parse_document(const std::string& file, std::string_view
     parser.HandleNextDocument(builder);
     Builder second(file, problems);
     if (parser) {
-      if (parser.HandleNextDocument(second)) return refuse({}, "more than one document; a file holds one");
+      if (parser.HandleNextDocument(second))
+        return refuse({}, "YAML: more than one document (a policy file holds one)");
     }
-  } catch (const Refusal& refusal) {
-    return refuse(refusal.mark, refusal.what);
+  } catch (const ParseError& error) {
+    return refuse(error.mark, error.what);
   } catch (const YAML::Exception& error) {
-    return refuse(mark_of(error.mark), "this is no YAML: " + error.msg);
+    return refuse(mark_of(error.mark), "YAML: syntax error: " + error.msg);
   }
   return builder.take();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A YAML document as the policy's reader wants it: every value with the place where it stands, keys in the file's
-// order. Of YAML only what needs no explanation: maps, lists and scalars. Anchors, aliases, tags, duplicate keys and
-// more than one document are refused, so no file is larger in memory than on disk. Stateless: any thread.
+// Parses a policy file into a tree of YAML nodes: every node with its position, map keys in the order of the file.
+// Only maps, lists and scalars are supported. Anchors, aliases, tags, duplicate keys and further documents are errors,
+// so the tree cannot grow beyond the size of the file. Stateless; any thread.
 #pragma once
 
 #include <optional>
@@ -11,18 +11,19 @@
 
 namespace cgwarden::policy {
 
-// From 1, as editors count.
+// Line and column, both from 1 as in editors.
 struct Mark {
   int line = 1;
   int column = 1;
 };
 
+// An error or a warning about a policy file.
 struct Problem {
   std::string file;
   Mark mark;
-  std::string what;
+  std::string what;  // "OBJECT: what failed (hint)" or "unknown KIND 'x'; did you mean 'y'?"
 
-  // "FILE:LINE:COLUMN: what", one printable line.
+  // "FILE:LINE:COLUMN: what", one line without control characters.
   [[nodiscard]] std::string text() const;
 };
 using Problems = std::vector<Problem>;
@@ -31,17 +32,16 @@ struct YamlNode {
   enum class Kind { null, scalar, list, map };
   Kind kind = Kind::null;
   Mark mark;
-  std::string text;             // of a scalar, as written; nothing is guessed of it
-  std::vector<YamlNode> keys;   // of a map: scalars, each once
-  std::vector<YamlNode> items;  // of a list; of a map the value to each key
+  std::string text;             // scalar: as in the file; no type is inferred
+  std::vector<YamlNode> keys;   // map: scalars, unique
+  std::vector<YamlNode> items;  // list: entries; map: the value of each key
 };
 
 inline constexpr std::size_t kMaxFileBytes = 256 * 1024;
 inline constexpr std::size_t kMaxProblems = 100;
 
-// The document, or nothing and one more problem. Of a key that is there twice the first is kept, and that is a problem
-// too. An empty document is a YamlNode of Kind::null.
+// The document, or nullopt after an error was added to `problems`. A duplicate key is also an error; its first value is
+// kept and parsing continues. An empty document is a YamlNode of Kind::null.
 std::optional<YamlNode> parse_document(const std::string& file, std::string_view text, Problems& problems);
-
 
 }  // namespace cgwarden::policy

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Policies from files: one main file and directories of more, *.yaml in order of their names. A file in a later
-// directory takes the place of one with the same name in an earlier one (a link to /dev/null masks it); a rule takes
-// the place of an earlier one with the same name. All problems of all files are listed, and with one there is no
-// policy.
+// Loads a policy from a main file, further files, and directories of drop-in files (*.yaml, in order of their names). A
+// file in a later directory replaces a file with the same name in an earlier directory; a symbolic link to /dev/null
+// masks it. A rule replaces an earlier rule with the same name. Errors of all files are reported together; with any
+// error there is no policy.
 //
-// Files are input like any other: regular, bounded, and of an owner who may as well have written the cgroups himself.
-// Any thread.
+// Files are untrusted input: they must be regular files of bounded size, and only root or the user of this process may
+// be able to write them. Any thread.
 #pragma once
 
 #include <memory>
@@ -17,30 +17,30 @@
 
 namespace cgwarden::policy {
 
-struct Source {
-  std::string file;               // empty: none
-  std::vector<std::string> more;  // further files, after it
-  std::vector<std::string> dirs;  // one that does not exist is an empty one
+struct PolicySource {
+  std::string file;               // main file; empty: no main file
+  std::vector<std::string> more;  // further files, read after the main file
+  std::vector<std::string> dirs;  // drop-in directories; a missing directory counts as empty
 };
 
-struct Loaded {
-  PolicyPtr policy;  // null when there are problems
+struct LoadedPolicy {
+  PolicyPtr policy;  // null if there are errors
   Problems problems;
-  Problems notes;  // what the enforcer would refuse and a check only tells: owners and modes
+  Problems warnings;  // with Owners::reported: unsafe owners and modes, which are errors for the enforcer
 };
 
 enum class Owners : std::uint8_t {
-  required,  // root or this process's user, and nobody else may write the file or a directory above it
-  noted,
+  required,  // error unless only root or the user of this process can write the file and its parent directories
+  reported,  // the same as a warning
 };
 
-Loaded load(const Source& source, const std::shared_ptr<const model::Catalogue>& catalogue, Owners owners);
+LoadedPolicy load(const PolicySource& source, const std::shared_ptr<const model::Catalogue>& catalogue, Owners owners);
 
-// The same of texts: the first is the main file.
-struct Text {
+// Loads a policy from memory; the first text is the main file.
+struct PolicyText {
   std::string file;
   std::string text;
 };
-Loaded load_texts(const std::vector<Text>& texts, const std::shared_ptr<const model::Catalogue>& catalogue);
+LoadedPolicy load_texts(const std::vector<PolicyText>& texts, const std::shared_ptr<const model::Catalogue>& catalogue);
 
 }  // namespace cgwarden::policy

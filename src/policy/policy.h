@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A policy as loaded: immutable, shared by all. What its keys mean is said once, in docs/policy.md.
+// A loaded policy: immutable, shared between threads. docs/policy.md documents the keys.
 #pragma once
 
 #include <cstdint>
@@ -17,25 +17,26 @@
 
 namespace cgwarden::policy {
 
-// One comparison, with its own memory: true once it has held for `hold`, false again once the clear level has held for
-// `clear_for`.
+// A comparison of a field with a threshold. It becomes true after the threshold was exceeded for `hold`, and false
+// after the clear level was reached for `clear_for`.
 struct Condition {
   enum class Op : std::uint8_t { above, below, rate_above, rate_below, slope_above, slope_below };
   model::FieldId field = 0;
   Op op = Op::above;
-  double threshold = 0;  // base units; of a rate or slope per second; with `of` a part of that field
-  double clear = 0;      // the same
+  double threshold = 0;  // base units; rates and slopes: per second; with `of`: ratio to that field
+  double clear = 0;      // same unit
   std::optional<model::FieldId> of;
-  std::string at;  // whose values: empty, the cgroup's own; "parent"; or a path
+  std::string at;  // cgroup to read the field of: empty: the matched one; "parent"; or a path
   Duration hold{};
   Duration clear_for{};
-  Duration window{};  // of a slope
+  Duration window{};  // slopes only
 };
 constexpr bool is_upward(Condition::Op op) { return static_cast<int>(op) % 2 == 0; }
 constexpr bool is_rate(Condition::Op op) { return op == Condition::Op::rate_above || op == Condition::Op::rate_below; }
 constexpr bool is_slope(Condition::Op op) { return op >= Condition::Op::slope_above; }
 
-// Hours of the host's clock. A window that ends before it begins goes over midnight, and belongs to the day it began.
+// Time window in the local time of the host. A window that ends before it starts spans midnight and belongs to the day
+// on which it starts.
 struct Schedule {
   int from = 0;  // minutes since midnight
   int to = 24 * 60;
@@ -51,9 +52,9 @@ struct Trigger {
 };
 
 struct Step {
-  enum class Kind : std::uint8_t { notify, reclaim, limit, freeze, kill };  // the stronger the later
+  enum class Kind : std::uint8_t { notify, reclaim, limit, freeze, kill };  // from weakest to strongest
   Kind kind = Kind::notify;
-  Duration after{};  // since the rule fired, if it is active still
+  Duration after{};  // delay after the rule fired; skipped if the rule has cleared by then
   std::string message;
   std::vector<model::Setting> settings;
   bool force = false;
@@ -61,7 +62,7 @@ struct Step {
   int signal = 0;
   Duration grace{};
   double bytes = 0;
-  std::optional<double> part;  // of memory_current, instead of bytes
+  std::optional<double> ratio;  // to memory_current, instead of bytes
 };
 
 constexpr std::string_view name(Step::Kind kind) {
@@ -69,7 +70,8 @@ constexpr std::string_view name(Step::Kind kind) {
   return names[static_cast<std::size_t>(kind)];
 }
 
-// Of the cgroups for which a rule would fire only so many do at a time: those with the most, or the least, of a field.
+// Limits the number of cgroups for which a rule is active: of the cgroups that meet the condition, those with the
+// highest or lowest value of a field are picked.
 struct Pick {
   model::FieldId field = 0;
   bool most = true;
@@ -91,7 +93,7 @@ struct Rule {
   Duration hold{};
   std::size_t max_actions_per_hour = 0;
   std::size_t max_targets = 0;
-  std::uint64_t fingerprint = 0;  // another text has another
+  std::uint64_t fingerprint = 0;  // hash of the rule text and the defaults it uses
 };
 
 struct Policy {
@@ -100,10 +102,10 @@ struct Policy {
   std::vector<Rule> rules;  // in the order of files, then of lines
   std::vector<std::string> files;
   Duration boot_grace{};
-  std::size_t max_actions_per_hour = 0;  // of all rules together
+  std::size_t max_actions_per_hour = 0;  // sum over all rules
   std::uint64_t fingerprint = 0;
 
-  // Which fields are looked at: what need not be read can be switched off.
+  // Fields that the policy needs; collectors without any of them can be disabled.
   [[nodiscard]] std::vector<model::FieldId> fields() const;
 };
 using PolicyPtr = std::shared_ptr<const Policy>;

@@ -16,7 +16,7 @@ using model::Unit;
 
 constexpr double kMaxSize = 9.0e18;
 
-// A plain decimal number off the front: digits, perhaps a point and more digits. No sign, no exponent.
+// Consumes a plain decimal number from the front of `text`. No sign, no exponent.
 std::optional<double> take_number(std::string_view& text) {
   std::size_t n = 0;
   bool point = false;
@@ -37,7 +37,7 @@ std::optional<double> parse_number(std::string_view text) {
   return text.empty() ? value : std::nullopt;
 }
 
-std::optional<double> within(double value) {
+std::optional<double> if_in_range(double value) {
   if (!(value <= kMaxSize)) return std::nullopt;
   return value;
 }
@@ -114,7 +114,7 @@ std::optional<double> parse_quantity(Unit unit, std::string_view text) {
       if (const auto size = model::parse_size(text)) return static_cast<double>(*size);
       return std::nullopt;
     case Unit::seconds:
-      if (const auto duration = parse_seconds(text)) return within(*duration);
+      if (const auto duration = parse_seconds(text)) return if_in_range(*duration);
       return std::nullopt;
     case Unit::ratio:
     case Unit::cores:
@@ -126,20 +126,20 @@ std::optional<double> parse_quantity(Unit unit, std::string_view text) {
   return parse_number(text);
 }
 
-std::string_view expected_of(Unit unit) {
+Expected expected_quantity(Unit unit) {
   switch (unit) {
     case Unit::bytes:
-      return "a size such as 256MiB";
+      return {"size", "example: 256MiB"};
     case Unit::seconds:
-      return "a time such as 30s or 1h30m";
+      return {"duration", "examples: 30s, 1h30m"};
     case Unit::ratio:
-      return "a part such as 12.5%";
+      return {"percentage", "example: 12.5%"};
     case Unit::cores:
-      return "cores such as 2 or 200%";
+      return {"number of cores", "examples: 2, 200%"};
     case Unit::none:
       break;
   }
-  return "a number without a unit";
+  return {"number", "use a number without a unit"};
 }
 
 std::string format_quantity(Unit unit, double value) {
@@ -175,19 +175,19 @@ std::optional<double> parse_rate(Unit unit, std::string_view text) {
   return std::nullopt;
 }
 
-std::string_view expected_rate_of(Unit unit) {
+Expected expected_rate(Unit unit) {
   switch (unit) {
     case Unit::bytes:
-      return "a rate such as 50MiB/s or 1GiB/h";
+      return {"rate", "examples: 50MiB/s, 1GiB/h"};
     case Unit::seconds:
-      return "time per time, such as 150% or 1.5";
+      return {"rate", "use seconds per second, examples: 150%, 1.5"};
     case Unit::ratio:
     case Unit::cores:
-      return "a rate such as 10%/m";
+      return {"rate", "example: 10%/m"};
     case Unit::none:
       break;
   }
-  return "a rate such as 100/s, 5/m or 1/h";
+  return {"rate", "examples: 100/s, 5/m, 1/h"};
 }
 
 std::string format_rate(Unit unit, double per_second) {

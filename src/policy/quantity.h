@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantities as people write them in a policy: "512MiB", "90%", "1h30m", "100/m". A number in the wrong unit is no
-// quantity at all, never a guess. Stateless: any thread.
+// Parses and formats quantities in policy files: "512MiB", "90%", "1h30m", "100/m". A number with the wrong unit, or
+// without the unit it needs, is an error. Stateless; any thread.
 #pragma once
 
 #include <chrono>
@@ -15,26 +15,31 @@ namespace cgwarden::policy {
 
 using Duration = std::chrono::nanoseconds;
 
-// "30s", "500ms", "1h30m", "2d", "0s". At most ten years.
+// "30s", "500ms", "1h30m", "2d", "0s". Nullopt if invalid or longer than ten years.
 std::optional<Duration> parse_duration(std::string_view text);
 std::string format_duration(Duration duration);
 
-// In base units of `unit`: seconds of a duration, bytes, a ratio of "12.5%" or "0.125", cores of "2" or "200%".
+// The value in the base unit of `unit`: seconds ("30s"), bytes ("512MiB"), ratio ("12.5%", "0.125"), cores ("2",
+// "200%").
 std::optional<double> parse_quantity(model::Unit unit, std::string_view text);
-// What parse_quantity() takes, for people: "a size such as 256MiB".
-std::string_view expected_of(model::Unit unit);
-// Back again, short: "256MiB", "12.5%".
+// For the error message if parsing fails: "invalid KIND 'x' (HINT)".
+struct Expected {
+  std::string_view kind;  // "size"
+  std::string_view hint;  // "example: 256MiB"
+};
+Expected expected_quantity(model::Unit unit);
+// The shortest text that parse_quantity() accepts, with up to three decimals: "256MiB", "12.5%".
 std::string format_quantity(model::Unit unit, double value);
 
-// In base units per second: "100/m", "50MiB/s"; of seconds ("CPU time"): "150%" or "1.5", cores.
+// The rate in base units per second: "100/m", "50MiB/s". For counters of seconds (CPU time): cores, "150%" or "1.5".
 std::optional<double> parse_rate(model::Unit unit, std::string_view text);
-std::string_view expected_rate_of(model::Unit unit);
+Expected expected_rate(model::Unit unit);
 std::string format_rate(model::Unit unit, double per_second);
 
-// "20:30" in minutes since midnight.
+// Minutes since midnight of "20:30".
 std::optional<int> parse_time_of_day(std::string_view text);
 
-// "12.5%" as 0.125.
+// 0.125 for "12.5%".
 std::optional<double> parse_percent(std::string_view text);
 
 }  // namespace cgwarden::policy

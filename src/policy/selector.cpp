@@ -58,7 +58,7 @@ Texts fact_of(const Snapshot& now, CgroupIndex cgroup, model::Container::Text mo
 }
 
 Texts units_of(const Snapshot& now, CgroupIndex cgroup) {
-  if (auto told = fact_of(now, cgroup, &model::Container::unit); !told.empty()) return told;
+  if (auto unit = fact_of(now, cgroup, &model::Container::unit); !unit.empty()) return unit;
   const std::string_view path = now.cgroup_list->cgroups[cgroup]->path;
   const auto kind = kind_of_path(path);
   return kind == "root" || kind == "cgroup" ? Texts{} : Texts{base::last_part(path)};
@@ -94,16 +94,17 @@ std::string listed(const Selector::Patterns& patterns) {
   return out;
 }
 
-// Calls `differs(what)` for what does not hold, until it says true.
+// Calls `differs` with a function that returns the description of a criterion that does not match. Stops and returns
+// false when `differs` returns true; returns true at the end.
 template <class Differs>
-bool look_at_what_lasts(const Selector& s, const Snapshot& now, CgroupIndex cgroup, Differs differs) {
+bool check_stable(const Selector& s, const Snapshot& now, CgroupIndex cgroup, Differs differs) {
   const auto& g = *now.cgroup_list->cgroups[cgroup];
   const auto text = [&](std::string_view what, const Selector::Patterns& patterns, const auto& get, bool path = false) {
     if (patterns.empty()) return false;
     const Texts texts = get();
     if (any_matches(patterns, texts, path)) return false;
     return differs([&] {
-      return std::string(what) + " is " + (texts.empty() ? "not known" : base::printable(texts.front())) + ", not " +
+      return std::string(what) + " is " + (texts.empty() ? "unknown" : base::printable(texts.front())) + ", not " +
              base::printable(listed(patterns));
     });
   };
@@ -125,7 +126,7 @@ bool look_at_what_lasts(const Selector& s, const Snapshot& now, CgroupIndex cgro
       !s.users.empty() && (!user || std::ranges::find(s.users, *user) == s.users.end()) && differs([&] {
         Selector::Patterns wanted;
         for (const auto id : s.users) wanted.push_back(std::to_string(id));
-        return "user is " + (user ? std::to_string(*user) : "not known") + ", not " + listed(wanted);
+        return "user is " + (user ? std::to_string(*user) : "unknown") + ", not " + listed(wanted);
       }))
     return false;
   for (const auto& [label, patterns] : s.labels) {
@@ -136,10 +137,10 @@ bool look_at_what_lasts(const Selector& s, const Snapshot& now, CgroupIndex cgro
 }
 
 template <class Differs>
-bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup, Part part,
-          Differs differs) {
-  if (part != Part::momentary && !look_at_what_lasts(s, now, cgroup, differs)) return false;
-  if (part == Part::lasting) return true;
+bool check(const Selector& s, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup, Criteria criteria,
+           Differs differs) {
+  if (criteria != Criteria::variable && !check_stable(s, now, cgroup, differs)) return false;
+  if (criteria == Criteria::stable) return true;
   const auto& g = *now.cgroup_list->cgroups[cgroup];
   if (s.min_memory) {
     const auto value = fields.memory_current ? now.value(*fields.memory_current, cgroup) : model::Value::absent();
@@ -147,7 +148,7 @@ bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, 
           return "memory is " +
                  (value.is_number()
                       ? format_quantity(model::Unit::bytes, static_cast<double>(value.fixed())) + ", less than "
-                      : std::string("not known, not ")) +
+                      : std::string("unknown, must be at least ")) +
                  format_quantity(model::Unit::bytes, *s.min_memory);
         }))
       return false;
@@ -155,21 +156,21 @@ bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, 
   if (s.older_than) {
     const auto age = std::chrono::duration_cast<Duration>(now.taken_wall - g.created);
     if (age < *s.older_than && differs([&] {
-          return "the cgroup is " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(age)) +
-                 " old, younger than " + format_duration(*s.older_than);
+          return "cgroup is " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(age)) +
+                 " old, less than " + format_duration(*s.older_than);
         }))
       return false;
   }
   if (s.populated) {
     const auto value = fields.populated ? now.value(*fields.populated, cgroup) : model::Value::absent();
     if ((!value.is_number() || (value.fixed() != 0) != *s.populated) && differs([&] {
-          if (!value.is_number()) return std::string("whether it is populated is not known");
-          return std::string(*s.populated ? "the cgroup is not populated" : "the cgroup is populated");
+          if (!value.is_number()) return std::string("populated is unknown");
+          return std::string(*s.populated ? "cgroup is not populated" : "cgroup is populated");
         }))
       return false;
   }
   for (const auto& excluded : s.excluded) {
-    if (matches(excluded, fields, now, cgroup) && differs([] { return std::string("'not' excludes it"); }))
+    if (matches(excluded, fields, now, cgroup) && differs([] { return std::string("excluded by 'not'"); }))
       return false;
   }
   return true;
@@ -179,13 +180,13 @@ bool look(const Selector& s, const SelectorFields& fields, const Snapshot& now, 
 
 bool glob_matches(std::string_view pattern, std::string_view text, bool path) {
   if (pattern.size() > kMaxPattern) return false;
-  // Most differ early.
+  // Fast path: most patterns differ in their literal prefix.
   while (!pattern.empty() && pattern.front() != '*' && pattern.front() != '?') {
     if (text.empty() || text.front() != pattern.front()) return false;
     pattern.remove_prefix(1);
     text.remove_prefix(1);
   }
-  // reach[i]: the first i bytes of the pattern match what was seen of the text.
+  // reach[i]: the first i bytes of the pattern match the text so far.
   std::array<bool, kMaxPattern + 1> reach{};
   const auto star = [&](std::size_t i) { return i < pattern.size() && pattern[i] == '*'; };
   const auto skip_stars = [&] {
@@ -202,7 +203,7 @@ bool glob_matches(std::string_view pattern, std::string_view text, bool path) {
       if (i > 0 && reach[i - 1] && !star(i - 1)) {
         next = pattern[i - 1] == c || (pattern[i - 1] == '?' && (!path || c != '/'));
       }
-      // A star keeps its place; in a path one alone stays within a part.
+      // A star matches any byte; in a path a single star does not match a slash.
       const bool pair = star(i) && (star(i + 1) || (i > 0 && star(i - 1)));
       if (reach[i] && star(i) && (!path || pair || c != '/')) next = true;
       reach[i] = next;
@@ -224,13 +225,13 @@ std::vector<std::string_view> known_kinds() {
 }
 
 bool matches(const Selector& selector, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup,
-             Part part) {
-  return look(selector, fields, now, cgroup, part, [](const auto&) { return true; });
+             Criteria criteria) {
+  return check(selector, fields, now, cgroup, criteria, [](const auto&) { return true; });
 }
 
-std::string why_not(const Selector& selector, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup) {
+std::string mismatch(const Selector& selector, const SelectorFields& fields, const Snapshot& now, CgroupIndex cgroup) {
   std::string out;
-  look(selector, fields, now, cgroup, Part::all, [&](const auto& what) {
+  check(selector, fields, now, cgroup, Criteria::all, [&](const auto& what) {
     out = what();
     return true;
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which cgroups a rule is about. All keys that are given must hold; of several values of one key, one must. Patterns
-// are globs over the whole text: `*` (in paths: within one part), `**` (anything), `?` (one byte). What is not known of
-// a cgroup matches nothing, so `name: "*"` means "has a name".
+// Selects the cgroups of a rule. All given keys must match; a key with several values matches if one of them does.
+// Patterns are globs over the whole text: `*` (in paths: within one component), `**` (anything), `?` (one byte). An
+// unknown property matches no pattern, so `name: "*"` means "has a name".
 //
 // Pure functions of a snapshot. Any thread.
 #pragma once
@@ -20,7 +20,7 @@ namespace cgwarden::policy {
 
 bool glob_matches(std::string_view pattern, std::string_view text, bool path);
 
-// What a cgroup may be: "docker" and other runtimes, the roles of discovery, and the kinds of units and plain cgroups.
+// Values of `kind`: runtimes such as "docker", roles of discovery, unit types, and "cgroup" for any other cgroup.
 std::vector<std::string_view> known_kinds();
 
 struct Selector {
@@ -30,21 +30,21 @@ struct Selector {
   Patterns name;
   Patterns image;
   Patterns unit;
-  Patterns slice;  // of any slice around the cgroup, or itself
+  Patterns slice;  // any slice in the path
   Patterns pod;
   Patterns pod_namespace;
   Patterns id;
-  std::vector<std::uint32_t> users;  // ids of those whose slice or manager is around the cgroup, or is it
-  std::vector<std::pair<std::string, Patterns>> labels;  // all of these
+  std::vector<std::uint32_t> users;                      // user IDs of the user slice or user manager in the path
+  std::vector<std::pair<std::string, Patterns>> labels;  // all must match
   std::optional<double> min_memory;                      // bytes, of memory_current
   std::optional<Duration> older_than;
   std::optional<bool> populated;
-  std::vector<Selector> excluded;  // none of these
+  std::vector<Selector> excluded;  // none may match
 
-  [[nodiscard]] bool lasts() const { return !min_memory && !older_than && !populated && excluded.empty(); }
+  [[nodiscard]] bool is_stable() const { return !min_memory && !older_than && !populated && excluded.empty(); }
 };
 
-// The memory and populated fields of this catalogue, looked up once.
+// IDs of the fields that selectors read, looked up once per catalogue.
 struct SelectorFields {
   std::optional<model::FieldId> memory_current;
   std::optional<model::FieldId> populated;
@@ -52,15 +52,16 @@ struct SelectorFields {
       : memory_current(catalogue.find("memory_current")), populated(catalogue.find("populated")) {}
 };
 
-// What lasts depends on the roster and the containers alone, the rest on values and time (and 'not' may).
-enum class Part : std::uint8_t { all, lasting, momentary };
+// Stable criteria depend only on the list of cgroups and on the containers; variable ones on values and time. `not`
+// counts as variable.
+enum class Criteria : std::uint8_t { all, stable, variable };
 bool matches(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
-             model::CgroupIndex cgroup, Part part = Part::all);
-// The first thing that keeps the cgroup out, for people: "kind is service, not docker". Empty: it matches.
-std::string why_not(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
-                    model::CgroupIndex cgroup);
+             model::CgroupIndex cgroup, Criteria criteria = Criteria::all);
+// The first criterion that does not match: "kind is service, not docker". Empty if the cgroup matches.
+std::string mismatch(const Selector& selector, const SelectorFields& fields, const model::Snapshot& now,
+                     model::CgroupIndex cgroup);
 
-// What a screen would call the cgroup: the container's or pod's name, else the last part of the path.
+// Display name: the name of the container or pod, else the last component of the path.
 std::string_view name_of(const model::Snapshot& now, model::CgroupIndex cgroup);
 
 }  // namespace cgwarden::policy

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as an agent's answer. What can be read can be written and read again and is the same.
+// Fuzzes JSON snapshots of an agent. A parsed snapshot is the same after it is written and parsed again.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -24,16 +24,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!taken) return 0;
   const auto& s = *taken->snapshot;
   for (const auto& column : s.columns) {
-    for (const auto& cell : column.series) must(cell.cgroup == model::kNoCgroup || cell.cgroup < s.cgroup_count());
+    for (const auto& series : column.series)
+      must(series.cgroup == model::kNoCgroup || series.cgroup < s.cgroup_count());
   }
   exporter::Buffer out;
   exporter::write_api_snapshot(s, taken->host, {}, out);
-  const auto again = cgtop::parse_api_snapshot(out.view(), catalogue);
-  must(again.has_value());
-  must(again->snapshot->cgroup_count() == s.cgroup_count());
+  const auto reparsed = cgtop::parse_api_snapshot(out.view(), catalogue);
+  must(reparsed.has_value());
+  must(reparsed->snapshot->cgroup_count() == s.cgroup_count());
   for (std::size_t g = 0; g < s.cgroup_count(); ++g) {
-    must(again->snapshot->cgroup_list->cgroups[g]->path == s.cgroup_list->cgroups[g]->path);
+    must(reparsed->snapshot->cgroup_list->cgroups[g]->path == s.cgroup_list->cgroups[g]->path);
   }
-  for (std::size_t f = 0; f < s.columns.size(); ++f) must(again->snapshot->columns[f].dense == s.columns[f].dense);
+  for (std::size_t f = 0; f < s.columns.size(); ++f) must(reparsed->snapshot->columns[f].dense == s.columns[f].dense);
   return 0;
 }

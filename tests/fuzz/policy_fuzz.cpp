@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Policy files: whatever they hold, they are read in bounded time and memory, a policy and problems exclude each other,
-// every problem stands where an editor can go, and what is loaded can be asked.
+// Fuzzes policy files. Parsing takes bounded time and memory, the result is either a policy or errors, every error has
+// a valid position, and a loaded policy can be evaluated.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

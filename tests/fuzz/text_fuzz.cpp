@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a cgroup's name: what is shown of it is well-formed UTF-8, without anything a terminal would obey.
+// Fuzzes cgroup names. Displayed text is valid UTF-8 without terminal control sequences.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   must(base::unescape_octal(text).size() <= text.size());
 
-  const auto html = exporter::html(text);
+  const auto html = exporter::escape_html(text);
   for (const char c : html) must(c != '<' && c != '>');
   return 0;
 }

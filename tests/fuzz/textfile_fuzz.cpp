@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files of other programs' metrics: whatever they hold, what is taken is bounded, named as Prometheus names things, and
-// no series is there twice.
+// Fuzzes files of the textfile collector. Accepted files have valid names and no duplicate series.
 #include <cstdint>
 #include <cstdlib>
 #include <set>

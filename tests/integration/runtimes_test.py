@@ -53,7 +53,7 @@ class Agent:
         self.url = None
         for _ in range(100):
             self.log.seek(0)
-            found = re.search(r"listening on (?:\w+://)?(127\.0\.0\.1:\d+)", self.log.read())
+            found = re.search(r'msg="listening" address=(?:\w+://)?(127\.0\.0\.1:\d+)', self.log.read())
             if found:
                 self.url = f"http://{found.group(1)}/metrics"
                 return

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server over real sockets. It runs on a thread of its own; the tests are its clients.
+// Tests of the server over real sockets. It runs on its own thread; the tests are its clients.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -38,9 +38,9 @@ class ServerTest : public ::testing::Test {
         io_, options_, catalogue(),
         [this](std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
           max_age_ = max_age.count();
-          ++asked_;
-          if (silent_) {
-            kept_.push_back(std::move(done));
+          ++requested_snapshots_;
+          if (hold_snapshots_) {
+            held_requests_.push_back(std::move(done));
           } else {
             boost::asio::post(io_, [done = std::move(done), snapshot = snapshot_] { done(snapshot); });
           }
@@ -51,30 +51,31 @@ class ServerTest : public ::testing::Test {
     address_ = server_->addresses().front();
     thread_ = std::thread([this] { io_.run(); });
   }
-  // Over a Unix socket the kernel buffers little, so a client that does not read soon stops the server's writing.
-  void listen_where_little_is_buffered() {
+  // The kernel buffers little data of a Unix socket, so a client that does not read soon blocks the write of the
+  // server.
+  void use_small_socket_buffer() {
     options_.listen = {"unix:" + ::testing::TempDir() + "exporter-" + std::to_string(::getpid()) + ".sock"};
     snapshot_ = large_snapshot(4'000'000);
   }
-  // Runs `what` on the server's thread and waits for it.
-  void on_loop(const std::function<void()>& what) {
+  // Runs `task` on the thread of the server and waits for it.
+  void run_on_loop(const std::function<void()>& task) {
     std::promise<void> done;
     boost::asio::post(io_, [&] {
-      what();
+      task();
       done.set_value();
     });
     done.get_future().wait();
   }
   void stop() {
     if (!thread_.joinable()) return;
-    on_loop([this] {
+    run_on_loop([this] {
       server_->stop();
-      kept_.clear();
+      held_requests_.clear();
     });
     guard_.reset();
-    thread_.join();  // nothing is left that would keep the loop running
+    thread_.join();  // the loop ends because no work is left
   }
-  // The value of one of the server's own metrics.
+  // The value of a metric of the server.
   std::string metric(const std::string& series) {
     const auto body = Client(address_).get("/metrics").body;
     const auto at = body.find("\n" + series + " ");
@@ -88,10 +89,10 @@ class ServerTest : public ::testing::Test {
   Server::Options options_;
   std::shared_ptr<SelfMetrics> metrics_ = std::make_shared<SelfMetrics>();
   model::SnapshotPtr snapshot_ = small_snapshot();
-  std::atomic<bool> silent_ = false;
-  std::atomic<int> asked_ = 0;
+  std::atomic<bool> hold_snapshots_ = false;
+  std::atomic<int> requested_snapshots_ = 0;
   std::atomic<std::int64_t> max_age_ = 0;
-  std::vector<std::function<void(model::SnapshotPtr)>> kept_;  // on the loop
+  std::vector<std::function<void(model::SnapshotPtr)>> held_requests_;  // on the loop
   std::unique_ptr<Server> server_;
   std::string address_;
   std::thread thread_;
@@ -99,28 +100,28 @@ class ServerTest : public ::testing::Test {
 
 TEST_F(ServerTest, ServesMetricsAsText) {
   start();
-  auto answer = Client(address_).get("/metrics");
-  EXPECT_EQ(answer.status, 200);
-  EXPECT_EQ(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8");
-  EXPECT_EQ(answer.headers["X-Content-Type-Options"], "nosniff");
-  EXPECT_THAT(answer.headers["Content-Security-Policy"], HasSubstr("default-src 'none'"));
-  EXPECT_THAT(answer.headers["Vary"], HasSubstr("Accept-Encoding"));
-  EXPECT_EQ(answer.headers.count("Content-Encoding"), 0U);
-  EXPECT_THAT(answer.body,
+  auto response = Client(address_).get("/metrics");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(response.headers["X-Content-Type-Options"], "nosniff");
+  EXPECT_THAT(response.headers["Content-Security-Policy"], HasSubstr("default-src 'none'"));
+  EXPECT_THAT(response.headers["Vary"], HasSubstr("Accept-Encoding"));
+  EXPECT_EQ(response.headers.count("Content-Encoding"), 0U);
+  EXPECT_THAT(response.body,
               AllOf(HasSubstr("cgroup_pids_current{cgroup=\"/a.slice\"} 42\n"), HasSubstr("\ncgwarden_series 2\n"),
                     HasSubstr("\nprocess_open_fds "), Not(HasSubstr("# EOF"))));
   EXPECT_EQ(max_age_, std::chrono::nanoseconds(milliseconds(500)).count());
 }
 
-TEST_F(ServerTest, ServesJsonWithTagsPackedAndOnlyOnce) {
+TEST_F(ServerTest, ServesJsonWithEntityTagsAndCompression) {
   start();
-  auto answer = Client(address_).get("/api/v1/snapshot");
-  EXPECT_EQ(answer.status, 200);
-  EXPECT_EQ(answer.headers["Content-Type"], "application/json");
-  EXPECT_EQ(answer.headers["Cache-Control"], "no-cache");
-  EXPECT_THAT(answer.body, AllOf(StartsWith("{\"api\":1,"), HasSubstr("\"paths\":[\"/\",\"/a.slice\"]"),
-                                 HasSubstr("\"pids_current\":{\"kind\":\"gauge\""), HasSubstr("\"values\":[7,42]")));
-  const auto tag = answer.headers["ETag"];
+  auto response = Client(address_).get("/api/v1/snapshot");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.headers["Content-Type"], "application/json");
+  EXPECT_EQ(response.headers["Cache-Control"], "no-cache");
+  EXPECT_THAT(response.body, AllOf(StartsWith("{\"api\":1,"), HasSubstr("\"paths\":[\"/\",\"/a.slice\"]"),
+                                   HasSubstr("\"pids_current\":{\"kind\":\"gauge\""), HasSubstr("\"values\":[7,42]")));
+  const auto tag = response.headers["ETag"];
   auto again = Client(address_).get("/api/v1/snapshot", "If-None-Match: " + tag + "\r\n");
   EXPECT_EQ(again.status, 304);
   EXPECT_EQ(again.body, "");
@@ -136,47 +137,47 @@ TEST_F(ServerTest, ServesJsonWithTagsPackedAndOnlyOnce) {
   EXPECT_EQ(Client(address_).get("/api/v1/snapshot", "Accept-Encoding: gzip\r\n").headers["Content-Encoding"], "gzip");
 }
 
-TEST_F(ServerTest, ServesOpenMetricsWhenAskedFor) {
+TEST_F(ServerTest, ServesOpenMetricsWhenAccepted) {
   start();
-  auto answer = Client(address_).get("/metrics", "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
-  EXPECT_EQ(answer.headers["Content-Type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
-  EXPECT_THAT(answer.body, AllOf(EndsWith("\n# EOF\n"), HasSubstr("# TYPE cgwarden_tree_walks counter\n")));
+  auto response = Client(address_).get("/metrics", "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
+  EXPECT_EQ(response.headers["Content-Type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_THAT(response.body, AllOf(EndsWith("\n# EOF\n"), HasSubstr("# TYPE cgwarden_tree_walks counter\n")));
 }
 
-TEST_F(ServerTest, CompressesWhenAskedFor) {
-  start();
-  Client client(address_);
-  auto answer = client.get("/metrics", "Accept-Encoding: gzip\r\n");
-  EXPECT_EQ(answer.headers["Content-Encoding"], "gzip");
-  EXPECT_THAT(gunzip(answer.body), HasSubstr("cgroup_pids_current{cgroup=\"/a.slice\"} 42\n"));
-  answer = client.get("/metrics", "Accept-Encoding: gzip;q=0\r\n");
-  EXPECT_EQ(answer.headers.count("Content-Encoding"), 0U);
-  EXPECT_THAT(answer.body, HasSubstr("cgroup_pids_current{"));
-}
-
-TEST_F(ServerTest, WritesOnlyTheCollectorsAskedFor) {
-  auto made = Maker({"/"}).dense(kPids, {Value::of(1)}).dense(kPressure, {Value::of(1)});
-  snapshot_ = made.share();
+TEST_F(ServerTest, CompressesWhenGzipIsAccepted) {
   start();
   Client client(address_);
-  auto answer = client.get("/metrics?collect[]=second");
-  EXPECT_THAT(answer.body, AllOf(HasSubstr("cgroup_pressure_ratio{"), Not(HasSubstr("cgroup_pids_current{"))));
-  answer = client.get("/metrics?collect%5B%5D=second&collect[]=first");
-  EXPECT_THAT(answer.body, AllOf(HasSubstr("cgroup_pressure_ratio{"), HasSubstr("cgroup_pids_current{")));
-  answer = client.get("/metrics?collect[]=%3Cx%0A%3E");
-  EXPECT_EQ(answer.status, 400);
-  EXPECT_EQ(answer.body, "unknown collector \"<x\\x0a>\"; known are first, second\n");
+  auto response = client.get("/metrics", "Accept-Encoding: gzip\r\n");
+  EXPECT_EQ(response.headers["Content-Encoding"], "gzip");
+  EXPECT_THAT(gunzip(response.body), HasSubstr("cgroup_pids_current{cgroup=\"/a.slice\"} 42\n"));
+  response = client.get("/metrics", "Accept-Encoding: gzip;q=0\r\n");
+  EXPECT_EQ(response.headers.count("Content-Encoding"), 0U);
+  EXPECT_THAT(response.body, HasSubstr("cgroup_pids_current{"));
 }
 
-TEST_F(ServerTest, RefusesACollectorThatIsSwitchedOff) {
-  auto made = Maker({"/"});
-  made.snapshot.collectors[1].enabled = false;
-  snapshot_ = made.share();
+TEST_F(ServerTest, WritesOnlySelectedCollectors) {
+  auto maker = Maker({"/"}).dense(kPids, {Value::of(1)}).dense(kPressure, {Value::of(1)});
+  snapshot_ = maker.share();
   start();
-  EXPECT_EQ(Client(address_).get("/metrics?collect[]=second").body, "collector \"second\" is switched off\n");
+  Client client(address_);
+  auto response = client.get("/metrics?collect[]=second");
+  EXPECT_THAT(response.body, AllOf(HasSubstr("cgroup_pressure_ratio{"), Not(HasSubstr("cgroup_pids_current{"))));
+  response = client.get("/metrics?collect%5B%5D=second&collect[]=first");
+  EXPECT_THAT(response.body, AllOf(HasSubstr("cgroup_pressure_ratio{"), HasSubstr("cgroup_pids_current{")));
+  response = client.get("/metrics?collect[]=%3Cx%0A%3E");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(response.body, "unknown collector '<x\\x0a>' (collectors: first, second)\n");
 }
 
-TEST_F(ServerTest, AnswersManyRequestsOnOneConnection) {
+TEST_F(ServerTest, RejectsADisabledCollector) {
+  auto maker = Maker({"/"});
+  maker.snapshot.collectors[1].enabled = false;
+  snapshot_ = maker.share();
+  start();
+  EXPECT_EQ(Client(address_).get("/metrics?collect[]=second").body, "collector 'second' is disabled\n");
+}
+
+TEST_F(ServerTest, ServesManyRequestsOnOneConnection) {
   start();
   Client client(address_);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(client.get("/metrics").status, 200);
@@ -184,7 +185,7 @@ TEST_F(ServerTest, AnswersManyRequestsOnOneConnection) {
   EXPECT_EQ(client.get("/-/healthy").body, "healthy\n");
 }
 
-TEST_F(ServerTest, AnswersPipelinedRequestsInOrder) {
+TEST_F(ServerTest, ServesPipelinedRequestsInOrder) {
   start();
   Client client(address_);
   client.send(kGet + "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\nHost: x\r\n\r\n" +
@@ -196,11 +197,11 @@ TEST_F(ServerTest, AnswersPipelinedRequestsInOrder) {
   EXPECT_THAT(client.receive().body, HasSubstr("cgroup_pids_current"));
 }
 
-TEST_F(ServerTest, ClosesWhenTheClientAsksAndForHttp10) {
+TEST_F(ServerTest, ClosesTheConnectionOnRequestAndForHttp10) {
   start();
   Client client(address_);
-  auto answer = client.get("/-/healthy", "Connection: close\r\n");
-  EXPECT_EQ(answer.headers["Connection"], "close");
+  auto response = client.get("/-/healthy", "Connection: close\r\n");
+  EXPECT_EQ(response.headers["Connection"], "close");
   EXPECT_TRUE(client.closed());
   Client old(address_);
   old.send("GET /metrics HTTP/1.0\r\n\r\n");
@@ -213,32 +214,32 @@ TEST_F(ServerTest, ClosesWhenTheClientAsksAndForHttp10) {
   }
 }
 
-TEST_F(ServerTest, AnswersHeadWithTheHeaderOfGet) {
+TEST_F(ServerTest, ServesHeadWithTheHeaderOfGet) {
   start();
   Client client(address_);
   for (const auto* path : {"/", "/metrics", "/-/healthy"}) {
     client.send("HEAD " + std::string(path) + " HTTP/1.1\r\nHost: x\r\n\r\n");
-    auto answer = client.receive(false);
-    EXPECT_EQ(answer.status, 200);
-    EXPECT_GT(base::to_int<int>(answer.headers["Content-Length"]).value_or(0), 0);
+    auto response = client.receive(false);
+    EXPECT_EQ(response.status, 200);
+    EXPECT_GT(base::to_int<int>(response.headers["Content-Length"]).value_or(0), 0);
   }
-  EXPECT_EQ(client.get("/-/healthy").body, "healthy\n");  // no body was in between
+  EXPECT_EQ(client.get("/-/healthy").body, "healthy\n");  // the HEAD responses had no body
 }
 
-TEST_F(ServerTest, RefusesOtherMethods) {
+TEST_F(ServerTest, RejectsOtherMethods) {
   start();
   for (const auto* method : {"POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE", "BREW"}) {
     Client client(address_);
     client.send(std::string(method) + " /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
-    auto answer = client.receive();
-    EXPECT_EQ(answer.status, 405) << method;
-    EXPECT_EQ(answer.headers["Allow"], "GET, HEAD");
+    auto response = client.receive();
+    EXPECT_EQ(response.status, 405) << method;
+    EXPECT_EQ(response.headers["Allow"], "GET, HEAD");
     EXPECT_TRUE(client.closed());
   }
-  EXPECT_EQ(asked_, 0);
+  EXPECT_EQ(requested_snapshots_, 0);
 }
 
-TEST_F(ServerTest, RefusesBodies) {
+TEST_F(ServerTest, RejectsRequestBodies) {
   start();
   for (const auto* header : {"Content-Length: 4", "Transfer-Encoding: chunked", "Content-Length: 99999999999"}) {
     Client client(address_);
@@ -249,18 +250,18 @@ TEST_F(ServerTest, RefusesBodies) {
   EXPECT_EQ(Client(address_).get("/-/healthy", "Content-Length: 0\r\n").status, 200);
 }
 
-TEST_F(ServerTest, AnswersUnknownPathsWithOneLineAndNoSeriesOfTheirOwn) {
+TEST_F(ServerTest, ReturnsNotFoundAndCountsUnknownPathsAsOther) {
   start();
   Client client(address_);
-  auto answer = client.get("/%3Cscript%3E");
-  EXPECT_EQ(answer.status, 404);
-  EXPECT_EQ(answer.body, "not found\n");
+  auto response = client.get("/%3Cscript%3E");
+  EXPECT_EQ(response.status, 404);
+  EXPECT_EQ(response.body, "not found\n");
   EXPECT_EQ(client.get("/metrics/x").status, 404);
   EXPECT_EQ(client.get("/metricsx").status, 404);
   EXPECT_EQ(metric("cgwarden_http_requests_total{code=\"404\",path=\"other\"}"), "3");
 }
 
-TEST_F(ServerTest, RefusesARequestWithoutHost) {
+TEST_F(ServerTest, RejectsARequestWithoutHost) {
   start();
   Client client(address_);
   client.send("GET /metrics HTTP/1.1\r\n\r\n");
@@ -268,13 +269,13 @@ TEST_F(ServerTest, RefusesARequestWithoutHost) {
   EXPECT_TRUE(client.closed());
 }
 
-TEST_F(ServerTest, RefusesATooLongHeader) {
+TEST_F(ServerTest, RejectsALongHeader) {
   start();
   Client client(address_);
   client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + std::string(100000, 'x'));
-  const auto answer = client.receive();
-  EXPECT_EQ(answer.status, 431);
-  EXPECT_EQ(answer.body, "the request's header is longer than 8192 bytes\n");
+  const auto response = client.receive();
+  EXPECT_EQ(response.status, 431);
+  EXPECT_EQ(response.body, "request header is longer than 8192 bytes\n");
   Client line(address_);
   line.send("GET /" + std::string(100000, 'x'));
   EXPECT_THAT(line.receive().status, ::testing::AnyOf(431, 400));
@@ -286,42 +287,42 @@ TEST_F(ServerTest, RefusesATooLongHeader) {
   EXPECT_EQ(Client(address_).get("/-/healthy", "X: " + std::string(7000, 'x') + "\r\n").status, 200);
 }
 
-TEST_F(ServerTest, AnswersBinaryGarbageWithOneLine) {
+TEST_F(ServerTest, RejectsInvalidRequestsWithOneLine) {
   start();
   const std::string tls = std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + std::string(200, '\xee');
-  for (const auto& garbage : {tls, std::string(64, '\0'), std::string("\r\n\r\n\r\n"), std::string(":::\r\n\r\n"),
+  for (const auto& invalid : {tls, std::string(64, '\0'), std::string("\r\n\r\n\r\n"), std::string(":::\r\n\r\n"),
                               std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string("GET /metrics\r\n\r\n"),
                               std::string("GET /metrics HTTP/1.1\r\nHost x\r\n\r\n"),
                               std::string("GET /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")}) {
     Client client(address_);
-    client.send(garbage);
-    const auto answer = client.receive();
-    EXPECT_EQ(answer.status, 400) << base::printable(garbage.substr(0, 40));
-    EXPECT_EQ(std::ranges::count(answer.body, '\n'), 1);
+    client.send(invalid);
+    const auto response = client.receive();
+    EXPECT_EQ(response.status, 400) << base::printable(invalid.substr(0, 40));
+    EXPECT_EQ(std::ranges::count(response.body, '\n'), 1);
     EXPECT_TRUE(client.closed());
   }
 }
 
-TEST_F(ServerTest, SaysToAClientThatSendsHalfARequestWhatIsMissingAndServesOthersMeanwhile) {
+TEST_F(ServerTest, RejectsIncompleteRequestsAndServesOtherClientsMeanwhile) {
   options_.header_timeout = milliseconds(300);
   start();
   Client half(address_);
   half.send("GET /metrics HTTP/1.1\r\nHo");
   Client nothing(address_);
   EXPECT_EQ(Client(address_).get("/metrics").status, 200);
-  auto answer = half.receive();
-  EXPECT_EQ(answer.status, 408);
-  EXPECT_EQ(answer.body, "the request's header did not come in time\n");
+  auto response = half.receive();
+  EXPECT_EQ(response.status, 408);
+  EXPECT_EQ(response.body, "request header timeout\n");
   EXPECT_TRUE(half.closed());
   EXPECT_TRUE(nothing.closed());
   Client ended(address_);
   ended.send("GET /metr");
   ended.end();
-  answer = ended.receive();
-  EXPECT_EQ(answer.status, 400);
-  EXPECT_EQ(answer.body, "the request ends in its middle\n");
+  response = ended.receive();
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(response.body, "incomplete request\n");
   EXPECT_TRUE(ended.closed());
-  // The limit is for the whole header: a byte now and then does not extend it.
+  // The timeout is for the whole header: single bytes do not extend it.
   Client slow(address_);
   bool open = true;
   for (int i = 0; i < 600 && open; ++i) {
@@ -339,9 +340,9 @@ TEST_F(ServerTest, ClosesIdleConnections) {
   EXPECT_TRUE(client.closed());
 }
 
-TEST_F(ServerTest, GivesUpOnAClientThatDoesNotReadAndServesOthersMeanwhile) {
+TEST_F(ServerTest, DropsAClientThatDoesNotReadAndServesOtherClientsMeanwhile) {
   options_.write_timeout = milliseconds(500);
-  listen_where_little_is_buffered();
+  use_small_socket_buffer();
   start();
   Client slow(address_);
   slow.send(kGet);
@@ -349,107 +350,107 @@ TEST_F(ServerTest, GivesUpOnAClientThatDoesNotReadAndServesOthersMeanwhile) {
   EXPECT_EQ(client.get("/-/healthy").status, 200);
   EXPECT_THAT(gunzip(client.get("/metrics", "Accept-Encoding: gzip\r\n").body), HasSubstr("\ncgwarden_series 26667\n"));
   std::this_thread::sleep_for(milliseconds(1500));
-  EXPECT_EQ(slow.receive().status, 0);  // cut off before its end
+  EXPECT_EQ(slow.receive().status, 0);  // closed before the end of the response
 }
 
-TEST_F(ServerTest, KeepsABodyForASlowReaderWhileTheNextAnswersAreMade) {
-  listen_where_little_is_buffered();
+TEST_F(ServerTest, KeepsTheBodyForASlowClientDuringFurtherScrapes) {
+  use_small_socket_buffer();
   start();
   Client slow(address_);
   slow.send(kGet);
-  while (asked_ == 0) std::this_thread::sleep_for(milliseconds(5));
-  on_loop([this] { snapshot_ = small_snapshot(); });
+  while (requested_snapshots_ == 0) std::this_thread::sleep_for(milliseconds(5));
+  run_on_loop([this] { snapshot_ = small_snapshot(); });
   for (int i = 0; i < 3; ++i) EXPECT_THAT(Client(address_).get("/metrics").body, HasSubstr("\ncgwarden_series 2\n"));
-  const auto answer = slow.receive();
-  EXPECT_EQ(answer.status, 200);
-  EXPECT_GT(answer.body.size(), 3'000'000U);
-  EXPECT_THAT(answer.body, HasSubstr("\nprocess_virtual_memory_bytes "));
+  const auto response = slow.receive();
+  EXPECT_EQ(response.status, 200);
+  EXPECT_GT(response.body.size(), 3'000'000U);
+  EXPECT_THAT(response.body, HasSubstr("\nprocess_virtual_memory_bytes "));
 }
 
-TEST_F(ServerTest, RefusesScrapesBeyondTheLimit) {
+TEST_F(ServerTest, RejectsScrapesAboveTheLimit) {
   options_.max_requests_in_flight = 2;
-  silent_ = true;
+  hold_snapshots_ = true;
   start();
   Client first(address_);
   Client second(address_);
   first.send(kGet);
   second.send(kGet);
-  while (asked_ < 2) std::this_thread::sleep_for(milliseconds(5));
+  while (requested_snapshots_ < 2) std::this_thread::sleep_for(milliseconds(5));
   Client third(address_);
-  const auto refused = third.get("/metrics");
-  EXPECT_EQ(refused.status, 503);
-  EXPECT_EQ(refused.body, "too many requests at once, the limit is 2\n");
+  const auto rejected = third.get("/metrics");
+  EXPECT_EQ(rejected.status, 503);
+  EXPECT_EQ(rejected.body, "too many concurrent requests (limit: 2)\n");
   EXPECT_EQ(third.get("/-/healthy").status, 200);
-  on_loop([this] {
-    for (auto& done : kept_) done(snapshot_);
-    kept_.clear();
+  run_on_loop([this] {
+    for (auto& done : held_requests_) done(snapshot_);
+    held_requests_.clear();
   });
   EXPECT_EQ(first.receive().status, 200);
   EXPECT_EQ(second.receive().status, 200);
-  silent_ = false;
+  hold_snapshots_ = false;
   EXPECT_EQ(third.get("/metrics").status, 200);
 }
 
-TEST_F(ServerTest, AnswersBeforeTheScrapeTimeoutWhenNoSnapshotComes) {
-  silent_ = true;
+TEST_F(ServerTest, ReturnsAnErrorBeforeTheScrapeTimeoutWithoutASnapshot) {
+  hold_snapshots_ = true;
   start();
   Client client(address_);
   const auto begun = base::monotonic_now();
-  const auto answer = client.get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.5\r\n");
-  EXPECT_LT(base::monotonic_now() - begun, seconds(8));  // the default would be 10
-  EXPECT_EQ(answer.status, 503);
-  EXPECT_EQ(answer.body, "no snapshot of the cgroups came before the scrape timeout\n");
-  on_loop([this] {  // what comes too late harms nobody
-    for (auto& done : kept_) done(snapshot_);
+  const auto response = client.get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.5\r\n");
+  EXPECT_LT(base::monotonic_now() - begun, seconds(8));  // the default is 10 s
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.body, "scrape timeout expired before the cgroups were sampled\n");
+  run_on_loop([this] {  // late snapshots are ignored
+    for (auto& done : held_requests_) done(snapshot_);
   });
-  silent_ = false;
+  hold_snapshots_ = false;
   EXPECT_EQ(client.get("/metrics").status, 200);
 }
 
-TEST_F(ServerTest, AnswersWhenNoSnapshotCanBeMade) {
+TEST_F(ServerTest, ReturnsAnErrorWhenSamplingFails) {
   snapshot_ = nullptr;
   start();
-  const auto answer = Client(address_).get("/metrics");
-  EXPECT_EQ(answer.status, 503);
-  EXPECT_EQ(answer.body, "no snapshot of the cgroups can be made\n");
+  const auto response = Client(address_).get("/metrics");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.body, "cgroups could not be sampled\n");
 }
 
-TEST_F(ServerTest, SurvivesALabelSourceThatThrows) {
+TEST_F(ServerTest, ReturnsAnErrorWhenALabelSourceThrows) {
   options_.writer.labels = [](const Cgroup&, std::string&) { throw std::runtime_error("two\nlines"); };
   start();
   Client client(address_);
-  const auto answer = client.get("/metrics");
-  EXPECT_EQ(answer.status, 500);
-  EXPECT_EQ(answer.body, "internal error: two\\x0alines\n");
+  const auto response = client.get("/metrics");
+  EXPECT_EQ(response.status, 500);
+  EXPECT_EQ(response.body, "internal error: two\\x0alines\n");
   EXPECT_EQ(client.get("/-/healthy").status, 200);
 }
 
-TEST_F(ServerTest, IsReadyOnceASnapshotWasMade) {
+TEST_F(ServerTest, IsReadyAfterTheFirstSnapshot) {
   snapshot_ = nullptr;
   start();
   Client client(address_);
   EXPECT_EQ(client.get("/-/ready").status, 503);
   EXPECT_EQ(client.get("/-/healthy").status, 200);
-  on_loop([this] { snapshot_ = small_snapshot(); });
+  run_on_loop([this] { snapshot_ = small_snapshot(); });
   EXPECT_EQ(client.get("/-/ready").status, 200);
-  on_loop([this] { snapshot_ = nullptr; });
+  run_on_loop([this] { snapshot_ = nullptr; });
   EXPECT_EQ(client.get("/-/ready").body, "ready\n");
 }
 
-TEST_F(ServerTest, HasAFrontPage) {
-  auto made = Maker({"/", "/a"});
-  made.snapshot.hierarchies = std::make_shared<std::vector<model::HierarchyInfo>>(
+TEST_F(ServerTest, ServesALandingPage) {
+  auto maker = Maker({"/", "/a"});
+  maker.snapshot.hierarchies = std::make_shared<std::vector<model::HierarchyInfo>>(
       std::vector<model::HierarchyInfo>{{1, "cpu,cpuacct", "/mnt/<b>"}});
-  snapshot_ = made.share();
+  snapshot_ = maker.share();
   start();
-  auto answer = Client(address_).get("/");
-  EXPECT_EQ(answer.headers["Content-Type"], "text/html; charset=utf-8");
-  EXPECT_THAT(answer.body, AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("2 cgroups"), HasSubstr("/mnt/&lt;b&gt;"),
-                                 HasSubstr("cpu,cpuacct"), HasSubstr(CGWARDEN_VERSION)));
-  EXPECT_THAT(answer.body, Not(HasSubstr("http")));  // nothing from elsewhere
+  auto response = Client(address_).get("/");
+  EXPECT_EQ(response.headers["Content-Type"], "text/html; charset=utf-8");
+  EXPECT_THAT(response.body, AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("2 cgroups"), HasSubstr("/mnt/&lt;b&gt;"),
+                                   HasSubstr("cpu,cpuacct"), HasSubstr(CGWARDEN_VERSION)));
+  EXPECT_THAT(response.body, Not(HasSubstr("http")));  // no external resources
 }
 
-TEST_F(ServerTest, ServesMetricsUnderAnotherPath) {
+TEST_F(ServerTest, ServesMetricsUnderAConfiguredPath) {
   options_.telemetry_path = "/custom";
   start();
   Client client(address_);
@@ -458,7 +459,7 @@ TEST_F(ServerTest, ServesMetricsUnderAnotherPath) {
   EXPECT_THAT(client.get("/").body, HasSubstr("href=\"/custom\""));
 }
 
-TEST_F(ServerTest, TurnsAwayConnectionsBeyondTheLimit) {
+TEST_F(ServerTest, RejectsConnectionsAboveTheLimit) {
   options_.max_connections = 2;
   start();
   Client first(address_);
@@ -466,9 +467,9 @@ TEST_F(ServerTest, TurnsAwayConnectionsBeyondTheLimit) {
   EXPECT_EQ(first.get("/-/healthy").status, 200);
   EXPECT_EQ(second->get("/-/healthy").status, 200);
   Client third(address_);
-  const auto answer = third.receive();
-  EXPECT_EQ(answer.status, 503);
-  EXPECT_EQ(answer.body, "too many connections\n");
+  const auto response = third.receive();
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.body, "too many connections (limit: 2)\n");
   EXPECT_TRUE(third.closed());
   EXPECT_THAT(first.get("/metrics").body, HasSubstr("\ncgwarden_http_rejected_connections_total 1\n"));
   second.reset();
@@ -480,7 +481,7 @@ TEST_F(ServerTest, TurnsAwayConnectionsBeyondTheLimit) {
   EXPECT_EQ(status, 200);
 }
 
-TEST_F(ServerTest, GoesOnAfterDescriptorsRanOut) {
+TEST_F(ServerTest, AcceptsConnectionsAgainAfterDescriptorsRanOut) {
   start();
   Client accepted(address_);
   EXPECT_EQ(accepted.get("/-/healthy").status, 200);
@@ -489,13 +490,14 @@ TEST_F(ServerTest, GoesOnAfterDescriptorsRanOut) {
   ::getrlimit(RLIMIT_NOFILE, &before);
   const rlimit none{0, before.rlim_max};
   ::setrlimit(RLIMIT_NOFILE, &none);
-  Client starved(connect_tcp(address_, std::move(socket)));  // by the kernel: the server cannot accept it
-  starved.send(kGet);
+  Client waiting_client(
+      connect_tcp(address_, std::move(socket)));  // the kernel connects it; the server cannot accept it
+  waiting_client.send(kGet);
   std::this_thread::sleep_for(milliseconds(200));
   const auto meanwhile = accepted.get("/-/healthy").status;
   ::setrlimit(RLIMIT_NOFILE, &before);
   EXPECT_EQ(meanwhile, 200);
-  EXPECT_EQ(starved.receive().status, 200);
+  EXPECT_EQ(waiting_client.receive().status, 200);
 }
 
 TEST_F(ServerTest, ListensOnSeveralAddresses) {
@@ -521,10 +523,10 @@ TEST_F(ServerTest, ListensOnSeveralAddresses) {
   }
   stop();
   EXPECT_NE(::access(path.c_str(), F_OK), 0);
-  if (!has_v6) GTEST_SKIP() << "no IPv6 here: [::1] was not tried";
+  if (!has_v6) GTEST_SKIP() << "no IPv6 on this host: [::1] was not tested";
 }
 
-TEST_F(ServerTest, StartsOnAllAddressesOrOnNone) {
+TEST_F(ServerTest, ListensOnNoAddressIfOneFails) {
   options_.listen = {"127.0.0.1:0", "127.0.0.1:0"};
   start();
   auto taken = options_;
@@ -533,12 +535,12 @@ TEST_F(ServerTest, StartsOnAllAddressesOrOnNone) {
       io_, taken, catalogue(), [](auto, auto) {}, metrics_);
   const auto started = other.start();
   ASSERT_FALSE(started);
-  EXPECT_THAT(started.error().what, StartsWith("cannot listen on " + address_ + ": Address already in use: "));
+  EXPECT_THAT(started.error().what, StartsWith(address_ + ": cannot listen: Address already in use ("));
   EXPECT_TRUE(other.addresses().empty());
 }
 
-TEST_F(ServerTest, StopsWhateverItsClientsDo) {
-  listen_where_little_is_buffered();
+TEST_F(ServerTest, StopsWithClientsInAnyState) {
+  use_small_socket_buffer();
   start();
   Client idle(address_);
   idle.get("/-/healthy");
@@ -547,11 +549,11 @@ TEST_F(ServerTest, StopsWhateverItsClientsDo) {
   Client slow(address_);
   slow.send(kGet);
   std::this_thread::sleep_for(milliseconds(100));
-  silent_ = true;
-  const int before = asked_;
+  hold_snapshots_ = true;
+  const int before = requested_snapshots_;
   Client waiting(address_);
   waiting.send(kGet);
-  while (asked_ == before) std::this_thread::sleep_for(milliseconds(5));
+  while (requested_snapshots_ == before) std::this_thread::sleep_for(milliseconds(5));
   stop();
   EXPECT_TRUE(idle.closed());
   EXPECT_TRUE(half.closed());
@@ -559,7 +561,7 @@ TEST_F(ServerTest, StopsWhateverItsClientsDo) {
   EXPECT_FALSE(connect_unix(address_.substr(5)));
 }
 
-TEST_F(ServerTest, CanGoAwayBeforeTheLoopRan) {
+TEST_F(ServerTest, CanBeDestroyedBeforeTheLoopRuns) {
   Server server(
       io_, options_, catalogue(), [](auto, auto) {}, metrics_);
   ASSERT_TRUE(server.start());

@@ -116,10 +116,10 @@ TEST(Api, knows_an_answer_again) {
   EXPECT_NE(exporter::snapshot_tag(*a), exporter::snapshot_tag(*b));
   EXPECT_EQ(exporter::cgroups_tag(*a), exporter::cgroups_tag(*b));
   EXPECT_NE(exporter::cgroups_tag(*a), exporter::cgroups_tag(*test::SnapshotMaker(1).cgroup(2, "/").make()));
-  EXPECT_TRUE(exporter::none_match_names("\"x\", W/\"1\" ,\"y\"", "\"1\""));
-  EXPECT_TRUE(exporter::none_match_names("*", "\"1\""));
-  EXPECT_FALSE(exporter::none_match_names("\"x\",1", "\"1\""));
-  EXPECT_FALSE(exporter::none_match_names("", "\"1\""));
+  EXPECT_TRUE(exporter::if_none_match_contains("\"x\", W/\"1\" ,\"y\"", "\"1\""));
+  EXPECT_TRUE(exporter::if_none_match_contains("*", "\"1\""));
+  EXPECT_FALSE(exporter::if_none_match_contains("\"x\",1", "\"1\""));
+  EXPECT_FALSE(exporter::if_none_match_contains("", "\"1\""));
 }
 
 TEST(Urls, are_what_people_type) {

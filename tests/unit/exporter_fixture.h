@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For the exporter's tests: a small catalogue, snapshots made by hand or at random, and a blocking HTTP client.
+// Helpers of the exporter tests: a small catalogue, handmade and random snapshots, and a blocking HTTP client.
 #pragma once
 
 #include <arpa/inet.h>
@@ -65,7 +65,7 @@ inline std::shared_ptr<const model::Catalogue> catalogue() {
   return std::make_shared<model::Catalogue>(collectors);
 }
 
-// A snapshot in the making.
+// Builds a snapshot.
 struct Maker {
   std::shared_ptr<model::CgroupList> cgroup_list = std::make_shared<model::CgroupList>();
   Snapshot snapshot;
@@ -110,14 +110,14 @@ inline model::SnapshotPtr small_snapshot() {
   return Maker({"/", "/a.slice"}).dense(kPids, {Value::of(7), Value::of(42)}).share();
 }
 
-// A snapshot of which the text is about `bytes` long.
+// A snapshot whose exposition has about `bytes` bytes.
 inline model::SnapshotPtr large_snapshot(std::size_t bytes) {
   std::vector<std::string> paths;
   for (std::size_t i = 0; i < bytes / 150 + 1; ++i) paths.push_back("/" + std::to_string(i) + std::string(100, 'x'));
   return Maker(paths).dense(kPids, std::vector<Value>(paths.size(), Value::of(1))).share();
 }
 
-// On `socket` if there is one already: IPv4 then.
+// Uses `socket` (IPv4) if given.
 inline base::Fd connect_tcp(const std::string& address, base::Fd socket = {}) {
   const auto colon = address.rfind(':');
   auto host = address.substr(0, colon);
@@ -151,12 +151,12 @@ inline base::Fd connect_unix(const std::string& path) {
 }
 
 struct Response {
-  int status = 0;  // 0: none came
+  int status = 0;  // 0: no response
   std::map<std::string, std::string> headers;
   std::string body;
 };
 
-// One connection. Waits at most half a minute for anything.
+// One connection. All operations time out after 30 s.
 class Client {
  public:
   explicit Client(const std::string& address)
@@ -175,7 +175,7 @@ class Client {
     }
     return true;
   }
-  // The next answer; `has_body` is false for one to HEAD.
+  // The next response; `has_body` is false for a response to HEAD.
   Response receive(bool has_body = true) {
     Response out;
     std::size_t end = 0;
@@ -208,9 +208,9 @@ class Client {
     send("GET " + path + " HTTP/1.1\r\nHost: test\r\n" + headers + "\r\n");
     return receive();
   }
-  // Sends no more, and still reads.
+  // Shuts down the sending direction.
   void end() { ::shutdown(fd_.get(), SHUT_WR); }
-  // True when the server has closed the connection (or does within half a minute) and nothing more came.
+  // True if the server closes the connection within 30 s without sending more data.
   bool closed() { return pending_.empty() && !more(); }
 
  private:

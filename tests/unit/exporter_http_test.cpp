@@ -21,7 +21,7 @@ using namespace cgwarden::exporter::testing;  // NOLINT
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-TEST(Negotiation, PicksTheFormatTheClientLikesBest) {
+TEST(Negotiate, SelectsTheFormatWithTheHighestWeight) {
   const std::string text = "text/plain; version=0.0.4; charset=utf-8";
   const std::string one = "application/openmetrics-text; version=1.0.0; charset=utf-8";
   const std::string zero = "application/openmetrics-text; version=0.0.1; charset=utf-8";
@@ -58,7 +58,7 @@ TEST(Negotiation, PicksTheFormatTheClientLikesBest) {
   for (const auto& [accept, expected] : table) EXPECT_EQ(negotiate(accept).content_type, expected) << accept;
 }
 
-TEST(Negotiation, HonoursWeightsOfEncodings) {
+TEST(AcceptsGzip, UsesTheWeightsOfEncodings) {
   const std::vector<std::pair<std::string, bool>> table = {
       {"", false},
       {"gzip", true},
@@ -80,7 +80,7 @@ TEST(Negotiation, HonoursWeightsOfEncodings) {
   for (const auto& [header, expected] : table) EXPECT_EQ(accepts_gzip(header), expected) << header;
 }
 
-TEST(Target, IsSplitAndDecoded) {
+TEST(ParseTarget, SplitsAndDecodesPathAndQuery) {
   const auto target = parse_target("/metrics?collect[]=cpu&collect%5B%5D=a%20b+c&&x&=y&bad=%zz%4");
   ASSERT_TRUE(target);
   EXPECT_EQ(target->path, "/metrics");
@@ -101,38 +101,41 @@ TEST(Target, IsSplitAndDecoded) {
   EXPECT_FALSE(parse_target("host:80"));
 }
 
-TEST(ScrapeTimeout, LeavesAMarginAndIgnoresNonsense) {
-  EXPECT_EQ(answer_within("10", seconds(1)), milliseconds(9500));
-  EXPECT_EQ(answer_within("1", seconds(1)), milliseconds(900));
-  EXPECT_EQ(answer_within(" 0.5 ", seconds(1)), milliseconds(450));
-  for (const auto* nonsense : {"", "0", "-1", "nan", "inf", "1e99x", "ten", "1 2"}) {
-    EXPECT_EQ(answer_within(nonsense, seconds(7)), seconds(7)) << nonsense;
+TEST(ResponseTimeout, SubtractsAMarginAndIgnoresInvalidValues) {
+  EXPECT_EQ(response_timeout("10", seconds(1)), milliseconds(9500));
+  EXPECT_EQ(response_timeout("1", seconds(1)), milliseconds(900));
+  EXPECT_EQ(response_timeout(" 0.5 ", seconds(1)), milliseconds(450));
+  for (const auto* invalid : {"", "0", "-1", "nan", "inf", "1e99x", "ten", "1 2"}) {
+    EXPECT_EQ(response_timeout(invalid, seconds(7)), seconds(7)) << invalid;
   }
-  EXPECT_LE(answer_within("99999999999999999999", seconds(1)), std::chrono::hours(1));
+  EXPECT_LE(response_timeout("99999999999999999999", seconds(1)), std::chrono::hours(1));
 }
 
-TEST(Html, IsEscaped) { EXPECT_EQ(html("<a href=\"x\">&\x1b"), "&lt;a href=&quot;x&quot;&gt;&amp;\\x1b"); }
+TEST(EscapeHtml, EscapesMarkupAndControlCharacters) {
+  EXPECT_EQ(escape_html("<a href=\"x\">&\x1b"), "&lt;a href=&quot;x&quot;&gt;&amp;\\x1b");
+}
 
-TEST(HttpDate, IsWrittenAsHttpWantsIt) {
+TEST(HttpDate, FormatsImfFixdate) {
   EXPECT_EQ(http_date(std::chrono::system_clock::from_time_t(784111777)), "Sun, 06 Nov 1994 08:49:37 GMT");
 }
 
-TEST(Gzip, RoundTrips) {
+TEST(Gzip, CompressesWithoutLoss) {
   Gzip gzip;
   Buffer out;
   std::mt19937 random(3);
-  std::string noise(300000, ' ');
-  for (auto& c : noise) c = static_cast<char>(random());
+  std::string random_bytes(300000, ' ');
+  for (auto& c : random_bytes) c = static_cast<char>(random());
   std::string text;
   for (int i = 0; i < 20000; ++i) text += "cgroup_x{cgroup=\"/a/" + std::to_string(i) + "\"} 1\n";
-  for (const std::string& body : {std::string(), std::string("x"), text, noise, std::string(1 << 20, 'a'), text}) {
+  for (const std::string& body :
+       {std::string(), std::string("x"), text, random_bytes, std::string(1 << 20, 'a'), text}) {
     ASSERT_TRUE(gzip.compress(body, out));
     EXPECT_EQ(gunzip(out.view()), body);
   }
   EXPECT_LT(out.size(), text.size() / 5);
 }
 
-TEST(Gzip, MakesOneBodyOfPiecesOfAnySize) {
+TEST(Gzip, CompressesPiecesOfAnySizeToOneBody) {
   Gzip gzip;
   Buffer out;
   std::mt19937 random(5);
@@ -150,7 +153,7 @@ TEST(Gzip, MakesOneBodyOfPiecesOfAnySize) {
   }
 }
 
-TEST(Buffer, KeepsItsBytesWhenItGrows) {
+TEST(Buffer, KeepsContentsWhenItGrows) {
   Buffer out;
   std::string expected;
   for (int i = 0; i < 5000; ++i) {
@@ -162,7 +165,7 @@ TEST(Buffer, KeepsItsBytesWhenItGrows) {
   EXPECT_EQ(out.view(), "012");
 }
 
-TEST(BufferPool, LendsABufferAgainOnlyWhenItsReadersAreGone) {
+TEST(BufferPool, ReusesABufferOnlyAfterItsLastReference) {
   BufferPool pool(1);
   auto first = pool.take();
   first->append("a");
@@ -175,29 +178,29 @@ TEST(BufferPool, LendsABufferAgainOnlyWhenItsReadersAreGone) {
   EXPECT_EQ(third->size(), 0U);
 }
 
-TEST(Listener, TellsWhatIsWrongWithAnAddress) {
+TEST(Listener, RejectsInvalidAddresses) {
   for (const auto* address : {"", "10753", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "::1:9", ":-1",
                               "unix:", "unix:relative"}) {
     const auto listener = Listener::open(address);
     ASSERT_FALSE(listener) << address;
-    EXPECT_THAT(listener.error().what, HasSubstr(std::string("cannot listen on ") + address + ": not an address"));
+    EXPECT_THAT(listener.error().what, HasSubstr(std::string("'") + address + "': invalid listen address ("));
   }
   EXPECT_FALSE(Listener::open("203.0.113.7:0"));
   EXPECT_FALSE(Listener::open("unix:/" + std::string(200, 'x')));
   EXPECT_FALSE(Listener::open("unix:/no/such/folder/sock"));
 }
 
-TEST(Listener, TellsThatAPortIsInUse) {
+TEST(Listener, ReportsAPortInUse) {
   const auto first = Listener::open("127.0.0.1:0");
   ASSERT_TRUE(first);
   const auto second = Listener::open(first->address());
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, EADDRINUSE);
   EXPECT_THAT(second.error().what,
-              HasSubstr("cannot listen on " + first->address() + ": Address already in use: another program"));
+              HasSubstr(first->address() + ": cannot listen: Address already in use (another program"));
 }
 
-TEST(Listener, MakesASocketFileForOwnerAndCgroupAndRemovesIt) {
+TEST(Listener, CreatesASocketFileWithMode0660AndRemovesIt) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/s";
   struct stat status {};
@@ -211,7 +214,7 @@ TEST(Listener, MakesASocketFileForOwnerAndCgroupAndRemovesIt) {
   EXPECT_NE(::lstat(path.c_str(), &status), 0);
 }
 
-TEST(Listener, ReplacesASocketFileOnlyWhenNobodyListens) {
+TEST(Listener, ReplacesASocketFileOnlyIfItIsStale) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/s";
   const std::string address = "unix:" + path;
@@ -230,13 +233,13 @@ TEST(Listener, ReplacesASocketFileOnlyWhenNobodyListens) {
   EXPECT_TRUE(connect_unix(path));
 }
 
-TEST(Listener, LeavesOtherFilesAlone) {
+TEST(Listener, DoesNotReplaceOtherFiles) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/file";
   { const base::Fd file(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); }
   const auto listener = Listener::open("unix:" + path);
   ASSERT_FALSE(listener);
-  EXPECT_THAT(listener.error().what, HasSubstr("is no socket"));
+  EXPECT_THAT(listener.error().what, HasSubstr("is not a socket"));
   EXPECT_EQ(::unlink(path.c_str()), 0);
 }
 

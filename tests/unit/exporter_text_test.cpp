@@ -39,7 +39,7 @@ std::vector<std::string> samples_of(std::string_view text) {
   return out;
 }
 
-TEST(TextWriter, WritesFamiliesInOrderOfTheirNamesWithHelpAndType) {
+TEST(TextWriter, WritesFamiliesSortedByNameWithHelpAndType) {
   const auto snapshot = Maker({"/", "/a.slice"})
                             .dense(kPids, {Value::of(7), Value::of(42)})
                             .dense(kPidsMax, {Value::absent(), Value::unlimited()})
@@ -59,7 +59,7 @@ cgroup_pids_max{cgroup="/a.slice"} +Inf
 )");
 }
 
-TEST(TextWriter, WritesOpenMetricsWithFamilyNamesUnitsCreationAndInfo) {
+TEST(TextWriter, WritesOpenMetricsWithUnitsCreatedAndInfo) {
   const auto snapshot = Maker({"/a"})
                             .dense(kPids, {Value::of(1)})
                             .dense(kCpuUsage, {Value::of(1500000000)})
@@ -85,7 +85,7 @@ cgroup_type_info{cgroup="/a",type="domain"} 1
 )");
 }
 
-TEST(TextWriter, GivesTheSameTextInPieces) {
+TEST(TextWriter, WritesTheSameTextInPieces) {
   std::vector<std::string> paths;
   for (int i = 0; i < 8000; ++i) paths.push_back("/a.slice/" + std::to_string(i));
   const std::vector<Value> values(paths.size(), Value::of(7));
@@ -111,7 +111,7 @@ TEST(TextWriter, GivesTheSameTextInPieces) {
   EXPECT_EQ(pieces, text_of(*snapshot, Format::openmetrics));
 }
 
-TEST(TextWriter, CanLeaveOutCreation) {
+TEST(TextWriter, OmitsCreatedIfDisabled) {
   const auto snapshot = Maker({"/a"}).dense(kCpuUsage, {Value::of(1)}).share();
   TextWriter::Options options;
   options.created = false;
@@ -120,7 +120,7 @@ TEST(TextWriter, CanLeaveOutCreation) {
   EXPECT_THAT(std::string(out.view()), Not(HasSubstr("_created")));
 }
 
-TEST(TextWriter, HasNoCreationOfACgroupWithoutBirth) {
+TEST(TextWriter, OmitsCreatedForCgroupsWithUnknownCreationTime) {
   Maker maker({"/a"});
   auto cgroup = std::make_shared<Cgroup>();
   cgroup->path = "/a";
@@ -129,7 +129,7 @@ TEST(TextWriter, HasNoCreationOfACgroupWithoutBirth) {
   EXPECT_THAT(text_of(maker.snapshot, Format::openmetrics), Not(HasSubstr("_created")));
 }
 
-TEST(TextWriter, LeavesOutAbsentAndFailedValuesAndFamiliesWithoutAny) {
+TEST(TextWriter, OmitsMissingAndFailedValuesAndEmptyFamilies) {
   const auto snapshot = Maker({"/", "/a"})
                             .dense(kPids, {Value::absent(), Value::of(0)})
                             .dense(kPidsMax, {Value::absent(), Value::error()})
@@ -190,13 +190,13 @@ TEST(TextWriter, EscapesHostileNames) {
   }
 }
 
-TEST(TextWriter, KeepsCgroupsApartWhosePathsBecomeTheSameText) {
+TEST(TextWriter, WritesDifferentLabelsForPathsWithTheSameCleanedText) {
   const auto text = text_of(Maker({"/\xfe", "/\xff"}).dense(kPids, {Value::of(1), Value::of(2)}).snapshot);
   EXPECT_THAT(samples_of(text), ElementsAre("cgroup_pids_current{cgroup=\"/\xEF\xBF\xBD#fe\"} 1",
                                             "cgroup_pids_current{cgroup=\"/\xEF\xBF\xBD#ff\"} 2"));
 }
 
-TEST(TextWriter, KeepsCgroupsApartThatTheLabelSourceMixesUp) {
+TEST(TextWriter, AddsTheCgroupIdIfLabelsAreNotUnique) {
   TextWriter::Options options;
   options.labels = [](const Cgroup&, std::string& out) { out += "name=\"same\""; };
   Buffer out;
@@ -206,31 +206,31 @@ TEST(TextWriter, KeepsCgroupsApartThatTheLabelSourceMixesUp) {
                                                   "cgroup_pids_current{name=\"same\"} 1"));
 }
 
-TEST(TextWriter, AsksTheLabelSourceAgainOnlyWhenTheRosterChangesOrItIsTold) {
-  int asked = 0;
+TEST(TextWriter, CachesLabelsUntilTheCgroupListChangesOrResetLabels) {
+  int label_calls = 0;
   TextWriter::Options options;
   options.labels = [&](const Cgroup& cgroup, std::string& out) {
-    ++asked;
+    ++label_calls;
     path_label(cgroup, out);
-    out += ",pod=\"p" + std::to_string(asked) + "\"";
+    out += ",pod=\"p" + std::to_string(label_calls) + "\"";
   };
   TextWriter writer(options);
   const auto snapshot = Maker({"/a"}).dense(kPids, {Value::of(1)}).share();
   Buffer out;
   writer.write(*snapshot, Format::text, {}, out);
   writer.write(*snapshot, Format::openmetrics, {}, out);
-  EXPECT_EQ(asked, 1);
-  writer.forget_labels();
+  EXPECT_EQ(label_calls, 1);
+  writer.reset_labels();
   out.clear();
   writer.write(*snapshot, Format::text, {}, out);
   EXPECT_THAT(samples_of(out.view()), ElementsAre("cgroup_pids_current{cgroup=\"/a\",pod=\"p2\"} 1"));
   out.clear();
   writer.write(Maker({"/b", "/c"}).dense(kPids, {Value::of(1), Value::of(2)}).snapshot, Format::text, {}, out);
-  EXPECT_EQ(asked, 4);
+  EXPECT_EQ(label_calls, 4);
   EXPECT_EQ(samples_of(out.view()).size(), 2U);
 }
 
-TEST(TextWriter, SplitsAndEscapesLabelsOfCells) {
+TEST(TextWriter, SplitsAndEscapesLabelsOfSeries) {
   using std::string_view_literals::operator""sv;
   const auto snapshot = Maker({"/a"})
                             .cell(kIoCost, 0, "8:0\0read"sv, Value::of(1))
@@ -247,7 +247,7 @@ TEST(TextWriter, SplitsAndEscapesLabelsOfCells) {
                           "cgroup_io_cost{cgroup=\"/a\",device=\"q\\\"\",operation=\"\xEF\xBF\xBD\"} 3"));
 }
 
-TEST(TextWriter, WritesNoSeriesTwice) {
+TEST(TextWriter, OmitsDuplicateSeries) {
   Maker maker({"/a", "/b"});
   for (const CgroupIndex cgroup : {0U, 1U}) {
     for (const auto* device : {"8:0", "253:7", "8:16", "8:0", "1:1", "253:7", "8:16", "1:1", "\xff", "\xfe", "7:7"}) {
@@ -263,7 +263,7 @@ TEST(TextWriter, WritesNoSeriesTwice) {
   EXPECT_THAT(text_of(maker.snapshot), HasSubstr("{cgroup=\"/a\",device=\"8:0\"} 0\n"));  // the first of them
 }
 
-TEST(TextWriter, WritesSeriesOfNoCgroupWithTheirOwnLabelsOnly) {
+TEST(TextWriter, WritesSeriesWithoutCgroupWithTheirLabelsOnly) {
   const auto snapshot = Maker({"/"})
                             .cell(kIoRead, 0, "vda", Value::of(1))
                             .cell(kIoRead, model::kNoCgroup, "vda", Value::of(2))
@@ -278,11 +278,11 @@ TEST(TextWriter, WritesSeriesOfNoCgroupWithTheirOwnLabelsOnly) {
   EXPECT_THAT(text_of(*snapshot, Format::openmetrics), Not(HasSubstr("created{device")));
 }
 
-TEST(TextWriter, LeavesOutCellsOfCgroupsThatAreNotThere) {
+TEST(TextWriter, OmitsSeriesOfUnknownCgroups) {
   EXPECT_EQ(text_of(Maker({"/a"}).cell(kIoRead, 7, "8:0", Value::of(1)).snapshot), "");
 }
 
-TEST(TextWriter, WritesOnlyTheCollectorsAskedFor) {
+TEST(TextWriter, WritesOnlySelectedCollectors) {
   const auto snapshot = Maker({"/"}).dense(kPids, {Value::of(1)}).dense(kPressure, {Value::of(1)}).share();
   EXPECT_THAT(samples_of(text_of(*snapshot, Format::text, {false, true})),
               ElementsAre("cgroup_pressure_ratio{cgroup=\"/\"} 0.0001"));
@@ -295,7 +295,7 @@ TEST(TextWriter, RendersAnEmptySnapshot) {
   EXPECT_EQ(render_once(Maker({}).snapshot, Format::openmetrics), "# EOF\n");
 }
 
-// The oracle: the same snapshot as families, through prometheus-cpp's own serialiser.
+// The reference: the same snapshot as families, written by the serializer of prometheus-cpp.
 
 double as_double(Value value, int decimals) {
   return value.is_unlimited() ? HUGE_VAL : static_cast<double>(value.fixed()) / std::pow(10.0, decimals);
@@ -330,7 +330,8 @@ std::vector<prometheus::MetricFamily> as_families(const Snapshot& snapshot) {
   return out;
 }
 
-// `exact`: only eighths and sixteenths, which a double holds and few digits show: both must write the same bytes.
+// `exact`: only multiples of 1/16, which a double represents exactly with few digits: both writers must produce the
+// same bytes.
 Snapshot random_snapshot(std::mt19937& random, bool exact) {
   const auto below = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
   const auto word = [&] {
@@ -406,7 +407,7 @@ TEST(TextWriter, WritesTheSameSamplesAsPrometheusCpp) {
   }
 }
 
-TEST(MetricFamilies, AreWrittenAsPrometheusCppWritesThem) {
+TEST(AppendFamilies, WritesTheSameTextAsPrometheusCpp) {
   SelfMetrics metrics;
   metrics.count_request("/metrics", 200, 1234);
   metrics.count_request("other", 404, 10);
@@ -452,7 +453,7 @@ std::vector<prometheus::MetricFamily> odd_families() {
   return {histogram, counter, untyped, summary, {"nothing", "No series.", prometheus::MetricType::Gauge, {}}};
 }
 
-TEST(MetricFamilies, AreWrittenAsTextInOneOrder) {
+TEST(AppendFamilies, SortsFamiliesAndSeries) {
   std::string out;
   append_families(odd_families(), Format::text, out);
   EXPECT_EQ(out,
@@ -466,7 +467,7 @@ TEST(MetricFamilies, AreWrittenAsTextInOneOrder) {
             "x_seconds_sum{l=\"\\\"\\\\\\n\xEF\xBF\xBD\"} 1.5\nx_seconds_count{l=\"\\\"\\\\\\n\xEF\xBF\xBD\"} 3\n");
 }
 
-TEST(MetricFamilies, AreWrittenAsOpenMetrics) {
+TEST(AppendFamilies, WritesOpenMetrics) {
   std::string out;
   append_families(odd_families(), Format::openmetrics, out);
   EXPECT_THAT(out, HasSubstr("# HELP b Counts.\n# TYPE b counter\nb_total{z=\"1\"} NaN\nb_total{z=\"2\"} 7\n"));
@@ -477,7 +478,7 @@ TEST(MetricFamilies, AreWrittenAsOpenMetrics) {
   EXPECT_THAT(out, HasSubstr(",le=\"+Inf\"} 3\n"));
 }
 
-TEST(SelfMetrics, TellAboutCollectorsTreeAndProcess) {
+TEST(SelfMetrics, ExportsCollectorsTreeAndProcess) {
   Maker maker({"/", "/a"});
   maker.snapshot.collectors[0] = {true, std::chrono::milliseconds(2), 0, 11, 22, 33, 44};
   maker.snapshot.collectors[1] = {false, {}, 1, 1, 1, 1, 1};

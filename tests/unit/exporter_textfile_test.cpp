@@ -34,7 +34,7 @@ constexpr const char* kAll =
     "# TYPE u untyped\n"
     "u +Inf\n";
 
-TEST(TextFormat, IsReadAndWrittenAgainTheSame) {
+TEST(ParseTextFormat, ParsesAllTypesWithoutLoss) {
   const auto parsed = parse_text_format(kAll);
   ASSERT_TRUE(parsed) << parsed.error().what;
   std::string out;
@@ -42,33 +42,33 @@ TEST(TextFormat, IsReadAndWrittenAgainTheSame) {
   EXPECT_EQ(out, kAll);
 }
 
-TEST(TextFormat, RefusesAWholeFileForOneMistakeAndSaysItsLine) {
+TEST(ParseTextFormat, RejectsAFileWithOneErrorAndReportsItsLine) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"a 1", "its last line has no end"},
-      {"a\n", "line 1: a series without a value"},
-      {"\na x\n", "line 2: this is no number"},
-      {"a 1 123\n", "line 1: time stamps are not taken"},
-      {"1a 1\n", "line 1: this is no name of a metric"},
-      {"a{b=\"1\" 1\n", "line 1: ',' or '}' is missing behind a label"},
-      {"a{b=1} 1\n", "line 1: a label's value must be quoted"},
-      {"a{b=\"1} 1\n", "line 1: a label's value has no end"},
-      {"a{__n=\"1\"} 1\n", "line 1: this is no name of a label"},
-      {"a{b=\"1\",b=\"2\"} 1\n", "line 1: a label is there twice"},
-      {"a{b=\"\\x\"} 1\n", "line 1: an unknown escape"},
-      {"a 1\na 2\n", "line 2: the same series twice"},
-      {"a{b=\"1\",c=\"2\"} 1\na{c=\"2\",b=\"1\"} 2\n", "line 2: the same series twice"},
-      {"a 1\n# TYPE a gauge\n", "line 2: TYPE stands behind the first series of a"},
-      {"# TYPE a gauge\n# TYPE a gauge\n", "line 2: a second TYPE for a"},
-      {"# TYPE a gauges\n", "line 1: there is no type 'gauges'"},
-      {"# TYPE a counter\na -1\n", "line 2: a counter is not negative"},
-      {"# TYPE h histogram\nh 1\n", "line 2: a histogram has _bucket, _sum and _count"},
-      {"# TYPE h histogram\nh_bucket 1\n", "line 2: a bucket needs a number as its label le"},
-      {"# TYPE h histogram\nh_count 1\n", "h: a histogram without the bucket +Inf"},
+      {"a 1", "last line has no newline"},
+      {"a\n", "line 1: series has no value"},
+      {"\na x\n", "line 2: invalid value"},
+      {"a 1 123\n", "line 1: timestamps are unsupported"},
+      {"1a 1\n", "line 1: invalid metric name"},
+      {"a{b=\"1\" 1\n", "line 1: ',' or '}' is missing after a label"},
+      {"a{b=1} 1\n", "line 1: label value is not quoted"},
+      {"a{b=\"1} 1\n", "line 1: label value has no closing quote"},
+      {"a{__n=\"1\"} 1\n", "line 1: invalid label name"},
+      {"a{b=\"1\",b=\"2\"} 1\n", "line 1: duplicate label"},
+      {"a{b=\"\\x\"} 1\n", "line 1: unknown escape in label value"},
+      {"a 1\na 2\n", "line 2: duplicate series"},
+      {"a{b=\"1\",c=\"2\"} 1\na{c=\"2\",b=\"1\"} 2\n", "line 2: duplicate series"},
+      {"a 1\n# TYPE a gauge\n", "line 2: TYPE after the first series of a"},
+      {"# TYPE a gauge\n# TYPE a gauge\n", "line 2: duplicate TYPE of a"},
+      {"# TYPE a gauges\n", "line 1: unknown type 'gauges'; did you mean 'gauge'?"},
+      {"# TYPE a counter\na -1\n", "line 2: negative counter"},
+      {"# TYPE h histogram\nh 1\n", "line 2: histogram sample without _bucket, _sum or _count"},
+      {"# TYPE h histogram\nh_bucket 1\n", "line 2: bucket has no numeric label le"},
+      {"# TYPE h histogram\nh_count 1\n", "h: histogram has no bucket +Inf"},
       {"# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 1\nh_count 1\n",
-       "h: its buckets do not add up"},
-      {"# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 2\n", "h: its bucket +Inf is not its count"},
-      {"a 1\xff\n", "is not UTF-8"},
-      {std::string("a 1\0\n", 5), "holds a NUL byte"},
+       "h: bucket counts are not cumulative"},
+      {"# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 2\n", "h: bucket +Inf differs from count"},
+      {"a 1\xff\n", "not valid UTF-8"},
+      {std::string("a 1\0\n", 5), "NUL byte"},
   };
   for (const auto& [text, what] : cases) {
     const auto parsed = parse_text_format(text);
@@ -100,7 +100,7 @@ class TextfilesTest : public ::testing::Test {
   const std::filesystem::path dir_ = temporary_.path();
 };
 
-TEST_F(TextfilesTest, GoodFilesAreServedWithTheirAge) {
+TEST_F(TextfilesTest, ServesValidFilesWithTheirModificationTime) {
   write("a.prom", "a 1\n");
   write("b.prom", "b 2\n");
   write("c.txt", "c 3\n");
@@ -114,7 +114,7 @@ TEST_F(TextfilesTest, GoodFilesAreServedWithTheirAge) {
   EXPECT_THAT(text, HasSubstr("cgwarden_textfile_mtime_seconds{file=\"" + (dir_ / "a.prom").string() + "\"} "));
 }
 
-TEST_F(TextfilesTest, WhatIsBadOrTakenIsLeftOutAndTold) {
+TEST_F(TextfilesTest, OmitsAndReportsInvalidAndConflictingFiles) {
   write("a.prom", "a 1\na 1\n");
   write("b.prom", "cgroup_memory_current_bytes 2\n");
   write("c.prom", "cgwarden_own_total 3\n");
@@ -130,8 +130,8 @@ TEST_F(TextfilesTest, WhatIsBadOrTakenIsLeftOutAndTold) {
   }
   EXPECT_THAT(text, HasSubstr("\nd 4\n"));
   EXPECT_THAT(text, HasSubstr(error_of("d.prom", 0)));
-  for (const auto* const none : {"\na 1", "\ncgroup_memory", "\ncgwarden_own_total 3", "\nd 5", "\ng 7"}) {
-    EXPECT_THAT(text, Not(HasSubstr(none)));
+  for (const auto* const omitted : {"\na 1", "\ncgroup_memory", "\ncgwarden_own_total 3", "\nd 5", "\ng 7"}) {
+    EXPECT_THAT(text, Not(HasSubstr(omitted)));
   }
   std::filesystem::remove_all(dir_);
   EXPECT_THAT(served(), HasSubstr("cgwarden_textfile_scrape_error{file=\"" + dir_.string() + "\"} 1\n"));

@@ -9,14 +9,15 @@ namespace cgwarden::agent {
 namespace {
 
 using model::Value;
-using testing::HasSubstr;
+using testing::AllOf;
+using testing::Field;
 using testing::Optional;
 
 constexpr std::int64_t kMiB = 1 << 20;
 
-class OwnMemory : public testing::Test {
+class MemoryShortageTest : public testing::Test {
  protected:
-  OwnMemory() {
+  MemoryShortageTest() {
     auto cgroup_list = std::make_shared<model::CgroupList>();
     for (const auto* path : {"/", "/system.slice", "/system.slice/cgwarden.service"}) {
       auto cgroup = std::make_shared<model::Cgroup>();
@@ -37,37 +38,38 @@ class OwnMemory : public testing::Test {
     dense[2] = value;
   }
 
-  std::optional<std::string> warning() const { return memory_warning(snapshot, in); }
+  std::optional<MemoryShortage> warning() const { return memory_shortage(snapshot, in); }
 
   model::Snapshot snapshot;
   std::string in = "0::/system.slice/cgwarden.service\n";
 };
 
-TEST_F(OwnMemory, IsNoWorryWithoutALimitOrWithRoom) {
-  EXPECT_EQ(warning(), std::nullopt);
+TEST_F(MemoryShortageTest, IsUnsetWithoutLimitOrWithSufficientMemory) {
+  EXPECT_FALSE(warning());
   limit("effective_memory_high", Value::of(120 * kMiB));
   limit("effective_memory_max", Value::unlimited());
-  EXPECT_EQ(warning(), std::nullopt);
+  EXPECT_FALSE(warning());
 }
 
-TEST_F(OwnMemory, IsWarnedOfWithBothNumbersWhereALimitLeavesTooLittle) {
+TEST_F(MemoryShortageTest, ReportsNeededAndAvailableMemoryWhenALimitIsTooLow) {
   limit("effective_memory_high", Value::of(40 * kMiB));
-  EXPECT_THAT(warning(), Optional(HasSubstr("5000 cgroups take 89 MiB of memory, and this service may have 40 MiB")));
+  EXPECT_THAT(warning(), Optional(AllOf(Field(&MemoryShortage::cgroups, 5000), Field(&MemoryShortage::needed_mib, 89),
+                                        Field(&MemoryShortage::limit_mib, 40))));
   limit("effective_memory_high", Value::unlimited());
   limit("effective_memory_max", Value::of(64 * kMiB));
-  EXPECT_THAT(warning(), Optional(HasSubstr("may have 64 MiB")));
+  EXPECT_THAT(warning(), Optional(Field(&MemoryShortage::limit_mib, 64)));
 }
 
-TEST_F(OwnMemory, IsThatOfTheHierarchyThatCountsMemory) {
+TEST_F(MemoryShortageTest, UsesTheHierarchyOfTheMemoryController) {
   limit("effective_memory_high", Value::of(40 * kMiB));
   in = "12:cpu,memory:/system.slice/cgwarden.service\n1:name=systemd:/\n0::/\n";
-  EXPECT_NE(warning(), std::nullopt);
+  EXPECT_TRUE(warning());
   in = "12:memory:/elsewhere\n0::/system.slice/cgwarden.service\n";
-  EXPECT_EQ(warning(), std::nullopt);
+  EXPECT_FALSE(warning());
   in = "";
-  EXPECT_EQ(warning(), std::nullopt);
+  EXPECT_FALSE(warning());
   in = "\n:::\n7\n0:memory";
-  EXPECT_EQ(warning(), std::nullopt);
+  EXPECT_FALSE(warning());
 }
 
 }  // namespace

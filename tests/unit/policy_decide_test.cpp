@@ -33,29 +33,29 @@ struct Use {
   std::int64_t memory = 0;
   std::int64_t cpu_ns = 0;
   std::uint64_t id = 7;
-  bool there = true;
+  bool exists = true;
 };
 
 model::SnapshotPtr host(double at, const Use& use) {
   test::SnapshotMaker maker(at);
   maker.cgroup(1, "/");
   maker.cgroup(2, "/a");
-  if (use.there) {
+  if (use.exists) {
     maker.cgroup(use.id, "/a/b");
     maker.set("memory_current", use.memory).set("cpu_usage", use.cpu_ns).set("memory_max", std::int64_t{1000 << 20});
   }
   return maker.make();
 }
 
-// Plays samples and writes down what was decided: "10 fire r", "10 limit r memory.max=5".
-class Player {
+// Evaluates one sample after the other; returns the decisions as "fire r", "limit r memory.max=5".
+class PolicyPlayer {
  public:
-  explicit Player(PolicyPtr policy, Duration interval = 10s) : policy_(std::move(policy)), interval_(interval) {}
+  explicit PolicyPlayer(PolicyPtr policy, Duration interval = 10s) : policy_(std::move(policy)), interval_(interval) {}
   std::vector<std::string> at(double seconds, const Use& use) { return at(host(seconds, use)); }
   std::vector<std::string> at(const model::SnapshotPtr& now) {
-    decision_ = decide(*policy_, before_, now, std::move(state_), interval_);
+    decision_ = decide(*policy_, previous_, now, std::move(state_), interval_);
     state_ = std::move(decision_.state);
-    before_ = now;
+    previous_ = now;
     std::vector<std::string> out;
     for (const auto& notice : decision_.notices) out.push_back(std::string(name(notice.kind)) + ' ' + notice.rule);
     for (const auto& action : decision_.actions) {
@@ -78,7 +78,7 @@ class Player {
  private:
   PolicyPtr policy_;
   Duration interval_;
-  model::SnapshotPtr before_;
+  model::SnapshotPtr previous_;
   State state_;
   Decision decision_;
 };
@@ -101,25 +101,26 @@ model::SnapshotPtr slice(double at, std::vector<std::pair<std::string, std::int6
   return maker.make();
 }
 
-TEST(PolicyDecide, PicksWhoHasTheMostAndTheNextOnlyAfterItsCooldown) {
-  Player p(
+TEST(Decide, PicksTheCgroupWithTheHighestValueAndTheNextAfterTheCooldown) {
+  PolicyPlayer p(
       policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 200MiB, for: 20s, at: /a }, "
                 "pick: { most: memory_current }, do: [ kill: {} ], cooldown: 30s }\n"));
   EXPECT_THAT(p.at(slice(0, {{"b", 100}, {"c", 150}, {"d", 90}})), ElementsAre("arm r", "arm r", "arm r"));
   EXPECT_THAT(p.at(slice(10, {{"b", 100}, {"c", 150}, {"d", 90}})), IsEmpty());
   EXPECT_THAT(p.at(slice(20, {{"b", 100}, {"c", 150}, {"d", 90}})), ElementsAre("fire r", "kill r"));
   EXPECT_EQ(p.decision().actions[0].cgroup.path, "/a/c");
-  EXPECT_EQ(p.decision().actions[0].reason.text,
-            "memory_current of /a is 340MiB, above 200MiB for 20s; of 3 it has the most memory_current, 150MiB");
-  EXPECT_THAT(p.at(slice(30, {{"b", 120}, {"d", 130}})), ElementsAre("clear r")) << "it is gone";
-  EXPECT_THAT(p.at(slice(40, {{"b", 120}, {"d", 130}})), IsEmpty()) << "the kill has its time to help";
+  EXPECT_EQ(
+      p.decision().actions[0].reason.text,
+      "memory_current of /a is 340MiB, above 200MiB for 20s; picked from 3 cgroups: highest memory_current, 150MiB");
+  EXPECT_THAT(p.at(slice(30, {{"b", 120}, {"d", 130}})), ElementsAre("clear r")) << "the cgroup was removed";
+  EXPECT_THAT(p.at(slice(40, {{"b", 120}, {"d", 130}})), IsEmpty()) << "cooldown";
   EXPECT_THAT(p.at(slice(50, {{"b", 120}, {"d", 130}})), ElementsAre("fire r", "kill r"));
   EXPECT_EQ(p.decision().actions[0].cgroup.path, "/a/d");
-  EXPECT_THAT(p.at(slice(60, {{"b", 120}})), ElementsAre("disarm r", "clear r")) << "no more is needed";
+  EXPECT_THAT(p.at(slice(60, {{"b", 120}})), ElementsAre("disarm r", "clear r")) << "the usage is below the threshold";
 }
 
-TEST(PolicyDecide, PicksAsManyAsItMayAndThoseWithTheLeast) {
-  Player p(
+TEST(Decide, PicksUpToCountCgroupsWithTheLowestValue) {
+  PolicyPlayer p(
       policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 200MiB, at: parent }, "
                 "pick: { least: memory_current, count: 2 }, do: [ limit: { memory.max: 5M } ], cooldown: 0s }\n"));
   EXPECT_THAT(p.at(slice(0, {{"b", 100}, {"c", 150}, {"d", 90}})),
@@ -130,15 +131,15 @@ TEST(PolicyDecide, PicksAsManyAsItMayAndThoseWithTheLeast) {
   EXPECT_THAT(p.at(slice(10, {{"b", 100}, {"c", 150}, {"d", 90}})), IsEmpty()) << "two are active";
 }
 
-TEST(PolicyDecide, KnowsNothingOfACgroupThatIsNotThere) {
-  Player p(
+TEST(Decide, DoesNotFireWhenTheCgroupOfTheConditionIsMissing) {
+  PolicyPlayer p(
       policy_of("- { name: r, match: { path: /a/* }, when: { field: memory_current, above: 1MiB, at: /x }, "
                 "do: [ kill: {} ] }\n"));
   EXPECT_THAT(p.at(slice(0, {{"b", 100}})), IsEmpty());
 }
 
-TEST(PolicyDecide, GoesThroughTheWholeMachine) {
-  Player p(
+TEST(Decide, PassesThroughAllPhasesOfARule) {
+  PolicyPlayer p(
       policy_of(limit_rule("{ field: memory_current, above: 100MiB, for: 20s, clear_below: 50MiB, clear_for: 20s }")));
   EXPECT_THAT(p.at(0, {10 * kMiB}), IsEmpty());
   EXPECT_EQ(p.phase(), Phase::idle);
@@ -155,17 +156,17 @@ TEST(PolicyDecide, GoesThroughTheWholeMachine) {
   EXPECT_THAT(p.at(50, {40 * kMiB}), IsEmpty());
   EXPECT_EQ(p.phase(), Phase::clearing);
   EXPECT_THAT(p.at(60, {60 * kMiB}), IsEmpty());
-  EXPECT_EQ(p.phase(), Phase::active) << "the clear level did not hold";
+  EXPECT_EQ(p.phase(), Phase::active) << "the clear time was not reached";
   EXPECT_THAT(p.at(70, {40 * kMiB}), IsEmpty());
   EXPECT_THAT(p.at(90, {40 * kMiB}), ElementsAre("clear r", "unlimit r memory.max=5242880"));
   EXPECT_EQ(p.phase(), Phase::cooldown);
   EXPECT_THAT(p.at(100, {200 * kMiB}), IsEmpty());
   EXPECT_EQ(p.phase(), Phase::cooldown);
   EXPECT_THAT(p.at(120, {200 * kMiB}), ElementsAre("fire r", "limit r memory.max=5242880"))
-      << "it held all through the cooldown";
+      << "the condition was true during the whole cooldown";
 }
 
-TEST(PolicyDecide, ConditionsMeanWhatTheySay) {
+TEST(Decide, EvaluatesEachKindOfCondition) {
   struct Case {
     std::string when;
     Use before;
@@ -195,7 +196,7 @@ TEST(PolicyDecide, ConditionsMeanWhatTheySay) {
       {"always", {0, 0, 7, false}, {}, true},
   };
   for (const auto& c : cases) {
-    Player p(policy_of(limit_rule(c.when)));
+    PolicyPlayer p(policy_of(limit_rule(c.when)));
     const auto first = p.at(0, c.before);
     EXPECT_THAT(first, Not(Contains("fire r"))) << c.when;
     const auto second = p.at(10, c.now);
@@ -203,12 +204,12 @@ TEST(PolicyDecide, ConditionsMeanWhatTheySay) {
   }
 }
 
-TEST(PolicyDecide, AScheduleBelongsToTheDayItBegan) {
+TEST(Decide, CountsAScheduleOverMidnightToTheDayOnWhichItStarts) {
   ::setenv("TZ", "UTC", 1);
   ::tzset();
   // 1'800'000'000 is Friday, 2027-01-15 08:00 UTC.
   const auto fires = [](const std::string& when, double hours) {
-    Player p(policy_of(limit_rule(when)));
+    PolicyPlayer p(policy_of(limit_rule(when)));
     return std::ranges::count(p.at(hours * 3600, {}), "fire r") == 1;
   };
   EXPECT_TRUE(fires("{ time: 08:00-09:00 }", 0));
@@ -221,14 +222,14 @@ TEST(PolicyDecide, AScheduleBelongsToTheDayItBegan) {
   EXPECT_TRUE(fires("{ days: 'sat-mon,fri' }", 0));
 }
 
-TEST(PolicyDecide, ASlopeNeedsHalfItsWindow) {
-  Player p(policy_of(limit_rule("{ field: memory_current, slope_above: 1MiB/s, window: 100s }")));
+TEST(Decide, TreatsASlopeAsUnknownUntilHalfOfItsWindow) {
+  PolicyPlayer p(policy_of(limit_rule("{ field: memory_current, slope_above: 1MiB/s, window: 100s }")));
   for (int i = 0; i < 5; ++i) EXPECT_THAT(p.at(10 * i, {i * 20 * kMiB}), IsEmpty()) << i;
   EXPECT_THAT(p.at(50, {100 * kMiB}), Contains("fire r"));
 }
 
-TEST(PolicyDecide, AGapBeginsTheArmingAnew) {
-  Player p(policy_of(limit_rule("{ field: memory_current, above: 1MiB, for: 30s }")));
+TEST(Decide, RestartsHoldTimesAfterAGap) {
+  PolicyPlayer p(policy_of(limit_rule("{ field: memory_current, above: 1MiB, for: 30s }")));
   p.at(0, {2 * kMiB});
   EXPECT_THAT(p.at(20, {2 * kMiB}), IsEmpty());
   EXPECT_THAT(p.at(60, {2 * kMiB}), ElementsAre("gap "));
@@ -236,22 +237,22 @@ TEST(PolicyDecide, AGapBeginsTheArmingAnew) {
   EXPECT_THAT(p.at(90, {2 * kMiB}), Contains("fire r"));
 }
 
-TEST(PolicyDecide, ACgroupMadeAgainIsAnotherOne) {
-  Player p(policy_of(limit_rule("{ field: memory_current, above: 1MiB, for: 20s }")));
+TEST(Decide, TreatsARecreatedCgroupAsNew) {
+  PolicyPlayer p(policy_of(limit_rule("{ field: memory_current, above: 1MiB, for: 20s }")));
   p.at(0, {2 * kMiB, 0, 7});
   p.at(10, {2 * kMiB, 0, 7});
   EXPECT_THAT(p.at(20, {2 * kMiB, 0, 8}), ElementsAre("arm r"));
 }
 
-TEST(PolicyDecide, NothingIsBroughtBackInACgroupThatIsGone) {
-  Player p(policy_of(limit_rule("always")));
+TEST(Decide, DoesNotUndoLimitsOfARemovedCgroup) {
+  PolicyPlayer p(policy_of(limit_rule("always")));
   EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
   EXPECT_THAT(p.at(10, {0, 0, 7, false}), ElementsAre("clear r"));
   EXPECT_THAT(p.state().applied, IsEmpty());
 }
 
-TEST(PolicyDecide, ARuleThatChangedOrWentEndsWhatItDid) {
-  Player p(policy_of(limit_rule("always")));
+TEST(Decide, UndoesLimitsWhenARuleIsChangedOrRemoved) {
+  PolicyPlayer p(policy_of(limit_rule("always")));
   p.at(0, {});
   p.change(policy_of(limit_rule("always")));
   EXPECT_THAT(p.at(10, {}), IsEmpty()) << "the same text is the same rule";
@@ -263,34 +264,34 @@ TEST(PolicyDecide, ARuleThatChangedOrWentEndsWhatItDid) {
   EXPECT_THAT(p.at(40, {}), ElementsAre("unlimit r memory.max=5242880"));
 }
 
-TEST(PolicyDecide, TheLowerOfTwoLimitsStandsAndTheOtherComesBack) {
+TEST(Decide, AppliesTheLowerOfTwoLimitsAndRestoresTheOtherLater) {
   const std::string two =
       "- { name: r, match: { path: /a/b }, when: { field: memory_current, above: 1MiB }, do: [ limit: { memory.max: 5M "
       "} ] }\n"
       "- { name: s, match: { path: /a/b }, when: always, do: [ limit: { memory.max: 8M, pids.max: 9 } ] }\n";
-  Player p(policy_of(two));
+  PolicyPlayer p(policy_of(two));
   EXPECT_THAT(p.at(0, {0}), ElementsAre("fire s", "limit s memory.max=8388608 pids.max=9"));
   EXPECT_THAT(p.at(10, {2 * kMiB}), ElementsAre("fire r", "unlimit s memory.max=8388608 pids.max=9",
                                                 "limit r memory.max=5242880", "limit s pids.max=9"))
-      << "what is set together is taken back together";
-  EXPECT_THAT(p.decision().actions[1].reason.text, HasSubstr("the lower of what this rule and s want"));
+      << "limits that were set together are undone together";
+  EXPECT_THAT(p.decision().actions[1].reason.text, HasSubstr("lowest value requested by this rule and s"));
   EXPECT_THAT(p.at(20, {0}), ElementsAre("clear r", "unlimit r memory.max=5242880", "unlimit s pids.max=9",
                                          "limit s memory.max=8388608 pids.max=9"));
 }
 
-TEST(PolicyDecide, TheStrongerStepGoesFirstAndTheOtherWaits) {
+TEST(Decide, DefersTheWeakerStepOfTwoRulesForOneCgroup) {
   const std::string two =
       "- { name: r, match: { path: /a/b }, when: always, do: [ reclaim: 1MiB ] }\n"
       "- { name: s, match: { path: /a/b }, when: always, do: [ notify: x, freeze: 30s ] }\n";
-  Player p(policy_of(two));
+  PolicyPlayer p(policy_of(two));
   EXPECT_THAT(p.at(0, {}), ElementsAre("fire r", "fire s", "superseded r", "notify s", "freeze s"));
   EXPECT_EQ(p.decision().actions[0].lease, 30s);
   EXPECT_THAT(p.at(10, {}), ElementsAre("reclaim r"));
   EXPECT_EQ(p.decision().actions[0].bytes, kMiB);
 }
 
-TEST(PolicyDecide, LaterStepsAreTakenIfItIsActiveStill) {
-  Player p(policy_of(
+TEST(Decide, TakesDelayedStepsWhileTheRuleIsActive) {
+  PolicyPlayer p(policy_of(
       "- { name: r, match: { path: /a/b }, when: { field: memory_current, above: 1MiB }, "
       "do: [ notify: x, { reclaim: 50%, after: 10s }, { kill: { signal: TERM, grace: 3s }, after: 25s } ] }\n"));
   EXPECT_THAT(p.at(0, {20 * kMiB}), ElementsAre("fire r", "notify r"));
@@ -303,8 +304,8 @@ TEST(PolicyDecide, LaterStepsAreTakenIfItIsActiveStill) {
   EXPECT_THAT(p.at(40, {20 * kMiB}), IsEmpty());
 }
 
-TEST(PolicyDecide, AFrozenCgroupIsNotJudged) {
-  Player p(
+TEST(Decide, DoesNotEvaluateConditionsOfAFrozenCgroup) {
+  PolicyPlayer p(
       policy_of("- { name: r, match: { path: /a/b }, when: { field: cpu_usage, rate_above: 50% }, "
                 "do: [ freeze: 25s ], cooldown: 1m }\n"));
   p.at(0, {0, 0});
@@ -314,16 +315,16 @@ TEST(PolicyDecide, AFrozenCgroupIsNotJudged) {
   EXPECT_THAT(p.at(40, {0, 10'000'000'000}), ElementsAre("clear r"));
 }
 
-TEST(PolicyDecide, HoldKeepsALimitForAWhile) {
-  Player p(policy_of(limit_rule("{ field: memory_current, above: 1MiB }", ", hold: 25s")));
+TEST(Decide, KeepsALimitForTheHoldTime) {
+  PolicyPlayer p(policy_of(limit_rule("{ field: memory_current, above: 1MiB }", ", hold: 25s")));
   p.at(0, {2 * kMiB});
   EXPECT_THAT(p.at(10, {0}), IsEmpty());
   EXPECT_THAT(p.at(20, {0}), IsEmpty());
   EXPECT_THAT(p.at(30, {0}), Contains("unlimit r memory.max=5242880"));
 }
 
-TEST(PolicyDecide, ALeaseIsRenewedWhileTheRuleIsActive) {
-  Player p(policy_of(limit_rule("always", ", lease: 40s")));
+TEST(Decide, RenewsLeasesWhileTheRuleIsActive) {
+  PolicyPlayer p(policy_of(limit_rule("always", ", lease: 40s")));
   EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
   EXPECT_EQ(p.decision().actions[0].lease, 40s);
   EXPECT_THAT(p.at(10, {}), IsEmpty());
@@ -335,43 +336,43 @@ TEST(PolicyDecide, ALeaseIsRenewedWhileTheRuleIsActive) {
   EXPECT_THAT(p.decision().renewals, IsEmpty());
 }
 
-TEST(PolicyDecide, WhatStoodBeforeTheProgramBeganIsTakenOver) {
+TEST(Adopt, TakesOverLimitsOfAnEarlierProcess) {
   const auto policy = policy_of(limit_rule("{ field: memory_current, above: 1MiB }"));
   const base::Monotonic now(std::chrono::hours(1));
-  Player p(policy);
+  PolicyPlayer p(policy);
   ASSERT_TRUE(adopt(p.state(), *policy, "r", {"/a/b", 7}, now));
   EXPECT_FALSE(adopt(p.state(), *policy, "other", {"/a/b", 7}, now));
   EXPECT_THAT(p.at(0, {2 * kMiB}), IsEmpty());
-  EXPECT_EQ(p.decision().renewals.size(), 1U) << "its lease may be nearly over";
+  EXPECT_EQ(p.decision().renewals.size(), 1U) << "the lease may expire soon";
   EXPECT_THAT(p.at(10, {0}), ElementsAre("clear r", "unlimit r memory.max=5242880"));
-  Player q(policy);
+  PolicyPlayer q(policy);
   ASSERT_TRUE(adopt(q.state(), *policy, "r", {"/a/b", 7}, now));
-  lost(q.state(), "r", {"/a/b", 7});
-  EXPECT_THAT(q.at(0, {0}), ElementsAre("clear r")) << "somebody else has the limit now";
+  lease_lost(q.state(), "r", {"/a/b", 7});
+  EXPECT_THAT(q.at(0, {0}), ElementsAre("clear r")) << "another program has changed the limit";
 }
 
-TEST(PolicyDecide, ALimitWhoseLeaseWasOverIsSetAgainWhileTheRuleIsActive) {
-  Player p(policy_of(limit_rule("always", ", lease: 40s")));
+TEST(LeaseExpired, SetsTheLimitAgainWhileTheRuleIsActive) {
+  PolicyPlayer p(policy_of(limit_rule("always", ", lease: 40s")));
   EXPECT_THAT(p.at(0, {}), Contains("limit r memory.max=5242880"));
-  ended(p.state(), "r", p.decision().actions[0].cgroup);
+  lease_expired(p.state(), "r", p.decision().actions[0].cgroup);
   EXPECT_THAT(p.at(10, {}), Contains("limit r memory.max=5242880"));
-  lost(p.state(), "r", p.decision().actions[0].cgroup);
-  EXPECT_THAT(p.at(20, {}), IsEmpty()) << "somebody else has the limit now";
+  lease_lost(p.state(), "r", p.decision().actions[0].cgroup);
+  EXPECT_THAT(p.at(20, {}), IsEmpty()) << "another program has changed the limit";
 }
 
-TEST(PolicyDecide, WhatTheWriterRefusedIsNotTriedAgain) {
-  Player p(policy_of(limit_rule("always", ", lease: 40s")));
+TEST(RecordOutcome, DoesNotRetryARefusedLimit) {
+  PolicyPlayer p(policy_of(limit_rule("always", ", lease: 40s")));
   p.at(0, {});
   model::Outcome refused;
   refused.kind = model::Outcome::Kind::refused;
-  note(p.state(), p.decision().actions[0], refused);
+  record_outcome(p.state(), p.decision().actions[0], refused);
   EXPECT_THAT(p.at(20, {}), IsEmpty());
   p.change(policy_of("[]\n"));
-  EXPECT_THAT(p.at(30, {}), IsEmpty()) << "nothing to bring back";
+  EXPECT_THAT(p.at(30, {}), IsEmpty()) << "nothing to undo";
 }
 
-TEST(PolicyDecide, CapsAreToldOnce) {
-  Player p(policy_of(limit_rule("{ field: memory_current, above: 1MiB }", ", max_actions_per_hour: 1")));
+TEST(Decide, ReportsAReachedActionCapOnce) {
+  PolicyPlayer p(policy_of(limit_rule("{ field: memory_current, above: 1MiB }", ", max_actions_per_hour: 1")));
   EXPECT_THAT(p.at(0, {2 * kMiB}), Contains("fire r"));
   EXPECT_THAT(p.at(10, {0}), Contains("clear r"));
   EXPECT_THAT(p.at(30, {2 * kMiB}), ElementsAre("capped r"));
@@ -380,23 +381,23 @@ TEST(PolicyDecide, CapsAreToldOnce) {
   EXPECT_THAT(p.at(3600, {2 * kMiB}), Contains("fire r"));
 }
 
-TEST(PolicyDecide, KillsThatDoNotHelpAreBraked) {
-  Player p(
+TEST(Decide, DisablesARuleAfterThreeKillsInTenMinutes) {
+  PolicyPlayer p(
       policy_of("- { name: r, match: { path: /a/b }, when: { field: memory_current, above: 1MiB }, "
                 "do: [ kill: now ], cooldown: 10s }\n"));
   int kills = 0;
-  bool braked = false;
+  bool rate_limited = false;
   for (int i = 0; i < 30; ++i) {
-    const auto said = p.at(10 * i, {i % 3 == 0 ? 2 * kMiB : 0});
-    kills += static_cast<int>(std::ranges::count(said, "kill r"));
-    braked = braked || std::ranges::count(said, "brake r") == 1;
+    const auto decisions = p.at(10 * i, {i % 3 == 0 ? 2 * kMiB : 0});
+    kills += static_cast<int>(std::ranges::count(decisions, "kill r"));
+    rate_limited = rate_limited || std::ranges::count(decisions, "rate_limited r") == 1;
   }
   EXPECT_EQ(kills, 3);
-  EXPECT_TRUE(braked);
+  EXPECT_TRUE(rate_limited);
 }
 
-TEST(PolicyDecide, TooManyTargetsOrAYoungBootMakeItADryRun) {
-  Player p(
+TEST(Decide, FallsBackToDryRunWithTooManyTargetsOrAfterBoot) {
+  PolicyPlayer p(
       policy_of("- { name: r, match: { path: /** }, when: always, max_targets: 1, do: [ limit: { pids.max: 5 } ] }\n"));
   EXPECT_THAT(p.at(0, {}),
               ElementsAre("too_many r", "fire r", "fire r", "would limit r pids.max=5", "would limit r pids.max=5"));
@@ -404,12 +405,12 @@ TEST(PolicyDecide, TooManyTargetsOrAYoungBootMakeItADryRun) {
       load_texts({{"p", "version: 1\nenforcer: { boot_grace: 2h }\ndefaults: { dry_run: false }\nrules:\n" +
                             limit_rule("always")}},
                  test::catalogue());
-  Player young(loaded.policy);  // snapshots begin an hour after the boot
-  EXPECT_THAT(young.at(0, {}), ElementsAre("fire r", "would limit r memory.max=5242880"));
-  EXPECT_THAT(young.at(3600, {}), Contains("limit r memory.max=5242880"));
+  PolicyPlayer early(loaded.policy);  // the first snapshot is one hour after boot
+  EXPECT_THAT(early.at(0, {}), ElementsAre("fire r", "would limit r memory.max=5242880"));
+  EXPECT_THAT(early.at(3600, {}), Contains("limit r memory.max=5242880"));
 }
 
-TEST(PolicyDecide, IsPure) {
+TEST(Decide, DependsOnlyOnItsArguments) {
   const auto policy = policy_of(limit_rule("{ field: memory_current, above: 1MiB, for: 10s }"));
   const auto a = host(0, {2 * kMiB});
   const auto b = host(10, {2 * kMiB});
@@ -420,22 +421,23 @@ TEST(PolicyDecide, IsPure) {
   }
 }
 
-TEST(PolicyDecide, ExplainsItself) {
+TEST(Explain, ReportsMatchConditionsAndPhase) {
   const auto policy = policy_of(limit_rule("{ field: memory_current, above: 100MiB, for: 1m }"));
   const auto a = host(0, {200 * kMiB});
   const auto b = host(30, {200 * kMiB});
   auto first = decide(*policy, nullptr, a, {}, 30s);
   const auto second = decide(*policy, a, b, std::move(first.state), 30s);
-  EXPECT_THAT(
-      explain(*policy, policy->rules[0], a, b, second.state, 2),
-      ElementsAre("matches", "memory_current above 100MiB for 1m: it is 200MiB, holds now, for 30s", "state arming"));
-  EXPECT_THAT(explain(*policy, policy->rules[0], a, b, second.state, 1), ElementsAre("no: path is /a, not /a/b"));
+  EXPECT_THAT(explain(*policy, policy->rules[0], a, b, second.state, 2),
+              ElementsAre("matches", "memory_current above 100MiB for 1m: current value 200MiB, pending for 30s",
+                          "state arming"));
+  EXPECT_THAT(explain(*policy, policy->rules[0], a, b, second.state, 1),
+              ElementsAre("does not match: path is /a, not /a/b"));
   EXPECT_THAT(explain(*policy, policy->rules[0], a, b, second.state, 0),
-              ElementsAre("no: the root cgroup is never acted on"));
+              ElementsAre("does not match: the root cgroup is always protected"));
 }
 
-// Random policies over random trees: whatever they say, a protected cgroup, one above it and one in it are left alone.
-TEST(PolicyDecideProperty, NeverChoosesAProtectedCgroupNorOneAroundIt) {
+// Random policies over random trees: no action may hit a protected cgroup, its ancestors or its descendants.
+TEST(DecideProperty, NeverActsOnProtectedCgroupsTheirAncestorsOrDescendants) {
   std::mt19937 random(1);
   const auto pick = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
   const std::vector<std::string> patterns = {"/**", "/*", "/a/**", "/*/*",    "**/x",
@@ -489,7 +491,7 @@ TEST(PolicyDecideProperty, NeverChoosesAProtectedCgroupNorOneAroundIt) {
           if (!glob_matches(protect, other, true)) continue;
           const bool related =
               path == other || path.starts_with(other == "/" ? "/" : other + "/") || other.starts_with(path + "/");
-          ASSERT_FALSE(related) << path << " is or is around " << other << ", which '" << protect << "' protects\n"
+          ASSERT_FALSE(related) << path << " is related to " << other << ", which '" << protect << "' protects\n"
                                 << rules;
         }
       }
@@ -497,7 +499,7 @@ TEST(PolicyDecideProperty, NeverChoosesAProtectedCgroupNorOneAroundIt) {
       before = now;
     }
   }
-  EXPECT_GT(actions, 250U) << "the policies do nothing, so this shows nothing";
+  EXPECT_GT(actions, 250U) << "too few actions for a meaningful test";
 }
 
 }  // namespace

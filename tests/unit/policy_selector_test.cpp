@@ -14,12 +14,12 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using std::chrono_literals::operator""s;
 
-TEST(PolicyGlob, MatchesAsWritten) {
+TEST(GlobMatches, MatchesStarsAndQuestionMarksInPathsAndOtherTexts) {
   struct Case {
     const char* pattern;
     const char* text;
     bool in_path;
-    bool elsewhere;
+    bool other_text;
   };
   const Case cases[] = {
       {"/a", "/a", true, true},
@@ -44,17 +44,17 @@ TEST(PolicyGlob, MatchesAsWritten) {
   };
   for (const auto& c : cases) {
     EXPECT_EQ(glob_matches(c.pattern, c.text, true), c.in_path) << c.pattern << " path " << c.text;
-    EXPECT_EQ(glob_matches(c.pattern, c.text, false), c.elsewhere) << c.pattern << " text " << c.text;
+    EXPECT_EQ(glob_matches(c.pattern, c.text, false), c.other_text) << c.pattern << " text " << c.text;
   }
 }
 
-TEST(PolicyGlob, TakesNoLongerForAHostilePattern) {
+TEST(GlobMatches, TakesLinearTimeForHostilePatterns) {
   std::string pattern;
   for (int i = 0; i < 60; ++i) pattern += "a*";
   EXPECT_FALSE(glob_matches(pattern + "b", std::string(4000, 'a'), false));
 }
 
-TEST(PolicySelector, KnowsTheKindsThatDiscoveryMakes) {
+TEST(KnownKinds, ContainAllRuntimesOfDiscovery) {
   const auto known = known_kinds();
   for (const auto runtime : discovery::known_runtimes()) {
     EXPECT_THAT(known, Contains(runtime)) << "src/policy/selector.cpp lists the runtimes";
@@ -102,13 +102,13 @@ std::vector<std::string> matched(const std::string& match) {
   std::vector<std::string> out;
   for (model::CgroupIndex g = 0; g < now->cgroup_count(); ++g) {
     const bool does = matches(loaded.policy->rules[0].match, fields, *now, g);
-    EXPECT_EQ(does, why_not(loaded.policy->rules[0].match, fields, *now, g).empty());
+    EXPECT_EQ(does, mismatch(loaded.policy->rules[0].match, fields, *now, g).empty());
     if (does) out.push_back(now->cgroup_list->cgroups[g]->path);
   }
   return out;
 }
 
-TEST(PolicySelector, ChoosesCgroupsByWhatIsKnownOfThem) {
+TEST(Selector, MatchesCgroupsByEachKey) {
   const std::string root = "/";
   const std::string k8s = "/k8s.slice";
   const std::string system = "/system.slice";
@@ -145,21 +145,21 @@ TEST(PolicySelector, ChoosesCgroupsByWhatIsKnownOfThem) {
       {"{ older_than: 1h, path: /system.slice }", {system}},
       {"{ older_than: 30d, path: /system.slice }", {}},
   };
-  for (const auto& [match, wanted] : cases) EXPECT_EQ(matched(match), wanted) << match;
+  for (const auto& [match, expected] : cases) EXPECT_EQ(matched(match), expected) << match;
 }
 
-TEST(PolicySelector, SaysWhyACgroupIsLeftOut) {
+TEST(Selector, ReportsTheFirstCriterionThatDoesNotMatch) {
   const auto now = host();
   const SelectorFields fields(*now->catalogue);
   Selector selector;
   selector.kind = {"docker", "podman"};
-  EXPECT_EQ(why_not(selector, fields, *now, 4), "kind is service, not docker or podman");
+  EXPECT_EQ(mismatch(selector, fields, *now, 4), "kind is service, not docker or podman");
   selector.kind.clear();
   selector.image = {"x"};
-  EXPECT_EQ(why_not(selector, fields, *now, 4), "image is not known, not x");
+  EXPECT_EQ(mismatch(selector, fields, *now, 4), "image is unknown, not x");
   selector.image.clear();
   selector.min_memory = 1 << 30;
-  EXPECT_EQ(why_not(selector, fields, *now, 3), "memory is 100MiB, less than 1GiB");
+  EXPECT_EQ(mismatch(selector, fields, *now, 3), "memory is 100MiB, less than 1GiB");
 }
 
 }  // namespace

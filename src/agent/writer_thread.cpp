@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/agent/hand.h"
+#include "src/agent/writer_thread.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -22,9 +22,9 @@ struct WriterThread::Inner {
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
   control::Writer::Options options;
   std::unique_ptr<control::Writer> writer;
-  bool told_of_audit = false;
+  bool audit_error_logged = false;
 
-  static bool is_of(const control::Entry& entry, const model::Action& action) {
+  static bool is_limit_of(const control::Entry& entry, const model::Action& action) {
     return entry.verb == model::Verb::limit && entry.rule == action.actor.rule && entry.path == action.cgroup.path &&
            entry.cgroup == action.cgroup.id;
   }
@@ -33,12 +33,13 @@ struct WriterThread::Inner {
     if (until && base::monotonic_now() > *until) {
       model::Outcome late;
       late.kind = model::Outcome::Kind::timeout;
-      late.text = "not begun: what it was decided upon is too old";
+      late.text = "skipped: the sample behind this decision is too old";
       return late;
     }
-    if (action.verb == model::Verb::unlimit && action.actor.via == model::Actor::Via::policy) return take_back(action);
+    if (action.verb == model::Verb::unlimit && action.actor.via == model::Actor::Via::policy)
+      return undo_limits(action);
     auto outcome = writer->apply(action);
-    // The writer records what it does; what it would do is told here.
+    // The writer records executed actions only; record dry runs and refusals here.
     if (action.actor.via == model::Actor::Via::policy &&
         (action.dry_run || outcome.kind == model::Outcome::Kind::refused)) {
       record(control::audit_line(action.dry_run ? "dry_run" : "refused", "", action, outcome));
@@ -46,17 +47,17 @@ struct WriterThread::Inner {
     return outcome;
   }
 
-  model::Outcome take_back(const model::Action& action) {
+  model::Outcome undo_limits(const model::Action& action) {
     model::Outcome all;
     all.dry_run = action.dry_run;
     if (action.dry_run) {
-      all.text = "would take back what it would have set";
+      all.text = "would undo the limits of this rule";
       return all;
     }
     auto entries = writer->entries();
-    std::reverse(entries.begin(), entries.end());  // the latest first
+    std::reverse(entries.begin(), entries.end());  // latest first
     for (const auto& entry : entries) {
-      if (!is_of(entry, action)) continue;
+      if (!is_limit_of(entry, action)) continue;
       auto one = writer->undo(entry.id, action.actor, false);
       all.changes.insert(all.changes.end(), one.changes.begin(), one.changes.end());
       if (!all.text.empty()) all.text += "; ";
@@ -76,7 +77,7 @@ struct WriterThread::Inner {
     const auto lock = ledger->lock();
     if (!lock) return;
     for (auto& entry : ledger->all()) {
-      if (!is_of(entry, action)) continue;
+      if (!is_limit_of(entry, action)) continue;
       entry.expires = control::boottime_now() + std::chrono::nanoseconds(*action.lease).count();
       (void)ledger->put(entry);
     }
@@ -86,8 +87,9 @@ struct WriterThread::Inner {
     if (options.audit_file.empty()) return;
     auto audit = control::Audit::open(options.audit_file, options.journal);
     const auto done = audit ? audit->append(line) : tl::unexpected(audit.error());
-    if (!done && !std::exchange(told_of_audit, true)) log::error(done.error().what);
-    if (done) told_of_audit = false;
+    if (!done && !std::exchange(audit_error_logged, true))
+      log::error("cannot write audit record", {{"error", done.error().what}});
+    if (done) audit_error_logged = false;
   }
 };
 
@@ -106,8 +108,8 @@ WriterThread::WriterThread(asio::io_context& loop, std::shared_ptr<Inner> inner)
   thread_ = std::thread([inner = inner_] {
     sigset_t all;
     sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the loop's
-    ::pthread_setname_np(::pthread_self(), "hand");
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // the loop thread handles signals
+    ::pthread_setname_np(::pthread_self(), "writer");
     inner->io.run();
   });
 }
@@ -145,13 +147,13 @@ void WriterThread::renew(model::Action action) {
   asio::post(inner_->io, [inner = inner_.get(), action = std::move(action)] { inner->renew(action); });
 }
 
-void WriterThread::tend(std::function<void(Stock)> done) {
+void WriterThread::expire_leases(std::function<void(Leases)> done) {
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, done = std::move(done)]() mutable {
-    Stock stock;
-    stock.lease_events = inner->writer->tend();
-    stock.entries = inner->writer->entries();
-    asio::post(loop_, [alive, stock = std::move(stock), done = std::move(done)]() mutable {
-      if (*alive) done(std::move(stock));
+    Leases leases;
+    leases.lease_events = inner->writer->tend();
+    leases.entries = inner->writer->entries();
+    asio::post(loop_, [alive, leases = std::move(leases), done = std::move(done)]() mutable {
+      if (*alive) done(std::move(leases));
     });
   });
 }

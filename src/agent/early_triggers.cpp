@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/agent/wakes.h"
+#include "src/agent/early_triggers.h"
 
 #include <fcntl.h>
 #include <sys/inotify.h>
@@ -19,7 +19,8 @@ namespace {
 namespace asio = boost::asio;
 using Descriptor = asio::posix::stream_descriptor;
 
-// Without CAP_SYS_RESOURCE windows are multiples of two seconds (6.5). Written with its NUL, as psi.rst says.
+// Without CAP_SYS_RESOURCE the window must be a multiple of two seconds (Linux 6.5). The write includes the NUL, see
+// Documentation/accounting/psi.rst.
 constexpr std::string_view kTriggers[] = {{"some 150000 1000000\0", 20}, {"some 300000 2000000\0", 20}};
 
 // "memory" of "pressure_memory_some_avg10" and of "memory_current".
@@ -38,10 +39,10 @@ std::string events_file_of(const model::Field& field) {
 
 }  // namespace
 
-EarlyTriggers::EarlyTriggers(asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> wake)
-    : loop_(loop), procfs_(std::move(procfs)), wake_(std::move(wake)) {}
+EarlyTriggers::EarlyTriggers(asio::io_context& loop, std::string procfs, std::function<void(std::string_view)> notify)
+    : loop_(loop), procfs_(std::move(procfs)), notify_(std::move(notify)) {}
 
-void EarlyTriggers::look_for(const policy::Policy& policy) {
+void EarlyTriggers::set_policy(const policy::Policy& policy) {
   triggers_.clear();
   std::set<std::string_view> resources;
   for (const auto& rule : policy.rules) {
@@ -64,15 +65,15 @@ void EarlyTriggers::look_for(const policy::Policy& policy) {
 void EarlyTriggers::wait_for_pressure(Descriptor& trigger) {
   trigger.async_wait(Descriptor::wait_error, [this, &trigger](const boost::system::error_code& error) {
     if (error) return;
-    wake_("pressure");
+    notify_("pressure");
     wait_for_pressure(trigger);
   });
 }
 
-void EarlyTriggers::follow(const policy::Policy& policy, const model::Snapshot& now) {
-  if (now.cgroup_list->generation == followed_roster_ && policy.fingerprint == followed_policy_ && events_) return;
-  followed_roster_ = now.cgroup_list->generation;
-  followed_policy_ = policy.fingerprint;
+void EarlyTriggers::watch_events(const policy::Policy& policy, const model::Snapshot& now) {
+  if (now.cgroup_list->generation == watched_cgroups_ && policy.fingerprint == watched_policy_ && events_) return;
+  watched_cgroups_ = now.cgroup_list->generation;
+  watched_policy_ = policy.fingerprint;
   const auto v2 = std::ranges::find(*now.hierarchies, 2, &model::HierarchyInfo::version);
   if (v2 == now.hierarchies->end()) return;
 
@@ -91,7 +92,7 @@ void EarlyTriggers::follow(const policy::Policy& policy, const model::Snapshot& 
     }
   }
   if (files.empty() && !events_) return;
-  // Begun anew: watches of cgroups that are gone went with them.
+  // Start with a new inotify instance: the kernel has dropped watches of removed cgroups.
   events_ = std::make_unique<Descriptor>(loop_);
   base::Fd fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (!fd) return events_.reset();
@@ -103,10 +104,10 @@ void EarlyTriggers::follow(const policy::Policy& policy, const model::Snapshot& 
 void EarlyTriggers::wait_for_events() {
   events_->async_wait(Descriptor::wait_read, [this](const boost::system::error_code& error) {
     if (error || !events_) return;
-    char waste[8192];
-    while (::read(events_->native_handle(), waste, sizeof waste) > 0) {
+    char discarded[8192];
+    while (::read(events_->native_handle(), discarded, sizeof discarded) > 0) {
     }
-    wake_("events");
+    notify_("events");
     wait_for_events();
   });
 }

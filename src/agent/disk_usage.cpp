@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/agent/sizes.h"
+#include "src/agent/disk_usage.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -19,49 +19,50 @@ namespace asio = boost::asio;
 using model::Role;
 
 constexpr std::size_t kMaxContainers = 4096;
-constexpr int kIdleClass = 3 << 13;  // of ioprio_set(2)
+constexpr int kIdleClass = 3 << 13;  // IOPRIO_CLASS_IDLE, see ioprio_set(2)
 enum Which : std::uint8_t { kLayer, kInodes, kLog, kTime };
 
-// Only when nobody else wants the CPU or the disk. Not permitted: then like everybody.
-void stand_back() {
+// Lowest CPU priority and idle I/O class for this thread. Without permission the priority stays.
+void lower_priority() {
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19);
   ::syscall(SYS_ioprio_set, 1, 0, kIdleClass);
 }
 
 }  // namespace
 
-ContainerSizes::ContainerSizes(asio::io_context& loop, const Options& options, prometheus::Registry& metrics)
+DiskUsage::DiskUsage(asio::io_context& loop, const Options& options, prometheus::Registry& metrics)
     : loop_(loop), options_(options), timer_(loop) {
   const auto family = [&](const char* name, const char* help) {
     families_.push_back(&prometheus::BuildGauge().Name(name).Help(help).Register(metrics));
   };
   family("cgroup_container_writable_bytes",
-         "Disk that the container's writable layer takes; without an overlay that is all of its root directory.");
-  family("cgroup_container_writable_inodes", "Files and directories in the container's writable layer.");
-  family("cgroup_container_log_bytes", "Disk that the container's log files take.");
-  family("cgroup_container_measure_time_seconds", "When the container's disk use was measured, since 1970.");
-  asio::post(worker_, stand_back);
+         "Disk usage of the writable layer of the container; without an overlay, of its whole root directory.");
+  family("cgroup_container_writable_inodes", "Files and directories in the writable layer of the container.");
+  family("cgroup_container_log_bytes", "Disk usage of the log files of the container.");
+  family("cgroup_container_measure_time_seconds",
+         "Time when the disk usage of the container was measured, in seconds since 1970.");
+  asio::post(worker_, lower_priority);
 }
 
-ContainerSizes::~ContainerSizes() {
+DiskUsage::~DiskUsage() {
   *stop_ = true;
   worker_.join();
 }
 
-void ContainerSizes::see(const model::Snapshot& snapshot) {
+void DiskUsage::update(const model::Snapshot& snapshot) {
   cgroup_list_ = snapshot.cgroup_list;
   containers_ = snapshot.containers;
-  if (!std::exchange(seen_, true)) begin_round();
+  if (!std::exchange(started_, true)) begin_round();
 }
 
-void ContainerSizes::wait() {
+void DiskUsage::wait() {
   timer_.expires_after(std::chrono::seconds(options_.sizes_seconds));
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) begin_round();
   });
 }
 
-std::vector<ContainerSizes::Job> ContainerSizes::jobs() const {
+std::vector<DiskUsage::Job> DiskUsage::jobs() const {
   std::vector<Job> out;
   if (!cgroup_list_ || !containers_) return out;
   for (const auto& cgroup : cgroup_list_->cgroups) {
@@ -95,16 +96,16 @@ std::vector<ContainerSizes::Job> ContainerSizes::jobs() const {
   return out;
 }
 
-void ContainerSizes::begin_round() {
-  before_ = std::exchange(shown_, {});
-  // Answers that come after this object's end find the flag set.
+void DiskUsage::begin_round() {
+  previous_ = std::exchange(current_, {});
+  // Results that arrive after the destructor check the flag.
   asio::post(worker_, [this, stop = stop_, all = jobs()] {
     const auto mounts = discovery::host_mountinfo(options_.paths.procfs);
     for (const auto& job : all) {
       if (*stop) return;
       auto sizes = discovery::sizes_of(job.what, mounts, {}, *stop);
       asio::post(loop_, [this, stop, labels = job.labels, sizes] {
-        if (!*stop) show(labels, sizes);
+        if (!*stop) set_gauges(labels, sizes);
       });
     }
     asio::post(loop_, [this, stop] {
@@ -113,8 +114,8 @@ void ContainerSizes::begin_round() {
   });
 }
 
-void ContainerSizes::show(const prometheus::Labels& labels, const discovery::Sizes& sizes) {
-  auto& gauges = shown_[labels];
+void DiskUsage::set_gauges(const prometheus::Labels& labels, const discovery::Sizes& sizes) {
+  auto& gauges = current_[labels];
   const auto set = [&](Which which, double value) {
     auto& gauge = families_[which]->Add(labels);
     gauge.Set(value);
@@ -131,17 +132,17 @@ void ContainerSizes::show(const prometheus::Labels& labels, const discovery::Siz
   }
 }
 
-void ContainerSizes::end_round() {
-  // What was not measured again is not known any more.
-  for (const auto& [labels, gauges] : before_) {
-    const auto again = shown_.find(labels);
+void DiskUsage::end_round() {
+  // Remove values that this round did not measure.
+  for (const auto& [labels, gauges] : previous_) {
+    const auto found = current_.find(labels);
     for (const auto& gauge : gauges) {
-      if (again == shown_.end() || std::ranges::find(again->second, gauge) == again->second.end()) {
+      if (found == current_.end() || std::ranges::find(found->second, gauge) == found->second.end()) {
         gauge.first->Remove(gauge.second);
       }
     }
   }
-  before_.clear();
+  previous_.clear();
   wait();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Now and then measures what containers wrote, on a thread of its own that waits for everybody else, and shows it as
-// gauges with the time of each measuring. A scrape shows what is there and waits for nothing. Loop thread.
+// Periodically measures the disk usage of containers on its own thread with idle CPU and I/O priority, and exports it
+// as gauges with the time of each measurement. A scrape shows the latest values and never waits. Loop thread.
 #pragma once
 
 #include <prometheus/family.h>
@@ -23,15 +23,15 @@
 
 namespace cgwarden::agent {
 
-class ContainerSizes {
+class DiskUsage {
  public:
-  ContainerSizes(boost::asio::io_context& loop, const Options& options, prometheus::Registry& metrics);
-  ~ContainerSizes();
-  ContainerSizes(const ContainerSizes&) = delete;
-  ContainerSizes& operator=(const ContainerSizes&) = delete;
+  DiskUsage(boost::asio::io_context& loop, const Options& options, prometheus::Registry& metrics);
+  ~DiskUsage();
+  DiskUsage(const DiskUsage&) = delete;
+  DiskUsage& operator=(const DiskUsage&) = delete;
 
-  // The newest cgroups and containers: they are measured in the next round.
-  void see(const model::Snapshot& snapshot);
+  // Sets the cgroups and containers to measure in the next round.
+  void update(const model::Snapshot& snapshot);
 
  private:
   using Gauges = prometheus::Family<prometheus::Gauge>;
@@ -43,7 +43,7 @@ class ContainerSizes {
   void wait();
   void begin_round();
   [[nodiscard]] std::vector<Job> jobs() const;
-  void show(const prometheus::Labels& labels, const discovery::Sizes& sizes);
+  void set_gauges(const prometheus::Labels& labels, const discovery::Sizes& sizes);
   void end_round();
 
   boost::asio::io_context& loop_;
@@ -51,10 +51,10 @@ class ContainerSizes {
   boost::asio::steady_timer timer_;
   std::shared_ptr<const model::CgroupList> cgroup_list_;
   std::shared_ptr<const model::Containers> containers_;
-  bool seen_ = false;
+  bool started_ = false;
   std::vector<Gauges*> families_;
-  std::map<prometheus::Labels, std::vector<std::pair<Gauges*, prometheus::Gauge*>>> shown_;
-  std::map<prometheus::Labels, std::vector<std::pair<Gauges*, prometheus::Gauge*>>> before_;  // of the last round
+  std::map<prometheus::Labels, std::vector<std::pair<Gauges*, prometheus::Gauge*>>> current_;
+  std::map<prometheus::Labels, std::vector<std::pair<Gauges*, prometheus::Gauge*>>> previous_;  // of the previous round
   std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
   boost::asio::thread_pool worker_{1};
 };

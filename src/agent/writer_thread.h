@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one hand that writes, on a thread of its own, as the kernel may let a write wait. What is asked is done in the
-// order it was asked.
+// Runs control::Writer on its own thread, because the kernel may block a write. Requests are executed in the order of
+// the calls.
 //
-// Threads: everything here is called on the loop's, and answers there.
+// All members are called on the loop thread; callbacks run there, too.
 #pragma once
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -22,30 +22,31 @@ namespace cgwarden::agent {
 
 class WriterThread {
  public:
-  // Error: no cgroup file system.
+  // Fails if no cgroup file system is mounted.
   static base::Result<std::unique_ptr<WriterThread>> start(boost::asio::io_context& loop,
                                                            control::Writer::Options options);
-  // Finishes what it is about, and forgets the rest.
+  // Waits for the running request and drops the others without calling their callbacks.
   ~WriterThread();
   WriterThread(const WriterThread&) = delete;
   WriterThread& operator=(const WriterThread&) = delete;
 
-  // A policy's `unlimit` takes back what its rule set on the cgroup. `until`: later it is not begun any more, as what
-  // it was decided upon is old.
+  // `unlimit` of a policy undoes what the rule has set on the cgroup. An action that cannot start before `until` is
+  // skipped with Outcome::Kind::timeout, because the sample behind it is too old.
   void apply(model::Action action, std::optional<base::Monotonic> until, std::function<void(model::Outcome)> done);
-  // What was done with this id is undone; empty: the latest.
+  // Undoes the action with this ID; empty: the latest action.
   void undo(std::string id, model::Actor actor, bool dry_run, std::function<void(model::Outcome)> done);
   [[nodiscard]] const cgroup::HostHierarchies& host() const;
-  // The lease of what the action's rule set on its cgroup goes on from now.
+  // Restarts the leases of the limits that the rule of the action has set on its cgroup.
   void renew(model::Action action);
-  struct Stock {
-    std::vector<control::Writer::LeaseEvent> lease_events;  // what became of leases
-    std::vector<control::Entry> entries;                    // what can be taken back now
+  struct Leases {
+    std::vector<control::Writer::LeaseEvent> lease_events;  // leases that expired or were dropped
+    std::vector<control::Entry> entries;                    // actions that can be undone
   };
-  void tend(std::function<void(Stock)> done);
-  // One line for the audit file.
+  // Undoes limits whose leases have expired, and reports the leases.
+  void expire_leases(std::function<void(Leases)> done);
+  // Appends one line to the audit file.
   void record(std::string line);
-  // Calls `done` after everything asked before.
+  // Calls `done` after all earlier requests.
   void ping(std::function<void()> done);
 
  private:
