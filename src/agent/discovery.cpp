@@ -46,7 +46,7 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
       timer_(loop),
       containers_(prometheus::BuildGauge()
                       .Name("cgwarden_discovery_containers")
-                      .Help("Containers and machines by state: named, unnamed (name unknown) or ended (exited).")
+                      .Help("Containers and machines by state: named, unnamed (name unknown) or exited.")
                       .Register(metrics)),
       watches_(prometheus::BuildGauge()
                    .Name("cgwarden_discovery_inotify_watches")
@@ -145,7 +145,7 @@ void Discovery::update() {
   const auto stats = resolver_.stats();
   containers_.Add({{"state", "named"}}).Set(static_cast<double>(stats.named));
   containers_.Add({{"state", "unnamed"}}).Set(static_cast<double>(stats.unnamed));
-  containers_.Add({{"state", "ended"}}).Set(static_cast<double>(stats.ended));
+  containers_.Add({{"state", "exited"}}).Set(static_cast<double>(stats.ended));
   watches_.Set(static_cast<double>(stats.watches));
   raise_to(lookups_, stats.lookups);
   raise_to(reads_, stats.files.reads);
