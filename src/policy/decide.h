@@ -84,7 +84,7 @@ struct Matched {
 struct RuleState {
   Matched matched;
   std::uint64_t fingerprint = 0;
-  std::unordered_map<std::uint64_t, Instance> instances;  // by model::group_key(); idle ones are not here
+  std::unordered_map<std::uint64_t, Instance> instances;  // by model::cgroup_key(); no idle instances
   std::deque<base::Monotonic> actions;                    // of the last hour
   std::deque<base::Monotonic> kills;                      // in the last ten minutes
   Since last_pick;                                        // time of the latest pick

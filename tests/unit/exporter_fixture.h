@@ -96,7 +96,7 @@ struct Maker {
     snapshot.columns[field].dense = std::move(values);
     return *this;
   }
-  Maker& cell(FieldId field, CgroupIndex cgroup, std::string_view text, Value value) {
+  Maker& series(FieldId field, CgroupIndex cgroup, std::string_view text, Value value) {
     auto& column = snapshot.columns[field];
     column.series.push_back(
         {cgroup, static_cast<std::uint32_t>(column.text.size()), static_cast<std::uint16_t>(text.size()), value});

@@ -63,8 +63,8 @@ TEST(TextWriter, WritesOpenMetricsWithUnitsCreatedAndInfo) {
   const auto snapshot = Maker({"/a"})
                             .dense(kPids, {Value::of(1)})
                             .dense(kCpuUsage, {Value::of(1500000000)})
-                            .cell(kIoRead, 0, "8:0", Value::of(10))
-                            .cell(kType, 0, "domain", Value::of(1))
+                            .series(kIoRead, 0, "8:0", Value::of(10))
+                            .series(kType, 0, "domain", Value::of(1))
                             .share();
   EXPECT_EQ(text_of(*snapshot, Format::openmetrics), R"(# HELP cgroup_cpu_usage_seconds CPU time.
 # TYPE cgroup_cpu_usage_seconds counter
@@ -92,7 +92,7 @@ TEST(TextWriter, WritesTheSameTextInPieces) {
   Maker maker(paths);
   maker.dense(kPids, values).dense(kPidsMax, values).dense(kCpuUsage, values).dense(kPressure, values);
   for (model::CgroupIndex cgroup = 0; cgroup < paths.size(); ++cgroup) {
-    maker.cell(kIoRead, cgroup, "8:0", Value::of(1)).cell(kIoRead, cgroup, "8:16", Value::of(2));
+    maker.series(kIoRead, cgroup, "8:0", Value::of(1)).series(kIoRead, cgroup, "8:16", Value::of(2));
   }
   const auto snapshot = maker.share();
   std::string pieces;
@@ -133,7 +133,7 @@ TEST(TextWriter, OmitsMissingAndFailedValuesAndEmptyFamilies) {
   const auto snapshot = Maker({"/", "/a"})
                             .dense(kPids, {Value::absent(), Value::of(0)})
                             .dense(kPidsMax, {Value::absent(), Value::error()})
-                            .cell(kIoRead, 0, "8:0", Value::error())
+                            .series(kIoRead, 0, "8:0", Value::error())
                             .share();
   EXPECT_EQ(text_of(*snapshot),
             "# HELP cgroup_pids_current Tasks.\n# TYPE cgroup_pids_current gauge\ncgroup_pids_current{cgroup=\"/a\"} "
@@ -233,12 +233,12 @@ TEST(TextWriter, CachesLabelsUntilTheCgroupListChangesOrResetLabels) {
 TEST(TextWriter, SplitsAndEscapesLabelsOfSeries) {
   using std::string_view_literals::operator""sv;
   const auto snapshot = Maker({"/a"})
-                            .cell(kIoCost, 0, "8:0\0read"sv, Value::of(1))
-                            .cell(kIoCost, 0, "8:0\0write"sv, Value::of(2))
-                            .cell(kIoCost, 0, "q\"\0\xff"sv, Value::of(3))
-                            .cell(kIoCost, 0, "\0"sv, Value::of(4))
-                            .cell(kIoCost, 0, "one value"sv, Value::of(5))
-                            .cell(kIoCost, 0, "three\0values\0here"sv, Value::of(6))
+                            .series(kIoCost, 0, "8:0\0read"sv, Value::of(1))
+                            .series(kIoCost, 0, "8:0\0write"sv, Value::of(2))
+                            .series(kIoCost, 0, "q\"\0\xff"sv, Value::of(3))
+                            .series(kIoCost, 0, "\0"sv, Value::of(4))
+                            .series(kIoCost, 0, "one value"sv, Value::of(5))
+                            .series(kIoCost, 0, "three\0values\0here"sv, Value::of(6))
                             .share();
   EXPECT_THAT(samples_of(text_of(*snapshot)),
               ElementsAre(R"(cgroup_io_cost{cgroup="/a",device="",operation=""} 4)",
@@ -251,8 +251,8 @@ TEST(TextWriter, OmitsDuplicateSeries) {
   Maker maker({"/a", "/b"});
   for (const CgroupIndex cgroup : {0U, 1U}) {
     for (const auto* device : {"8:0", "253:7", "8:16", "8:0", "1:1", "253:7", "8:16", "1:1", "\xff", "\xfe", "7:7"}) {
-      maker.cell(kIoRead, cgroup, device,
-                 Value::of(static_cast<std::int64_t>(maker.snapshot.columns[kIoRead].text.size())));
+      maker.series(kIoRead, cgroup, device,
+                   Value::of(static_cast<std::int64_t>(maker.snapshot.columns[kIoRead].text.size())));
     }
   }
   const auto samples = samples_of(text_of(maker.snapshot));
@@ -265,11 +265,11 @@ TEST(TextWriter, OmitsDuplicateSeries) {
 
 TEST(TextWriter, WritesSeriesWithoutCgroupWithTheirLabelsOnly) {
   const auto snapshot = Maker({"/"})
-                            .cell(kIoRead, 0, "vda", Value::of(1))
-                            .cell(kIoRead, model::kNoCgroup, "vda", Value::of(2))
-                            .cell(kIoRead, model::kNoCgroup, "vdb", Value::of(3))
-                            .cell(kIoRead, model::kNoCgroup, "vda", Value::of(4))
-                            .cell(kIoCost, model::kNoCgroup, std::string_view("\"a\0b", 4), Value::of(5))
+                            .series(kIoRead, 0, "vda", Value::of(1))
+                            .series(kIoRead, model::kNoCgroup, "vda", Value::of(2))
+                            .series(kIoRead, model::kNoCgroup, "vdb", Value::of(3))
+                            .series(kIoRead, model::kNoCgroup, "vda", Value::of(4))
+                            .series(kIoCost, model::kNoCgroup, std::string_view("\"a\0b", 4), Value::of(5))
                             .share();
   EXPECT_THAT(samples_of(text_of(*snapshot)), ElementsAre("cgroup_io_cost{device=\"\\\"a\",operation=\"b\"} 5",
                                                           "cgroup_io_read_bytes_total{cgroup=\"/\",device=\"vda\"} 1",
@@ -279,7 +279,7 @@ TEST(TextWriter, WritesSeriesWithoutCgroupWithTheirLabelsOnly) {
 }
 
 TEST(TextWriter, OmitsSeriesOfUnknownCgroups) {
-  EXPECT_EQ(text_of(Maker({"/a"}).cell(kIoRead, 7, "8:0", Value::of(1)).snapshot), "");
+  EXPECT_EQ(text_of(Maker({"/a"}).series(kIoRead, 7, "8:0", Value::of(1)).snapshot), "");
 }
 
 TEST(TextWriter, WritesOnlySelectedCollectors) {
@@ -372,7 +372,7 @@ Snapshot random_snapshot(std::mt19937& random, bool exact) {
       for (std::size_t n = below(4); n-- > 0;) {
         auto text = std::to_string(n) + word();
         if (field.labels.find(',') != std::string_view::npos) text += '\0' + word();
-        maker.cell(id, g, text, value(field.unit));
+        maker.series(id, g, text, value(field.unit));
       }
     }
     maker.dense(id, dense);
