@@ -121,7 +121,7 @@ void BM_WriteAfterCgroupListChanged(benchmark::State& state) {
   std::size_t series = 0;
   for (auto _ : state) {
     out.clear();
-    writer.forget_labels();
+    writer.reset_labels();
     series = writer.write(snapshot(), Format::text, {}, out);
     benchmark::DoNotOptimize(out.view().data());
   }
