@@ -26,14 +26,16 @@ using model::FieldId;
 using model::Value;
 using enum model::Kind;
 
-constexpr std::string_view kBpfFrom = "`BPF_PROG_QUERY` on the cgroup's v2 directory";
+constexpr std::string_view kBpfFrom = "`BPF_PROG_QUERY` on the v2 cgroup directory";
 
 // clang-format off
 constexpr model::Field kBpfRows[] = {
     {.name = "bpf_programs", .kind = gauge, .derived = kBpfFrom, .labels = "attach_type", .since = "5.4",
-     .help = "BPF programs attached to the cgroup itself. Types without one are left out, but for device."},
+     .help = "BPF programs attached to the cgroup itself, by attach type; types without programs are omitted except "
+             "device."},
     {.name = "bpf_effective_programs", .kind = gauge, .derived = kBpfFrom, .labels = "attach_type", .since = "5.4",
-     .help = "BPF programs that run for the cgroup: its own and those it has from above. Types without one are left out, but for device."},
+     .help = "BPF programs in effect for the cgroup, attached to it or inherited from ancestors, by attach type; types "
+             "without programs are omitted except device."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kBpfRows));
@@ -150,12 +152,11 @@ class Bpf : public CustomReader {
 }  // namespace
 
 Collector bpf() {
-  return {
-      {"bpf",
-       "BPF programs attached to cgroups of v2, such as rules of devices: 50 system calls for each cgroup. It takes "
-       "CAP_NET_ADMIN.",
-       false, kBpfRows},
-      [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Bpf>(context); }};
+  return {{"bpf",
+           "BPF programs attached to v2 cgroups, such as device rules. Cost: about 50 system calls per cgroup. Needs "
+           "CAP_NET_ADMIN.",
+           false, kBpfRows},
+          [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Bpf>(context); }};
 }
 
 }  // namespace cgwarden::collectors

@@ -11,9 +11,9 @@ using enum model::Kind;
 // clang-format off
 constexpr model::Field kCpusetPressureRows[] = {
     {.name = "cpuset_memory_pressure", .kind = gauge, .v1 = {"cpuset.memory_pressure"}, .since = "5.4",
-     .help = "Rate of reclaim by tasks of the cgroup, a thousand times the times per second."},
+     .help = "Rate of direct reclaim by tasks of the cgroup, in attempts per 1000 seconds (cpuset.memory_pressure)."},
     {.name = "cpuset_memory_pressure_enabled", .kind = setting, .v1 = {"cpuset.memory_pressure_enabled"},
-     .since = "5.4", .help = "Whether the rate of reclaim is measured (root only)."},
+     .since = "5.4", .help = "Whether cpuset.memory_pressure is computed (root cgroup only)."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kCpusetPressureRows));
@@ -21,7 +21,8 @@ static_assert(model::all_well_formed(kCpusetPressureRows));
 }  // namespace
 
 model::CollectorInfo cpuset_pressure() {
-  return {"cpuset_pressure", "Rate of reclaim (v1 only), where it is measured.", false, kCpusetPressureRows};
+  return {"cpuset_pressure", "Rate of direct reclaim of the cpuset controller (v1 only), if it is enabled.", false,
+          kCpusetPressureRows};
 }
 
 }  // namespace cgwarden::collectors

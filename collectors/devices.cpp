@@ -11,13 +11,15 @@ using enum model::Shape;
 // clang-format off
 constexpr model::Field kDevicesRows[] = {
     {.name = "devices_rules", .kind = setting, .v1 = {"devices.list", "", lines}, .since = "5.4",
-     .help = "Rules in the list of allowed devices.", .inherited = true},
+     .help = "Number of rules in the device allow-list of the cgroup (devices.list).", .inherited = true},
 };
 
 // A list of the one line "a *:* rwm" is the mode in which everything is allowed; else only what is listed is.
 constexpr model::Field kDeviceRulesRows[] = {
     {.name = "device_rule", .kind = info, .v1 = {"devices.list", "", each_line}, .labels = "rule", .since = "5.4",
-     .help = "A rule in the list of allowed devices; a *:* rwm, always alone, allows everything.", .inherited = true},
+     .help = "Rules in the device allow-list of the cgroup (devices.list); a *:* rwm, which is always the only rule, "
+             "allows all devices.",
+     .inherited = true},
 };
 // clang-format on
 static_assert(model::all_well_formed(kDevicesRows));
@@ -27,7 +29,7 @@ static_assert(model::all_well_formed(kDeviceRulesRows));
 
 model::CollectorInfo devices() { return {"devices", "Number of device rules (v1 only).", true, kDevicesRows}; }
 model::CollectorInfo device_rules() {
-  return {"device_rules", "The device rules themselves (v1 only).", false, kDeviceRulesRows};
+  return {"device_rules", "Device rules, one series per rule (v1 only).", false, kDeviceRulesRows};
 }
 
 }  // namespace cgwarden::collectors

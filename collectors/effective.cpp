@@ -67,20 +67,26 @@ using enum model::Unit;
 // clang-format off
 constexpr model::Field kEffectiveRows[] = {
     {.name = "effective_cpu_max", .kind = setting, .unit = model::Unit::cores,
-     .derived = "least quota per period up the tree", .since = "5.4",
-     .help = "CPUs' worth of time allowed by the tightest quota of the cgroup and its ancestors."},
-    {.name = "effective_cpuset_cpus", .kind = gauge, .derived = "CPUs in the effective list", .since = "5.4",
-     .help = "CPUs that the cgroup may run on."},
-    {.name = "effective_memory_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest hard limit of memory of the cgroup and its ancestors."},
-    {.name = "effective_memory_high", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest limit above which memory is reclaimed, of the cgroup and its ancestors."},
-    {.name = "effective_memory_swap_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest hard limit of swap of the cgroup and its ancestors (v2)."},
-    {.name = "effective_memory_memsw_max", .kind = setting, .unit = bytes, .derived = "least limit up the tree",
-     .since = "5.4", .help = "Tightest hard limit of memory and swap together of the cgroup and its ancestors (v1)."},
-    {.name = "effective_pids_max", .kind = setting, .derived = "least limit up the tree", .since = "5.4",
-     .help = "Tightest limit of processes and threads of the cgroup and its ancestors."},
+     .derived = "lowest quota divided by period of the cgroup and its ancestors", .since = "5.4",
+     .help = "Lowest CPU bandwidth limit of the cgroup and its ancestors, in CPUs."},
+    {.name = "effective_cpuset_cpus", .kind = gauge,
+     .derived = "number of CPUs in `cpuset.cpus.effective` (v1: `cpuset.effective_cpus`)", .since = "5.4",
+     .help = "Number of CPUs that tasks of the cgroup may run on."},
+    {.name = "effective_memory_max", .kind = setting, .unit = bytes,
+     .derived = "lowest limit of the cgroup and its ancestors",
+     .since = "5.4", .help = "Lowest hard memory limit of the cgroup and its ancestors."},
+    {.name = "effective_memory_high", .kind = setting, .unit = bytes,
+     .derived = "lowest limit of the cgroup and its ancestors",
+     .since = "5.4", .help = "Lowest memory throttling limit (memory.high) of the cgroup and its ancestors."},
+    {.name = "effective_memory_swap_max", .kind = setting, .unit = bytes,
+     .derived = "lowest limit of the cgroup and its ancestors",
+     .since = "5.4", .help = "Lowest hard swap limit of the cgroup and its ancestors (v2)."},
+    {.name = "effective_memory_memsw_max", .kind = setting, .unit = bytes,
+     .derived = "lowest limit of the cgroup and its ancestors",
+     .since = "5.4", .help = "Lowest hard limit on the sum of memory and swap of the cgroup and its ancestors (v1)."},
+    {.name = "effective_pids_max", .kind = setting,
+     .derived = "lowest limit of the cgroup and its ancestors", .since = "5.4",
+     .help = "Lowest limit on the number of tasks (processes and threads) of the cgroup and its ancestors."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kEffectiveRows));
@@ -184,7 +190,7 @@ class Effective : public CustomReader {
 
 Collector effective() {
   return {{"effective",
-           "Tightest limit of a cgroup and its ancestors, from what the collectors cpu, cpuset, memory and pids read.",
+           "Lowest limits of the cgroup and its ancestors, derived from the collectors cpu, cpuset, memory and pids.",
            true, kEffectiveRows},
           [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
             return std::make_unique<Effective>(context);

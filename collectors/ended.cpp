@@ -36,29 +36,38 @@ using std::chrono::nanoseconds;
 using enum model::Kind;
 using enum model::Unit;
 
-constexpr std::string_view kLast = "last reading before the cgroup ended";
+constexpr std::string_view kLast = "last sample before the cgroup was removed";
 
 // clang-format off
 constexpr model::Field kEndedRows[] = {
     {.name = "removed_time", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "When the cgroup ended, since 1970."},
+     .labels = "cgroup,cgroup_id", .since = "5.4",
+     .help = "Time at which the cgroup was removed, in seconds since the Unix epoch."},
     {.name = "removed_lifetime", .kind = gauge, .unit = seconds, .derived = "removal of the directory",
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "How long the ended cgroup lived."},
+     .labels = "cgroup,cgroup_id", .since = "5.4",
+     .help = "Time from the creation of the removed cgroup to its removal."},
     {.name = "removed_cpu_usage", .kind = gauge, .unit = seconds, .derived = kLast,
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "CPU time the ended cgroup had used when last read."},
+     .labels = "cgroup,cgroup_id", .since = "5.4",
+     .help = "CPU time consumed by the removed cgroup and its descendants, as of its last sample."},
     {.name = "removed_memory_current", .kind = gauge, .unit = bytes, .derived = kLast,
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Memory the ended cgroup used when last read."},
+     .labels = "cgroup,cgroup_id", .since = "5.4",
+     .help = "Memory in use by the removed cgroup and its descendants, as of its last sample."},
     {.name = "removed_memory_peak", .kind = gauge, .unit = bytes, .derived = kLast,
-     .labels = "cgroup,cgroup_id", .since = "5.4", .help = "Most memory the ended cgroup had used when last read."},
+     .labels = "cgroup,cgroup_id", .since = "5.4",
+     .help = "Peak memory usage of the removed cgroup and its descendants, as of its last sample."},
     {.name = "removed_oom_kills", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id", .since = "5.4",
-     .help = "OOM kills in the ended cgroup when last read, and those that the kernel has logged since."},
+     .help = "Processes killed by the OOM killer in the removed cgroup, as of its last sample plus those in the kernel "
+             "log since then."},
     {.name = "removed_pids_events_max", .kind = gauge, .derived = kLast, .labels = "cgroup,cgroup_id",
-     .since = "5.4", .help = "Times a fork was refused by the limit of the ended cgroup when last read."},
-    {.name = "removed_descendants_oom_kill", .kind = counter, .derived = "v1: last readings of ended descendants",
+     .since = "5.4", .help = "Forks refused because of pids.max in the removed cgroup, as of its last sample."},
+    {.name = "removed_descendants_oom_kill", .kind = counter, .derived = "v1: last samples of removed descendants",
      .since = "5.4",
-     .help = "OOM kills in descendants that have ended since the agent started (v1, where a cgroup counts only its own)."},
+     .help = "Processes killed by the OOM killer in descendants that were removed after the agent started (v1, where a "
+             "cgroup counts only its own)."},
     {.name = "host_oom_kill", .kind = counter, .derived = "`/proc/vmstat` oom_kill, on the topmost cgroup",
-     .since = "5.4", .help = "OOM kills on the whole host, also of cgroups that have ended."},
+     .since = "5.4",
+     .help = "Processes killed by the OOM killer on the whole host, including those in removed cgroups (/proc/vmstat, "
+             "oom_kill)."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kEndedRows));
@@ -319,7 +328,7 @@ class Ended : public CustomReader {
 Collector ended() {
   return {
       {"removed",
-       "Cgroups that ended in the last minutes with what was last read of them, and OOM kills that ended with them.",
+       "Recently removed cgroups with the values of their last sample, and OOM kills that their removal would hide.",
        true, kEndedRows},
       [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Ended>(context); }};
 }

@@ -31,11 +31,12 @@ constexpr std::size_t kMaxMountinfo = 4UL << 20U;
 constexpr model::Field kIoDevicesRows[] = {
     {.name = "io_device", .kind = info, .derived = "`/sys/dev/block`", .labels = "device,number,kind,stacked,alias",
      .since = "5.4",
-     .help = "Block devices of the host: disk, partition, dm, md or loop. A stacked one lies on others, which count its I/O again."},
+     .help = "Block devices of the host by kind (disk, partition, dm, md or loop), where stacked=true marks devices "
+             "whose I/O is also counted on the devices below them."},
     {.name = "io_device_underlying", .kind = info, .derived = "`/sys/dev/block/*/slaves`", .labels = "device,below",
-     .since = "5.4", .help = "Devices that this device lies on."},
+     .since = "5.4", .help = "Block devices that the device is stacked on."},
     {.name = "io_device_filesystem", .kind = info, .derived = "`/proc/PID/mountinfo`",
-     .labels = "device,mountpoint,fstype", .since = "5.4", .help = "File systems on the device that are mounted."},
+     .labels = "device,mountpoint,fstype", .since = "5.4", .help = "Mounted file systems on the device."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kIoDevicesRows));
@@ -117,8 +118,8 @@ class IoDevices : public CustomReader {
 
 Collector io_devices() {
   return {{"io_devices",
-           "Block devices, what they lie on, and the file systems on them: looked at once a minute and when one comes "
-           "or goes.",
+           "Block devices, their underlying devices and mounted file systems. Cost: read once per minute, and when a "
+           "device appears or disappears.",
            true, kIoDevicesRows},
           [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
             return std::make_unique<IoDevices>(context);

@@ -13,23 +13,23 @@ using enum model::Shape;
 // clang-format off
 constexpr model::Field kKmemRows[] = {
     {.name = "memory_memsw_peak", .kind = gauge, .unit = bytes, .v1 = {"memory.memsw.max_usage_in_bytes"},
-     .since = "5.4", .help = "Most memory and swap together that was ever in use."},
+     .since = "5.4", .help = "Peak usage of memory and swap together by the cgroup and its descendants."},
     {.name = "memory_memsw_failcnt", .kind = counter, .v1 = {"memory.memsw.failcnt"}, .since = "5.4",
-     .help = "Times the limit of memory and swap together was hit."},
+     .help = "Number of times that usage of memory and swap together hit the limit of the cgroup itself."},
     {.name = "memory_kmem_peak", .kind = gauge, .unit = bytes, .v1 = {"memory.kmem.max_usage_in_bytes"}, .since = "5.4",
-     .help = "Most kernel memory that was ever in use."},
+     .help = "Peak kernel memory usage of the cgroup and its descendants."},
     {.name = "memory_kmem_max", .kind = setting, .unit = bytes, .v1 = {"memory.kmem.limit_in_bytes"}, .since = "5.4",
-     .help = "Limit of kernel memory; newer kernels ignore it."},
+     .help = "Limit on kernel memory of the cgroup and its descendants; ignored by newer kernels."},
     {.name = "memory_kmem_failcnt", .kind = counter, .v1 = {"memory.kmem.failcnt"}, .since = "5.4",
-     .help = "Times the limit of kernel memory was hit."},
+     .help = "Number of times that kernel memory usage hit the limit of the cgroup itself."},
     {.name = "memory_kmem_tcp_current", .kind = gauge, .unit = bytes, .v1 = {"memory.kmem.tcp.usage_in_bytes"},
-     .since = "5.4", .help = "Memory of TCP buffers in use."},
+     .since = "5.4", .help = "TCP buffer memory in use by the cgroup and its descendants."},
     {.name = "memory_kmem_tcp_peak", .kind = gauge, .unit = bytes, .v1 = {"memory.kmem.tcp.max_usage_in_bytes"},
-     .since = "5.4", .help = "Most memory of TCP buffers that was ever in use."},
+     .since = "5.4", .help = "Peak TCP buffer memory usage of the cgroup and its descendants."},
     {.name = "memory_kmem_tcp_max", .kind = setting, .unit = bytes, .v1 = {"memory.kmem.tcp.limit_in_bytes"},
-     .since = "5.4", .help = "Limit of the memory of TCP buffers."},
+     .since = "5.4", .help = "Limit on TCP buffer memory of the cgroup and its descendants."},
     {.name = "memory_kmem_tcp_failcnt", .kind = counter, .v1 = {"memory.kmem.tcp.failcnt"}, .since = "5.4",
-     .help = "Times the limit of the memory of TCP buffers was hit."},
+     .help = "Number of times that TCP buffer memory usage hit the limit of the cgroup itself."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kKmemRows));
@@ -37,8 +37,10 @@ static_assert(model::all_well_formed(kKmemRows));
 }  // namespace
 
 model::CollectorInfo kmem() {
-  return {"kmem", "Kernel memory, TCP buffers, and memory with swap apart (v1 only): eight files more to read.", false,
-          kKmemRows};
+  return {
+      "kmem",
+      "Kernel memory, TCP buffers, and peak of memory and swap together (v1 only). Cost: eight more files per cgroup.",
+      false, kKmemRows};
 }
 
 }  // namespace cgwarden::collectors

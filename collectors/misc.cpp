@@ -12,17 +12,19 @@ using enum model::Shape;
 constexpr model::Field kMiscRows[] = {
     {.name = "misc_current", .kind = gauge, .v1 = {"misc.current", "", flat_labelled},
      .v2 = {"misc.current", "", flat_labelled}, .labels = "resource", .since = "5.13",
-     .help = "Amount of the resource in use."},
+     .help = "Amount of the resource in use by the cgroup and its descendants."},
     {.name = "misc_peak", .kind = gauge, .v1 = {"misc.peak", "", flat_labelled}, .v2 = {"misc.peak", "", flat_labelled},
-     .labels = "resource", .since = "6.11", .help = "Most of the resource that was ever in use."},
+     .labels = "resource", .since = "6.11", .help = "Peak usage of the resource by the cgroup and its descendants."},
     {.name = "misc_max", .kind = setting, .v1 = {"misc.max", "", flat_labelled}, .v2 = {"misc.max", "", flat_labelled},
-     .labels = "resource", .since = "5.13", .help = "Most of the resource allowed."},
+     .labels = "resource", .since = "5.13",
+     .help = "Limit on usage of the resource by the cgroup and its descendants."},
     {.name = "misc_capacity", .kind = gauge, .v1 = {"misc.capacity", "", flat_labelled},
      .v2 = {"misc.capacity", "", flat_labelled}, .labels = "resource", .since = "5.13",
-     .help = "Amount of the resource the machine has (root only)."},
+     .help = "Amount of the resource available on the host (root cgroup only)."},
     {.name = "misc_events_max", .kind = counter, .v1 = {"misc.events", "max", flat_labelled},
      .v2 = {"misc.events", "max", flat_labelled}, .labels = "resource", .since = "5.16",
-     .help = "Times a limit of the resource was hit, in descendants too from 6.11 on."},
+     .help = "Number of times that usage of the resource was about to exceed the limit of the cgroup or, since Linux "
+             "6.11, a descendant."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kMiscRows));
@@ -30,7 +32,8 @@ static_assert(model::all_well_formed(kMiscRows));
 }  // namespace
 
 model::CollectorInfo misc() {
-  return {"misc", "Countable resources of the machine, such as encryption keys of virtual machines.", true, kMiscRows};
+  return {"misc", "Countable host resources (misc controller), such as encryption keys of virtual machines.", true,
+          kMiscRows};
 }
 
 }  // namespace cgwarden::collectors

@@ -28,22 +28,27 @@ constexpr std::size_t kMaxPerCgroup = 256;  // namespaces and roots of one cgrou
 
 // clang-format off
 constexpr model::Field kNamespacesRows[] = {
-    {.name = "namespace", .kind = info, .derived = "`/proc/PID/ns` of the cgroup's own processes",
+    {.name = "namespace", .kind = info, .derived = "`/proc/PID/ns` of processes in the cgroup itself",
      .labels = "kind,namespace,host", .since = "5.4",
-     .help = "Namespaces that the cgroup's own processes are in, and whether they are the host's."},
-    {.name = "namespace_unknown_processes", .kind = gauge, .derived = "`/proc/PID/ns` of the cgroup's own processes",
-     .since = "5.4", .help = "Own processes of the cgroup whose namespaces are not known, for want of permission or time."},
+     .help = "Namespaces of processes in the cgroup itself, and whether each is that of the host."},
+    {.name = "namespace_unknown_processes", .kind = gauge,
+     .derived = "`/proc/PID/ns` of processes in the cgroup itself",
+     .since = "5.4",
+     .help = "Processes in the cgroup itself whose namespaces are unknown because permission was denied or the time "
+             "budget was exceeded."},
     {.name = "namespace_processes", .kind = gauge, .derived = "`/proc/PID/ns` of all processes",
-     .labels = "kind,namespace,host", .since = "5.4", .help = "Processes in the namespace, whatever their cgroup."},
+     .labels = "kind,namespace,host", .since = "5.4", .help = "Processes in the namespace, over all cgroups."},
     {.name = "namespace_cgroups", .kind = gauge, .derived = "`/proc/PID/ns` of all processes",
-     .labels = "kind,namespace,host", .since = "5.4", .help = "Cgroups that have a process in the namespace."},
+     .labels = "kind,namespace,host", .since = "5.4", .help = "Cgroups that contain a process in the namespace."},
     {.name = "namespace_first_cgroup", .kind = info, .derived = "`/proc/PID/ns` of all processes",
      .labels = "kind,namespace,host,first_cgroup", .since = "5.4",
-     .help = "The namespace and the first cgroup, by path, that has a process in it."},
-    {.name = "chroot", .kind = info, .derived = "`/proc/PID/root` of the cgroup's own processes", .labels = "root",
-     .since = "5.4", .help = "Roots of own processes that are not the root of their mount namespace."},
-    {.name = "chroot_processes", .kind = gauge, .derived = "`/proc/PID/root` of the cgroup's own processes",
-     .since = "5.4", .help = "Own processes whose root is not that of their mount namespace."},
+     .help = "First cgroup in path order that contains a process in the namespace."},
+    {.name = "chroot", .kind = info, .derived = "`/proc/PID/root` of processes in the cgroup itself", .labels = "root",
+     .since = "5.4",
+     .help = "Root directories of processes in the cgroup itself that differ from the root of their mount namespace."},
+    {.name = "chroot_processes", .kind = gauge, .derived = "`/proc/PID/root` of processes in the cgroup itself",
+     .since = "5.4",
+     .help = "Processes in the cgroup itself whose root directory differs from the root of their mount namespace."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kNamespacesRows));
@@ -173,8 +178,8 @@ std::string_view host_text(const cgroup::ProcessTable& processes, std::size_t ki
 
 Collector namespaces() {
   return {{"namespaces",
-           "Namespaces and chroots of processes. Seldom read again: a known process costs a microsecond. It takes "
-           "CAP_SYS_PTRACE; without it they are unknown.",
+           "Namespaces and root directories of processes. Cost: one microsecond per process that is already known. "
+           "Needs CAP_SYS_PTRACE; without it, namespaces are unknown.",
            true, kNamespacesRows},
           [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
             return std::make_unique<Namespaces>(context);

@@ -11,17 +11,19 @@ using enum model::Shape;
 // clang-format off
 constexpr model::Field kNetRows[] = {
     {.name = "net_cls_classid", .kind = setting, .v1 = {"net_cls.classid"}, .since = "5.4",
-     .help = "Class identifier on packets of the cgroup."},
+     .help = "Class ID that tags packets sent by tasks of the cgroup."},
     {.name = "net_prio_prioidx", .kind = setting, .v1 = {"net_prio.prioidx"}, .since = "5.4",
-     .help = "Number the kernel gave to the cgroup in its priority maps."},
+     .help = "Index of the cgroup in the kernel's priority maps."},
     {.name = "net_prio_ifprio", .kind = setting, .v1 = {"net_prio.ifpriomap", "", flat_labelled}, .labels = "interface",
-     .since = "5.4", .help = "Priority of traffic sent on each interface."},
+     .since = "5.4", .help = "Priority of traffic sent by tasks of the cgroup, by egress interface."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kNetRows));
 
 }  // namespace
 
-model::CollectorInfo net() { return {"net", "Marks and priorities on network packets (v1 only).", true, kNetRows}; }
+model::CollectorInfo net() {
+  return {"net", "Class IDs and priorities of network packets (net_cls and net_prio, v1 only).", true, kNetRows};
+}
 
 }  // namespace cgwarden::collectors

@@ -45,51 +45,58 @@ using enum model::Kind;
 using enum model::Unit;
 
 constexpr std::size_t kMaxInterfaces = 256;  // of one namespace
-constexpr std::string_view kNetworkFrom = "`/proc/PID/net/dev`, once for each namespace";
+constexpr std::string_view kNetworkFrom = "`/proc/PID/net/dev`, read once per namespace";
 
 // clang-format off
 constexpr model::Field kNetworkRows[] = {
-    {.name = "network_receive", .kind = counter, .unit = bytes, .derived = kNetworkFrom, .labels = "namespace,interface",
+    {.name = "network_receive", .kind = counter, .unit = bytes,
+     .derived = kNetworkFrom, .labels = "namespace,interface",
      .since = "5.4", .help = "Bytes received by the interface of the network namespace.",
      .cadvisor = "container_network_receive_bytes_total"},
     {.name = "network_receive_packets", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets received.", .cadvisor = "container_network_receive_packets_total"},
+     .since = "5.4",
+     .help = "Packets received by the interface of the network namespace.",
+     .cadvisor = "container_network_receive_packets_total"},
     {.name = "network_receive_errors", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets received that were broken.",
+     .since = "5.4", .help = "Receive errors detected by the driver of the interface.",
      .cadvisor = "container_network_receive_errors_total"},
     {.name = "network_receive_dropped", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets received and dropped.",
+     .since = "5.4", .help = "Received packets dropped by the driver of the interface or the network stack.",
      .cadvisor = "container_network_receive_packets_dropped_total"},
     {.name = "network_receive_fifo", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets lost because a buffer of the device was full."},
+     .since = "5.4", .help = "Receive FIFO buffer errors of the interface."},
     {.name = "network_receive_frame", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets received with a wrong length, alignment or checksum."},
+     .since = "5.4", .help = "Received packets with framing errors: wrong length, alignment or checksum."},
     {.name = "network_receive_compressed", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Compressed packets received."},
+     .since = "5.4", .help = "Compressed packets received by the interface."},
     {.name = "network_receive_multicast", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Multicast packets received."},
-    {.name = "network_transmit", .kind = counter, .unit = bytes, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Bytes sent by the interface of the network namespace.",
+     .since = "5.4", .help = "Multicast frames received by the interface."},
+    {.name = "network_transmit", .kind = counter, .unit = bytes,
+     .derived = kNetworkFrom, .labels = "namespace,interface",
+     .since = "5.4", .help = "Bytes transmitted by the interface of the network namespace.",
      .cadvisor = "container_network_transmit_bytes_total"},
     {.name = "network_transmit_packets", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets sent.", .cadvisor = "container_network_transmit_packets_total"},
+     .since = "5.4",
+     .help = "Packets transmitted by the interface of the network namespace.",
+     .cadvisor = "container_network_transmit_packets_total"},
     {.name = "network_transmit_errors", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets that could not be sent.",
+     .since = "5.4", .help = "Transmit errors detected by the driver of the interface.",
      .cadvisor = "container_network_transmit_errors_total"},
     {.name = "network_transmit_dropped", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets dropped instead of sent.",
+     .since = "5.4", .help = "Packets dropped instead of transmitted by the driver of the interface.",
      .cadvisor = "container_network_transmit_packets_dropped_total"},
     {.name = "network_transmit_fifo", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets not sent for faults of a buffer of the device."},
+     .since = "5.4", .help = "Transmit FIFO buffer errors of the interface."},
     {.name = "network_transmit_collisions", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Collisions while sending."},
+     .since = "5.4", .help = "Collisions detected on the interface."},
     {.name = "network_transmit_carrier", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Packets not sent for want of a carrier."},
+     .since = "5.4", .help = "Transmit errors of the interface caused by loss of carrier."},
     {.name = "network_transmit_compressed", .kind = counter, .derived = kNetworkFrom, .labels = "namespace,interface",
-     .since = "5.4", .help = "Compressed packets sent."},
+     .since = "5.4", .help = "Compressed packets transmitted by the interface."},
     {.name = "network_namespace", .kind = info, .derived = "`/proc/PID/ns/net` of the cgroup's own processes",
      .labels = "namespace,host", .since = "5.4",
-     .help = "Network namespaces of the cgroup's own processes, and whether it is the host's, whose traffic is not the cgroup's."},
+     .help = "Network namespaces of processes in the cgroup itself, and whether each is that of the host, whose "
+             "traffic is not attributed to the cgroup."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kNetworkRows));
@@ -183,8 +190,8 @@ class Network : public CustomReader {
 Collector network() {
   return {
       {"network",
-       "Counters of interfaces, read once for each network namespace that a process of a cgroup is in; the host's "
-       "without its veth ends.",
+       "Interface counters, read once per network namespace of processes in cgroups; veth interfaces of the host are "
+       "omitted.",
        true, kNetworkRows},
       [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Network>(context); }};
 }

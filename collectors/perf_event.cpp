@@ -37,29 +37,30 @@ using enum model::Unit;
 
 constexpr std::size_t kMaxDescriptors = 16'384;
 constexpr std::size_t kMaxCpus = 4096;
-constexpr std::string_view kPerfEventFrom = "`perf_event_open` on the cgroup's directory";
+constexpr std::string_view kPerfEventFrom = "`perf_event_open` on the cgroup directory";
 constexpr std::string_view kCadvisor = "container_perf_events_total";
 
 // clang-format off
 constexpr model::Field kPerfEventRows[] = {
     {.name = "perf_context_switches", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Times a CPU went from a task of the cgroup to another task.", .cadvisor = kCadvisor},
+     .help = "Context switches away from tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
     {.name = "perf_cpu_migrations", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Times a task of the cgroup went to another CPU.", .cadvisor = kCadvisor},
+     .help = "Migrations of tasks of the cgroup and its descendants to another CPU.", .cadvisor = kCadvisor},
     {.name = "perf_page_faults", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Page faults of the cgroup's tasks.", .cadvisor = kCadvisor},
-    {.name = "perf_cycles", .kind = counter, .derived = kPerfEventFrom, .since = "5.4", .help = "Cycles of CPUs.",
+     .help = "Page faults of tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
+    {.name = "perf_cycles", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
+     .help = "CPU cycles of tasks of the cgroup and its descendants.",
      .cadvisor = kCadvisor},
     {.name = "perf_instructions", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Instructions that were completed.", .cadvisor = kCadvisor},
+     .help = "Instructions retired by tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
     {.name = "perf_branches", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Branch instructions that were completed.", .cadvisor = kCadvisor},
+     .help = "Branch instructions retired by tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
     {.name = "perf_branch_misses", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Branches that were not foreseen.", .cadvisor = kCadvisor},
+     .help = "Mispredicted branch instructions of tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
     {.name = "perf_cache_references", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Accesses to the last cache.", .cadvisor = kCadvisor},
+     .help = "Last-level cache accesses of tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
     {.name = "perf_cache_misses", .kind = counter, .derived = kPerfEventFrom, .since = "5.4",
-     .help = "Accesses that the last cache could not serve.", .cadvisor = kCadvisor},
+     .help = "Last-level cache misses of tasks of the cgroup and its descendants.", .cadvisor = kCadvisor},
 };
 // clang-format on
 static_assert(model::all_well_formed(kPerfEventRows));
@@ -303,7 +304,8 @@ class PerfEvent : public CustomReader {
 
 Collector perf_event() {
   return {{"perf_event",
-           "Counters of CPUs and of the scheduler: a descriptor for each event, CPU and cgroup. It takes CAP_PERFMON.",
+           "Hardware and scheduler event counters (perf_event_open). Cost: one file descriptor per event, CPU and "
+           "cgroup. Needs CAP_PERFMON.",
            false, kPerfEventRows},
           [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
             return std::make_unique<PerfEvent>(context);

@@ -13,94 +13,119 @@ using enum model::Shape;
 constexpr model::Field kPressureRows[] = {
     {.name = "pressure_cpu_some", .kind = counter, .unit = seconds,
      .v2 = {"cpu.pressure", "some.total", nested_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "Time in which at least one task waited for a CPU.",
+     .help = "Time that at least one task of the cgroup or its descendants was stalled waiting for a CPU.",
      .cadvisor = "container_pressure_cpu_waiting_seconds_total"},
     {.name = "pressure_cpu_some_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"cpu.pressure", "some.avg10", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 10 seconds in which at least one task waited for a CPU."},
+     .help = "Share of time, averaged over the last 10 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for a CPU."},
     {.name = "pressure_cpu_some_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"cpu.pressure", "some.avg60", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 60 seconds in which at least one task waited for a CPU."},
+     .help = "Share of time, averaged over the last 60 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for a CPU."},
     {.name = "pressure_cpu_some_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"cpu.pressure", "some.avg300", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 300 seconds in which at least one task waited for a CPU."},
+     .help = "Share of time, averaged over the last 300 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for a CPU."},
     {.name = "pressure_cpu_full", .kind = counter, .unit = seconds,
      .v2 = {"cpu.pressure", "full.total", nested_keyed, model::Scale::micro}, .since = "5.13",
-     .help = "Time in which all tasks that could run waited for a CPU.",
+     .help = "Time that all non-idle tasks of the cgroup and its descendants were simultaneously stalled waiting for a "
+             "CPU.",
      .cadvisor = "container_pressure_cpu_stalled_seconds_total"},
     {.name = "pressure_cpu_full_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"cpu.pressure", "full.avg10", nested_keyed, model::Scale::percent}, .since = "5.13",
-     .help = "Part of the last 10 seconds in which all tasks that could run waited for a CPU."},
+     .help = "Share of time, averaged over the last 10 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for a CPU."},
     {.name = "pressure_cpu_full_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"cpu.pressure", "full.avg60", nested_keyed, model::Scale::percent}, .since = "5.13",
-     .help = "Part of the last 60 seconds in which all tasks that could run waited for a CPU."},
+     .help = "Share of time, averaged over the last 60 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for a CPU."},
     {.name = "pressure_cpu_full_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"cpu.pressure", "full.avg300", nested_keyed, model::Scale::percent}, .since = "5.13",
-     .help = "Part of the last 300 seconds in which all tasks that could run waited for a CPU."},
+     .help = "Share of time, averaged over the last 300 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for a CPU."},
     {.name = "pressure_memory_some", .kind = counter, .unit = seconds,
      .v2 = {"memory.pressure", "some.total", nested_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "Time in which at least one task waited for memory.",
+     .help = "Time that at least one task of the cgroup or its descendants was stalled waiting for memory.",
      .cadvisor = "container_pressure_memory_waiting_seconds_total"},
     {.name = "pressure_memory_some_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"memory.pressure", "some.avg10", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 10 seconds in which at least one task waited for memory."},
+     .help = "Share of time, averaged over the last 10 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for memory."},
     {.name = "pressure_memory_some_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"memory.pressure", "some.avg60", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 60 seconds in which at least one task waited for memory."},
+     .help = "Share of time, averaged over the last 60 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for memory."},
     {.name = "pressure_memory_some_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"memory.pressure", "some.avg300", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 300 seconds in which at least one task waited for memory."},
+     .help = "Share of time, averaged over the last 300 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for memory."},
     {.name = "pressure_memory_full", .kind = counter, .unit = seconds,
      .v2 = {"memory.pressure", "full.total", nested_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "Time in which all tasks that could run waited for memory.",
+     .help = "Time that all non-idle tasks of the cgroup and its descendants were simultaneously stalled waiting for "
+             "memory.",
      .cadvisor = "container_pressure_memory_stalled_seconds_total"},
     {.name = "pressure_memory_full_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"memory.pressure", "full.avg10", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 10 seconds in which all tasks that could run waited for memory."},
+     .help = "Share of time, averaged over the last 10 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for memory."},
     {.name = "pressure_memory_full_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"memory.pressure", "full.avg60", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 60 seconds in which all tasks that could run waited for memory."},
+     .help = "Share of time, averaged over the last 60 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for memory."},
     {.name = "pressure_memory_full_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"memory.pressure", "full.avg300", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 300 seconds in which all tasks that could run waited for memory."},
+     .help = "Share of time, averaged over the last 300 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for memory."},
     {.name = "pressure_io_some", .kind = counter, .unit = seconds,
      .v2 = {"io.pressure", "some.total", nested_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "Time in which at least one task waited for I/O.",
+     .help = "Time that at least one task of the cgroup or its descendants was stalled waiting for I/O.",
      .cadvisor = "container_pressure_io_waiting_seconds_total"},
     {.name = "pressure_io_some_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"io.pressure", "some.avg10", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 10 seconds in which at least one task waited for I/O."},
+     .help = "Share of time, averaged over the last 10 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for I/O."},
     {.name = "pressure_io_some_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"io.pressure", "some.avg60", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 60 seconds in which at least one task waited for I/O."},
+     .help = "Share of time, averaged over the last 60 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for I/O."},
     {.name = "pressure_io_some_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"io.pressure", "some.avg300", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 300 seconds in which at least one task waited for I/O."},
+     .help = "Share of time, averaged over the last 300 seconds, that at least one task of the cgroup or its "
+             "descendants was stalled waiting for I/O."},
     {.name = "pressure_io_full", .kind = counter, .unit = seconds,
      .v2 = {"io.pressure", "full.total", nested_keyed, model::Scale::micro}, .since = "5.4",
-     .help = "Time in which all tasks that could run waited for I/O.",
+     .help = "Time that all non-idle tasks of the cgroup and its descendants were simultaneously stalled waiting for "
+             "I/O.",
      .cadvisor = "container_pressure_io_stalled_seconds_total"},
     {.name = "pressure_io_full_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"io.pressure", "full.avg10", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 10 seconds in which all tasks that could run waited for I/O."},
+     .help = "Share of time, averaged over the last 10 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for I/O."},
     {.name = "pressure_io_full_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"io.pressure", "full.avg60", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 60 seconds in which all tasks that could run waited for I/O."},
+     .help = "Share of time, averaged over the last 60 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for I/O."},
     {.name = "pressure_io_full_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"io.pressure", "full.avg300", nested_keyed, model::Scale::percent}, .since = "5.4",
-     .help = "Part of the last 300 seconds in which all tasks that could run waited for I/O."},
+     .help = "Share of time, averaged over the last 300 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled waiting for I/O."},
     {.name = "pressure_irq_full", .kind = counter, .unit = seconds,
      .v2 = {"irq.pressure", "full.total", nested_keyed, model::Scale::micro}, .since = "6.1",
-     .help = "Time in which all tasks that could run were held up by interrupts."},
+     .help = "Time that all non-idle tasks of the cgroup and its descendants were simultaneously stalled by interrupt "
+             "handling."},
     {.name = "pressure_irq_full_avg10", .kind = gauge, .unit = ratio,
      .v2 = {"irq.pressure", "full.avg10", nested_keyed, model::Scale::percent}, .since = "6.1",
-     .help = "Part of the last 10 seconds in which all tasks that could run were held up by interrupts."},
+     .help = "Share of time, averaged over the last 10 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled by interrupt handling."},
     {.name = "pressure_irq_full_avg60", .kind = gauge, .unit = ratio,
      .v2 = {"irq.pressure", "full.avg60", nested_keyed, model::Scale::percent}, .since = "6.1",
-     .help = "Part of the last 60 seconds in which all tasks that could run were held up by interrupts."},
+     .help = "Share of time, averaged over the last 60 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled by interrupt handling."},
     {.name = "pressure_irq_full_avg300", .kind = gauge, .unit = ratio,
      .v2 = {"irq.pressure", "full.avg300", nested_keyed, model::Scale::percent}, .since = "6.1",
-     .help = "Part of the last 300 seconds in which all tasks that could run were held up by interrupts."},
+     .help = "Share of time, averaged over the last 300 seconds, that all non-idle tasks of the cgroup and its "
+             "descendants were simultaneously stalled by interrupt handling."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kPressureRows));
@@ -108,7 +133,8 @@ static_assert(model::all_well_formed(kPressureRows));
 }  // namespace
 
 model::CollectorInfo pressure() {
-  return {"pressure", "Time lost to waiting for CPU, memory, I/O and interrupts.", true, kPressureRows};
+  return {"pressure", "Pressure stall information: time stalled on CPU, memory, I/O and interrupts (v2 only).", true,
+          kPressureRows};
 }
 
 }  // namespace cgwarden::collectors

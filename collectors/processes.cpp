@@ -28,21 +28,23 @@ using enum model::Kind;
 // clang-format off
 constexpr model::Field kProcessesRows[] = {
     {.name = "processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` of a threaded cgroup",
-     .since = "5.4", .help = "Processes in the cgroup itself, without its descendants.",
+     .since = "5.4", .help = "Processes in the cgroup itself, without descendants.",
      .cadvisor = "container_processes"},
 };
 constexpr model::Field kStateRows[] = {
-    {.name = "process_states", .kind = gauge, .derived = "`/proc/PID/stat` of the cgroup's own processes",
-     .labels = "state", .since = "5.4", .help = "Processes in the cgroup itself by the state of their first thread."},
-    {.name = "threads", .kind = gauge, .derived = "`/proc/PID/stat` of the cgroup's own processes", .since = "5.4",
+    {.name = "process_states", .kind = gauge, .derived = "`/proc/PID/stat` of processes in the cgroup itself",
+     .labels = "state", .since = "5.4", .help = "Processes in the cgroup itself, by state of their main thread."},
+    {.name = "threads", .kind = gauge, .derived = "`/proc/PID/stat` of processes in the cgroup itself", .since = "5.4",
      .help = "Threads of the processes in the cgroup itself."},
 };
 constexpr model::Field kFileRows[] = {
-    {.name = "open_files", .kind = gauge, .derived = "`/proc/PID/fd` of the cgroup's own processes", .since = "5.4",
-     .help = "Descriptors open in the processes of the cgroup itself; absent when one may not be looked at.",
+    {.name = "open_files", .kind = gauge, .derived = "`/proc/PID/fd` of processes in the cgroup itself", .since = "5.4",
+     .help = "Open file descriptors of processes in the cgroup itself; missing if those of a process could not be "
+             "read.",
      .cadvisor = "container_file_descriptors"},
-    {.name = "sockets", .kind = gauge, .derived = "`/proc/PID/fd` of the cgroup's own processes", .since = "5.4",
-     .help = "Descriptors of sockets open in the processes of the cgroup itself; absent when one may not be looked at.",
+    {.name = "sockets", .kind = gauge, .derived = "`/proc/PID/fd` of processes in the cgroup itself", .since = "5.4",
+     .help = "Open file descriptors of processes in the cgroup itself that refer to sockets; missing if those of a "
+             "process could not be read.",
      .cadvisor = "container_sockets"},
 };
 // clang-format on
@@ -198,7 +200,7 @@ class Files : public CustomReader {
 }  // namespace
 
 Collector processes() {
-  return {{"processes", "How many processes are in the cgroup itself.", true, kProcessesRows},
+  return {{"processes", "Number of processes in the cgroup itself.", true, kProcessesRows},
           [](const CustomContext& context) -> std::unique_ptr<CustomReader> {
             return std::make_unique<Processes>(context);
           }};
@@ -206,7 +208,7 @@ Collector processes() {
 
 Collector process_states() {
   return {
-      {"process_states", "States and threads of the cgroup's own processes: a file is read for each.", false,
+      {"process_states", "States and threads of processes in the cgroup itself. Cost: one file per process.", false,
        kStateRows},
       [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<States>(context); }};
 }
@@ -214,8 +216,8 @@ Collector process_states() {
 Collector process_files() {
   return {
       {"process_files",
-       "Open files and sockets of the cgroup's own processes: each descriptor is looked at. It takes "
-       "CAP_SYS_PTRACE.",
+       "Open file descriptors and sockets of processes in the cgroup itself. Cost: one system call per file "
+       "descriptor. Needs CAP_SYS_PTRACE.",
        false, kFileRows},
       [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Files>(context); }};
 }

@@ -40,7 +40,8 @@ constexpr auto kPatience = std::chrono::seconds(2);  // for all namespaces toget
 // clang-format off
 constexpr model::Field kTcpRows[] = {
     {.name = "network_tcp_connections", .kind = gauge, .derived = "sock_diag in each network namespace",
-     .labels = "namespace,family,state", .since = "5.4", .help = "TCP sockets of the network namespace in each state.",
+     .labels = "namespace,family,state", .since = "5.4",
+     .help = "TCP sockets in the network namespace, by address family and state.",
      .cadvisor = "container_network_tcp_usage_total"},
 };
 // clang-format on
@@ -214,8 +215,8 @@ class Tcp : public CustomReader {
 
 Collector tcp() {
   return {{"tcp",
-           "TCP connections by state of each network namespace, which a thread enters: it takes CAP_SYS_ADMIN and time "
-           "for each connection.",
+           "TCP sockets by network namespace and state (sock_diag). Cost: proportional to the number of sockets. Needs "
+           "CAP_SYS_ADMIN to enter the namespaces.",
            false, kTcpRows},
           [](const CustomContext& context) -> std::unique_ptr<CustomReader> { return std::make_unique<Tcp>(context); }};
 }

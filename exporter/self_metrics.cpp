@@ -145,35 +145,36 @@ void add_collectors(Families& out, const model::Snapshot& snapshot) {
     }
   };
   using Stats = model::CollectorStats;
-  out.gauge("cgwarden_collector_duration_seconds", "Time the collector took in the last collection.");
+  out.gauge("cgwarden_collector_duration_seconds", "Duration of the collector in the last collection.");
   each([](const Stats& s) { return seconds(s.duration); });
-  out.gauge("cgwarden_collector_success", "Whether the collector read everything in the last collection.");
+  out.gauge("cgwarden_collector_success", "Whether the collector had no errors in the last collection.");
   each([](const Stats& s) { return s.errors_now == 0 ? 1 : 0; });
-  out.counter("cgwarden_collector_reads_total", "Files read.");
+  out.counter("cgwarden_collector_reads_total", "Files read by the collector.");
   each([](const Stats& s) { return s.reads; });
-  out.counter("cgwarden_collector_read_bytes_total", "Bytes read.");
+  out.counter("cgwarden_collector_read_bytes_total", "Bytes read by the collector.");
   each([](const Stats& s) { return s.bytes; });
-  out.counter("cgwarden_collector_errors_total", "Reads that failed.");
+  out.counter("cgwarden_collector_errors_total", "Read and parse errors of the collector.");
   each([](const Stats& s) { return s.errors; });
-  out.counter("cgwarden_collector_unknown_keys_total", "Different keys in the kernel's files that no field knows.");
+  out.counter("cgwarden_collector_unknown_keys_total",
+              "Distinct keys in kernel files that no field of the collector covers.");
   each([](const Stats& s) { return s.unknown_keys; });
 }
 
 void add_tree(Families& out, const model::Snapshot& snapshot) {
   const auto& tree = snapshot.tree;
-  out.gauge("cgwarden_cgroups", "Cgroups in the last snapshot.").add(snapshot.cgroup_count());
-  out.counter("cgwarden_cgroups_created_total", "Cgroups seen to appear.").add(tree.cgroups_created);
-  out.counter("cgwarden_cgroups_removed_total", "Cgroups seen to disappear.").add(tree.cgroups_removed);
-  out.counter("cgwarden_tree_walks_total", "Walks through all directories of the hierarchies.").add(tree.walks);
-  out.counter("cgwarden_inotify_overflows_total", "Times the kernel's queue of directory events was full.")
+  out.gauge("cgwarden_cgroups", "Cgroups in the last collection.").add(snapshot.cgroup_count());
+  out.counter("cgwarden_cgroups_created_total", "Cgroups that appeared after the start.").add(tree.cgroups_created);
+  out.counter("cgwarden_cgroups_removed_total", "Cgroups that disappeared after the start.").add(tree.cgroups_removed);
+  out.counter("cgwarden_tree_walks_total", "Complete walks of the cgroup hierarchies.").add(tree.walks);
+  out.counter("cgwarden_inotify_overflows_total", "Overflows of the kernel's inotify event queue.")
       .add(tree.watch_overflows);
-  out.gauge("cgwarden_inotify_watches", "Directories watched.").add(tree.watches);
+  out.gauge("cgwarden_inotify_watches", "Cgroup directories that have an inotify watch.").add(tree.watches);
   out.gauge("cgwarden_inotify_active",
-            "Whether new and removed cgroups are told by the kernel (1) or found by walking (0).")
+            "Whether new and removed cgroups are reported by inotify (1) or found by walking the hierarchies (0).")
       .add(tree.inotify_active ? 1 : 0);
-  out.gauge("cgwarden_cgroups_dropped", "Cgroups left out because there are more than allowed.")
+  out.gauge("cgwarden_cgroups_dropped", "Cgroups omitted because the maximum number of cgroups was reached.")
       .add(tree.dropped_cgroups);
-  out.gauge("cgwarden_open_files", "Interface files kept open.").add(tree.open_files);
+  out.gauge("cgwarden_open_files", "Cgroup interface files kept open between collections.").add(tree.open_files);
   if (snapshot.hierarchies) {
     out.gauge("cgwarden_hierarchy_info", "Cgroup hierarchies found on this host.");
     for (const auto& h : *snapshot.hierarchies) {
@@ -202,14 +203,14 @@ SelfMetrics::SelfMetrics()
                     .Name("cgwarden_http_requests_total")
                     .Help("HTTP requests answered, by path and status code.")
                     .Register(registry_)),
-      response_bytes_(
-          make_counter(registry_, "cgwarden_http_response_bytes_total", "Bytes of response bodies, as sent.")),
+      response_bytes_(make_counter(registry_, "cgwarden_http_response_bytes_total",
+                                   "Bytes of HTTP response bodies sent, after compression.")),
       rejected_connections_(make_counter(registry_, "cgwarden_http_rejected_connections_total",
-                                         "Connections refused because there were too many.")),
+                                         "HTTP connections rejected because of the connection limit.")),
       scrape_duration_(make_histogram(registry_, "cgwarden_scrape_duration_seconds",
-                                      "Time from a request for metrics to its answer, collection included.")),
-      collection_duration_(
-          make_histogram(registry_, "cgwarden_collection_duration_seconds", "Time one reading of all cgroups took.")),
+                                      "Time from a metrics request to its response, including collection.")),
+      collection_duration_(make_histogram(registry_, "cgwarden_collection_duration_seconds",
+                                          "Duration of one collection of all cgroups.")),
       start_time_(process_start_time()) {
   std::map<std::string, std::string> build = {{"version", CGWARDEN_VERSION}, {"compiler", "g++ " __VERSION__}};
 #ifdef __clang__
@@ -220,7 +221,7 @@ SelfMetrics::SelfMetrics()
 #endif
   prometheus::BuildGauge()
       .Name("cgwarden_build_info")
-      .Help("Version of this program, and what compiled it. Always 1.")
+      .Help("Version, revision and compiler of this build; the value is always 1.")
       .Register(registry_)
       .Add(build)
       .Set(1);
@@ -243,7 +244,7 @@ std::vector<MetricFamily> SelfMetrics::collect(const model::Snapshot& snapshot, 
   Families out(registry_.Collect());
   add_collectors(out, snapshot);
   add_tree(out, snapshot);
-  out.gauge("cgwarden_series", "Series of cgroups in this answer, without those named _created.").add(series);
+  out.gauge("cgwarden_series", "Cgroup series in this response, without _created series.").add(series);
   add_process(out, start_time_);
   return out.take();
 }

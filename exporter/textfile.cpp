@@ -334,9 +334,12 @@ void Textfiles::add_to(std::vector<MetricFamily>& families) const {
   if (directories_.empty()) return;
   std::set<std::string> taken = {"cgwarden_textfile_mtime_seconds", "cgwarden_textfile_scrape_error"};
   for (const auto& family : families) taken.insert(base_name(family.name));
-  MetricFamily mtime{"cgwarden_textfile_mtime_seconds", "When the file was last written.", MetricType::Gauge, {}};
+  MetricFamily mtime{"cgwarden_textfile_mtime_seconds",
+                     "Modification time of the textfile in seconds since the Unix epoch.",
+                     MetricType::Gauge,
+                     {}};
   MetricFamily error{"cgwarden_textfile_scrape_error",
-                     "Whether the file, or the directory, could not be taken.",
+                     "Whether reading the textfile or the directory failed (1) or succeeded (0).",
                      MetricType::Gauge,
                      {}};
   const auto add_sample = [](MetricFamily& family, const std::string& file, double value) {
