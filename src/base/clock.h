@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One idiom for time: durations and intervals by the monotonic clock, dates by the wall clock.
+// Time: durations and intervals use the monotonic clock, dates the wall clock.
 #pragma once
 
 #include <time.h>
@@ -16,13 +16,13 @@ using Wall = std::chrono::system_clock::time_point;
 inline Monotonic monotonic_now() { return std::chrono::steady_clock::now(); }
 inline Wall wall_now() { return std::chrono::system_clock::now(); }
 
-// For poll(): how long until then, at least 1 as long as it is not reached, at most a minute.
+// Timeout for poll(2): milliseconds until the deadline, at least 1 before it is reached and at most one minute.
 inline int milliseconds_left(Monotonic deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - monotonic_now()).count();
   return static_cast<int>(std::clamp<long long>(left + 1, 0, 60'000));
 }
 
-// CPU time this thread has used.
+// CPU time consumed by this thread.
 inline std::chrono::nanoseconds thread_cpu_time() {
   timespec ts{};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owner of one file descriptor. Every descriptor is opened close-on-exec, relative to a kept directory where possible.
+// Owns one file descriptor. All descriptors of the program are opened close-on-exec, relative to an open directory
+// where possible.
 #pragma once
 
 #include <unistd.h>

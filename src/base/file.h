@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small files of /proc, /sys and cgroup file systems, read whole. Not for the path of a scrape: reading allocates.
+// Reads small files of /proc, /sys and cgroup file systems completely. Not for use during a scrape: it allocates
+// memory.
 //
-// Thread: any. Errors: nothing and errno. Never blocks on a FIFO; what is longer than the limit is cut there.
+// Thread: any. Errors: nullopt and errno. Never blocks on a FIFO; files longer than the limit are truncated.
 #pragma once
 
 #include <fcntl.h>
@@ -20,54 +21,53 @@
 
 namespace cgwarden::base {
 
-inline constexpr std::size_t kMaxOfAFile = 4U << 20U;  // mountinfo of a host with tens of thousands of mounts
+inline constexpr std::size_t kMaxFileSize = 4U << 20U;  // mountinfo of a host with tens of thousands of mounts
 
-// Whether it is there for this process as it is. access(2) and faccessat(2) ask for the real user without capabilities:
-// to them, what only a capability shows is not there.
+// Whether the path exists for the effective user and capabilities. access(2) and faccessat(2) check the real user
+// instead and do not find files that only a capability makes visible.
 inline bool exists(int dir, const char* path) {
   struct stat st {};
   return ::fstatat(dir, path, &st, 0) == 0;
 }
 
-inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMaxOfAFile) {
+inline std::optional<std::string> read_to_end(int fd, std::size_t limit = kMaxFileSize) {
   std::string text;
-  std::array<char, 16384> piece;  // NOLINT(cppcoreguidelines-pro-type-member-init): read() fills it
+  std::array<char, 16384> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): read() fills it
   while (text.size() < limit) {
-    const auto n = ::read(fd, piece.data(), std::min(piece.size(), limit - text.size()));
+    const auto n = ::read(fd, buffer.data(), std::min(buffer.size(), limit - text.size()));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return std::nullopt;
     if (n == 0) break;
-    text.append(piece.data(), static_cast<std::size_t>(n));
+    text.append(buffer.data(), static_cast<std::size_t>(n));
   }
   return text;
 }
 
-inline std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMaxOfAFile) {
+inline std::optional<std::string> read_file(int dir, const std::string& path, std::size_t limit = kMaxFileSize) {
   const Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return std::nullopt;
   return read_to_end(fd.get(), limit);
 }
 
-// Another file in the place of `path`, whole or not at all: written beside it, then renamed. Its directory must be
-// there.
+// Replaces `path` atomically: writes a new file in the same directory, which must exist, and renames it.
 inline Result<void> replace_file(const std::string& path, std::string_view text, mode_t mode) {
   const auto name = path.rfind('/') + 1;
-  const auto beside = path.substr(0, name) + '.' + path.substr(name) + ".new";
-  ::unlink(beside.c_str());
-  const Fd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!fd) return fail_errno("cannot make " + beside);
-  ::fchmod(fd.get(), mode);  // whatever the umask
+  const auto temporary = path.substr(0, name) + '.' + path.substr(name) + ".new";
+  ::unlink(temporary.c_str());
+  const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) return fail_errno("cannot create " + temporary);
+  ::fchmod(fd.get(), mode);  // regardless of the umask
   while (!text.empty()) {
     const auto n = ::write(fd.get(), text.data(), text.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      auto failed = fail_errno("cannot write " + beside);
-      ::unlink(beside.c_str());
+      auto failed = fail_errno("cannot write " + temporary);
+      ::unlink(temporary.c_str());
       return failed;
     }
     text.remove_prefix(static_cast<std::size_t>(n));
   }
-  if (::rename(beside.c_str(), path.c_str()) != 0) return fail_errno("cannot rename to " + path);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno("cannot rename to " + path);
   return {};
 }
 

@@ -12,10 +12,10 @@
 namespace cgwarden::base {
 namespace {
 
-// The distance is quadratic, and names come from command lines and files of any length.
+// Computing the distance takes quadratic time, and names from command lines and files may be long.
 constexpr std::size_t kMaxCompared = 128;
 
-// Levenshtein distance: letters changed, removed or inserted.
+// Levenshtein distance: the number of changed, removed or inserted letters.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);

@@ -8,8 +8,8 @@
 
 namespace cgwarden::base {
 
-// The candidate with the smallest Levenshtein distance to `name`; empty if none is close: more than a third of the
-// letters differ, and more than two.
+// The candidate with the smallest Levenshtein distance to `name`. Empty if none is close, that is, if more than two and
+// more than a third of the letters differ.
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> candidates);
 
 // "; did you mean 'memory'?", or empty if no candidate is close.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One idiom for failure. A function that can fail returns Result<T>; exceptions come from libraries and at start-up
-// only and are caught at that edge.
+// Error handling. A function that can fail returns Result<T>. Exceptions are thrown only by libraries and at startup,
+// and are caught where they enter.
 //
 //   Result<Fd> open_dir(...);
 //   auto dir = open_dir(...);
@@ -17,7 +17,7 @@ namespace cgwarden::base {
 
 struct Error {
   int code = 0;      // errno, or 0 when no system call failed
-  std::string what;  // one line: what, where and how to mend it
+  std::string what;  // one line: object, what failed, reason and hint
 
   // "cannot open /x: No such file or directory"
   static Error from_errno(int code, std::string doing) { return {code, std::move(doing) + ": " + std::strerror(code)}; }
@@ -32,7 +32,8 @@ inline tl::unexpected<Error> fail_errno(std::string doing) {
   return tl::unexpected(Error::from_errno(errno, std::move(doing)));
 }
 
-// The cgroup went away between finding it and reading it. That is no error: the cgroup is dropped this round.
+// Whether errno means that the cgroup was removed after it was found. This is not an error: the sample omits the
+// cgroup.
 constexpr bool means_vanished(int code) { return code == ENOENT || code == ENODEV || code == ESRCH || code == ENOTDIR; }
 
 }  // namespace cgwarden::base

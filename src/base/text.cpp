@@ -4,12 +4,12 @@
 namespace cgwarden::base {
 namespace {
 
-struct Rune {
+struct CodePoint {
   char32_t value = 0;
-  std::size_t size = 0;  // 0: broken
+  std::size_t size = 0;  // in bytes; 0: invalid
 };
 
-Rune decode(std::string_view s) {
+CodePoint decode(std::string_view s) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
   const unsigned char lead = byte(0);
   std::size_t size = 0;
@@ -34,7 +34,8 @@ Rune decode(std::string_view s) {
   return {value, size};
 }
 
-// Would change how the text around it is shown: controls, line and paragraph separators, bidi, zero width.
+// Whether the character changes the display of the text around it: control, line and paragraph separator, bidi, zero
+// width.
 bool is_deceptive(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
          (c >= 0x2060 && c <= 0x2069) || c == 0x061C || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB);
@@ -51,9 +52,9 @@ void append_hex(std::string& out, unsigned char byte) {
 
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
-    const auto rune = decode(text);
-    if (rune.size == 0) return false;
-    text.remove_prefix(rune.size);
+    const auto point = decode(text);
+    if (point.size == 0) return false;
+    text.remove_prefix(point.size);
   }
   return true;
 }
@@ -62,13 +63,13 @@ std::string to_utf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    const auto rune = decode(text);
-    if (rune.size == 0) {
+    const auto point = decode(text);
+    if (point.size == 0) {
       out += "\xEF\xBF\xBD";
       text.remove_prefix(1);
     } else {
-      out += text.substr(0, rune.size);
-      text.remove_prefix(rune.size);
+      out += text.substr(0, point.size);
+      text.remove_prefix(point.size);
     }
   }
   return out;
@@ -78,9 +79,9 @@ std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    const auto rune = decode(text);
-    const std::size_t size = rune.size == 0 ? 1 : rune.size;
-    if (rune.size == 0 || is_deceptive(rune.value)) {
+    const auto point = decode(text);
+    const std::size_t size = point.size == 0 ? 1 : point.size;
+    if (point.size == 0 || is_deceptive(point.value)) {
       for (std::size_t i = 0; i < size; ++i) append_hex(out, static_cast<unsigned char>(text[i]));
     } else {
       out += text.substr(0, size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text from the host, split in place. No streams, no locale, no copies. Everything here is hostile input: nothing may
-// read past the view, and what is shown to people goes through printable().
+// Parsing of text from the host, without streams, locale or copies. All input is untrusted: no function reads past the
+// view, and text for logs and terminals must go through printable().
 #pragma once
 
 #include <charconv>
@@ -11,7 +11,7 @@
 
 namespace cgwarden::base {
 
-// Takes the text up to `separator` off the front of `rest`; the separator itself is dropped.
+// Removes the text up to `separator` from the front of `rest` and returns it; the separator is removed too.
 constexpr std::string_view take_until(std::string_view& rest, char separator) {
   const auto end = rest.find(separator);
   const auto piece = rest.substr(0, end);
@@ -21,7 +21,7 @@ constexpr std::string_view take_until(std::string_view& rest, char separator) {
 
 constexpr std::string_view take_line(std::string_view& rest) { return take_until(rest, '\n'); }
 
-// The next word; spaces and tabs before it are skipped. Empty at the end.
+// Removes and returns the next word; spaces and tabs before it are skipped. Empty at the end.
 constexpr std::string_view take_word(std::string_view& rest) {
   const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
   while (!rest.empty() && is_blank(rest.front())) rest.remove_prefix(1);
@@ -39,12 +39,12 @@ constexpr std::string_view trim_end(std::string_view s) {
   return s;
 }
 
-// What follows the last '/'; of the root "/" and of a text without one: all.
+// The text after the last '/'; the whole text for "/" and for a text without '/'.
 constexpr std::string_view last_part(std::string_view path) {
   return path == "/" ? path : path.substr(path.rfind('/') + 1);
 }
 
-// The whole of `text` as an integer, or nothing.
+// The complete text as an integer; nullopt if it is not one.
 template <class Int>
 std::optional<Int> to_int(std::string_view text, int base = 10) {
   Int value{};
@@ -53,7 +53,7 @@ std::optional<Int> to_int(std::string_view text, int base = 10) {
   return value;
 }
 
-// A number at the front of `text`, or nothing.
+// The number at the front of `text`; nullopt if there is none.
 inline std::optional<double> to_double(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -61,7 +61,7 @@ inline std::optional<double> to_double(std::string_view text) {
   return value;
 }
 
-// Of the lines of /proc/meminfo and /proc/PID/status: "MemTotal:   1234 kB" -> bytes.
+// A value of /proc/meminfo or /proc/PID/status in bytes: "MemTotal:   1234 kB". nullopt if it is missing or invalid.
 inline std::optional<std::int64_t> proc_kib(std::string_view text, std::string_view key) {
   while (!text.empty()) {
     auto line = take_line(text);
@@ -76,13 +76,13 @@ inline std::optional<std::int64_t> proc_kib(std::string_view text, std::string_v
 // True for well-formed UTF-8 (no overlong forms, no surrogates).
 bool is_utf8(std::string_view text);
 
-// `text` with broken UTF-8 replaced by U+FFFD: what may stand in a label value or in JSON.
+// `text` with invalid UTF-8 replaced by U+FFFD, for label values and JSON.
 std::string to_utf8(std::string_view text);
 
-// `text` for one line of a log or a terminal: control bytes (C0, C1, DEL), bidi controls and broken UTF-8 as \xNN.
+// `text` for one line of a log or terminal: control characters (C0, C1, DEL), bidi controls and invalid UTF-8 as \xNN.
 std::string printable(std::string_view text);
 
-// The kernel writes space, tab, newline and backslash in mountinfo as \040, \011, \012 and \134.
+// Decodes the escapes of /proc/PID/mountinfo: space, tab, newline and backslash are \040, \011, \012 and \134.
 std::string unescape_octal(std::string_view text);
 
 }  // namespace cgwarden::base

@@ -29,7 +29,7 @@ constexpr std::array<std::string_view, 15> kV1Controllers = {"cpu",     "cpuacct
 base::Result<std::string> read_whole(const std::string& path) {
   auto text = base::read_file(path);
   if (!text) return base::fail_errno("cannot read " + base::printable(path));
-  if (text->size() < base::kMaxOfAFile) return std::move(*text);
+  if (text->size() < base::kMaxFileSize) return std::move(*text);
   return base::fail("cannot read " + base::printable(path) + ": it is larger than 4 MiB");
 }
 

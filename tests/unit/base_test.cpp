@@ -15,7 +15,7 @@
 namespace cgwarden::base {
 namespace {
 
-TEST(ASmallFile, IsReadWholeOrUpToTheLimit) {
+TEST(ReadFile, ReadsTheWholeFileOrUpToTheLimit) {
   const testing_files::TempDir folder;
   const std::string text(40'000, 'a');  // more than one read
   std::ofstream(folder.path() + "/f") << text;
@@ -24,30 +24,30 @@ TEST(ASmallFile, IsReadWholeOrUpToTheLimit) {
   EXPECT_EQ(read_file(dir.get(), "f", 20'000), text.substr(0, 20'000));
 }
 
-TEST(ASmallFile, IsReplacedWholeOrNotAtAll) {
+TEST(ReplaceFile, ReplacesAtomicallyWithoutFollowingLinks) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/f";
   std::ofstream(path) << "before";
   const Fd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  // Somebody may have put a link where it is written beside: what that points at stays as it is.
+  // A link at the path of the temporary file must not be followed.
   std::ofstream(folder.path() + "/other") << "other";
   ASSERT_EQ(::symlink("other", (folder.path() + "/.f.new").c_str()), 0);
   const auto mask = ::umask(077);
   EXPECT_TRUE(replace_file(path, "after", 0644));
   ::umask(mask);
   EXPECT_EQ(read_file(path), "after");
-  EXPECT_EQ(read_to_end(reader.get()), "before") << "who reads it sees one or the other";
+  EXPECT_EQ(read_to_end(reader.get()), "before") << "an open file keeps the old content";
   EXPECT_EQ(read_file(folder.path() + "/other"), "other");
   struct stat st {};
   ASSERT_EQ(::stat(path.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777U, 0644U);
 
-  const auto done = replace_file(folder.path() + "/none/f", "x", 0644);
-  ASSERT_FALSE(done);
-  EXPECT_NE(done.error().what.find("/none/.f.new"), std::string::npos) << done.error().what;
+  const auto replaced = replace_file(folder.path() + "/none/f", "x", 0644);
+  ASSERT_FALSE(replaced);
+  EXPECT_NE(replaced.error().what.find("/none/.f.new"), std::string::npos) << replaced.error().what;
 }
 
-TEST(ASmallFile, ThatIsMissingOrADirectoryIsNothingAndErrnoSaysWhy) {
+TEST(ReadFile, ReturnsNulloptAndErrnoIfMissingOrADirectory) {
   const testing_files::TempDir folder;
   EXPECT_FALSE(read_file(folder.path() + "/f"));
   EXPECT_EQ(errno, ENOENT);
@@ -55,21 +55,21 @@ TEST(ASmallFile, ThatIsMissingOrADirectoryIsNothingAndErrnoSaysWhy) {
   EXPECT_EQ(errno, EISDIR);
 }
 
-TEST(ASmallFile, ThatIsAFifoWithoutAWriterIsEmptyAndDoesNotBlock) {
+TEST(ReadFile, DoesNotBlockOnAFifoWithoutAWriter) {
   const testing_files::TempDir folder;
   const auto fifo = folder.path() + "/fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_EQ(read_file(fifo), "");
 }
 
-TEST(ALineOfProc, IsFoundByItsWholeKeyAndGivenInBytes) {
+TEST(ProcKib, MatchesTheWholeKeyAndReturnsBytes) {
   const std::string_view text = "MemTotalOfOthers: 1 kB\nMemTotal:   1234 kB\nSwapFree: much kB\n";
   EXPECT_EQ(proc_kib(text, "MemTotal"), 1234 * 1024);
   EXPECT_EQ(proc_kib(text, "SwapFree"), std::nullopt);
   EXPECT_EQ(proc_kib(text, "SwapTotal"), std::nullopt);
 }
 
-TEST(ANumber, IsWhatStandsAtTheFront) {
+TEST(ToDouble, ParsesANumberAtTheFront) {
   EXPECT_EQ(to_double("0.25 rest"), 0.25);
   EXPECT_EQ(to_double("12"), 12);
   EXPECT_EQ(to_double(""), std::nullopt);
@@ -85,7 +85,7 @@ TEST(UnknownName, SuggestsTheNearestCandidateOnlyIfOneIsClose) {
   EXPECT_EQ(unknown_name("field", "memory_max", {}), "unknown field 'memory_max'");
 }
 
-TEST(UnknownName, PrintsControlBytesEscapedAndComparesNoLongNames) {
+TEST(UnknownName, EscapesControlBytesAndSkipsLongNames) {
   constexpr std::string_view fields[] = {"memory_max"};
   EXPECT_EQ(unknown_name("field", "memory_\x1bmax", fields),
             "unknown field 'memory_\\x1bmax'; did you mean 'memory_max'?");
