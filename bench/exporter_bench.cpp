@@ -33,7 +33,7 @@ std::shared_ptr<const model::Catalogue> make_catalogue() {
       field.name = names.back();
       field.help = "Bytes.";
       field.unit = i % 3 == 0 ? model::Unit::seconds : model::Unit::bytes;
-      field.kind = i % 3 == 0 ? model::Kind::counter : model::Kind::gauge;
+      field.kind = i % 3 == 0 ? model::MetricKind::counter : model::MetricKind::gauge;
       rows.push_back(field);
     }
     for (const auto* name : {"io_read", "io_write"}) {
@@ -41,7 +41,7 @@ std::shared_ptr<const model::Catalogue> make_catalogue() {
       field.name = name;
       field.help = "Bytes.";
       field.unit = model::Unit::bytes;
-      field.kind = model::Kind::counter;
+      field.kind = model::MetricKind::counter;
       field.labels = "device";
       rows.push_back(field);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device rules of v1, as this machine's kernel keeps them.
+// Device rules of v1 on the running kernel.
 #include <gtest/gtest.h>
 
 #include "tests/kernel/collected.h"
@@ -10,7 +10,7 @@ namespace {
 using testing_kernel::read;
 using testing_kernel::write;
 
-class DeviceRulesOnARealHost : public testing_kernel::CollectedTest {
+class DeviceRulesCollector : public testing_kernel::CollectedTest {
  protected:
   [[nodiscard]] std::string rules(const std::string& cgroup) const {
     std::string out;
@@ -19,7 +19,7 @@ class DeviceRulesOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(DeviceRulesOnARealHost, AreThoseOfTheCgroup) {
+TEST_F(DeviceRulesCollector, ExportsTheRulesOfDevicesList) {
   if (dir("devices").empty()) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine";
   make("/d");
   open({"devices", "device_rules"});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Effective limits of nested cgroups, as this machine's kernel has them.
+// Effective limits of nested cgroups on the running kernel.
 #include <gtest/gtest.h>
 
 #include "tests/kernel/collected.h"
@@ -11,7 +11,7 @@ using model::Value;
 using testing_kernel::read;
 using testing_kernel::write;
 
-class EffectiveLimitsOnARealHost : public testing_kernel::CollectedTest {
+class EffectiveCollector : public testing_kernel::CollectedTest {
  protected:
   void SetUp() override {
     CollectedTest::SetUp();
@@ -19,7 +19,7 @@ class EffectiveLimitsOnARealHost : public testing_kernel::CollectedTest {
     for (const auto* cgroup : {"/a", "/a/b", "/a/b/c", "/free"}) make(cgroup);
   }
 
-  // On v2 the controller must be switched on for the children first.
+  // Sets a limit. On v2 the controller must be enabled in the ancestors first.
   void limit(const std::string& controller, const std::string& cgroup, const std::string& v1_file,
              const std::string& v2_file, const std::string& text) {
     const auto on_v1 = dir(controller, cgroup) + "/" + v1_file;
@@ -28,12 +28,13 @@ class EffectiveLimitsOnARealHost : public testing_kernel::CollectedTest {
       return;
     }
     std::string at;
-    for (const auto& above : {"", "/a", "/a/b"}) write(dir("v2", above) + "/cgroup.subtree_control", "+" + controller);
+    for (const auto& ancestor : {"", "/a", "/a/b"})
+      write(dir("v2", ancestor) + "/cgroup.subtree_control", "+" + controller);
     ASSERT_TRUE(write(dir("v2", cgroup) + "/" + v2_file, text)) << cgroup << v2_file;
   }
 };
 
-TEST_F(EffectiveLimitsOnARealHost, OfMemoryAreThoseOfTheTightestAncestor) {
+TEST_F(EffectiveCollector, ExportsTheLowestMemoryLimitOfTheAncestors) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   limit("memory", "/a", "memory.limit_in_bytes", "memory.max", "67108864");
   limit("memory", "/a/b/c", "memory.limit_in_bytes", "memory.max", "134217728");
@@ -43,7 +44,7 @@ TEST_F(EffectiveLimitsOnARealHost, OfMemoryAreThoseOfTheTightestAncestor) {
   EXPECT_EQ(value("effective_memory_max", "/a/b"), Value::of(64 << 20));
   EXPECT_EQ(value("memory_max", "/a/b/c"), Value::of(128 << 20));
   EXPECT_EQ(value("effective_memory_max", "/a/b/c"), Value::of(64 << 20));
-  // The kernel's own word on v1.
+  // On v1 the kernel computes the limit itself.
   const auto stat = read(dir("memory", "/a/b/c") + "/memory.stat");
   if (stat.find("hierarchical_memory_limit") != std::string::npos) {
     EXPECT_NE(stat.find("hierarchical_memory_limit 67108864\n"), std::string::npos);
@@ -51,7 +52,7 @@ TEST_F(EffectiveLimitsOnARealHost, OfMemoryAreThoseOfTheTightestAncestor) {
   }
 }
 
-TEST_F(EffectiveLimitsOnARealHost, OfPidsAreThoseOfTheTightestAncestor) {
+TEST_F(EffectiveCollector, ExportsTheLowestPidsLimitOfTheAncestors) {
   if (dir("pids").empty()) GTEST_SKIP() << "no pids controller on this kernel";
   limit("pids", "/a/b", "pids.max", "pids.max", "9");
   open();
@@ -61,7 +62,7 @@ TEST_F(EffectiveLimitsOnARealHost, OfPidsAreThoseOfTheTightestAncestor) {
   EXPECT_FALSE(value("effective_pids_max", "/a") == Value::of(9));
 }
 
-TEST_F(EffectiveLimitsOnARealHost, OfCpuTimeAreThoseOfTheTightestAncestor) {
+TEST_F(EffectiveCollector, ExportsTheLowestCpuLimitOfTheAncestors) {
   if (dir("cpu").empty()) GTEST_SKIP() << "no cpu controller on this kernel";
   if (!write(dir("cpu", "/free") + "/cpu.cfs_quota_us", "-1") && dir("v2").empty()) {
     GTEST_SKIP() << "no CPU bandwidth control on this kernel";
@@ -73,7 +74,7 @@ TEST_F(EffectiveLimitsOnARealHost, OfCpuTimeAreThoseOfTheTightestAncestor) {
   EXPECT_EQ(value("effective_cpu_max", "/a/b/c"), Value::of(500'000'000));
 }
 
-TEST_F(EffectiveLimitsOnARealHost, OfCpusAreThoseTheKernelSays) {
+TEST_F(EffectiveCollector, CountsTheCpusOfTheEffectiveCpuset) {
   if (dir("cpuset").empty()) GTEST_SKIP() << "no cpuset controller on this kernel";
   const auto file = dir("cpuset", "/a") + "/cpuset.cpus";
   if (::access(file.c_str(), F_OK) == 0) {

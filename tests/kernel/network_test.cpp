@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Network counters of this machine's namespaces: provoked on a loopback interface and compared with what the kernel
-// says to a process in there.
+// Interface counters and TCP states of network namespaces on the running kernel, with traffic that the test sends over
+// loopback interfaces.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -22,8 +22,8 @@ using testing::SizeIs;
 
 constexpr int kPackets = 25;
 
-// In a network namespace of its own: 25 datagrams to itself.
-void talk_to_itself() {
+// Enters a new network namespace and sends 25 datagrams to itself.
+void send_to_itself() {
   if (::unshare(CLONE_NEWNET) != 0) ::_exit(1);
   const int s = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq interface {};
@@ -40,7 +40,7 @@ void talk_to_itself() {
   }
 }
 
-class NetworkOnARealHost : public testing_kernel::CollectedTest {
+class NetworkCollector : public testing_kernel::CollectedTest {
  protected:
   [[nodiscard]] std::string number(pid_t pid) const {
     const auto link = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/ns/net").string();
@@ -57,10 +57,10 @@ class NetworkOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(NetworkOnARealHost, TrafficIsThatOfTheNamespaceAndReadOnceForAllCgroupsInIt) {
+TEST_F(NetworkCollector, ReadsEachNamespaceOnceForAllItsCgroups) {
   make("/a");
   make("/b");
-  const auto owner = spawn("/a", talk_to_itself);
+  const auto owner = spawn("/a", send_to_itself);
   spawn("/a", [] {});
   spawn("/b", [owner] {
     const int ns = ::open(("/proc/" + std::to_string(owner) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC);
@@ -81,7 +81,7 @@ TEST_F(NetworkOnARealHost, TrafficIsThatOfTheNamespaceAndReadOnceForAllCgroupsIn
   EXPECT_EQ(errors("network"), 0U);
 }
 
-TEST_F(NetworkOnARealHost, ACgroupOnTheHostsNetworkHasNoTrafficOfItsOwn) {
+TEST_F(NetworkCollector, AttributesNoTrafficToACgroupInTheHostNamespace) {
   make("/host");
   const auto pid = spawn("/host", [] {});
   open({"network"});
@@ -93,7 +93,7 @@ TEST_F(NetworkOnARealHost, ACgroupOnTheHostsNetworkHasNoTrafficOfItsOwn) {
   EXPECT_THAT(values("network_receive", number(pid), "lo"), SizeIs(1));
 }
 
-// In a network namespace of its own: a listener and a connection to it.
+// Enters a new network namespace, listens and connects to itself.
 void connect_to_itself() {
   if (::unshare(CLONE_NEWNET) != 0) ::_exit(1);
   const int control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -113,13 +113,13 @@ void connect_to_itself() {
   }
 }
 
-TEST_F(NetworkOnARealHost, TcpConnectionsAreCountedByStateInTheirNamespace) {
+TEST_F(NetworkCollector, CountsTcpSocketsByStateInTheirNamespace) {
   make("/tcp");
   const auto pid = spawn("/tcp", connect_to_itself);
   const auto own = number(::getpid());
   open({"tcp"});
   collect();
-  EXPECT_EQ(number(::getpid()), own);  // nobody moved this process
+  EXPECT_EQ(number(::getpid()), own);  // the namespace of this process is unchanged
   std::map<std::string, std::int64_t> states;
   for (const auto& one : series("network_tcp_connections", model::kNoCgroup)) {
     if (one.labels[0] == number(pid) && one.labels[1] == "ipv4") states[one.labels[2]] = one.value;
@@ -132,9 +132,9 @@ TEST_F(NetworkOnARealHost, TcpConnectionsAreCountedByStateInTheirNamespace) {
   EXPECT_EQ(errors("tcp"), 0U);
 }
 
-TEST_F(NetworkOnARealHost, ANamespaceGoesWithItsLastProcess) {
+TEST_F(NetworkCollector, DropsANamespaceWithItsLastProcess) {
   make("/gone");
-  const auto pid = spawn("/gone", talk_to_itself);
+  const auto pid = spawn("/gone", send_to_itself);
   open({"network"});
   collect();
   const auto ns = number(pid);

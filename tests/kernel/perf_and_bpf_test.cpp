@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters of perf_event and programs of BPF that the test itself provokes and attaches.
+// perf_event counters and BPF programs, with events that the test causes and programs that it attaches.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <linux/bpf.h>
@@ -21,7 +21,7 @@ std::ptrdiff_t descriptors() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
 }
 
-class PerfOnARealHost : public testing_kernel::CollectedTest {
+class PerfEventCollector : public testing_kernel::CollectedTest {
  protected:
   void SetUp() override {
     CollectedTest::SetUp();
@@ -30,13 +30,13 @@ class PerfOnARealHost : public testing_kernel::CollectedTest {
     make("/p");
     collect();
     if (!value("perf_page_faults", "/p").is_number()) {
-      ASSERT_THAT(notices, testing::Not(IsEmpty()));  // absent, and it says why
+      ASSERT_THAT(notices, testing::Not(IsEmpty()));  // absent, and the reason is logged
       GTEST_SKIP() << notices.front();
     }
   }
 };
 
-TEST_F(PerfOnARealHost, PageFaultsAndSwitchesAreThoseOfTheCgroup) {
+TEST_F(PerfEventCollector, CountsPageFaultsAndSwitchesOfACgroupAndItsDescendants) {
   EXPECT_EQ(value("perf_page_faults", "/p"), model::Value::of(0));
   make("/p/below");
   make("/other");
@@ -64,7 +64,7 @@ TEST_F(PerfOnARealHost, PageFaultsAndSwitchesAreThoseOfTheCgroup) {
   EXPECT_EQ(errors("perf_event"), 0U);
 }
 
-TEST_F(PerfOnARealHost, DescriptorsAreClosedWithTheCgroup) {
+TEST_F(PerfEventCollector, ClosesFileDescriptorsOfRemovedCgroups) {
   remove("/p");
   collect();
   const auto before = descriptors();
@@ -73,16 +73,17 @@ TEST_F(PerfOnARealHost, DescriptorsAreClosedWithTheCgroup) {
   EXPECT_GT(descriptors(), before + 20);
   for (int i = 0; i < 10; ++i) remove("/fd" + std::to_string(i));
   collect();
-  for (int tries = 0; tries < 100 && descriptors() > before; ++tries) {  // others' cgroups may have come meanwhile
+  for (int tries = 0; tries < 100 && descriptors() > before;
+       ++tries) {  // other programs may have created cgroups meanwhile
     ::usleep(50'000);
     collect();
   }
   EXPECT_LE(descriptors(), before);
 }
 
-class BpfOnARealHost : public testing_kernel::CollectedTest {
+class BpfCollector : public testing_kernel::CollectedTest {
  protected:
-  // A program that lets everything pass, attached to the cgroup's v2 directory; its descriptor, or -1.
+  // Attaches a program that allows all devices to the v2 directory of the cgroup. Returns its descriptor, or -1.
   int attach(const std::string& cgroup) {
     const bpf_insn code[] = {
         {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 1},
@@ -114,13 +115,14 @@ class BpfOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(BpfOnARealHost, ProgramsAreCountedWhereTheyAreAndWhereTheyActBelow) {
+TEST_F(BpfCollector, CountsAttachedAndInheritedPrograms) {
   if (dir("v2").empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/b");
   make("/b/below");
   const base::Fd first(attach("/b"));
   const base::Fd second(attach("/b"));
-  if (!first || !second) GTEST_SKIP() << "this kernel or these rights do not allow to attach BPF programs";
+  if (!first || !second)
+    GTEST_SKIP() << "BPF programs cannot be attached: not supported by the kernel or not permitted";
   open({"bpf"});
   collect();
   EXPECT_EQ(count("bpf_programs", "/b"), 2);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Processes, threads, states, files and sockets of cgroups, as the test made them.
+// Processes, threads, states, files and sockets of cgroups, with processes that the test starts.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/prctl.h>
@@ -14,7 +14,7 @@ namespace {
 
 using model::Value;
 
-class ProcessesOnARealHost : public testing_kernel::CollectedTest {
+class ProcessesCollector : public testing_kernel::CollectedTest {
  protected:
   [[nodiscard]] std::map<std::string, std::int64_t> states(const std::string& cgroup) const {
     std::map<std::string, std::int64_t> out;
@@ -23,7 +23,7 @@ class ProcessesOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(ProcessesOnARealHost, AreThoseOfTheCgroupItself) {
+TEST_F(ProcessesCollector, CountsProcessesWithoutDescendantCgroups) {
   make("/a");
   make("/a/b");
   make("/empty");
@@ -37,7 +37,7 @@ TEST_F(ProcessesOnARealHost, AreThoseOfTheCgroupItself) {
   EXPECT_EQ(value("processes", "/empty"), Value::of(0));
 }
 
-TEST_F(ProcessesOnARealHost, HaveStatesAndThreads) {
+TEST_F(ProcessesCollector, CountsStatesAndThreads) {
   make("/s");
   spawn("/s", [] { std::thread([] { ::pause(); }).detach(); });
   const auto stopped = spawn("/s", [] {});
@@ -51,7 +51,7 @@ TEST_F(ProcessesOnARealHost, HaveStatesAndThreads) {
   ASSERT_EQ(::waitpid(stopped, nullptr, WUNTRACED), stopped);
   open({"process_states"});
   collect();
-  for (int tries = 0; tries < 100 && states("/s")["sleeping"] != 2; ++tries) {  // until the spawned ones pause
+  for (int tries = 0; tries < 100 && states("/s")["sleeping"] != 2; ++tries) {  // until the started processes sleep
     ::usleep(10'000);
     collect();
   }
@@ -63,7 +63,7 @@ TEST_F(ProcessesOnARealHost, HaveStatesAndThreads) {
   EXPECT_EQ(value("threads", "/s"), Value::of(5));
 }
 
-TEST_F(ProcessesOnARealHost, HaveFilesAndSockets) {
+TEST_F(ProcessesCollector, CountsOpenFilesAndSockets) {
   make("/f");
   const auto pid = spawn("/f", [] {
     for (int fd = 3; fd < 1024; ++fd) {
@@ -88,7 +88,7 @@ TEST_F(ProcessesOnARealHost, HaveFilesAndSockets) {
   EXPECT_EQ(errors("process_files"), 0U);
 }
 
-TEST_F(ProcessesOnARealHost, FilesThatMayNotBeSeenAreAbsentAndNotZero) {
+TEST_F(ProcessesCollector, ExportsNoFileCountsWithoutPermission) {
   make("/closed");
   spawn("/closed", [] {});
   const pid_t child = ::fork();

@@ -8,7 +8,7 @@
 namespace cgwarden::collectors {
 namespace {
 
-TEST(NetDev, ALineGivesTheCountersOfItsInterface) {
+TEST(ParseInterface, ReadsNameAndCounters) {
   const auto found = parse_interface("  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 18446744073709551615");
   ASSERT_TRUE(found);
   EXPECT_EQ(found->name, "eth0");
@@ -17,14 +17,14 @@ TEST(NetDev, ALineGivesTheCountersOfItsInterface) {
   EXPECT_EQ(found->counters[15], UINT64_MAX);
 }
 
-TEST(NetDev, NamesMayBeLongAndTheNumbersCloseBehind) {
+TEST(ParseInterface, AcceptsALongNameWithoutABlankAfterTheColon) {
   const auto found = parse_interface("enp0s31f6longer:1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0");
   ASSERT_TRUE(found);
   EXPECT_EQ(found->name, "enp0s31f6longer");
   EXPECT_EQ(found->counters[8], 2U);
 }
 
-TEST(NetDev, WhatIsNoSuchLineIsRefused) {
+TEST(ParseInterface, RejectsHeadersAndInvalidLines) {
   for (const auto* line :
        {"", "eth0", "eth0:", "eth0: 1 2 3", ": 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
         "Inter-|   Receive                                                |  Transmit",
