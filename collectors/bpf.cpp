@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BPF programs attached to cgroups of v2: bpf(2), BPF_PROG_QUERY. They stand for what v1 had controllers for: rules of
-// devices (systemd's DeviceAllow=, containers), and for addresses, sockets and sysctls.
+// BPF programs attached to v2 cgroups: bpf(2), BPF_PROG_QUERY. They replace v1 controllers: device rules (DeviceAllow=
+// of systemd, containers), and filters of addresses, sockets and sysctls.
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <sys/syscall.h>
@@ -24,7 +24,7 @@ namespace {
 using model::CgroupIndex;
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 
 constexpr std::string_view kBpfFrom = "`BPF_PROG_QUERY` on the v2 cgroup directory";
 
@@ -45,7 +45,7 @@ struct AttachType {
   std::string_view name;
 };
 
-// Numbers beyond Linux 6.1 are written out: linux/bpf.h of Debian 12 ends there.
+// Attach types after Linux 6.1 are given as numbers, because linux/bpf.h of Debian 12 does not define them.
 constexpr AttachType kTypes[] = {
     {BPF_CGROUP_DEVICE, "device"},
     {BPF_CGROUP_INET_INGRESS, "inet_ingress"},
@@ -79,10 +79,10 @@ constexpr AttachType kTypes[] = {
 
 class Bpf : public CustomReader {
  public:
-  explicit Bpf(const CustomContext& context) : notice_(context.notice) {
+  explicit Bpf(const CustomContext& context) : log_(context.log) {
     own_ = context.catalogue.find("bpf_programs").value();
     effective_ = context.catalogue.find("bpf_effective_programs").value();
-    known_.fill(true);
+    supported_.fill(true);
     for (std::size_t h = 0; h < context.host.all.size(); ++h) {
       if (context.host.all[h].version == 2) v2_ = h;
     }
@@ -94,11 +94,11 @@ class Bpf : public CustomReader {
             model::CollectorStats& stats) override {
     if (!permitted_ || v2_ >= node.dirs.size() || node.dirs[v2_].inode == 0) return;
     const base::Fd dir(tree.open_file(node, v2_, ".", O_RDONLY | O_DIRECTORY));
-    if (!dir) return;  // vanished
-    for (std::size_t i = 0; i < known_.size() && permitted_; ++i) {
-      if (!known_[i]) continue;
+    if (!dir) return;  // removed meanwhile
+    for (std::size_t i = 0; i < supported_.size() && permitted_; ++i) {
+      if (!supported_[i]) continue;
       add(i, 0, own_, dir.get(), cgroup, snapshot, stats);
-      if (known_[i]) add(i, BPF_F_QUERY_EFFECTIVE, effective_, dir.get(), cgroup, snapshot, stats);
+      if (supported_[i]) add(i, BPF_F_QUERY_EFFECTIVE, effective_, dir.get(), cgroup, snapshot, stats);
     }
   }
 
@@ -117,21 +117,21 @@ class Bpf : public CustomReader {
       return;
     }
     switch (errno) {
-      case EINVAL:  // newer than this kernel
+      case EINVAL:  // attach type not known to this kernel
       case EOPNOTSUPP:
-        known_[type] = false;
+        supported_[type] = false;
         break;
       case EPERM:
       case EACCES:
       case ENOSYS:
-        permitted_ = false;  // unknown: no series
-        if (!std::exchange(told_, true)) {
-          notice_(base::Error::from_errno(errno, "cannot ask for BPF programs of cgroups").what +
-                  "; it takes CAP_NET_ADMIN, and no filter on bpf(2)");
+        permitted_ = false;  // no series
+        if (!std::exchange(logged_, true)) {
+          log_(base::Error::from_errno(errno, "cannot query BPF programs of cgroups").what +
+               " (needs CAP_NET_ADMIN, and a seccomp filter that allows bpf)");
         }
         break;
       case EBADF:   // a recorded host
-      case ENODEV:  // vanished
+      case ENODEV:  // removed meanwhile
       case ENOENT:
         break;
       default:
@@ -140,13 +140,13 @@ class Bpf : public CustomReader {
     }
   }
 
-  std::function<void(std::string)> notice_;
+  std::function<void(std::string)> log_;
   FieldId own_ = 0;
   FieldId effective_ = 0;
-  std::array<bool, std::size(kTypes)> known_{};
+  std::array<bool, std::size(kTypes)> supported_{};
   std::size_t v2_ = cgroup::Tree::kMaxHierarchies;
   bool permitted_ = true;
-  bool told_ = false;
+  bool logged_ = false;
 };
 
 }  // namespace

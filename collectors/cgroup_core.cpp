@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files of the core: Documentation/admin-guide/cgroup-v2.rst, "Core Interface Files", and cgroup-v1/cgroups.rst.
+// Core interface files: Documentation/admin-guide/cgroup-v2.rst, "Core Interface Files", and cgroup-v1/cgroups.rst.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Shape;
 
 // clang-format off
 constexpr model::Field kCgroupCoreRows[] = {
-    // The kernel tells of changes of cgroup.events, but up to some ten milliseconds late: so it is read.
+    // The kernel notifies of changes of cgroup.events up to some ten milliseconds late, so the file is always read.
     {.name = "populated", .kind = gauge, .v2 = {"cgroup.events", "populated", flat_keyed}, .since = "5.4",
      .help = "Whether the cgroup or one of its descendants contains a process (cgroup.events, populated)."},
     {.name = "frozen", .kind = gauge, .v2 = {"cgroup.events", "frozen", flat_keyed}, .since = "5.4",

@@ -36,32 +36,32 @@ std::shared_ptr<const model::Catalogue> make_catalogue() {
 
 base::Result<std::unique_ptr<Collection>> Collection::open(std::shared_ptr<const model::Catalogue> catalogue,
                                                            const CollectionOptions& options,
-                                                           const std::function<void(std::string)>& notice) {
+                                                           const std::function<void(std::string)>& log) {
   auto host = cgroup::find_hierarchies(options.paths);
   if (!host) return tl::unexpected(host.error());
-  return std::unique_ptr<Collection>(new Collection(std::move(catalogue), std::move(*host), options, notice));
+  return std::unique_ptr<Collection>(new Collection(std::move(catalogue), std::move(*host), options, log));
 }
 
 Collection::Collection(std::shared_ptr<const model::Catalogue> catalogue, cgroup::HostHierarchies host,
-                       const CollectionOptions& options, const std::function<void(std::string)>& notice)
+                       const CollectionOptions& options, const std::function<void(std::string)>& log)
     : catalogue_(std::move(catalogue)),
       host_(std::move(host)),
       infos_(describe(host_)),
-      tree_(host_.all, options.tree, notice),
+      tree_(host_.all, options.tree, log),
       paths_(options.paths),
       reader_(catalogue_, host_, paths_, {enabled_or_default(*catalogue_, options.enabled), options.max_open_files},
-              notice),
-      processes_(host_, paths_, options.processes, notice) {
-  make_custom_readers(options, notice);
+              log),
+      processes_(host_, paths_, options.processes, log) {
+  make_custom_readers(options, log);
 }
 
-void Collection::make_custom_readers(const CollectionOptions& options, const std::function<void(std::string)>& notice) {
+void Collection::make_custom_readers(const CollectionOptions& options, const std::function<void(std::string)>& log) {
   const auto enabled = enabled_or_default(*catalogue_, options.enabled);
   for (const auto& collector : all()) {
     const auto id = catalogue_->find_collector(collector.info.name);
     if (!id || collector.make_reader == nullptr || *id >= enabled.size() || !enabled[*id]) continue;
     custom_.push_back(
-        {*id, collector.make_reader({*catalogue_, host_, paths_, processes_, tree_, options.custom, notice}), {}});
+        {*id, collector.make_reader({*catalogue_, host_, paths_, processes_, tree_, options.custom, log}), {}});
     custom_.back().stats.enabled = true;
   }
 }
@@ -80,44 +80,44 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
   processes_.begin_round();
-  auto mark = base::monotonic_now();
-  const auto lap = [&mark](model::CollectorStats& stats) {
+  auto started = base::monotonic_now();
+  const auto add_duration = [&started](model::CollectorStats& stats) {
     const auto now = base::monotonic_now();
-    stats.duration += now - std::exchange(mark, now);
+    stats.duration += now - std::exchange(started, now);
   };
   for (auto& custom : custom_) {
     custom.stats.duration = {};
     custom.stats.errors_now = 0;
     custom.reader->begin(*snapshot);
-    lap(custom.stats);
+    add_duration(custom.stats);
   }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const auto cgroup = static_cast<model::CgroupIndex>(i);
     if (!reader_.read(tree_, *nodes[i], cgroup, *snapshot)) {
-      vanished_.push_back(cgroup);
+      removed_.push_back(cgroup);
       continue;
     }
     if (custom_.empty()) continue;
-    mark = base::monotonic_now();
+    started = base::monotonic_now();
     for (auto& custom : custom_) {
       custom.reader->read(tree_, *nodes[i], cgroup, *snapshot, custom.stats);
-      lap(custom.stats);
+      add_duration(custom.stats);
     }
   }
   reader_.end(*snapshot);
-  mark = base::monotonic_now();
+  started = base::monotonic_now();
   for (auto& custom : custom_) {
     custom.reader->end(*snapshot, custom.stats);
-    lap(custom.stats);
+    add_duration(custom.stats);
     snapshot->collectors[custom.id] = custom.stats;
   }
   processes_.end_round();
-  for (const auto cgroup : vanished_) {  // what was derived from its ancestors is not shown alone
+  for (const auto cgroup : removed_) {  // values derived from ancestors must not remain alone
     for (auto& column : snapshot->columns) {
       if (cgroup < column.dense.size()) column.dense[cgroup] = model::Value::absent();
     }
   }
-  vanished_.clear();
+  removed_.clear();
   snapshot->taken = base::monotonic_now();
   snapshot->taken_wall = base::wall_now();
 

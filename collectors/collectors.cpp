@@ -35,7 +35,7 @@ std::span<const Collector> all() {
       processes(),
       process_states(),
       process_files(),
-      ended(),
+      removed(),
       tcp(),
       perf_event(),
       bpf(),

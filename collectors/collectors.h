@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of collectors. A new one is a file in this folder and a line in collectors.cpp.
+// The list of collectors. A new collector is a file in this folder and a line in collectors.cpp.
 //
-// A collector is rows. One that is odd, because what it says is in no interface file of the cgroup, brings an
-// OddReader.
+// A collector is a table of fields. If its values are not in interface files of the cgroup, it also provides a
+// CustomReader.
 #pragma once
 
 #include <chrono>
@@ -20,28 +20,28 @@
 
 namespace cgwarden::collectors {
 
-// What may be set of odd collectors.
+// Options of collectors with a CustomReader.
 struct CustomOptions {
-  std::size_t max_ended = 512;          // ended cgroups kept
-  std::chrono::seconds ended_for{300};  // and how long
+  std::size_t max_removed = 512;          // removed cgroups that are exported
+  std::chrono::seconds removed_for{300};  // how long they are exported
 };
 
-// What an odd collector is made with. All references outlive it.
+// What a CustomReader is constructed with. All references outlive it.
 struct CustomContext {
   const model::Catalogue& catalogue;
   const cgroup::HostHierarchies& host;
   const cgroup::HostPaths& paths;
-  cgroup::ProcessTable& processes;  // shared by all; the collection begins and ends its rounds
+  cgroup::ProcessTable& processes;  // shared by all readers; Collection begins and ends its samples
   cgroup::Tree& tree;
   CustomOptions options;
-  std::function<void(std::string)> notice;  // single lines for the log
+  std::function<void(std::string)> log;  // takes single lines for the log
 };
 
-// Fills the columns of its collector's rows. The columns are empty at begin(); read() comes once for each cgroup that
-// could be read, in order; at end() the columns of all collectors with interface files are there. Reads and errors are
-// counted by the reader, time by the collection.
+// Fills the columns of its collector's fields. The columns are empty at begin(). read() is called once for each cgroup
+// that could be read, in order. At end() the columns of all collectors with interface files are filled. The reader
+// counts reads and errors, Collection measures the time.
 //
-// Thread: the sampler's. Errors: as cgroup::Reader: absent, unlimited, error and vanished are different things.
+// Thread: the sampler's. Errors: as cgroup::Reader, which distinguishes absent, unlimited, error and a removed cgroup.
 class CustomReader {
  public:
   CustomReader() = default;
@@ -60,7 +60,7 @@ struct Collector {
 
 std::span<const Collector> all();
 
-// One or more per file of this folder.
+// Each file of this folder defines one or more of these.
 model::CollectorInfo cgroup_core();
 model::CollectorInfo cpu();
 model::CollectorInfo percpu();
@@ -91,7 +91,7 @@ Collector network();
 Collector processes();
 Collector process_states();
 Collector process_files();
-Collector ended();
+Collector removed();
 Collector tcp();
 Collector perf_event();
 Collector bpf();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // cpu and cpuacct: Documentation/admin-guide/cgroup-v2.rst, "CPU", cgroup-v1/cpuacct.rst and scheduler/sched-bwc.rst.
-// The files of v1 that are not here say the same again: cpuacct.usage_{user,sys}, one number in each, and
-// cpuacct.usage_percpu_{user,sys}. cpuacct.stat is coarser (ticks), but one file for both.
+// Omitted v1 files have the same content in other files: cpuacct.usage_{user,sys}, with one number each, and
+// cpuacct.usage_percpu_{user,sys}. cpuacct.stat is coarser (ticks), but has both numbers in one file.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rate of reclaim as cpuset measures it (v1), if the root's memory_pressure_enabled is set:
+// Rate of direct reclaim as measured by cpuset (v1), if memory_pressure_enabled of the root cgroup is set:
 // Documentation/admin-guide/cgroup-v1/cpusets.rst.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 
 // clang-format off
 constexpr model::Field kCpusetPressureRows[] = {

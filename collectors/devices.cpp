@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// devices: Documentation/admin-guide/cgroup-v1/devices.rst. v2 has no files for it.
+// devices: Documentation/admin-guide/cgroup-v1/devices.rst. v2 has no files for it; see the collector bpf.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Shape;
 
 // clang-format off
@@ -14,7 +14,7 @@ constexpr model::Field kDevicesRows[] = {
      .help = "Number of rules in the device allow-list of the cgroup (devices.list).", .inherited = true},
 };
 
-// A list of the one line "a *:* rwm" is the mode in which everything is allowed; else only what is listed is.
+// A list with the single line "a *:* rwm" allows all devices; otherwise only the listed devices are allowed.
 constexpr model::Field kDeviceRulesRows[] = {
     {.name = "device_rule", .kind = info, .v1 = {"devices.list", "", each_line}, .labels = "rule", .since = "5.4",
      .help = "Rules in the device allow-list of the cgroup (devices.list); a *:* rwm, which is always the only rule, "

@@ -5,7 +5,7 @@
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Effective limits: what a cgroup can really have is the tightest limit on the way up. cgroup-v2.rst, "Top-down
-// Constraint"; of v1, memory.txt, section 6 (hierarchy support), and scheduler/sched-bwc.rst, "Hierarchical
+// Effective limits: the lowest limit of a cgroup and its ancestors applies. Sources: cgroup-v2.rst, "Top-down
+// Constraint"; for v1, cgroup-v1/memory.rst, section 6 (hierarchy support), and scheduler/sched-bwc.rst, "Hierarchical
 // considerations".
 #include "collectors/effective.h"
 
@@ -27,7 +27,7 @@ Value tighter(Value a, Value b) {
 void tighten_by_ancestors(std::span<const CgroupIndex> parents, Inherit inherit, std::vector<Value>& limits) {
   for (std::size_t g = 0; g < std::min(parents.size(), limits.size()); ++g) {
     const auto parent = parents[g];
-    if (parent >= g) continue;  // the topmost
+    if (parent >= g) continue;  // the topmost cgroup
     if (limits[g].is_absent() && inherit == Inherit::nothing) continue;
     limits[g] = tighter(limits[g], limits[parent]);
   }
@@ -39,7 +39,7 @@ Value cores(Value quota, Value period) {
   const auto whole = quota.fixed() / period.fixed();
   const auto rest = quota.fixed() % period.fixed();
   constexpr std::int64_t one = 1'000'000'000;
-  // A period is at most a second, so the remainder times 10^9 fits; anything else is no period of the kernel's.
+  // The kernel limits a period to one second, so the remainder times 10^9 does not overflow. Longer ones are errors.
   if (period.fixed() > 9 * one || whole > 1'000'000'000) return Value::error();
   return Value::of(whole * one + rest * one / period.fixed());
 }
@@ -61,7 +61,7 @@ std::optional<std::int64_t> count_of_list(std::string_view list) {
 
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 
 // clang-format off
@@ -111,9 +111,9 @@ class Effective : public CustomReader {
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
     for (const auto& limit : plain_) tighten(snapshot, limit);
     tighten(snapshot, memory_max_);
-    prefer(snapshot, memory_hierarchical_, memory_max_.effective);
+    prefer_kernel_value(snapshot, memory_hierarchical_, memory_max_.effective);
     tighten(snapshot, memsw_max_);
-    prefer(snapshot, memsw_hierarchical_, memsw_max_.effective);
+    prefer_kernel_value(snapshot, memsw_hierarchical_, memsw_max_.effective);
 
     const auto& quota = snapshot.columns[cpu_quota_].dense;
     auto& cpu = snapshot.columns[cpu_max_].dense;
@@ -147,13 +147,13 @@ class Effective : public CustomReader {
     tighten_by_ancestors(snapshot.cgroup_list->parents, inherit(limit.controller), effective);
   }
 
-  // The v1 kernel says it itself. It also knows ancestors that are outside of what is mounted here, and whether a
-  // cgroup of an old kernel takes part in the hierarchy at all.
-  static void prefer(model::Snapshot& snapshot, FieldId kernels, FieldId effective) {
-    const auto& said = snapshot.columns[kernels].dense;
-    auto& ours = snapshot.columns[effective].dense;
-    for (std::size_t g = 0; g < std::min(said.size(), ours.size()); ++g) {
-      if (said[g].has_value()) ours[g] = said[g];
+  // On v1 the kernel computes the limit itself (memory.stat, hierarchical_*). Its value also covers ancestors outside
+  // of the mounted subtree, and cgroups without use_hierarchy on old kernels.
+  static void prefer_kernel_value(model::Snapshot& snapshot, FieldId computed_field, FieldId effective) {
+    const auto& computed = snapshot.columns[computed_field].dense;
+    auto& limits = snapshot.columns[effective].dense;
+    for (std::size_t g = 0; g < std::min(computed.size(), limits.size()); ++g) {
+      if (computed[g].has_value()) limits[g] = computed[g];
     }
   }
 
@@ -163,10 +163,10 @@ class Effective : public CustomReader {
     const auto& parents = snapshot.cgroup_list->parents;
     auto& counts = snapshot.columns[cpuset_cpus_].dense;
     counts.assign(snapshot.cgroup_count(), Value::absent());
-    for (const auto& cell : lists.series) {
-      if (cell.cgroup >= counts.size()) continue;
-      const auto count = count_of_list(lists.text_of(cell));
-      counts[cell.cgroup] = count ? Value::of(*count) : Value::error();
+    for (const auto& series : lists.series) {
+      if (series.cgroup >= counts.size()) continue;
+      const auto count = count_of_list(lists.text_of(series));
+      counts[series.cgroup] = count ? Value::of(*count) : Value::error();
       if (count) continue;
       ++stats.errors;
       ++stats.errors_now;

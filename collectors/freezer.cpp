@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// freezer: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst. The freezer of v2 belongs to the core.
+// freezer: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst. The v2 freezer belongs to the core.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Shape;
 
 // clang-format off

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// hugetlb: Documentation/admin-guide/cgroup-v2.rst, "HugeTLB", and cgroup-v1/hugetlb.rst. One set of files for each
+// hugetlb: Documentation/admin-guide/cgroup-v2.rst, "HugeTLB", and cgroup-v1/hugetlb.rst. One set of files per
 // page size.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 

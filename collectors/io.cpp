@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // io and blkio: Documentation/admin-guide/cgroup-v2.rst, "IO", cgroup-v1/blkio-controller.rst and
-// block/bfq-iosched.rst. The files of v1 with _recursive in their names are used, as io.stat counts descendants too.
+// block/bfq-iosched.rst. On v1 the *_recursive files are used, because io.stat also counts descendants.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 
@@ -49,7 +49,7 @@ constexpr model::Field kIoRows[] = {
     {.name = "io_asyncs", .kind = counter, .v1 = {"blkio.throttle.io_serviced_recursive", "Async", blkio},
      .labels = "device", .since = "5.4",
      .help = "Asynchronous operations of the cgroup and its descendants, by device."},
-    // Limits. Each limit of v1 is a file of its own.
+    // Limits. On v1 each limit has its own file.
     {.name = "io_max_read", .kind = setting, .unit = bytes, .v1 = {"blkio.throttle.read_bps_device", "", blkio},
      .v2 = {"io.max", "rbps", nested_by_line}, .labels = "device", .since = "5.4",
      .help = "Limit on bytes read per second by the cgroup and its descendants, by device."},
@@ -62,7 +62,7 @@ constexpr model::Field kIoRows[] = {
     {.name = "io_max_writes", .kind = setting, .v1 = {"blkio.throttle.write_iops_device", "", blkio},
      .v2 = {"io.max", "wiops", nested_by_line}, .labels = "device", .since = "5.4",
      .help = "Limit on write operations per second of the cgroup and its descendants, by device."},
-    // Weights. The line default is one row, the lines of devices another.
+    // Weights. The line "default" is one field, the lines of devices are another.
     {.name = "io_weight", .kind = setting, .v2 = {"io.weight", "default", flat_keyed}, .since = "5.4",
      .help = "Weight of the cgroup relative to its siblings for I/O, 1 to 10000, on devices without their own weight "
              "(io.weight, default)."},
@@ -112,7 +112,7 @@ constexpr model::Field kIoRows[] = {
      .v2 = {"io.stat", "delay_nsec", nested_by_line, model::Scale::nano}, .labels = "device", .since = "5.4",
      .help = "Delay that the io.latency controller adds to each task of the cgroup (io.stat, delay_nsec; requires "
              "blkcg_debug_stats)."},
-    // The kernel sets it, but only a setting may be max.
+    // Set by the kernel, but a setting because only settings may be unlimited.
     {.name = "io_latency_depth", .kind = setting, .v2 = {"io.stat", "depth", nested_by_line}, .labels = "device",
      .since = "5.4",
      .help = "Queue depth that the io.latency controller currently allows the cgroup (io.stat, depth)."},
@@ -128,7 +128,7 @@ constexpr model::Field kIoRows[] = {
              "missed)."},
     {.name = "io_latency_requests", .kind = gauge, .v2 = {"io.stat", "total", nested_by_line}, .labels = "device",
      .since = "5.4", .help = "Requests in the current window, on a non-rotational device (io.stat, total)."},
-    // Parameters of the cost model, in the root only.
+    // Parameters of the cost model, only in the root cgroup.
     {.name = "io_cost_qos_enable", .kind = setting, .v2 = {"io.cost.qos", "enable", nested_by_line}, .labels = "device",
      .since = "5.4",
      .help = "Whether the iocost controller is enabled on the device (root cgroup only; io.cost.qos, enable)."},

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the BFQ scheduler counts (v1): Documentation/block/bfq-iosched.rst.
+// Statistics of the BFQ I/O scheduler (v1): Documentation/block/bfq-iosched.rst.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 
@@ -95,7 +95,7 @@ constexpr model::Field kIoBfqRows[] = {
      .help = "Time that the cgroup itself had no pending requests, by device."},
     {.name = "io_bfq_dequeued", .kind = counter, .v1 = {"blkio.bfq.dequeue", "", blkio}, .labels = "device",
      .since = "5.4",
-     .help = "Number of times that the cgroup itself was dequeued from the BFQ service tree, by device."},
+     .help = "Times that the cgroup itself was dequeued from the BFQ service tree, by device."},
     {.name = "io_bfq_queue_size", .kind = gauge, .v1 = {"blkio.bfq.avg_queue_size", "", blkio}, .labels = "device",
      .since = "5.4", .help = "Average queue size of the cgroup itself, by device."},
 };

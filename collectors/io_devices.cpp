@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Block devices of the host. The kernel counts I/O at each layer: what a cgroup writes through dm-0 on vda is counted
-// on both, so a sum over devices takes those with stacked="false" only.
+// Block devices of the host. The kernel counts I/O on each layer: a write through dm-0 on vda is counted on both
+// devices, so a sum over devices must include only those with stacked="false".
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,9 +22,9 @@ namespace {
 
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 
-constexpr auto kFor = std::chrono::seconds(60);  // mounts, and what a device lies on, change seldom
+constexpr auto kMaxAge = std::chrono::seconds(60);  // mounts and underlying devices change rarely
 constexpr std::size_t kMaxMountinfo = 4UL << 20U;
 
 // clang-format off
@@ -32,7 +32,7 @@ constexpr model::Field kIoDevicesRows[] = {
     {.name = "io_device", .kind = info, .derived = "`/sys/dev/block`", .labels = "device,number,kind,stacked,alias",
      .since = "5.4",
      .help = "Block devices of the host by kind (disk, partition, dm, md or loop), where stacked=true marks devices "
-             "whose I/O is also counted on the devices below them."},
+             "whose I/O is also counted on the underlying devices."},
     {.name = "io_device_underlying", .kind = info, .derived = "`/sys/dev/block/*/slaves`", .labels = "device,below",
      .since = "5.4", .help = "Block devices that the device is stacked on."},
     {.name = "io_device_filesystem", .kind = info, .derived = "`/proc/PID/mountinfo`",
@@ -51,10 +51,10 @@ class IoDevices : public CustomReader {
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
     auto numbers = devices_.numbers();
     const auto now = base::monotonic_now();
-    if (numbers != numbers_ || now - looked_at_ >= kFor) {
+    if (numbers != numbers_ || now - read_at_ >= kMaxAge) {
       numbers_ = std::move(numbers);
-      looked_at_ = now;
-      look(stats);
+      read_at_ = now;
+      read_devices(stats);
     }
     for (const auto& [field, series] : columns_) {
       for (const auto& text : series) add_series(snapshot.columns[field], model::kNoCgroup, text, Value::of(1));
@@ -74,7 +74,7 @@ class IoDevices : public CustomReader {
     columns_[column].series.push_back(std::move(text));
   }
 
-  void look(model::CollectorStats& stats) {
+  void read_devices(model::CollectorStats& stats) {
     for (auto& column : columns_) column.series.clear();
     for (const auto& device : devices_.read(mountinfo(stats))) {
       add(0, device.name, device.number, device.kind, std::string_view(device.on.empty() ? "false" : "true"),
@@ -89,16 +89,16 @@ class IoDevices : public CustomReader {
     }
   }
 
-  // As pid 1 sees the host; our own mounts where that is not permitted.
+  // The mounts of PID 1, or those of this process if that is not permitted.
   std::string mountinfo(model::CollectorStats& stats) const {
     std::string text;
-    for (const char* whose : {"/1/mountinfo", "/self/mountinfo"}) {
-      const base::Fd file(::open((procfs_ + whose).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-      std::array<char, 16384> piece{};
+    for (const char* path : {"/1/mountinfo", "/self/mountinfo"}) {
+      const base::Fd file(::open((procfs_ + path).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+      std::array<char, 16384> buffer{};
       while (file && text.size() < kMaxMountinfo) {
-        const auto n = ::read(file.get(), piece.data(), piece.size());
+        const auto n = ::read(file.get(), buffer.data(), buffer.size());
         if (n <= 0) break;
-        text.append(piece.data(), static_cast<std::size_t>(n));
+        text.append(buffer.data(), static_cast<std::size_t>(n));
       }
       stats.reads += file ? 1 : 0;
       stats.bytes += text.size();
@@ -111,7 +111,7 @@ class IoDevices : public CustomReader {
   cgroup::BlockDevices devices_;
   std::array<Column, 3> columns_;
   std::string numbers_;
-  base::Monotonic looked_at_{};
+  base::Monotonic read_at_{};
 };
 
 }  // namespace

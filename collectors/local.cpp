@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The .local files: what happened to the cgroup itself, descendants left out. A file more to read for each controller.
+// The *.local files: events of the cgroup itself, without descendants. They are one more file per controller.
 // Documentation/admin-guide/cgroup-v2.rst.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 
@@ -23,20 +23,19 @@ constexpr model::Field kLocalRows[] = {
              "(cgroup.stat.local)."},
     {.name = "memory_events_local_low", .kind = counter, .v2 = {"memory.events.local", "low", flat_keyed},
      .since = "5.4",
-     .help = "Number of times that the cgroup itself was reclaimed although its usage was below memory.low "
-             "(memory.events.local, low)."},
+     .help = "Times that the cgroup itself was reclaimed although its usage was below memory.low (memory.events.local, "
+             "low)."},
     {.name = "memory_events_local_high", .kind = counter, .v2 = {"memory.events.local", "high", flat_keyed},
      .since = "5.4",
-     .help = "Number of times that tasks were throttled because the cgroup itself exceeded memory.high "
-             "(memory.events.local, high)."},
+     .help = "Times that tasks were throttled because the cgroup itself exceeded memory.high (memory.events.local, "
+             "high)."},
     {.name = "memory_events_local_max", .kind = counter, .v2 = {"memory.events.local", "max", flat_keyed},
      .since = "5.4",
-     .help = "Number of times that memory usage was about to exceed memory.max of the cgroup itself "
-             "(memory.events.local, max)."},
+     .help = "Times that memory usage was about to exceed memory.max of the cgroup itself (memory.events.local, max)."},
     {.name = "memory_events_local_oom", .kind = counter, .v2 = {"memory.events.local", "oom", flat_keyed},
      .since = "5.4",
-     .help = "Number of times that an allocation was about to fail at memory.max of the cgroup itself "
-             "(memory.events.local, oom)."},
+     .help = "Times that an allocation was about to fail at memory.max of the cgroup itself (memory.events.local, "
+             "oom)."},
     {.name = "memory_events_local_oom_kill", .kind = counter, .v2 = {"memory.events.local", "oom_kill", flat_keyed},
      .since = "5.4",
      .help = "Processes of the cgroup itself killed by the OOM killer (memory.events.local, oom_kill)."},
@@ -45,8 +44,8 @@ constexpr model::Field kLocalRows[] = {
      .help = "Number of group OOM kills of the cgroup itself (memory.events.local, oom_group_kill)."},
     {.name = "memory_events_local_sock_throttled", .kind = counter,
      .v2 = {"memory.events.local", "sock_throttled", flat_keyed}, .since = "6.18",
-     .help = "Number of times that sockets of the cgroup itself were throttled under memory pressure "
-             "(memory.events.local, sock_throttled)."},
+     .help = "Times that sockets of the cgroup itself were throttled under memory pressure (memory.events.local, "
+             "sock_throttled)."},
     {.name = "pids_events_local_max", .kind = counter, .v2 = {"pids.events.local", "max", flat_keyed}, .since = "6.11",
      .help = "Forks refused because of pids.max of the cgroup itself (pids.events.local, max)."},
     {.name = "hugetlb_events_local_max", .kind = counter, .v2 = {"hugetlb.*.events.local", "max", flat_keyed},
@@ -55,8 +54,8 @@ constexpr model::Field kLocalRows[] = {
              "(hugetlb.*.events.local, max)."},
     {.name = "misc_events_local_max", .kind = counter, .v1 = {"misc.events.local", "max", flat_labelled},
      .v2 = {"misc.events.local", "max", flat_labelled}, .labels = "resource", .since = "6.11",
-     .help = "Number of times that usage of the resource was about to exceed the limit of the cgroup itself "
-             "(misc.events.local, max)."},
+     .help = "Times that usage of the resource was about to exceed the limit of the cgroup itself (misc.events.local, "
+             "max)."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kLocalRows));

@@ -5,7 +5,7 @@
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Shape;
 
 // clang-format off
@@ -23,8 +23,8 @@ constexpr model::Field kMiscRows[] = {
      .help = "Amount of the resource available on the host (root cgroup only)."},
     {.name = "misc_events_max", .kind = counter, .v1 = {"misc.events", "max", flat_labelled},
      .v2 = {"misc.events", "max", flat_labelled}, .labels = "resource", .since = "5.16",
-     .help = "Number of times that usage of the resource was about to exceed the limit of the cgroup or, since Linux "
-             "6.11, a descendant."},
+     .help = "Times that usage of the resource was about to exceed the limit of the cgroup or, since Linux 6.11, a "
+             "descendant."},
 };
 // clang-format on
 static_assert(model::all_well_formed(kMiscRows));

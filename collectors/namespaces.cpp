@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Namespace membership: namespaces(7), from /proc/PID/ns. Of each cgroup the namespaces that its own processes are in;
-// of each namespace who shares it. A process whose namespaces may not be read is unknown: counted as such and in no
-// series.
+// Namespace membership (namespaces(7)), from /proc/PID/ns: the namespaces of processes in each cgroup itself, and the
+// processes and cgroups in each namespace. A process whose namespaces cannot be read is counted as unknown and is in no
+// other series.
 //
-// A chroot is a root that is not that of the process's mount namespace: /proc/PID/root is then a link to another path
-// than "/". The path is what the kernel has in memory: unlike comparing inodes, it never asks a file system, which may
-// be a network's and hang.
+// A process is in a chroot if its root differs from that of its mount namespace: /proc/PID/root then links to another
+// path than "/". The kernel has this path in memory. Comparing inodes instead would query the file system, and a
+// network file system may hang.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -22,9 +22,9 @@ namespace {
 using model::CgroupIndex;
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 
-constexpr std::size_t kMaxPerCgroup = 256;  // namespaces and roots of one cgroup that are named
+constexpr std::size_t kMaxPerCgroup = 256;  // namespaces, and root directories, per cgroup
 
 // clang-format off
 constexpr model::Field kNamespacesRows[] = {
@@ -55,7 +55,7 @@ static_assert(model::all_well_formed(kNamespacesRows));
 
 class Namespaces : public CustomReader {
  public:
-  explicit Namespaces(const CustomContext& context) : processes_(context.processes), notice_(context.notice) {
+  explicit Namespaces(const CustomContext& context) : processes_(context.processes), log_(context.log) {
     const auto id = [&](std::string_view field) { return context.catalogue.find(field).value(); };
     namespace_ = id("namespace");
     unknown_ = id("namespace_unknown_processes");
@@ -88,7 +88,7 @@ class Namespaces : public CustomReader {
         add_series(snapshot.columns[namespace_], cgroup, entry.text, Value::of(1));
       }
     }
-    if (named > kMaxPerCgroup) log_bound(node);
+    if (named > kMaxPerCgroup) log_limit(node);
     read_roots(found, cgroup, snapshot);
   }
 
@@ -118,12 +118,12 @@ class Namespaces : public CustomReader {
  private:
   struct Entry {
     std::string text;        // "net\0" "4026531840\0" "true"
-    std::string first_text;  // and the first cgroup's path
+    std::string first_text;  // text and the path of the first cgroup
     std::uint64_t processes = 0;
     std::uint64_t cgroups = 0;
     CgroupIndex last_cgroup = 0;
     std::shared_ptr<const model::Cgroup> first_cgroup;
-    std::shared_ptr<const model::Cgroup> named_cgroup;  // whose path is in first_text
+    std::shared_ptr<const model::Cgroup> named_cgroup;  // its path is in first_text
   };
 
   static Value count(std::uint64_t n) { return Value::of(static_cast<std::int64_t>(n)); }
@@ -153,19 +153,19 @@ class Namespaces : public CustomReader {
     if (known) set_value(snapshot, chrooted_, cgroup, Value::of(chrooted));
   }
 
-  void log_bound(const cgroup::Node& node) {
-    if (std::exchange(told_bound_, true)) return;
-    notice_(base::printable(node.cgroup->path) + " is in more than " + std::to_string(kMaxPerCgroup) +
-            " namespaces: not all are named");
+  void log_limit(const cgroup::Node& node) {
+    if (std::exchange(logged_limit_, true)) return;
+    log_("too many namespaces in a cgroup, ignoring the rest: " + base::printable(node.cgroup->path) + ", limit " +
+         std::to_string(kMaxPerCgroup));
   }
 
   cgroup::ProcessTable& processes_;
-  std::function<void(std::string)> notice_;
+  std::function<void(std::string)> log_;
   FieldId namespace_ = 0, unknown_ = 0, members_ = 0, cgroups_ = 0, first_cgroup_ = 0, chroot_ = 0, chrooted_ = 0;
   std::unordered_map<std::uint64_t, Entry> entries_;
   std::vector<Entry*> sorted_;
   std::vector<std::string_view> roots_;  // of the cgroup being read
-  bool told_bound_ = false;
+  bool logged_limit_ = false;
 };
 
 }  // namespace

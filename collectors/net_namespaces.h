@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network namespaces that cgroups' processes are in, each with a few processes by which it can be reached.
+// Network namespaces of processes in cgroups, each with a few processes through which it can be entered or read.
 // Thread: the sampler's.
 #pragma once
 
@@ -21,10 +21,10 @@ class NetNamespaces {
  public:
   struct Entry {
     std::uint64_t id = 0;
-    std::string number;     // the same as text
+    std::string number;     // id as text
     std::string_view host;  // "true", "false", "unknown"
     std::string text;       // number and host, as label values
-    bool met = false;       // in this round
+    bool seen = false;      // in this sample
     model::CgroupIndex last_cgroup = 0;
     std::vector<const cgroup::Process*> candidates;
   };
@@ -33,12 +33,12 @@ class NetNamespaces {
 
   void begin() {
     for (auto& [id, entry] : entries_) {
-      entry.met = false;
+      entry.seen = false;
       entry.candidates.clear();
     }
   }
 
-  // Takes in the cgroup's processes; `first` is called once for each namespace the cgroup is in.
+  // Adds the processes of a cgroup; calls `first` once for each namespace that the cgroup has processes in.
   template <class First>
   void meet(const cgroup::ProcessTable::Cgroup& found, model::CgroupIndex cgroup, First first) {
     for (const auto* process : found.known) {
@@ -51,25 +51,25 @@ class NetNamespaces {
         entry.host = host_text(processes_, cgroup::kNet, id);
         entry.text = entry.number + '\0' + std::string(entry.host);
       }
-      if (entry.candidates.size() < kCandidates) entry.candidates.push_back(process);
-      if (entry.met && entry.last_cgroup == cgroup) continue;
-      entry.met = true;
+      if (entry.candidates.size() < kMaxCandidates) entry.candidates.push_back(process);
+      if (entry.seen && entry.last_cgroup == cgroup) continue;
+      entry.seen = true;
       entry.last_cgroup = cgroup;
       first(entry);
     }
   }
 
-  // Forgets namespaces that were not met, and calls `each` with the others.
+  // Removes namespaces that had no process in this sample, and calls `each` for the others.
   template <class Each>
   void end(Each each) {
-    std::erase_if(entries_, [](const auto& item) { return !item.second.met; });
+    std::erase_if(entries_, [](const auto& item) { return !item.second.seen; });
     for (const auto& [id, entry] : entries_) each(entry);
   }
 
-  // /proc/PID of a process that is in the namespace now: it may have left since it was looked at. Calls `use` with one
-  // after the other until it says that it succeeded.
+  // Calls `use` with a descriptor of /proc/PID for one process after the other until it returns true. Verifies that
+  // each process is still in the namespace: it may have changed since it was read.
   template <class Use>
-  void reach(const Entry& entry, Use use) const {
+  void with_process(const Entry& entry, Use use) const {
     for (const auto* process : entry.candidates) {
       const auto fd = processes_.open(*process);
       char link[64];
@@ -81,7 +81,7 @@ class NetNamespaces {
   }
 
  private:
-  static constexpr std::size_t kCandidates = 4;
+  static constexpr std::size_t kMaxCandidates = 4;
 
   const cgroup::ProcessTable& processes_;
   std::unordered_map<std::uint64_t, Entry> entries_;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Network counters of each network namespace that a cgroup's process is in: Documentation/filesystems/proc.rst,
+// Interface counters of each network namespace that a process of a cgroup is in: Documentation/filesystems/proc.rst,
 // "net/dev".
 //
-// Traffic belongs to a namespace, not to a cgroup: it is read once, however many cgroups share the namespace, and has
-// no cgroup label. Each cgroup says which namespaces it is in. A cgroup in the host's has no traffic of its own, and
-// none is made up for it.
+// Traffic belongs to a namespace, not to a cgroup: counters are read once per namespace, however many cgroups share it,
+// and have no cgroup label. An info series links each cgroup to its namespaces. A cgroup in the host namespace has no
+// traffic of its own, and none is attributed to it.
 #include "collectors/network.h"
 
 #include <algorithm>
@@ -41,10 +41,10 @@ namespace {
 using model::CgroupIndex;
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 
-constexpr std::size_t kMaxInterfaces = 256;  // of one namespace
+constexpr std::size_t kMaxInterfaces = 256;  // per namespace
 constexpr std::string_view kNetworkFrom = "`/proc/PID/net/dev`, read once per namespace";
 
 // clang-format off
@@ -104,7 +104,7 @@ static_assert(model::all_well_formed(kNetworkRows));
 class Network : public CustomReader {
  public:
   explicit Network(const CustomContext& context)
-      : processes_(context.processes), namespaces_(context.processes), notice_(context.notice) {
+      : processes_(context.processes), namespaces_(context.processes), log_(context.log) {
     for (std::size_t i = 0; i < counters_.size(); ++i)
       counters_[i] = context.catalogue.find(kNetworkRows[i].name).value();
     namespace_ = context.catalogue.find("network_namespace").value();
@@ -122,7 +122,7 @@ class Network : public CustomReader {
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
     row_count_ = 0;
     namespaces_.end([&](const NetNamespaces::Entry& entry) {
-      namespaces_.reach(entry, [&](int process) { return read_interfaces(process, entry, stats); });
+      namespaces_.with_process(entry, [&](int process) { return read_interfaces(process, entry, stats); });
     });
     const auto rows = std::span(rows_).first(row_count_);
     std::ranges::sort(rows, shorter_first, &Row::text);
@@ -153,10 +153,10 @@ class Network : public CustomReader {
         ++stats.errors_now;
         continue;
       }
-      // The host's end of a container's cable says the same as the container's own interface.
+      // The host end of a veth pair counts the same traffic as the interface of the container.
       if (entry.host == "true" && found->name.starts_with("veth")) continue;
       if (++interfaces > kMaxInterfaces) {
-        log_bound(entry);
+        log_limit(entry);
         break;
       }
       if (row_count_ == rows_.size()) rows_.emplace_back();
@@ -169,20 +169,20 @@ class Network : public CustomReader {
     return true;
   }
 
-  void log_bound(const NetNamespaces::Entry& entry) {
-    if (std::exchange(told_bound_, true)) return;
-    notice_("network namespace " + entry.number + " has more than " + std::to_string(kMaxInterfaces) +
-            " interfaces: the rest is left out");
+  void log_limit(const NetNamespaces::Entry& entry) {
+    if (std::exchange(logged_limit_, true)) return;
+    log_("too many interfaces in a network namespace, ignoring the rest: namespace " + entry.number + ", limit " +
+         std::to_string(kMaxInterfaces));
   }
 
   cgroup::ProcessTable& processes_;
   NetNamespaces namespaces_;
-  std::function<void(std::string)> notice_;
+  std::function<void(std::string)> log_;
   std::array<FieldId, 16> counters_{};
   FieldId namespace_ = 0;
   std::vector<Row> rows_;
   std::size_t row_count_ = 0;
-  bool told_bound_ = false;
+  bool logged_limit_ = false;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// /proc/PID/net/dev as text.
+// Parses /proc/PID/net/dev.
 #pragma once
 
 #include <array>
@@ -12,11 +12,11 @@ namespace cgwarden::collectors {
 struct Interface {
   std::string_view name;
   // Received: bytes packets errs drop fifo frame compressed multicast;
-  // sent: bytes packets errs drop fifo colls carrier compressed.
+  // transmitted: bytes packets errs drop fifo colls carrier compressed.
   std::array<std::uint64_t, 16> counters{};
 };
 
-// One line of the file; nothing for its two headings and for what is no such line.
+// Parses one line of the file. nullopt for the two header lines and for invalid lines.
 std::optional<Interface> parse_interface(std::string_view line);
 
 }  // namespace cgwarden::collectors

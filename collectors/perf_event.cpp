@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters of the CPU's and of the kernel's for each cgroup: perf_event_open(2), PERF_FLAG_PID_CGROUP. A cgroup counts
-// with its descendants, since the agent first saw it.
+// Hardware and software event counters for each cgroup: perf_event_open(2), PERF_FLAG_PID_CGROUP. A cgroup is counted
+// with its descendants, from the first sample that contains it.
 //
-// The kernel wants a descriptor for each event and CPU, so cgroups are bounded by descriptors. Events are opened in
-// sets that are counted together, or not at all: where there are more sets than counters the kernel lets them take
-// turns, and each reading's growth is scaled up by the share of time in which the set counted.
+// The kernel requires a file descriptor per event and CPU, so descriptors limit the number of cgroups. Events are
+// opened in sets (perf event groups) that are counted together or not at all. If there are more sets than hardware
+// counters, the kernel multiplexes them, and each increment is scaled by the share of time that the set was counted.
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sys/resource.h>
@@ -32,7 +32,7 @@ namespace {
 using model::CgroupIndex;
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 
 constexpr std::size_t kMaxDescriptors = 16'384;
@@ -83,14 +83,14 @@ constexpr std::array<Event, kEvents> kEvent = {{
     {PERF_TYPE_HARDWARE, PERF_COUNT_HW_CACHE_MISSES},
 }};
 
-// Events that are counted together: [first, last).
+// Events that are counted together (a perf event group): [first, last).
 struct Set {
   std::size_t first;
   std::size_t last;
 };
 constexpr std::array<Set, 3> kSets = {{{0, 3}, {3, 7}, {7, 9}}};
 
-// "0-3,8" as numbers; nothing beyond the bound.
+// The CPU numbers of a list such as "0-3,8", at most kMaxCpus.
 std::vector<int> cpus_of(std::string_view list) {
   std::vector<int> out;
   list = base::trim_end(list);
@@ -106,17 +106,17 @@ std::vector<int> cpus_of(std::string_view list) {
 
 std::string read_small(const std::string& path) {
   const base::Fd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  std::array<char, 4096> room{};
-  const auto n = file ? ::read(file.get(), room.data(), room.size()) : 0;
-  return n > 0 ? std::string(room.data(), static_cast<std::size_t>(n)) : std::string();
+  std::array<char, 4096> buffer{};
+  const auto n = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
+  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string();
 }
 
 class PerfEvent : public CustomReader {
  public:
   explicit PerfEvent(const CustomContext& context)
-      : notice_(context.notice), online_path_(context.paths.sysfs + "/devices/system/cpu/online") {
+      : log_(context.log), online_path_(context.paths.sysfs + "/devices/system/cpu/online") {
     for (std::size_t i = 0; i < kEvents; ++i) fields_[i] = context.catalogue.find(kPerfEventRows[i].name).value();
-    // The controller is of v1 where that is mounted, and of v2 by itself elsewhere.
+    // On v1 perf_event is a mounted controller; otherwise it is implicitly enabled on the v2 hierarchy.
     for (const int version : {2, 1}) {
       for (std::size_t h = 0; h < context.host.all.size(); ++h) {
         const auto& hierarchy = context.host.all[h];
@@ -124,14 +124,15 @@ class PerfEvent : public CustomReader {
       }
     }
     rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) most_ = std::min<std::size_t>(kMaxDescriptors, limit.rlim_cur / 2);
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+      max_descriptors_ = std::min<std::size_t>(kMaxDescriptors, limit.rlim_cur / 2);
   }
 
   void begin(model::Snapshot&) override {
-    ++round_;
-    refused_ = false;
+    ++sample_;
+    unavailable_ = false;
     if (auto online = read_small(online_path_); online != online_) {
-      for (auto& [id, counted] : cgroups_) counted.sets.clear();  // what was counted so far stays in the sums
+      for (auto& [id, counters] : cgroups_) counters.sets.clear();  // the sums keep what was counted so far
       descriptors_ = 0;
       online_ = std::move(online);
       cpus_ = cpus_of(online_);
@@ -141,53 +142,53 @@ class PerfEvent : public CustomReader {
   void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
     if (hierarchy_ >= node.dirs.size() || node.dirs[hierarchy_].inode == 0) return;
-    auto& counted = cgroups_[node.dirs[hierarchy_].inode];
-    counted.round = round_;
-    if (counted.sets.empty() && !open(tree, node, counted, stats)) return;
-    for (auto& set : counted.sets) take(set, counted, stats);
+    auto& counters = cgroups_[node.dirs[hierarchy_].inode];
+    counters.sample = sample_;
+    if (counters.sets.empty() && !open(tree, node, counters, stats)) return;
+    for (auto& set : counters.sets) read_set(set, counters, stats);
     for (std::size_t i = 0; i < kEvents; ++i) {
-      if (!counted.has[i]) continue;
+      if (!counters.has[i]) continue;
       set_value(snapshot, fields_[i], cgroup,
-                Value::of(static_cast<std::int64_t>(std::min<std::uint64_t>(counted.sums[i], INT64_MAX))));
+                Value::of(static_cast<std::int64_t>(std::min<std::uint64_t>(counters.sums[i], INT64_MAX))));
     }
   }
 
   void end(model::Snapshot&, model::CollectorStats&) override {
     std::erase_if(cgroups_, [this](const auto& item) {
-      if (item.second.round == round_) return false;
+      if (item.second.sample == sample_) return false;
       for (const auto& set : item.second.sets) descriptors_ -= set.fds.size();
       return true;
     });
   }
 
  private:
-  // On one CPU.
+  // A set on one CPU.
   struct OpenSet {
     std::size_t first = 0;
-    std::vector<base::Fd> fds;  // the first one reads them all
+    std::vector<base::Fd> fds;  // reading the first one (the group leader) returns all
     std::array<std::uint64_t, kEvents> last{};
     std::uint64_t last_enabled = 0;
     std::uint64_t last_running = 0;
   };
-  struct Counted {
-    std::uint64_t round = 0;
+  struct Counters {
+    std::uint64_t sample = 0;
     std::vector<OpenSet> sets;
     std::array<std::uint64_t, kEvents> sums{};
     std::array<bool, kEvents> has{};
   };
 
-  bool open(const cgroup::Tree& tree, const cgroup::Node& node, Counted& counted, model::CollectorStats& stats) {
-    if (refused_) return false;
+  bool open(const cgroup::Tree& tree, const cgroup::Node& node, Counters& counters, model::CollectorStats& stats) {
+    if (unavailable_) return false;
     const base::Fd dir(tree.open_file(node, hierarchy_, ".", O_RDONLY | O_DIRECTORY));
-    if (!dir) return false;  // vanished
+    if (!dir) return false;  // removed meanwhile
     for (const int cpu : cpus_) {
       for (std::size_t s = 0; s < kSets.size(); ++s) {
-        if (!offered_[s]) continue;
-        if (descriptors_ + kSets[s].last - kSets[s].first > most_) {
-          tell(told_bound_, "more cgroups than can be counted by perf_event: each takes " +
-                                std::to_string(kEvents * cpus_.size()) + " descriptors of at most " +
-                                std::to_string(most_) + "; the rest is left out");
-          drop(counted);
+        if (!supported_[s]) continue;
+        if (descriptors_ + kSets[s].last - kSets[s].first > max_descriptors_) {
+          log_once(logged_limit_, "too many cgroups for perf_event, ignoring the rest: each needs " +
+                                      std::to_string(kEvents * cpus_.size()) + " of at most " +
+                                      std::to_string(max_descriptors_) + " file descriptors");
+          drop(counters);
           return false;
         }
         OpenSet set;
@@ -199,51 +200,52 @@ class PerfEvent : public CustomReader {
         }
         if (set.first + set.fds.size() == kSets[s].last) {
           descriptors_ += set.fds.size();
-          for (auto e = kSets[s].first; e < kSets[s].last; ++e) counted.has[e] = true;
-          counted.sets.push_back(std::move(set));
-        } else if (!fault(s, errno, stats)) {
-          drop(counted);
+          for (auto e = kSets[s].first; e < kSets[s].last; ++e) counters.has[e] = true;
+          counters.sets.push_back(std::move(set));
+        } else if (!handle_open_error(s, errno, stats)) {
+          drop(counters);
           return false;
         }
       }
     }
-    return !counted.sets.empty();
+    return !counters.sets.empty();
   }
 
-  // False: nothing of this cgroup can be counted now.
-  bool fault(std::size_t set, int code, model::CollectorStats& stats) {
+  // False if no event of this cgroup can be counted in this sample.
+  bool handle_open_error(std::size_t set, int code, model::CollectorStats& stats) {
     switch (code) {
-      case ENODEV:  // the CPU went away, or has no such counter
+      case ENODEV:  // the CPU went offline, or has no such counter
       case ENOENT:
       case EOPNOTSUPP:
       case ENXIO:
       case EINVAL:
         if (code == ENODEV && set == 0) return true;
-        offered_[set] = set == 0;
-        tell(told_hardware_, "this machine offers no hardware counters, or not all: cgroup_perf_* of those are absent");
+        supported_[set] = set == 0;
+        log_once(logged_hardware_,
+                 "some hardware counters are not available on this host: their cgroup_perf_* series are missing");
         return true;
       case EBADF:  // a recorded host
-        refused_ = true;
+        unavailable_ = true;
         return false;
       case EPERM:
       case EACCES:
-        refused_ = true;
-        tell(told_permission_,
-             base::Error::from_errno(code, "cannot count events of cgroups").what +
-                 "; it takes CAP_PERFMON (before Linux 5.8 CAP_SYS_ADMIN), and no filter on perf_event_open(2)");
+        unavailable_ = true;
+        log_once(logged_permission_, base::Error::from_errno(code, "cannot count events of cgroups").what +
+                                         " (needs CAP_PERFMON, before Linux 5.8 CAP_SYS_ADMIN, and a seccomp filter "
+                                         "that allows perf_event_open)");
         return false;
       default:
         ++stats.errors;
         ++stats.errors_now;
-        refused_ = true;  // of descriptors or memory there may be more in the next round
-        tell(told_other_, base::Error::from_errno(code, "cannot count events of cgroups").what);
+        unavailable_ = true;  // file descriptors or memory may be available again in the next sample
+        log_once(logged_other_, base::Error::from_errno(code, "cannot count events of cgroups").what);
         return false;
     }
   }
 
-  void drop(Counted& counted) {
-    for (const auto& set : counted.sets) descriptors_ -= set.fds.size();
-    counted.sets.clear();
+  void drop(Counters& counters) {
+    for (const auto& set : counters.sets) descriptors_ -= set.fds.size();
+    counters.sets.clear();
   }
 
   static int open_event(const Event& event, int dir, int cpu, int leader) {
@@ -256,48 +258,48 @@ class PerfEvent : public CustomReader {
         ::syscall(SYS_perf_event_open, &attr, dir, cpu, leader, PERF_FLAG_PID_CGROUP | PERF_FLAG_FD_CLOEXEC));
   }
 
-  void take(OpenSet& set, Counted& counted, model::CollectorStats& stats) {
-    std::array<std::uint64_t, 3 + kEvents> room{};  // count of events, time enabled, time running, values
-    const auto n = ::read(set.fds.front().get(), room.data(), sizeof room);
+  void read_set(OpenSet& set, Counters& counters, model::CollectorStats& stats) {
+    std::array<std::uint64_t, 3 + kEvents> buffer{};  // count of events, time enabled, time running, values
+    const auto n = ::read(set.fds.front().get(), buffer.data(), sizeof buffer);
     ++stats.reads;
-    if (n < 0 || room[0] != set.fds.size()) return;  // 0: its CPU went away
+    if (n < 0 || buffer[0] != set.fds.size()) return;  // 0: the CPU went offline
     stats.bytes += static_cast<std::uint64_t>(n);
-    const auto enabled = room[1] - set.last_enabled;
-    const auto running = room[2] - set.last_running;
-    if (running == 0) return;  // had no turn: what it missed is made up for by the next one
+    const auto enabled = buffer[1] - set.last_enabled;
+    const auto running = buffer[2] - set.last_running;
+    if (running == 0) return;  // was not scheduled: the next increment is scaled by the whole time
     for (std::size_t i = 0; i < set.fds.size(); ++i) {
-      const auto grown = room[3 + i] - set.last[i];
+      const auto growth = buffer[3 + i] - set.last[i];
       const auto scaled = running == enabled
-                              ? grown
-                              : static_cast<std::uint64_t>(static_cast<double>(grown) * static_cast<double>(enabled) /
+                              ? growth
+                              : static_cast<std::uint64_t>(static_cast<double>(growth) * static_cast<double>(enabled) /
                                                            static_cast<double>(running));
-      counted.sums[set.first + i] += scaled;
-      set.last[i] = room[3 + i];
+      counters.sums[set.first + i] += scaled;
+      set.last[i] = buffer[3 + i];
     }
-    set.last_enabled = room[1];
-    set.last_running = room[2];
+    set.last_enabled = buffer[1];
+    set.last_running = buffer[2];
   }
 
-  void tell(bool& told, const std::string& text) const {
-    if (!std::exchange(told, true)) notice_(text);
+  void log_once(bool& logged, const std::string& text) const {
+    if (!std::exchange(logged, true)) log_(text);
   }
 
-  std::function<void(std::string)> notice_;
+  std::function<void(std::string)> log_;
   std::string online_path_;
   std::string online_;
   std::vector<int> cpus_;
   std::array<FieldId, kEvents> fields_{};
-  std::array<bool, kSets.size()> offered_{true, true, true};
+  std::array<bool, kSets.size()> supported_{true, true, true};
   std::size_t hierarchy_ = cgroup::Tree::kMaxHierarchies;
-  std::size_t most_ = 512;
+  std::size_t max_descriptors_ = 512;
   std::size_t descriptors_ = 0;
-  std::uint64_t round_ = 0;
-  std::unordered_map<std::uint64_t, Counted> cgroups_;  // by inode
-  bool refused_ = false;                                // in this round
-  bool told_bound_ = false;
-  bool told_hardware_ = false;
-  bool told_permission_ = false;
-  bool told_other_ = false;
+  std::uint64_t sample_ = 0;
+  std::unordered_map<std::uint64_t, Counters> cgroups_;  // by inode
+  bool unavailable_ = false;                             // in this sample
+  bool logged_limit_ = false;
+  bool logged_hardware_ = false;
+  bool logged_permission_ = false;
+  bool logged_other_ = false;
 };
 
 }  // namespace

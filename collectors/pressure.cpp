@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pressure stall information: Documentation/accounting/psi.rst and cgroup-v2.rst. There is none on v1.
+// Pressure stall information: Documentation/accounting/psi.rst and cgroup-v2.rst. Not available on v1.
 #include "collectors/collectors.h"
 
 namespace cgwarden::collectors {
 namespace {
 
-using enum model::Kind;
+using enum model::MetricKind;
 using enum model::Unit;
 using enum model::Shape;
 

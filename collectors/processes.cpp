@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The processes of a cgroup, without those of its descendants ("own"): how many, in which state, with how many threads,
-// open files and sockets. From cgroup.procs, proc_pid_stat(5) and proc_pid_fd(5).
+// Processes in a cgroup itself, without its descendants: their number, states, threads, open files and sockets. From
+// cgroup.procs, proc_pid_stat(5) and proc_pid_fd(5).
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -23,11 +23,11 @@ namespace {
 using model::CgroupIndex;
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 
 // clang-format off
 constexpr model::Field kProcessesRows[] = {
-    {.name = "processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` of a threaded cgroup",
+    {.name = "processes", .kind = gauge, .derived = "`cgroup.procs`; `cgroup.threads` in a threaded cgroup",
      .since = "5.4", .help = "Processes in the cgroup itself, without descendants.",
      .cadvisor = "container_processes"},
 };
@@ -100,7 +100,7 @@ class States : public CustomReader {
       if (!fd && !processes_.means_exited(errno)) ++unknown;
       if (!fd) continue;
       const auto text = processes_.read_file(fd.get(), "stat", stats);
-      if (text.empty() && !base::exists(fd.get(), "stat")) continue;  // gone
+      if (text.empty() && !base::exists(fd.get(), "stat")) continue;  // exited
       cgroup::ProcessStat stat;
       const bool read = cgroup::parse_process_stat(text, stat);
       const auto* const state = std::ranges::find(kTaskStates, stat.state, &State::letter);
@@ -124,7 +124,7 @@ class States : public CustomReader {
   }
 
  private:
-  static constexpr std::size_t kAlwaysShown = 4;  // the rest is rare and shown where it occurs
+  static constexpr std::size_t kAlwaysShown = 4;  // other states are rare and exported only if they occur
 
   cgroup::ProcessTable& processes_;
   FieldId states_;
@@ -149,13 +149,13 @@ class Files : public CustomReader {
       if (fd) count(fd.get(), counts, stats);
       if (!fd && !processes_.means_exited(errno)) counts.complete = false;
     }
-    if (!counts.complete) return;  // a part of it would pass for the whole
+    if (!counts.complete) return;  // a partial count would look like the total
     set_value(snapshot, files_, cgroup, Value::of(counts.files));
     set_value(snapshot, sockets_, cgroup, Value::of(counts.sockets));
   }
 
  private:
-  static constexpr std::int64_t kMax = 1 << 20;  // descriptors of one cgroup
+  static constexpr std::int64_t kMaxFiles = 1 << 20;  // file descriptors per cgroup
 
   struct Counts {
     std::int64_t files = 0;
@@ -179,7 +179,7 @@ class Files : public CustomReader {
         const auto* entry = reinterpret_cast<const dirent64*>(buffer_.data() + at);
         at += entry->d_reclen;
         if (entry->d_name[0] == '.') continue;
-        if (++counts.files > kMax) {
+        if (++counts.files > kMaxFiles) {
           counts.complete = false;
           return;
         }

@@ -15,32 +15,33 @@ namespace cgwarden::collectors {
 
 namespace asio = boost::asio;
 
-// The kernel keeps 16,384 events: in a pause some are lost when more than 800,000 a second come, and the kernel says
-// so; they are found by a walk then.
-constexpr auto kPause = std::chrono::milliseconds(20);
+// The kernel queues 16,384 events (fs.inotify.max_queued_events). With this delay the queue overflows only above
+// 800,000 events per second; after an overflow (IN_Q_OVERFLOW) the tree is walked.
+constexpr auto kEventDelay = std::chrono::milliseconds(20);
 
 struct Sampler::Inner {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
   std::shared_ptr<const model::Catalogue> catalogue;
   CollectionOptions options;
-  std::function<void(std::string)> notice;
+  std::function<void(std::string)> log;
   std::unique_ptr<Collection> collection;
   asio::posix::stream_descriptor events{io};
   asio::steady_timer pause{io};
 
-  // Takes in births and deaths when they happen, so that their time is right and the queue stays short: the first at
-  // once, what follows within the pause together. A collection takes in what waits, whatever is left of the pause.
+  // Processes inotify events as they arrive, so that creation and removal times are accurate and the queue stays short:
+  // the first event immediately, those within the delay after it together. A collection processes all pending events,
+  // regardless of the delay.
   void watch_events() {
     if (collection->event_fd() < 0 || events.is_open()) return;
     events.assign(::dup(collection->event_fd()));
     events.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
       if (error) return;
-      events.close();  // else each event would wake this thread, waited for or not
+      events.close();  // otherwise each event would wake this thread, even without async_wait
       collection->take_events();
-      pause.expires_after(kPause);
-      pause.async_wait([this](const boost::system::error_code& cancelled) {
-        if (!cancelled) watch_events();
+      pause.expires_after(kEventDelay);
+      pause.async_wait([this](const boost::system::error_code& canceled) {
+        if (!canceled) watch_events();
       });
     });
   }
@@ -48,26 +49,25 @@ struct Sampler::Inner {
 
 base::Result<std::unique_ptr<Sampler>> Sampler::start(asio::io_context& loop,
                                                       std::shared_ptr<const model::Catalogue> catalogue,
-                                                      CollectionOptions options,
-                                                      std::function<void(std::string)> notice) {
-  auto collection = Collection::open(catalogue, options, notice);
+                                                      CollectionOptions options, std::function<void(std::string)> log) {
+  auto collection = Collection::open(catalogue, options, log);
   if (!collection) return tl::unexpected(collection.error());
   return std::unique_ptr<Sampler>(
-      new Sampler(loop, std::move(catalogue), std::move(options), std::move(notice), std::move(*collection)));
+      new Sampler(loop, std::move(catalogue), std::move(options), std::move(log), std::move(*collection)));
 }
 
 Sampler::Sampler(asio::io_context& loop, std::shared_ptr<const model::Catalogue> catalogue, CollectionOptions options,
-                 std::function<void(std::string)> notice, std::unique_ptr<Collection> collection)
+                 std::function<void(std::string)> log, std::unique_ptr<Collection> collection)
     : loop_(loop), inner_(std::make_shared<Inner>()) {
   inner_->catalogue = std::move(catalogue);
   inner_->options = std::move(options);
-  inner_->notice = std::move(notice);
+  inner_->log = std::move(log);
   inner_->collection = std::move(collection);
   summary_ = inner_->collection->hierarchies().summary();
   thread_ = std::thread([inner = inner_] {
     sigset_t all;
     sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the loop's
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are handled by the loop's thread
     ::pthread_setname_np(::pthread_self(), "sampler");
     inner->watch_events();
     inner->io.run();
@@ -80,20 +80,20 @@ Sampler::~Sampler() {
   thread_.join();
 }
 
-void Sampler::ask(std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
+void Sampler::request(std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
   if (latest_ && base::monotonic_now() - latest_->begun <= max_age) {
     asio::post(loop_, [snapshot = latest_, done = std::move(done)] { done(snapshot); });
     return;
   }
   waiting_.push_back(std::move(done));
-  if (std::exchange(asked_, true)) return;
+  if (std::exchange(collecting_, true)) return;
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_] {
     auto snapshot = inner->collection->collect();
     asio::post(loop_, [this, alive, snapshot = std::move(snapshot)]() mutable {
       if (!*alive) return;
       if (complete_) complete_(*snapshot);
       latest_ = std::move(snapshot);
-      asked_ = false;
+      collecting_ = false;
       for (auto& waiter : std::exchange(waiting_, {})) waiter(latest_);
     });
   });
@@ -101,7 +101,7 @@ void Sampler::ask(std::chrono::nanoseconds max_age, std::function<void(model::Sn
 
 void Sampler::reopen(std::function<void(base::Result<std::string>)> done) {
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, done = std::move(done)]() mutable {
-    auto collection = Collection::open(inner->catalogue, inner->options, inner->notice);
+    auto collection = Collection::open(inner->catalogue, inner->options, inner->log);
     base::Result<std::string> result;
     if (collection) {
       inner->pause.cancel();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How an odd collector fills columns.
+// How a CustomReader fills columns.
 #pragma once
 
 #include <algorithm>
@@ -12,11 +12,10 @@
 
 namespace cgwarden::collectors {
 
-inline constexpr std::size_t kMaxLabels = 4096;  // of one series, all its values together
+inline constexpr std::size_t kMaxLabels = 4096;  // bytes of all label values of one series
 
-// `text`: the label values, '\0' between them. Series of one cgroup come one after the other, in order of cgroups;
-// those of no cgroup come last and in the order of shorter_first, which lets a writer see at once that none comes
-// twice.
+// `text`: the label values, separated by '\0'. Series must be added in the order of cgroups, those without a cgroup
+// (kNoCgroup) last and in the order of shorter_first, so that a writer can detect duplicates by comparing neighbors.
 inline void add_series(model::Column& column, model::CgroupIndex cgroup, std::string_view text, model::Value value) {
   text = text.substr(0, kMaxLabels);
   column.series.push_back(
@@ -34,7 +33,7 @@ inline void set_value(model::Snapshot& snapshot, model::FieldId field, model::Cg
   dense[cgroup] = value;
 }
 
-// "true", "false" or "unknown": whether a namespace is the host's.
+// "true", "false" or "unknown": whether the namespace is that of the host.
 std::string_view host_text(const cgroup::ProcessTable& processes, std::size_t kind, std::uint64_t id);
 
 }  // namespace cgwarden::collectors

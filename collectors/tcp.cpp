@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP connections by state in each network namespace: sock_diag(7). The kernel answers for the namespace of the
-// socket's maker, so a thread of its own enters each (setns(2), CAP_SYS_ADMIN) and ends afterwards; the sampler stays
-// where it is.
+// TCP sockets by state in each network namespace: sock_diag(7). A netlink socket belongs to the namespace of the thread
+// that created it, so a temporary thread enters each namespace (setns(2), CAP_SYS_ADMIN) and then exits. The sampler
+// thread does not change its namespace.
 #include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -33,9 +33,9 @@ namespace {
 using model::CgroupIndex;
 using model::FieldId;
 using model::Value;
-using enum model::Kind;
+using enum model::MetricKind;
 
-constexpr auto kPatience = std::chrono::seconds(2);  // for all namespaces together
+constexpr auto kTimeout = std::chrono::seconds(2);  // for all namespaces together
 
 // clang-format off
 constexpr model::Field kTcpRows[] = {
@@ -47,7 +47,7 @@ constexpr model::Field kTcpRows[] = {
 // clang-format on
 static_assert(model::all_well_formed(kTcpRows));
 
-// By the kernel's number of the state; 12 is a half-open one that it shows as 3.
+// Index: state number in the kernel (tcp_states.h). 12 (TCP_NEW_SYN_RECV) is counted as 3 (SYN_RECV).
 constexpr std::array<std::string_view, 12> kTcpStates = {"",           "established", "syn_sent",  "syn_recv",
                                                          "fin_wait1",  "fin_wait2",   "time_wait", "close",
                                                          "close_wait", "last_ack",    "listen",    "closing"};
@@ -63,8 +63,8 @@ struct Job {
   bool done = false;
 };
 
-// Counts the answers in one datagram: 1 go on, 0 that was all, -1 failed (errno).
-int count_answers(std::string_view data, std::array<std::int64_t, kTcpStates.size()>& counts) {
+// Counts the messages in one datagram. Returns 1 to continue, 0 after the last message, -1 on error (errno).
+int count_messages(std::string_view data, std::array<std::int64_t, kTcpStates.size()>& counts) {
   while (data.size() >= sizeof(nlmsghdr)) {
     nlmsghdr header{};
     std::memcpy(&header, data.data(), sizeof header);
@@ -89,42 +89,42 @@ int count_answers(std::string_view data, std::array<std::int64_t, kTcpStates.siz
 }
 
 bool count_family(int socket, int family, std::array<std::int64_t, kTcpStates.size()>& counts,
-                  std::vector<char>& buffer, base::Monotonic until) {
+                  std::vector<char>& buffer, base::Monotonic deadline) {
   struct {
     nlmsghdr header;
     inet_diag_req_v2 request;
-  } ask{};
-  ask.header.nlmsg_len = sizeof ask;
-  ask.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  ask.request.sdiag_family = static_cast<std::uint8_t>(family);
-  ask.request.sdiag_protocol = IPPROTO_TCP;
-  ask.request.idiag_states = 0xFFFFFFFF;
-  if (::send(socket, &ask, sizeof ask, 0) != ssize_t{sizeof ask}) return false;
+  } message{};
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  message.request.sdiag_family = static_cast<std::uint8_t>(family);
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  message.request.idiag_states = 0xFFFFFFFF;
+  if (::send(socket, &message, sizeof message, 0) != ssize_t{sizeof message}) return false;
   while (true) {
     const auto n = ::recv(socket, buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
-    const int more = count_answers({buffer.data(), static_cast<std::size_t>(n)}, counts);
+    const int more = count_messages({buffer.data(), static_cast<std::size_t>(n)}, counts);
     if (more <= 0) return more == 0;
-    if (base::monotonic_now() > until) {
+    if (base::monotonic_now() > deadline) {
       errno = ETIME;
       return false;
     }
   }
 }
 
-// On a thread of its own, which is in another namespace afterwards.
+// Runs on a temporary thread, because it changes the network namespace of the thread.
 void count_all(std::vector<Job>& jobs, std::vector<char>& buffer) {
-  const auto until = base::monotonic_now() + kPatience;
+  const auto deadline = base::monotonic_now() + kTimeout;
   for (auto& job : jobs) {
     errno = 0;
-    if (base::monotonic_now() < until && ::setns(job.ns.get(), CLONE_NEWNET) == 0) {
+    if (base::monotonic_now() < deadline && ::setns(job.ns.get(), CLONE_NEWNET) == 0) {
       const base::Fd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-      const timeval patience{.tv_sec = kPatience.count(), .tv_usec = 0};
-      job.done = socket && ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
-                 count_family(socket.get(), AF_INET, job.counts[0], buffer, until) &&
-                 count_family(socket.get(), AF_INET6, job.counts[1], buffer, until);
+      const timeval timeout{.tv_sec = kTimeout.count(), .tv_usec = 0};
+      job.done = socket && ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
+                 count_family(socket.get(), AF_INET, job.counts[0], buffer, deadline) &&
+                 count_family(socket.get(), AF_INET6, job.counts[1], buffer, deadline);
     }
     job.error = job.done ? 0 : errno == 0 ? ETIME : errno;
   }
@@ -135,7 +135,7 @@ class Tcp : public CustomReader {
   explicit Tcp(const CustomContext& context)
       : processes_(context.processes),
         namespaces_(context.processes),
-        notice_(context.notice),
+        log_(context.log),
         connections_(context.catalogue.find("network_tcp_connections").value()),
         buffer_(32768) {}
 
@@ -149,7 +149,7 @@ class Tcp : public CustomReader {
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {
     jobs_.clear();
     namespaces_.end([this](const NetNamespaces::Entry& entry) {
-      namespaces_.reach(entry, [&](int process) {
+      namespaces_.with_process(entry, [&](int process) {
         base::Fd ns(::openat(process, "ns/net", O_RDONLY | O_CLOEXEC));
         if (!ns) return false;
         jobs_.push_back({&entry, std::move(ns), {}, 0, false});
@@ -167,13 +167,13 @@ class Tcp : public CustomReader {
       if (job.done) {
         add_rows(job);
         ++stats.reads;
-      } else if (job.error != EPERM && job.error != ENOENT) {  // those two: not permitted, not in this kernel
+      } else if (job.error != EPERM && job.error != ENOENT) {  // not permitted, or not in this kernel: no errors
         ++stats.errors;
         ++stats.errors_now;
       }
-      if (!job.done && !std::exchange(told_, true)) {
-        notice_(base::Error::from_errno(job.error, "cannot count TCP connections of network namespaces").what +
-                "; it takes CAP_SYS_ADMIN and the kernel's tcp_diag");
+      if (!job.done && !std::exchange(logged_, true)) {
+        log_(base::Error::from_errno(job.error, "cannot count TCP sockets of network namespaces").what +
+             " (needs CAP_SYS_ADMIN and the kernel module tcp_diag)");
       }
     }
     jobs_.clear();
@@ -203,12 +203,12 @@ class Tcp : public CustomReader {
 
   cgroup::ProcessTable& processes_;
   NetNamespaces namespaces_;
-  std::function<void(std::string)> notice_;
+  std::function<void(std::string)> log_;
   FieldId connections_;
   std::vector<Job> jobs_;
   std::vector<Row> rows_;
   std::vector<char> buffer_;
-  bool told_ = false;
+  bool logged_ = false;
 };
 
 }  // namespace

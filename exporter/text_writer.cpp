@@ -93,15 +93,15 @@ LabelText inspect(std::string_view text) {
 // Any total order works; this one matches the usual order of the kernel: "8:16" after "8:0", "10" after "9".
 bool label_less(std::string_view a, std::string_view b) { return a.size() != b.size() ? a.size() < b.size() : a < b; }
 
-std::string_view type_of(model::Kind kind, Format format) {
+std::string_view type_of(model::MetricKind kind, Format format) {
   switch (kind) {
-    case model::Kind::counter:
+    case model::MetricKind::counter:
       return "counter";
-    case model::Kind::info:
+    case model::MetricKind::info:
       if (format == Format::openmetrics) return "info";
       break;
-    case model::Kind::gauge:
-    case model::Kind::setting:
+    case model::MetricKind::gauge:
+    case model::MetricKind::setting:
       break;
   }
   return "gauge";
@@ -172,7 +172,7 @@ const std::vector<TextWriter::Family>& TextWriter::families_of(const std::shared
     Family family;
     family.header = header_of(field, format);
     family.name = model::metric_name(field) + '{';
-    if (options_.created && format == Format::openmetrics && field.kind == model::Kind::counter) {
+    if (options_.created && format == Format::openmetrics && field.kind == model::MetricKind::counter) {
       family.created = model::metric_family(field) + "_created{";
     }
     auto names = field.labels;
@@ -373,7 +373,7 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     const auto start = out.size();
     out.append(family.header);
     const auto write_as = [&]<int kDecimals>() {
-      return field.labelled() ? write_labelled<kDecimals>(family, column, field.kind == model::Kind::info, out, flush)
+      return field.labelled() ? write_labelled<kDecimals>(family, column, field.kind == model::MetricKind::info, out, flush)
                               : write_dense<kDecimals>(family, column, out, flush);
     };
     std::size_t series = 0;

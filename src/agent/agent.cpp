@@ -46,8 +46,8 @@ collectors::CollectionOptions collection_options(const Options& options) {
   collectors::CollectionOptions out;
   out.paths = options.paths;
   out.enabled = options.collectors;
-  out.custom.max_ended = options.max_ended;
-  out.custom.ended_for = std::chrono::seconds(options.ended_seconds);
+  out.custom.max_removed = options.max_removed;
+  out.custom.removed_for = std::chrono::seconds(options.removed_seconds);
   out.tree.max_cgroups = options.max_cgroups;
   const auto limit = raise_descriptor_limit();
   const auto free = limit > 2 * kReservedDescriptors ? limit - kReservedDescriptors : limit / 2;
@@ -84,7 +84,7 @@ class Service {
     exporter::Server server(
         loop_, web, catalogue_,
         [this](std::chrono::nanoseconds max_age, std::function<void(model::SnapshotPtr)> done) {
-          sampler_->ask(max_age, std::move(done));
+          sampler_->request(max_age, std::move(done));
         },
         metrics);
     if (options_.discovery) {
@@ -97,7 +97,7 @@ class Service {
 
     wait_for_signals(server);
     // Ready after the first sample.
-    sampler_->ask(std::chrono::nanoseconds(0), [paths](const model::SnapshotPtr& snapshot) {
+    sampler_->request(std::chrono::nanoseconds(0), [paths](const model::SnapshotPtr& snapshot) {
       log::info("ready", {{"cgroups", snapshot->cgroup_count()}});
       const auto own = base::read_file(paths.procfs + "/self/cgroup");
       if (const auto shortage = memory_shortage(*snapshot, own.value_or(""))) {
@@ -157,7 +157,7 @@ class Service {
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(options_.interval_seconds)));
     sampling_.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
-      sampler_->ask(std::chrono::nanoseconds(0), [this](const model::SnapshotPtr&) { sample_in_background(); });
+      sampler_->request(std::chrono::nanoseconds(0), [this](const model::SnapshotPtr&) { sample_in_background(); });
     });
   }
 

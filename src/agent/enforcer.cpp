@@ -241,7 +241,7 @@ class Enforcer {
   void sample(const std::string& by) {
     if (stopping_) return;
     if (by.empty() && next_ == base::Monotonic{}) next_ = base::monotonic_now();
-    sampler_->ask(0ns, [this, by](const model::SnapshotPtr& now) {
+    sampler_->request(0ns, [this, by](const model::SnapshotPtr& now) {
       if (stopping_) return;
       decide(now, !by.empty());
       if (by.empty()) sample_later();

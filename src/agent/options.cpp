@@ -135,12 +135,12 @@ void add_collectors(CLI::App& app, Options& o, const model::Catalogue& catalogue
                  "Directory of *.prom files whose metrics are exported as well; repeatable")
       ->type_name("PATH")
       ->group(group);
-  app.add_option("--collector.removed.max", o.max_ended, "Maximum number of removed cgroups to export")
+  app.add_option("--collector.removed.max", o.max_removed, "Maximum number of removed cgroups to export")
       ->type_name("NUMBER")
       ->group(group)
       ->capture_default_str()
       ->check(cli::integer_between(0, 100'000));
-  app.add_option("--collector.removed.seconds", o.ended_seconds, "Time for which a removed cgroup is exported")
+  app.add_option("--collector.removed.seconds", o.removed_seconds, "Time for which a removed cgroup is exported")
       ->type_name("SECONDS")
       ->group(group)
       ->capture_default_str()

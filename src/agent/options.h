@@ -45,8 +45,8 @@ struct Options {
 
   cgroup::HostPaths paths;
   std::vector<bool> collectors;  // by CollectorId
-  std::size_t max_ended = 512;
-  unsigned ended_seconds = 300;
+  std::size_t max_removed = 512;
+  unsigned removed_seconds = 300;
   std::size_t max_cgroups = 65'536;
   std::size_t max_open_files = 2048;
   double interval_seconds = 0;  // of background sampling; 0: only on request

@@ -242,9 +242,9 @@ void parse_cpu_table(std::string_view text, KeyTable& keys, RowSink& sink) {
 }  // namespace
 
 Conversion conversion_of(const model::Field& field, const model::Source& source) {
-  const bool setting = field.kind == model::Kind::setting;
+  const bool setting = field.kind == model::MetricKind::setting;
   return {source.scale, multiplier_of(source.scale, field.unit), setting, source.minus_one_is_unlimited,
-          setting,      field.kind == model::Kind::info};
+          setting,      field.kind == model::MetricKind::info};
 }
 
 Value to_value(std::string_view text, const Conversion& c) {

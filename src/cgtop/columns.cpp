@@ -149,10 +149,10 @@ Columns::Columns(std::shared_ptr<const model::Catalogue> catalogue) : catalogue_
   for (std::size_t i = 0; i < catalogue_->size(); ++i) {
     const auto id = static_cast<model::FieldId>(i);
     const auto& f = catalogue_->field(id);
-    const bool text = f.kind == model::Kind::info || (f.labelled() && f.kind == model::Kind::setting);
+    const bool text = f.kind == model::MetricKind::info || (f.labelled() && f.kind == model::MetricKind::setting);
     add({std::string(f.name), title_of(f.name), std::string(f.help), text ? Form::text : form_of(f.unit), false,
          model::decimals(f.unit), Source::field, id, false});
-    if (f.kind == model::Kind::counter) {
+    if (f.kind == model::MetricKind::counter) {
       rate(std::string(f.name) + "_rate", title_of(f.name) + (f.unit == model::Unit::seconds ? "%" : "/s"), id,
            "Per second: " + std::string(f.help));
     }

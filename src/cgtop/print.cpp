@@ -22,7 +22,7 @@ bool labelled(const Columns& columns, const Column& c) {
 }
 
 bool is_series(const Columns& columns, const Column& c) {
-  return labelled(columns, c) && columns.catalogue().field(c.field).kind != model::Kind::info;
+  return labelled(columns, c) && columns.catalogue().field(c.field).kind != model::MetricKind::info;
 }
 
 Cell cell_of(const Table& table, ColumnId id, CgroupIndex g, Units units) {

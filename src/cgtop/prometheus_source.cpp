@@ -68,7 +68,7 @@ class Fleet : public SampleSource {
       by_metric_.emplace(metric, id);
       if (!fields[f] && !all) continue;
       some += (some.empty() ? "" : "|") + metric;
-      if (field.kind == model::Kind::counter) counters += (counters.empty() ? "" : "|") + metric;
+      if (field.kind == model::MetricKind::counter) counters += (counters.empty() ? "" : "|") + metric;
     }
     now_query_ = "{__name__=~\"" + some + "|cgroup_container_info\"}";
     counters_query_ = "{__name__=~\"" + counters + "\"}";
@@ -119,7 +119,7 @@ class Fleet : public SampleSource {
   [[nodiscard]] std::size_t counters_in(const json& all) const {
     return static_cast<std::size_t>(std::ranges::count_if(all, [this](const json& series) {
       const auto found = field_of(series);
-      return found && catalogue_->field(found->field).kind == model::Kind::counter;
+      return found && catalogue_->field(found->field).kind == model::MetricKind::counter;
     }));
   }
 

@@ -188,7 +188,7 @@ std::string Table::field_text(model::FieldId id, CgroupIndex cgroup) const {
     std::string label(column.text_of(cell));
     std::ranges::replace(label, '\0', ',');
     out += label;
-    if (info.kind != model::Kind::info) {
+    if (info.kind != model::MetricKind::info) {
       out += '=';
       append_exact(out, cell.value, model::decimals(info.unit));
     }

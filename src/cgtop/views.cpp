@@ -983,7 +983,7 @@ class CgroupPage {
       const auto& c = (*scene_.columns)[id];
       if (c.source != Source::field) continue;
       const auto kind = scene_.columns->catalogue().field(c.field).kind;
-      if (kind != model::Kind::setting && !c.name.starts_with("cpuset_")) continue;
+      if (kind != model::MetricKind::setting && !c.name.starts_with("cpuset_")) continue;
       if (scene_.columns->find(c.name) != id) continue;
       const auto words = c.form == Form::text ? safe(scene_, table_.text(id, cgroup_)) : shown(scene_, id, cgroup_);
       if (words.empty() || words == "-") continue;

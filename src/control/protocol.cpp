@@ -212,7 +212,7 @@ std::string to_json(const Outcome& outcome) {
   for (const auto& change : outcome.changes) {
     changes.push_back({{"where", bytes_to_json(change.where)},
                        {"before", bytes_to_json(change.before)},
-                       {"asked", bytes_to_json(change.asked)},
+                       {"asked", bytes_to_json(change.requested)},
                        {"after", bytes_to_json(change.after)}});
   }
   if (!changes.empty()) one["changes"] = std::move(changes);

@@ -26,36 +26,36 @@ constexpr std::int64_t kMillisecond = 1'000'000;
 // clang-format off
 constexpr SettingKey kKeys[] = {
     // name                    form          unit           device                lowest           highest         max   help
-    {"cpu.idle",               Form::number, Unit::none,    Device::none,         0,               1,              false, "1: run only when nobody else would (5.15)"},
-    {"cpu.max",                Form::number, Unit::cores,   Device::none,         kCore / 1000,    1'000'000 * kCore, true, "CPU time per time: 250% or 2.5 are two and a half cores"},
-    {"cpu.max.burst",          Form::number, Unit::seconds, Device::none,         0,               1000 * kCore,   false, "saved time a cgroup may use on top of its quota in one period (5.14)"},
-    {"cpu.max.period",         Form::number, Unit::seconds, Device::none,         kMillisecond,    kCore,          false, "over which cpu.max is counted: 1ms to 1s"},
-    {"cpu.rt.max",             Form::number, Unit::cores,   Device::none,         0,               kCore,          false, "v1: part of a core for real-time tasks"},
-    {"cpu.weight",             Form::number, Unit::none,    Device::none,         1,               10'000,         false, "share of CPU time under contention, 100 is the default; v1: shares = weight * 1024 / 100"},
-    {"cpuset.cpus",            Form::list,   Unit::none,    Device::none,         0,               0,              false, "CPUs that may be used: 0-3,8"},
-    {"cpuset.mems",            Form::list,   Unit::none,    Device::none,         0,               0,              false, "memory nodes that may be used: 0-1"},
-    {"devices.allow",          Form::rule,   Unit::none,    Device::none,         0,               0,              false, "v1: a rule to add, c 1:3 rwm"},
-    {"devices.deny",           Form::rule,   Unit::none,    Device::none,         0,               0,              false, "v1: a rule to take away"},
-    {"hugetlb.max",            Form::number, Unit::bytes,   Device::page_size,    0,               kMax,          true,  "huge pages of one size: hugetlb.max@2MB=1G"},
-    {"io.latency",             Form::number, Unit::seconds, Device::disk,         1000,            1000 * kCore,   false, "v2: latency to protect"},
-    {"io.max.rbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMax,          true,  "bytes read per second: io.max.rbps@vda=50M"},
-    {"io.max.riops",           Form::number, Unit::none,    Device::disk,         1,               kMax,          true,  "reads per second"},
-    {"io.max.wbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMax,          true,  "bytes written per second; v1 leaves buffered writes alone"},
-    {"io.max.wiops",           Form::number, Unit::none,    Device::disk,         1,               kMax,          true,  "writes per second"},
-    {"io.weight",              Form::number, Unit::none,    Device::optional_disk, 1,              10'000,         false, "share of I/O under contention, 100 is the default; works with bfq or io.cost"},
-    {"memory.high",            Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: above it the cgroup is slowed down and reclaimed"},
-    {"memory.low",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: protection, as far as all cgroups above grant it"},
-    {"memory.max",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "hard limit"},
-    {"memory.min",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: hard protection"},
-    {"memory.oom.group",       Form::number, Unit::none,    Device::none,         0,               1,              false, "v2: 1: out of memory kills the whole cgroup"},
-    {"memory.swap.max",        Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "swap alone, on v1 too"},
-    {"memory.zswap.max",       Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: compressed swap in memory (5.19)"},
-    {"misc.max",               Form::number, Unit::none,    Device::resource,     0,               kMax,          true,  "resource of the misc controller: misc.max@sev=3"},
-    {"net_cls.classid",        Form::number, Unit::none,    Device::none,         0,               0xffff'ffff,    false, "v1: traffic class, 0x100001"},
-    {"net_prio.ifpriomap",     Form::number, Unit::none,    Device::interface,    0,               0xffff'ffff,    false, "v1: priority on an interface: net_prio.ifpriomap@eth0=5"},
-    {"pids.max",               Form::number, Unit::none,    Device::none,         0,               4'194'304,      true,  "processes and threads; below what there is nothing is killed, only forks fail"},
-    {"rdma.max.hca_handle",    Form::number, Unit::none,    Device::resource,     0,               2'147'483'647,  true,  "RDMA handles: rdma.max.hca_handle@mlx4_0=2"},
-    {"rdma.max.hca_object",    Form::number, Unit::none,    Device::resource,     0,               2'147'483'647,  true,  "RDMA objects"},
+    {"cpu.idle",               Form::number, Unit::none,    Device::none,         0,               1,              false, "1: SCHED_IDLE relative to sibling cgroups (Linux 5.15)"},
+    {"cpu.max",                Form::number, Unit::cores,   Device::none,         kCore / 1000,    1'000'000 * kCore, true, "CPU bandwidth limit in CPUs: 250% or 2.5"},
+    {"cpu.max.burst",          Form::number, Unit::seconds, Device::none,         0,               1000 * kCore,   false, "unused quota that may be accumulated and used on top of the quota in one period (Linux 5.14)"},
+    {"cpu.max.period",         Form::number, Unit::seconds, Device::none,         kMillisecond,    kCore,          false, "period of cpu.max, 1ms to 1s"},
+    {"cpu.rt.max",             Form::number, Unit::cores,   Device::none,         0,               kCore,          false, "v1: CPU bandwidth limit of real-time tasks, up to 1 CPU"},
+    {"cpu.weight",             Form::number, Unit::none,    Device::none,         1,               10'000,         false, "weight for CPU time under contention, default 100; v1: cpu.shares = weight * 1024 / 100"},
+    {"cpuset.cpus",            Form::list,   Unit::none,    Device::none,         0,               0,              false, "allowed CPUs, such as 0-3,8"},
+    {"cpuset.mems",            Form::list,   Unit::none,    Device::none,         0,               0,              false, "allowed NUMA nodes, such as 0-1"},
+    {"devices.allow",          Form::rule,   Unit::none,    Device::none,         0,               0,              false, "v1: rule to add to the device allow-list, such as c 1:3 rwm"},
+    {"devices.deny",           Form::rule,   Unit::none,    Device::none,         0,               0,              false, "v1: rule to remove from the device allow-list"},
+    {"hugetlb.max",            Form::number, Unit::bytes,   Device::page_size,    0,               kMax,          true,  "hard limit on HugeTLB memory of one page size, such as hugetlb.max@2MB=1G"},
+    {"io.latency",             Form::number, Unit::seconds, Device::disk,         1000,            1000 * kCore,   false, "v2: target latency of the cgroup on a device"},
+    {"io.max.rbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMax,          true,  "limit on bytes read per second, such as io.max.rbps@vda=50M"},
+    {"io.max.riops",           Form::number, Unit::none,    Device::disk,         1,               kMax,          true,  "limit on read operations per second"},
+    {"io.max.wbps",            Form::number, Unit::bytes,   Device::disk,         1,               kMax,          true,  "limit on bytes written per second; v1 does not limit buffered writes"},
+    {"io.max.wiops",           Form::number, Unit::none,    Device::disk,         1,               kMax,          true,  "limit on write operations per second"},
+    {"io.weight",              Form::number, Unit::none,    Device::optional_disk, 1,              10'000,         false, "weight for I/O under contention, default 100; needs the BFQ scheduler or io.cost"},
+    {"memory.high",            Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: memory usage above which tasks are throttled and put under heavy reclaim"},
+    {"memory.low",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: best-effort memory protection, limited by the protection of the ancestors"},
+    {"memory.max",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "hard limit on memory usage"},
+    {"memory.min",             Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: hard memory protection"},
+    {"memory.oom.group",       Form::number, Unit::none,    Device::none,         0,               1,              false, "v2: 1: the OOM killer kills all tasks of the cgroup together"},
+    {"memory.swap.max",        Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "hard limit on swap usage without memory, also on v1"},
+    {"memory.zswap.max",       Form::number, Unit::bytes,   Device::none,         0,               kMax,          true,  "v2: hard limit on the zswap pool (Linux 5.19)"},
+    {"misc.max",               Form::number, Unit::none,    Device::resource,     0,               kMax,          true,  "limit on a resource of the misc controller, such as misc.max@sev=3"},
+    {"net_cls.classid",        Form::number, Unit::none,    Device::none,         0,               0xffff'ffff,    false, "v1: class ID of network packets, such as 0x100001"},
+    {"net_prio.ifpriomap",     Form::number, Unit::none,    Device::interface,    0,               0xffff'ffff,    false, "v1: priority of traffic on an interface, such as net_prio.ifpriomap@eth0=5"},
+    {"pids.max",               Form::number, Unit::none,    Device::none,         0,               4'194'304,      true,  "limit on tasks (processes and threads); a limit below the current number kills nothing, but forks fail"},
+    {"rdma.max.hca_handle",    Form::number, Unit::none,    Device::resource,     0,               2'147'483'647,  true,  "limit on HCA handles, such as rdma.max.hca_handle@mlx4_0=2"},
+    {"rdma.max.hca_object",    Form::number, Unit::none,    Device::resource,     0,               2'147'483'647,  true,  "limit on HCA objects"},
 };
 // clang-format on
 static_assert(std::ranges::is_sorted(kKeys, {}, &SettingKey::name));
@@ -71,7 +71,7 @@ struct Scaled {
   std::string_view unit;
 };
 
-// Digits with at most one dot, and what stands behind them. No sign, no exponent, no "inf".
+// Digits with at most one dot, and the unit after them. A sign, an exponent and "inf" are not accepted.
 std::optional<Scaled> number_and_unit(std::string_view text) {
   std::size_t n = 0;
   std::size_t dots = 0;
@@ -110,7 +110,7 @@ std::optional<std::int64_t> rounded(long double number) {
   return static_cast<std::int64_t>(std::llround(number));
 }
 
-// A plain number of the key's unit, without sign.
+// An unsigned amount in the unit of the key.
 std::optional<std::int64_t> parse_amount(const SettingKey& key, std::string_view text) {
   if (key.unit == Unit::none && text.starts_with("0x")) return base::to_int<std::int64_t>(text.substr(2), 16);
   const auto n = number_and_unit(text);
@@ -144,12 +144,12 @@ std::optional<std::int64_t> parse_amount(const SettingKey& key, std::string_view
 std::string expected(const SettingKey& key) {
   switch (key.unit) {
     case Unit::bytes:
-      return key.unlimited ? "a size such as 512M or 1.5GiB, 50% (of the machine), +10%, or max"
+      return key.unlimited ? "a size such as 512M or 1.5GiB, 50% (of the memory of the host), +10%, or max"
                            : "a size such as 512M or 1.5GiB";
     case Unit::cores:
-      return "a part of a core such as 50%, 250% or 2.5" + std::string(key.unlimited ? ", +10%, or max" : "");
+      return "a number of CPUs such as 50%, 250% or 2.5" + std::string(key.unlimited ? ", +10%, or max" : "");
     case Unit::seconds:
-      return "a time such as 500us, 20ms or 1s";
+      return "a duration such as 500us, 20ms or 1s";
     case Unit::none:
     case Unit::ratio:
       break;
@@ -184,7 +184,39 @@ bool is_device_name(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) > ' ' && c != 0x7f; });
 }
 
-base::Result<Setting> parse_relative(const SettingKey& key, Setting setting, std::string_view value) {
+// "io.max.rbps@vda=5M", for messages.
+std::string setting_text(std::string_view key, std::string_view device, std::string_view value) {
+  std::string out(key);
+  if (!device.empty()) out += '@' + base::printable(device);
+  return out + '=' + base::printable(value);
+}
+
+tl::unexpected<base::Error> invalid(const SettingKey& key, std::string_view device, std::string_view value,
+                                    std::string_view what, std::string_view expected) {
+  return base::fail(setting_text(key.name, device, value) + ": invalid " + std::string(what) + "; expected " +
+                    std::string(expected));
+}
+
+// A device that a key accepts: {kind, example}.
+std::pair<std::string_view, std::string_view> example_device(const SettingKey& key) {
+  switch (key.device) {
+    case Device::page_size:
+      return {"page size", "2MB"};
+    case Device::resource:
+      return key.name.starts_with("rdma.") ? std::pair("RDMA device", "mlx4_0") : std::pair("resource", "sev");
+    case Device::interface:
+      return {"interface", "eth0"};
+    case Device::none:
+    case Device::disk:
+    case Device::optional_disk:
+      break;
+  }
+  return {"disk", "vda"};
+}
+
+// "+10%", "-256M": a change of the present value.
+base::Result<Setting> parse_relative(const SettingKey& key, Setting setting, const std::string_view text) {
+  auto value = text;
   const bool negative = value.front() == '-';
   value.remove_prefix(1);
   std::optional<std::int64_t> amount;
@@ -196,7 +228,7 @@ base::Result<Setting> parse_relative(const SettingKey& key, Setting setting, std
     setting.basis = Basis::change;
     amount = parse_amount(key, value);
   }
-  if (!amount) return base::fail(std::string(key.name) + ": a change is +10%, -25%, or a signed amount");
+  if (!amount) return invalid(key, setting.device, text, "change", "a form such as +10%, -25% or a signed amount");
   setting.value = Value::of(negative ? -*amount : *amount);
   return setting;
 }
@@ -220,25 +252,33 @@ const SettingKey* find_setting_key(std::string_view name) {
 base::Result<Setting> parse_setting(std::string_view name, std::string_view device, std::string_view value) {
   const auto* const key = find_setting_key(name);
   if (key == nullptr) return base::fail(unknown_key(name));
-  const std::string called(key->name);
   Setting setting;
-  setting.key = called;
+  setting.key = std::string(key->name);
   setting.device = std::string(device);
   const bool needs = key->device != Device::none && key->device != Device::optional_disk;
-  if (needs && device.empty()) return base::fail(called + " needs what it is about: " + std::string(key->help));
-  if (key->device == Device::none && !device.empty()) return base::fail(called + " takes no device (@)");
-  if (!is_device_name(device)) return base::fail(called + ": the device's name has a blank or control byte in it");
+  if (needs && device.empty()) {
+    const auto [kind, example] = example_device(*key);
+    return base::fail(setting_text(name, {}, value) + ": no " + std::string(kind) + " given; use " +
+                      setting_text(name, example, value));
+  }
+  if (key->device == Device::none && !device.empty()) {
+    return base::fail(setting_text(name, device, value) + ": this key takes no device; use " +
+                      setting_text(name, {}, value));
+  }
+  if (!is_device_name(device)) {
+    return base::fail(setting_text(name, device, value) +
+                      ": the device name contains a blank or a control character, or is too long");
+  }
   if (key->form == Form::list || key->form == Form::rule) {
-    if (key->form == Form::list ? !is_list(value) : !is_rule(value)) {
-      return base::fail(called + ": '" + base::printable(value) + "' is not of the form " +
-                        (key->form == Form::list ? "0-3,8" : "'c 1:3 rwm'"));
+    const bool list = key->form == Form::list;
+    if (list ? !is_list(value) : !is_rule(value)) {
+      return list ? invalid(*key, device, value, "list", "a form such as 0-3,8")
+                  : invalid(*key, device, value, "rule", "a form such as 'c 1:3 rwm'");
     }
     setting.text = std::string(value);
     return setting;
   }
-  const auto refuse = [&] {
-    return base::fail(called + ": '" + base::printable(value) + "' is not " + expected(*key));
-  };
+  const auto refuse = [&] { return invalid(*key, device, value, "value", expected(*key)); };
   if (value == "max" || value == "infinity") {
     if (!key->unlimited) return refuse();
     setting.value = Value::unlimited();
@@ -261,21 +301,22 @@ base::Result<Setting> parse_setting(std::string_view name, std::string_view devi
 base::Result<Setting> parse_setting(std::string_view text) {
   const auto equals = text.rfind('=');
   if (equals == std::string_view::npos) {
-    return base::fail("'" + base::printable(text) + "' is not KEY=VALUE or KEY@DEVICE=VALUE, such as memory.max=512M");
+    return base::fail(base::printable(text) +
+                      ": invalid setting; expected KEY=VALUE or KEY@DEVICE=VALUE, such as memory.max=512M");
   }
   auto key = text.substr(0, equals);
   std::string_view device;
   if (const auto at = key.find('@'); at != std::string_view::npos) {
     device = key.substr(at + 1);
     key = key.substr(0, at);
-    if (device.empty()) return base::fail("'" + base::printable(text) + "': nothing stands behind @");
+    if (device.empty()) return base::fail(base::printable(text) + ": no device after @");
   }
   return parse_setting(key, device, text.substr(equals + 1));
 }
 
 namespace {
 
-// In the unit's fixed point, as the parser takes it.
+// A number in the fixed point of the unit, in the form that the parser accepts.
 std::string amount_text(const SettingKey& key, std::int64_t fixed) {
   if (key.unit == Unit::cores) {
     std::string text = std::to_string(fixed / kCore) + '.' + std::to_string(kCore + fixed % kCore).substr(1);
@@ -323,13 +364,14 @@ base::Result<std::int64_t> parse_size(std::string_view text) {
   const auto n = number_and_unit(text);
   const auto factor = n ? size_factor(n->unit) : std::nullopt;
   const auto size = factor ? rounded(n->number * *factor) : std::nullopt;
-  if (!size) return base::fail("'" + base::printable(text) + "' is not a size such as 512M or 1.5GiB");
+  if (!size) return base::fail("invalid size '" + base::printable(text) + "'; expected a form such as 512M or 1.5GiB");
   return *size;
 }
 
 base::Result<std::chrono::milliseconds> parse_timespan(std::string_view text) {
   const auto refuse = [&] {
-    return base::fail("'" + base::printable(text) + "' is not a time such as 2, 500ms, 1m30s or 1h, at most 30 days");
+    return base::fail("invalid duration '" + base::printable(text) +
+                      "'; expected a form such as 2 (seconds), 500ms, 1m30s or 1h, at most 30d");
   };
   auto rest = text;
   long double milliseconds = 0;

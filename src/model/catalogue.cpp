@@ -36,8 +36,8 @@ Catalogue::Catalogue(std::span<const CollectorInfo> collectors) : collectors_(co
   for (std::size_t i = 0; i < fields_.size(); ++i) by_metric_name_[i] = static_cast<FieldId>(i);
   const auto metric = [&](FieldId id) { return metric_name(*fields_[id]); };
   std::ranges::sort(by_metric_name_, {}, metric);
-  const auto twice = std::ranges::adjacent_find(by_metric_name_, {}, metric);
-  if (twice != by_metric_name_.end()) throw std::logic_error("two rows make the metric " + metric(*twice));
+  const auto duplicate = std::ranges::adjacent_find(by_metric_name_, {}, metric);
+  if (duplicate != by_metric_name_.end()) throw std::logic_error("duplicate metric " + metric(*duplicate));
 }
 
 std::optional<FieldId> Catalogue::find(std::string_view field_name) const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All fields of the program, numbered. Built once at start from the collectors' rows; a field's number is its column in
-// every snapshot. Immutable afterwards and shared by all threads.
+// All fields of the program, numbered. Created once at start from the rows of the collectors; the number of a field is
+// the index of its column in every snapshot. Immutable afterwards and shared by all threads.
 #pragma once
 
 #include <cstddef>
@@ -18,17 +18,17 @@ namespace cgwarden::model {
 using FieldId = std::uint16_t;
 using CollectorId = std::uint8_t;
 
-// A collector is a name and its rows. What is read only for it can be switched off with it.
+// A collector is a name and its rows. Files that only its rows need are not read if it is disabled.
 struct CollectorInfo {
   std::string_view name;
-  std::string_view help;  // what it reads, and what it costs where that is worth saying
+  std::string_view help;  // for --help: what it reads, then its cost and the privilege it needs, if any
   bool on_by_default = true;
   std::span<const Field> rows;
 };
 
 class Catalogue {
  public:
-  // Throws std::logic_error when two rows make one metric: a mistake in the program, found by its first test.
+  // Throws std::logic_error if two rows have the same metric name, which is a bug that any test detects.
   explicit Catalogue(std::span<const CollectorInfo> collectors);
 
   [[nodiscard]] std::size_t size() const { return fields_.size(); }
@@ -37,7 +37,7 @@ class Catalogue {
   [[nodiscard]] std::span<const CollectorInfo> collectors() const { return collectors_; }
   [[nodiscard]] std::optional<FieldId> find(std::string_view field_name) const;
   [[nodiscard]] std::optional<CollectorId> find_collector(std::string_view name) const;
-  // Fields in the order of their metric names: the order of an exposition.
+  // Fields sorted by metric name, the order of an exposition.
   [[nodiscard]] std::span<const FieldId> by_metric_name() const { return by_metric_name_; }
 
  private:
@@ -47,7 +47,7 @@ class Catalogue {
   std::vector<FieldId> by_metric_name_;
 };
 
-// The catalogue for people (a Markdown table per collector) and for programs.
+// The catalogue as a Markdown table per collector, and as JSON for programs.
 std::string to_markdown(const Catalogue& catalogue);
 std::string to_json(const Catalogue& catalogue);
 

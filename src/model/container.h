@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is known of the containers, pods, machines and units behind the host's cgroups. Made by discovery on the loop's
-// thread, immutable once handed over, then read by anybody through shared_ptr<const Containers>.
+// Metadata of the containers, pods, machines and units that the cgroups of the host belong to. Created by discovery on
+// the loop's thread; immutable afterwards and read on any thread through shared_ptr<const Containers>.
 //
-// What nobody told is std::nullopt, never an empty text or a zero. Everything here was written by somebody else: texts
-// are valid UTF-8 and bounded, and nothing more.
+// An unknown value is std::nullopt, never an empty text or zero. All texts come from outside and are untrusted: they
+// are valid UTF-8 of limited size, nothing more is guaranteed.
 #pragma once
 
 #include <cstddef>
@@ -21,21 +21,21 @@
 
 namespace cgwarden::model {
 
-// What a cgroup is to its runtime.
+// The role of a cgroup for its container manager or for systemd.
 enum class Role : std::uint8_t {
   container,
   sandbox,  // the pause container of a pod
-  pod,      // the cgroup around a pod's containers
+  pod,      // the parent cgroup of the containers of a pod
   machine,  // a virtual machine
   job,      // of a batch system
-  helper,   // conmon, lxc.monitor, supervisor: serves a container, is none
-  payload,  // a cgroup a runtime makes within the container's own: "payload", "container"
+  helper,   // serves a container: conmon, lxc.monitor, supervisor
+  payload,  // a child cgroup that the runtime creates in the cgroup of the container: "payload", "container"
   service,
-  user_manager,  // the service that is a user's own systemd
+  user_manager,  // the systemd instance of a user (user@UID.service)
   slice,
   scope,
   session,
-  unit,  // another kind of systemd's: mount, socket, swap
+  unit,  // another type of systemd unit: mount, socket, swap
 };
 
 constexpr std::string_view name(Role role) {
@@ -44,23 +44,23 @@ constexpr std::string_view name(Role role) {
   return names[static_cast<std::size_t>(role)];
 }
 
-// Those that are shown by name. The others are told apart from them.
+// Roles that are exported as containers, with name and runtime labels.
 constexpr bool is_workload(Role role) { return role <= Role::job; }
 
-// One of the layers that an image is put together from. Its writer and reader differ in what they count: Docker sums up
-// the files, containers-storage takes the length of the archive.
+// One layer of an image. Sizes are not comparable between container managers: Docker sums up the sizes of the files,
+// containers-storage uses the length of the archive.
 struct Layer {
-  std::string id;                     // digest of what is in it, "sha256:..."
-  std::optional<std::int64_t> bytes;  // unpacked; other containers may share them
+  std::string id;                     // digest of the content, "sha256:..."
+  std::optional<std::int64_t> bytes;  // unpacked; may be shared with other images
   friend bool operator==(const Layer&, const Layer&) = default;
 };
-using Layers = std::vector<Layer>;  // the undermost first
+using Layers = std::vector<Layer>;  // base layer first
 
 struct Container {
   using Text = std::optional<std::string>;
   using Number = std::optional<std::int64_t>;
   using Time = std::optional<base::Wall>;
-  // Which fact, by its name below, and who told: "path", or the file.
+  // Source of a fact: the name of the fact as in kTextFacts, and "path" (of the cgroup), a file or a daemon.
   struct Origin {
     std::string_view fact;
     std::string source;
@@ -79,29 +79,29 @@ struct Container {
   Text pod_uid;
   Text pod_container;  // the container's name within its pod
   Text qos;            // "guaranteed", "burstable", "besteffort"
-  Text service;        // Swarm
+  Text service;        // Docker Swarm
   Text task;
   Text node;
-  Text project;  // Compose
+  Text project;  // Docker Compose
   Text project_service;
-  Text unit;            // systemd's, unescaped nowhere: as systemctl wants it
-  Text slice;           // the slice around a unit
-  Text uid;             // of the user whose slice the unit is in
-  Text parent;          // id of the container around this one
-  Text writable_layer;  // path of the directory that takes what the container writes, as the host has it
+  Text unit;            // systemd unit name, still escaped, as systemctl accepts it
+  Text slice;           // the slice of the unit
+  Text uid;             // UID of the user slice that contains the unit
+  Text parent;          // id of the container that contains this one
+  Text writable_layer;  // host path of the directory that holds files written by the container
   Number pid;
   Number exit_code;
   Number restart_count;
-  Number image_bytes;  // of all layers of its image, unpacked
+  Number image_bytes;  // of all image layers, unpacked
   Time created;
   Time started;
   Time finished;
-  std::vector<std::pair<std::string, std::string>> labels;  // those allowed, by name
-  std::shared_ptr<const Layers> image_layers;               // null: not known; one for all containers of an image
+  std::vector<std::pair<std::string, std::string>> labels;  // labels on the allow-list, sorted by name
+  std::shared_ptr<const Layers> image_layers;               // null: unknown; shared by all containers of an image
   std::vector<Origin> origins;
 };
 
-// The facts and their names, for those who go through all of them.
+// All facts with their names, for iteration.
 struct TextFact {
   std::string_view name;
   Container::Text Container::*member;
@@ -154,7 +154,7 @@ inline constexpr TimeFact kTimeFacts[] = {
 
 using ContainerPtr = std::shared_ptr<const Container>;
 
-// One that has ended; shown for a while longer.
+// An exited container; kept for a limited time.
 struct EndedContainer {
   std::uint64_t cgroup_id = 0;
   std::string path;
@@ -162,9 +162,9 @@ struct EndedContainer {
   ContainerPtr container;
 };
 
-// Digits of the user whose slice systemd-logind made around the cgroup: "1000" of
-// "/user.slice/user-1000.slice/x.scope". The slices of a container's own systemd are further down, and their users not
-// of this host. Empty: none.
+// UID (digits) of the host user whose systemd-logind slice contains the cgroup: "1000" for
+// "/user.slice/user-1000.slice/x.scope". Only a slice at the top of the path counts: slices of a systemd inside a
+// container are further down, and their users are not users of the host. Empty: no user slice.
 constexpr std::string_view host_user_of(std::string_view cgroup_path) {
   constexpr std::string_view before = "/user.slice/user-";
   constexpr std::string_view after = ".slice";
@@ -176,7 +176,7 @@ constexpr std::string_view host_user_of(std::string_view cgroup_path) {
   return user.find_first_not_of("0123456789") == std::string_view::npos ? user : std::string_view();
 }
 
-// Ids are unique within one hierarchy only; together with the path they are on the host.
+// Hash of id and path. An id is unique only within one hierarchy; id and path together are unique on the host.
 constexpr std::uint64_t cgroup_key(std::uint64_t id, std::string_view path) {
   std::uint64_t hash = 1469598103934665603U ^ id;  // FNV-1a
   for (const char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
@@ -184,11 +184,11 @@ constexpr std::uint64_t cgroup_key(std::uint64_t id, std::string_view path) {
 }
 
 struct Containers {
-  std::uint64_t generation = 0;  // another table has another number
-  std::unordered_map<std::uint64_t, ContainerPtr>
-      by_cgroup;                      // by group_key(); cgroups nothing is known of are not here
-  std::vector<EndedContainer> ended;  // oldest first
+  std::uint64_t generation = 0;                               // differs between tables
+  std::unordered_map<std::uint64_t, ContainerPtr> by_cgroup;  // by cgroup_key(); only cgroups with known facts
+  std::vector<EndedContainer> ended;                          // oldest first
 
+  // nullptr: nothing is known about the cgroup.
   [[nodiscard]] const Container* find(std::uint64_t id, std::string_view path) const {
     const auto at = by_cgroup.find(cgroup_key(id, path));
     return at == by_cgroup.end() ? nullptr : at->second.get();

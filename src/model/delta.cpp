@@ -9,15 +9,16 @@
 namespace cgwarden::model {
 namespace {
 
-std::optional<std::int64_t> between(Kind kind, Value before, Value now) {
+std::optional<std::int64_t> between(MetricKind kind, Value before, Value now) {
   if (!before.is_number() || !now.is_number()) return std::nullopt;
-  if (kind == Kind::counter && now.fixed() < before.fixed()) return std::nullopt;
+  if (kind == MetricKind::counter && now.fixed() < before.fixed()) return std::nullopt;
   std::int64_t difference = 0;
   if (__builtin_sub_overflow(now.fixed(), before.fixed(), &difference)) return std::nullopt;
   return difference;
 }
 
-// Both are in order of paths and most cgroups stay: walk them side by side, and look up only what moved.
+// Maps indexes of `now` to indexes of `before`. Both lists are sorted by path and most cgroups keep their index:
+// compare index by index, and look up only those that moved.
 std::vector<CgroupIndex> match(const CgroupList& before, const CgroupList& now) {
   std::vector<CgroupIndex> pairs(now.cgroups.size(), kNoCgroup);
   std::unordered_map<std::uint64_t, CgroupIndex> by_id;
@@ -58,21 +59,21 @@ std::optional<std::int64_t> Delta::difference(FieldId field, CgroupIndex now) co
   const auto series = series_of(now_->columns[field], now);
   if (series.empty()) return std::nullopt;
   std::int64_t sum = 0;
-  for (const auto& cell : series) {
-    const auto difference = series_difference(field, earlier, cell);
+  for (const auto& one : series) {
+    const auto difference = series_difference(field, earlier, one);
     if (!difference || __builtin_add_overflow(sum, *difference, &sum)) return std::nullopt;
   }
   return sum;
 }
 
-std::optional<std::int64_t> Delta::series_difference(FieldId field, CgroupIndex earlier, const Series& cell) const {
-  const auto label = now_->columns[field].text_of(cell);
+std::optional<std::int64_t> Delta::series_difference(FieldId field, CgroupIndex earlier, const Series& one) const {
+  const auto label = now_->columns[field].text_of(one);
   const auto& column = before_->columns[field];
   Value old = Value::of(0);
   for (const auto& candidate : series_of(column, earlier)) {
     if (column.text_of(candidate) == label) old = candidate.value;
   }
-  return between(now_->catalogue->field(field).kind, old, cell.value);
+  return between(now_->catalogue->field(field).kind, old, one.value);
 }
 
 double Delta::per_second(FieldId field, std::int64_t difference) const {
@@ -89,9 +90,9 @@ std::optional<double> Delta::rate(FieldId field, CgroupIndex now, std::string_vi
   const auto earlier = before(now);
   if (earlier == kNoCgroup) return std::nullopt;
   const auto& column = now_->columns[field];
-  for (const auto& cell : series_of(column, now)) {
-    if (column.text_of(cell) != label) continue;
-    const auto change = series_difference(field, earlier, cell);
+  for (const auto& one : series_of(column, now)) {
+    if (column.text_of(one) != label) continue;
+    const auto change = series_difference(field, earlier, one);
     if (!change) return std::nullopt;
     return per_second(field, *change);
   }

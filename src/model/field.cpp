@@ -15,8 +15,8 @@ std::string metric_family(const Field& field) {
 
 std::string metric_name(const Field& field) {
   auto out = metric_family(field);
-  if (field.kind == Kind::counter) out += "_total";
-  if (field.kind == Kind::info) out += "_info";
+  if (field.kind == MetricKind::counter) out += "_total";
+  if (field.kind == MetricKind::info) out += "_info";
   return out;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The machine around the cgroups: what a screen says at its top. Data only; who fills it is the source's business.
+// Facts about the host, shown in the header of a screen. Data only; filled by each snapshot source.
 #pragma once
 
 #include <array>
@@ -19,14 +19,15 @@ struct Host {
   std::optional<double> uptime_seconds;
   // Bytes; from /proc/meminfo.
   std::optional<std::int64_t> memory_total, memory_available, swap_total, swap_free;
-  // Parts of the last 10 seconds; from /proc/pressure.
+  // Ratios averaged over 10 seconds (some avg10); from /proc/pressure.
   std::optional<double> psi_cpu, psi_memory, psi_io;
   std::string boot_id;
 
   friend bool operator==(const Host&, const Host&) = default;
 };
 
-// For recordings and for other programs. Nothing: it is no JSON object. Members of another type are left out.
+// JSON form, for recordings and the API. parse_host returns nullopt if the text is not a JSON object, and ignores
+// members of an unexpected type.
 std::string to_json(const Host& host);
 std::optional<Host> parse_host(std::string_view json);
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// One sample of one field: a value, absent, an error, or unlimited.
+// One sample of one field. It has one of four states:
 //
-// A value is an integer in the fixed point of the field's unit (see Unit): nanoseconds for seconds, bytes for bytes,
-// ten-thousandths for ratios. So nothing is rounded on the way, and it is written as decimals by integer arithmetic.
-// Absent: this kernel, controller or cgroup has no such thing. Error: it should be there and could not be read.
-// Unlimited: the kernel's "max". None of the three is ever shown as a number.
+//   number     an integer in the fixed point of the field's unit (see Unit): nanoseconds for seconds, bytes for bytes,
+//              ten-thousandths for ratios. Nothing is rounded, and decimals are written by integer arithmetic.
+//   absent     the kernel, the controller or the cgroup does not provide the field.
+//   error      the field should exist, but could not be read or parsed.
+//   unlimited  the kernel's "max".
+//
+// The last three are never shown as a number.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +18,7 @@ namespace cgwarden::model {
 class Value {
  public:
   constexpr Value() = default;  // absent
+  // Numbers above the largest one that is not reserved are clamped to it.
   static constexpr Value of(std::int64_t fixed) { return Value(fixed > kMaxNumber ? kMaxNumber : fixed); }
   static constexpr Value absent() { return {}; }
   static constexpr Value error() { return Value(kError); }
@@ -24,9 +28,9 @@ class Value {
   [[nodiscard]] constexpr bool is_error() const { return raw_ == kError; }
   [[nodiscard]] constexpr bool is_unlimited() const { return raw_ == kUnlimited; }
   [[nodiscard]] constexpr bool is_number() const { return raw_ > kError && raw_ < kUnlimited; }
-  // There is something to show: a number or unlimited.
+  // A number or unlimited.
   [[nodiscard]] constexpr bool has_value() const { return raw_ > kError; }
-  // Meaningful for numbers only.
+  // Only valid if is_number().
   [[nodiscard]] constexpr std::int64_t fixed() const { return raw_; }
 
   friend constexpr bool operator==(Value, Value) = default;

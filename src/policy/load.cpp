@@ -339,7 +339,7 @@ class PolicyParser {
       add_problem(node, base::unknown_name("field", name, fields_) + " (list: cgwarden --print-catalogue=md)");
       return std::nullopt;
     }
-    if (catalogue_.field(*id).kind == model::Kind::info) {
+    if (catalogue_.field(*id).kind == model::MetricKind::info) {
       fault(node, "field " + in_quotes(name) + " is text (only numeric fields can be compared)");
       return std::nullopt;
     }
@@ -417,11 +417,11 @@ class PolicyParser {
       fault(node, "of",
             in_quotes(info.name) + " and " + in_quotes(catalogue_.field(*c.of).name) + " have different units");
     }
-    if (is_rate(c.op) && info.kind != model::Kind::counter) {
+    if (is_rate(c.op) && info.kind != model::MetricKind::counter) {
       return fault(node, key_of(c.op),
                    in_quotes(info.name) + " is not a counter (use slope_above or slope_below with 'window')");
     }
-    if (!is_rate(c.op) && info.kind == model::Kind::counter) {
+    if (!is_rate(c.op) && info.kind == model::MetricKind::counter) {
       return fault(node, key_of(c.op), in_quotes(info.name) + " is a counter (use rate_above or rate_below)");
     }
     if (is_slope(c.op) && windows == nullptr) c.window = 5min;
@@ -483,7 +483,7 @@ class PolicyParser {
       }
       return;
     }
-    if (catalogue_.field(*id).kind == model::Kind::counter) {
+    if (catalogue_.field(*id).kind == model::MetricKind::counter) {
       return fault(node, "pick",
                    in_quotes(catalogue_.field(*id).name) + " is a counter (pick by the value of a gauge)");
     }

@@ -34,7 +34,7 @@ class Checker : public cgroup::RowSink {
     must(text.size() <= file_.size());
   }
   void labelled_text(model::FieldId id, std::string_view label, std::string_view text) override {
-    must(id < catalogue_.size() && catalogue_.field(id).kind == model::Kind::info);
+    must(id < catalogue_.size() && catalogue_.field(id).kind == model::MetricKind::info);
     must(label.size() + text.size() <= file_.size());
   }
   void unknown_key(std::string_view key) override { must(key.size() <= file_.size()); }
@@ -42,8 +42,8 @@ class Checker : public cgroup::RowSink {
  private:
   void check(model::FieldId id, model::Value value) {
     must(id < catalogue_.size());
-    if (value.is_unlimited()) must(catalogue_.field(id).kind == model::Kind::setting);
-    if (value.is_number() && value.fixed() < 0) must(catalogue_.field(id).kind == model::Kind::setting);
+    if (value.is_unlimited()) must(catalogue_.field(id).kind == model::MetricKind::setting);
+    if (value.is_number() && value.fixed() < 0) must(catalogue_.field(id).kind == model::MetricKind::setting);
   }
 
   const model::Catalogue& catalogue_;

@@ -567,7 +567,7 @@ TEST_F(OnARealHost, WhoAsksSeesWhatWasBornAndDiedBefore) {
   ASSERT_TRUE(sampler) << sampler.error().what;
   const auto shown = [&](const std::string& cgroup) {
     bool there = false;
-    (*sampler)->ask(std::chrono::nanoseconds(0), [&](const model::SnapshotPtr& snapshot) {
+    (*sampler)->request(std::chrono::nanoseconds(0), [&](const model::SnapshotPtr& snapshot) {
       there = find(*snapshot, path(cgroup)) != nullptr;
       loop.stop();
     });

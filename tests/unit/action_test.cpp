@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words of an action, as people and policies write them.
+// Parsing and printing of settings, durations, signals and outcomes.
 #include "src/model/action.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 namespace cgwarden::model {
 namespace {
 
-TEST(ASetting, IsReadWithItsUnit) {
+TEST(ParseSetting, AcceptsEveryUnit) {
   const struct {
     const char* text;
     std::int64_t fixed;
@@ -41,7 +41,7 @@ TEST(ASetting, IsReadWithItsUnit) {
   EXPECT_EQ(parse_setting("devices.deny=c 1:3 rwm")->text, "c 1:3 rwm");
 }
 
-TEST(ASetting, MayBeRelative) {
+TEST(ParseSetting, AcceptsPercentagesAndChanges) {
   EXPECT_EQ(parse_setting("memory.max=50%")->basis, Basis::percent_of_machine);
   EXPECT_EQ(parse_setting("memory.max=50%")->value, Value::of(5000));
   EXPECT_EQ(parse_setting("memory.max=+10%")->basis, Basis::percent_change);
@@ -50,13 +50,13 @@ TEST(ASetting, MayBeRelative) {
   EXPECT_EQ(parse_setting("memory.max=-256M")->basis, Basis::change);
 }
 
-TEST(ASetting, ThatIsWrongIsRefusedInOneLineThatSaysHowToMendIt) {
+TEST(ParseSetting, RejectsInvalidTextWithAOneLineHint) {
   const struct {
     const char* text;
-    const char* says;
+    const char* message;  // part of it
   } cases[] = {
-      {"memory.mx=1G", "memory.max?"},
-      {"zzz=1", "cannot be set"},
+      {"memory.mx=1G", "unknown key 'memory.mx'; did you mean 'memory.max'?"},
+      {"zzz=1", "unknown key 'zzz'"},
       {"memory.max", "KEY=VALUE"},
       {"memory.max=", "a size"},
       {"memory.max=1.2.3G", "a size"},
@@ -64,42 +64,42 @@ TEST(ASetting, ThatIsWrongIsRefusedInOneLineThatSaysHowToMendIt) {
       {"memory.max=12X", "a size"},
       {"memory.max=99999999999999999999", "a size"},
       {"memory.max=110%", "a size"},
-      {"memory.max@vda=1", "takes no device"},
+      {"memory.max@vda=1", "memory.max@vda=1: this key takes no device; use memory.max=1"},
       {"cpu.weight=0", "from 1 to 10000"},
       {"cpu.weight=max", "from 1 to 10000"},
       {"cpu.weight=1.5", "from 1 to 10000"},
-      {"cpu.max=0", "part of a core"},
-      {"cpu.max.period=2s", "a time"},
-      {"io.max.rbps=5M", "io.max.rbps@vda"},
+      {"cpu.max=0", "cpu.max=0: invalid value; expected a number of CPUs"},
+      {"cpu.max.period=2s", "a duration"},
+      {"io.max.rbps=5M", "io.max.rbps=5M: no disk given; use io.max.rbps@vda=5M"},
       {"io.max.rbps@vda=0", "a size"},
-      {"io.max.rbps@=5", "behind @"},
-      {"cpuset.cpus=a", "0-3,8"},
+      {"io.max.rbps@=5", "no device after @"},
+      {"cpuset.cpus=a", "cpuset.cpus=a: invalid list; expected a form such as 0-3,8"},
       {"devices.allow=x 1:3 r", "c 1:3 rwm"},
       {"devices.allow=c 1:3 rwm x", "c 1:3 rwm"},
-      {"memory.max=+x%", "a change"},
+      {"memory.max=+x%", "invalid change"},
   };
   for (const auto& c : cases) {
     const auto setting = parse_setting(c.text);
     ASSERT_FALSE(setting) << c.text;
-    EXPECT_NE(setting.error().what.find(c.says), std::string::npos) << c.text << ": " << setting.error().what;
+    EXPECT_NE(setting.error().what.find(c.message), std::string::npos) << c.text << ": " << setting.error().what;
     EXPECT_EQ(setting.error().what.find('\n'), std::string::npos) << c.text;
   }
 }
 
-TEST(ASetting, WrittenAsTextIsReadAsTheSame) {
+TEST(ParseSetting, ReadsBackWhatToTextWrites) {
   for (const auto* text :
        {"memory.max=512M", "memory.max=max", "memory.max=50%", "memory.max=+10%", "memory.max=-12.05%",
         "memory.high=-256M", "cpu.max=33.3%", "cpu.max=4", "cpu.max.burst=1500us", "io.max.wbps@vda=1K",
         "cpuset.cpus=", "cpuset.mems=0", "devices.allow=a"}) {
-    const auto once = parse_setting(text);
-    ASSERT_TRUE(once) << text << ": " << once.error().what;
-    const auto twice = parse_setting(to_text(*once));
-    ASSERT_TRUE(twice) << to_text(*once) << ": " << twice.error().what;
-    EXPECT_EQ(*once, *twice) << text << " " << to_text(*once);
+    const auto first = parse_setting(text);
+    ASSERT_TRUE(first) << text << ": " << first.error().what;
+    const auto second = parse_setting(to_text(*first));
+    ASSERT_TRUE(second) << to_text(*first) << ": " << second.error().what;
+    EXPECT_EQ(*first, *second) << text << " " << to_text(*first);
   }
 }
 
-TEST(AKey, HasAHelpAndIsFoundByItsName) {
+TEST(SettingKeys, HaveHelpAndAreFoundByName) {
   for (const auto& key : setting_keys()) {
     EXPECT_EQ(find_setting_key(key.name), &key);
     EXPECT_FALSE(key.help.empty()) << key.name;
@@ -109,7 +109,7 @@ TEST(AKey, HasAHelpAndIsFoundByItsName) {
   EXPECT_EQ(find_setting_key("zz"), nullptr);
 }
 
-TEST(ATimespan, IsReadInItsParts) {
+TEST(ParseTimespan, AcceptsCombinedUnitsAndRejectsOthers) {
   using std::chrono::milliseconds;
   EXPECT_EQ(parse_timespan("2").value(), milliseconds(2000));
   EXPECT_EQ(parse_timespan("500ms").value(), milliseconds(500));
@@ -118,14 +118,14 @@ TEST(ATimespan, IsReadInItsParts) {
   for (const auto* text : {"", "x", "5y", "-1", "31d", "ms", "1..5s"}) EXPECT_FALSE(parse_timespan(text)) << text;
 }
 
-TEST(ASignal, HasANameOrANumber) {
+TEST(SignalOf, AcceptsNamesAndNumbers) {
   EXPECT_EQ(signal_of("TERM"), SIGTERM);
   EXPECT_EQ(signal_of("SIGKILL"), SIGKILL);
   EXPECT_EQ(signal_of("15"), 15);
   for (const auto* text : {"", "0", "-1", "9999", "term", "FOO"}) EXPECT_FALSE(signal_of(text)) << text;
 }
 
-TEST(AnOutcome, HasTheDocumentedExitCode) {
+TEST(Outcome, HasTheDocumentedExitCode) {
   EXPECT_EQ(exit_code(Outcome::Kind::done), 0);
   EXPECT_EQ(exit_code(Outcome::Kind::gone), 3);
   EXPECT_EQ(exit_code(Outcome::Kind::denied), 4);

@@ -60,7 +60,7 @@ TEST(Columns, HoldEveryFieldOfTheCatalogueAndARateOfEveryCounter) {
   for (std::size_t f = 0; f < test::catalogue()->size(); ++f) {
     const auto& field = test::catalogue()->field(static_cast<model::FieldId>(f));
     ASSERT_TRUE(columns().find(field.name)) << field.name;
-    if (field.kind == model::Kind::counter) {
+    if (field.kind == model::MetricKind::counter) {
       EXPECT_TRUE(columns().find(std::string(field.name) + "_rate")) << field.name;
     }
   }

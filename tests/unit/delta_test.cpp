@@ -12,7 +12,7 @@ using test::SnapshotMaker;
 
 FieldId id(std::string_view field) { return *test::catalogue()->find(field); }
 
-TEST(Delta, GivesRatesInBaseUnitsByTheMeasuredInterval) {
+TEST(Delta, ReturnsRatesInBaseUnitsOverTheMeasuredInterval) {
   const auto before = SnapshotMaker(0).cgroup(1, "/").set("cpu_usage", 1'000'000'000).make();
   const auto now = SnapshotMaker(2).cgroup(1, "/").set("cpu_usage", 2'000'000'000).make();
   const Delta delta(before, now);
@@ -21,7 +21,7 @@ TEST(Delta, GivesRatesInBaseUnitsByTheMeasuredInterval) {
   EXPECT_DOUBLE_EQ(delta.rate(id("cpu_usage"), 0).value(), 0.5);
 }
 
-TEST(Delta, DoesNotKnowACounterThatWentDownButKnowsItsNeighbours) {
+TEST(Delta, ReturnsNulloptForADecreasedCounterOnly) {
   const auto before =
       SnapshotMaker(0).cgroup(1, "/").set("cpu_usage", 5).set("memory_pgfault", 7).set("memory_current", 9).make();
   const auto now =
@@ -29,7 +29,7 @@ TEST(Delta, DoesNotKnowACounterThatWentDownButKnowsItsNeighbours) {
   const Delta delta(before, now);
   EXPECT_FALSE(delta.rate(id("cpu_usage"), 0));
   EXPECT_EQ(delta.difference(id("memory_pgfault"), 0), 2);
-  EXPECT_EQ(delta.difference(id("memory_current"), 0), -5) << "a gauge may fall";
+  EXPECT_EQ(delta.difference(id("memory_current"), 0), -5) << "a gauge may decrease";
 }
 
 TEST(Delta, MatchesCgroupsByIdAndNotByPath) {
@@ -44,7 +44,7 @@ TEST(Delta, MatchesCgroupsByIdAndNotByPath) {
   const auto now = SnapshotMaker(1)
                        .cgroup(1, "/")
                        .set("cpu_usage", 0)
-                       .cgroup(9, "/a")  // made again
+                       .cgroup(9, "/a")  // created again
                        .set("cpu_usage", 50)
                        .cgroup(8, "/aa")
                        .set("cpu_usage", 60)
@@ -70,7 +70,7 @@ TEST(Delta, SumsTheSeriesOfALabelledFieldAndCountsANewSeriesFromZero) {
   EXPECT_FALSE(delta.rate(id("io_read"), 0, "9:9"));
 }
 
-TEST(Delta, DoesNotKnowTheSumWhenOneSeriesWentDown) {
+TEST(Delta, ReturnsNulloptForTheSumIfOneSeriesDecreased) {
   const auto before = SnapshotMaker(0)
                           .cgroup(1, "/")
                           .series("io_read", "8:0", Value::of(100))
@@ -84,17 +84,17 @@ TEST(Delta, DoesNotKnowTheSumWhenOneSeriesWentDown) {
   EXPECT_FALSE(Delta(before, now).difference(id("io_read"), 0));
 }
 
-TEST(Delta, NeverMakesANumberOfAbsentErrorOrUnlimited) {
-  for (const auto custom : {Value::absent(), Value::error(), Value::unlimited()}) {
+TEST(Delta, ReturnsNulloptForAbsentErrorAndUnlimited) {
+  for (const auto special : {Value::absent(), Value::error(), Value::unlimited()}) {
     const auto number = SnapshotMaker(0).cgroup(1, "/").set("memory_max", 5).make();
-    const auto other = SnapshotMaker(1).cgroup(1, "/").set("memory_max", custom).make();
+    const auto other = SnapshotMaker(1).cgroup(1, "/").set("memory_max", special).make();
     EXPECT_FALSE(Delta(number, other).difference(id("memory_max"), 0));
     const auto later = SnapshotMaker(2).cgroup(1, "/").set("memory_max", 5).make();
     EXPECT_FALSE(Delta(other, later).difference(id("memory_max"), 0));
   }
 }
 
-TEST(Delta, KnowsNothingWithoutAnEarlierSnapshotOrWithoutTimeBetween) {
+TEST(Delta, ReturnsNulloptWithoutAnEarlierSnapshotOrElapsedTime) {
   const auto now = SnapshotMaker(1).cgroup(1, "/").set("cpu_usage", 4).make();
   EXPECT_FALSE(Delta().rate(0, 0));
   EXPECT_FALSE(Delta(nullptr, now).rate(id("cpu_usage"), 0));
@@ -102,7 +102,7 @@ TEST(Delta, KnowsNothingWithoutAnEarlierSnapshotOrWithoutTimeBetween) {
   EXPECT_FALSE(Delta(now, SnapshotMaker(0).cgroup(1, "/").set("cpu_usage", 9).make()).known());
 }
 
-TEST(CellsOf, FindsTheSeriesOfOneCgroup) {
+TEST(SeriesOf, FindsTheSeriesOfOneCgroup) {
   const auto snapshot = SnapshotMaker()
                             .cgroup(1, "/")
                             .series("io_read", "8:0", Value::of(1))

@@ -65,16 +65,16 @@ Container web() {
 TEST_F(ContainerExport, WritesWhatIsKnownAndNothingElse) {
   add(1, "/docker/4f1c", web());
   EXPECT_EQ(written(),
-            R"(# HELP cgroup_container_info What is known of the container, pod or machine, as labels. Always 1.
+            R"(# HELP cgroup_container_info Metadata of the container, pod or machine as labels; the value is always 1.
 # TYPE cgroup_container_info gauge
 cgroup_container_info{cgroup="/docker/4f1c",container="web",runtime="docker",role="container",id="4f1c",image="lab/box:1"} 1
-# HELP cgroup_container_restarts How often the runtime has started the container again.
+# HELP cgroup_container_restarts Number of times that the container manager restarted the container.
 # TYPE cgroup_container_restarts gauge
 cgroup_container_restarts{cgroup="/docker/4f1c",container="web",runtime="docker"} 3
-# HELP cgroup_container_start_time_seconds When the container was started last, in seconds since 1970.
+# HELP cgroup_container_start_time_seconds Last start time of the container in seconds since the Unix epoch.
 # TYPE cgroup_container_start_time_seconds gauge
 cgroup_container_start_time_seconds{cgroup="/docker/4f1c",container="web",runtime="docker"} 1795514401.5
-# HELP cgroup_container_state The container's state as a label. Always 1.
+# HELP cgroup_container_state State of the container as a label; the value is always 1.
 # TYPE cgroup_container_state gauge
 cgroup_container_state{cgroup="/docker/4f1c",container="web",runtime="docker",state="running"} 1
 )");

@@ -37,21 +37,21 @@ using model::Value;
 
 // clang-format off
 inline constexpr Field kFirstRows[] = {
-    {.name = "pids_current", .kind = model::Kind::gauge, .v2 = {"pids.current"}, .since = "4.3", .help = "Tasks."},
-    {.name = "pids_max", .kind = model::Kind::setting, .v2 = {"pids.max"}, .since = "4.3", .help = "Most tasks."},
-    {.name = "cpu_usage", .kind = model::Kind::counter, .unit = model::Unit::seconds,
+    {.name = "pids_current", .kind = model::MetricKind::gauge, .v2 = {"pids.current"}, .since = "4.3", .help = "Tasks."},
+    {.name = "pids_max", .kind = model::MetricKind::setting, .v2 = {"pids.max"}, .since = "4.3", .help = "Most tasks."},
+    {.name = "cpu_usage", .kind = model::MetricKind::counter, .unit = model::Unit::seconds,
      .v2 = {"cpu.stat", "usage_usec", model::Shape::flat_keyed, model::Scale::micro}, .since = "4.15",
      .help = "CPU time."},
 };
 inline constexpr Field kSecondRows[] = {
-    {.name = "io_read", .kind = model::Kind::counter, .unit = model::Unit::bytes,
+    {.name = "io_read", .kind = model::MetricKind::counter, .unit = model::Unit::bytes,
      .v2 = {"io.stat", "rbytes", model::Shape::nested_by_line}, .labels = "device", .since = "4.5", .help = "Read."},
-    {.name = "io_cost", .kind = model::Kind::gauge, .v2 = {"io.cost", "x", model::Shape::nested_by_line},
+    {.name = "io_cost", .kind = model::MetricKind::gauge, .v2 = {"io.cost", "x", model::Shape::nested_by_line},
      .labels = "device,operation", .since = "4.5", .help = "Two labels."},
-    {.name = "pressure", .kind = model::Kind::gauge, .unit = model::Unit::ratio,
+    {.name = "pressure", .kind = model::MetricKind::gauge, .unit = model::Unit::ratio,
      .v2 = {"cpu.pressure", "some.avg10", model::Shape::nested_keyed, model::Scale::percent}, .since = "4.20",
      .help = "Share of time."},
-    {.name = "type", .kind = model::Kind::info, .v2 = {"cgroup.type", "", model::Shape::text}, .labels = "type",
+    {.name = "type", .kind = model::MetricKind::info, .v2 = {"cgroup.type", "", model::Shape::text}, .labels = "type",
      .since = "4.14", .help = "Type."},
 };
 // clang-format on

@@ -308,7 +308,8 @@ std::vector<prometheus::MetricFamily> as_families(const Snapshot& snapshot) {
     prometheus::MetricFamily family;
     family.name = model::metric_name(field);
     family.help = field.help;
-    family.type = field.kind == model::Kind::counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
+    family.type =
+        field.kind == model::MetricKind::counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
     const auto add = [&](CgroupIndex cgroup, std::string_view text, Value value) {
       if (!value.has_value()) return;
       prometheus::ClientMetric metric;
@@ -318,7 +319,7 @@ std::vector<prometheus::MetricFamily> as_families(const Snapshot& snapshot) {
         const std::string name(base::take_until(names, ','));
         metric.label.push_back({name, std::string(base::take_until(text, '\0'))});
       }
-      const double number = field.kind == model::Kind::info ? 1 : as_double(value, model::decimals(field.unit));
+      const double number = field.kind == model::MetricKind::info ? 1 : as_double(value, model::decimals(field.unit));
       metric.gauge.value = metric.counter.value = number;
       family.metric.push_back(metric);
     };

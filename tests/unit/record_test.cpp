@@ -343,18 +343,18 @@ TEST(Recording, is_read_by_a_program_with_other_fields) {
   using model::Field;
   static constexpr Field rows[] = {
       {.name = "cpu_usage",
-       .kind = model::Kind::counter,
+       .kind = model::MetricKind::counter,
        .unit = model::Unit::seconds,
        .derived = "x",
        .since = "5.4",
        .help = "Known."},
       {.name = "memory_current",
-       .kind = model::Kind::gauge,
+       .kind = model::MetricKind::gauge,
        .unit = model::Unit::none,
        .derived = "x",
        .since = "5.4",
        .help = "Another unit."},
-      {.name = "tomorrow", .kind = model::Kind::gauge, .derived = "x", .since = "9.9", .help = "New."},
+      {.name = "tomorrow", .kind = model::MetricKind::gauge, .derived = "x", .since = "9.9", .help = "New."},
   };
   const model::CollectorInfo info{"cpu", "x", true, rows};
   const auto other = std::make_shared<const model::Catalogue>(std::span(&info, 1));

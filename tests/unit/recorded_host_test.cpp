@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The collection on small trees of files, made by the test.
+// Collection on small trees of files that the test creates.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class RecordedHost : public testing::Test {
+class CollectionOnRecordedHost : public testing::Test {
  protected:
   void SetUp() override {
     file("proc/1/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
@@ -36,7 +36,7 @@ class RecordedHost : public testing::Test {
     auto opened = collectors::Collection::open(
         catalogue,
         {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}, .enabled = std::move(enabled)},
-        [this](const std::string& line) { notices.push_back(line); });
+        [this](const std::string& line) { log.push_back(line); });
     EXPECT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
     return collection->collect();
@@ -46,7 +46,7 @@ class RecordedHost : public testing::Test {
     for (model::CgroupIndex i = 0; i < snapshot.cgroup_count(); ++i) {
       if (snapshot.cgroup_list->cgroups[i]->path == path) return snapshot.value(*catalogue->find(field), i);
     }
-    ADD_FAILURE() << path << " is not there";
+    ADD_FAILURE() << "no cgroup " << path;
     return {};
   }
 
@@ -58,28 +58,27 @@ class RecordedHost : public testing::Test {
   const std::string root = temporary.path();
   std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
   std::unique_ptr<collectors::Collection> collection;
-  std::vector<std::string> notices;
+  std::vector<std::string> log;
 };
 
-TEST_F(RecordedHost, IsRefusedInOneLineWhenNoneOfItsHierarchiesCanBeOpened) {
+TEST_F(CollectionOnRecordedHost, FailsWithOneLineIfNoHierarchyCanBeOpened) {
   file("proc/1/mountinfo",
        "31 23 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n32 23 0:29 / /sys/fs/cgroup/unified rw - cgroup2 c "
        "rw\n");
   const auto opened =
       collectors::Collection::open(catalogue, {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
-                                   [this](const std::string& line) { notices.push_back(line); });
+                                   [this](const std::string& line) { log.push_back(line); });
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().what, "none of the mounted cgroup file systems can be opened; the first: " + root +
                                      "/sys/fs/cgroup/cpu: No such file or directory");
-  EXPECT_THAT(notices, testing::IsEmpty());
+  EXPECT_THAT(log, testing::IsEmpty());
 
   fs::create_directories(root + "/sys/fs/cgroup/cpu");
   collect();
-  EXPECT_THAT(notices,
-              testing::ElementsAre("cannot open " + root + "/sys/fs/cgroup/unified: No such file or directory"));
+  EXPECT_THAT(log, testing::ElementsAre("cannot open " + root + "/sys/fs/cgroup/unified: No such file or directory"));
 }
 
-TEST_F(RecordedHost, GivesValueAbsentAndUnlimited) {
+TEST_F(CollectionOnRecordedHost, DistinguishesNumberAbsentAndUnlimited) {
   cgroup_file("a/memory.current", "4096\n");
   cgroup_file("a/memory.max", "max\n");
   const auto snapshot = collect();
@@ -89,7 +88,7 @@ TEST_F(RecordedHost, GivesValueAbsentAndUnlimited) {
   EXPECT_TRUE(value(*snapshot, "/", "memory_current").is_absent());
 }
 
-TEST_F(RecordedHost, CountsGarbageAsAnErrorOfItsCollectorAndGoesOn) {
+TEST_F(CollectionOnRecordedHost, CountsInvalidTextAsAnErrorOfItsCollectorAndContinues) {
   cgroup_file("a/memory.current", "garbage\n");
   cgroup_file("a/memory.stat", "anon 1\nfile \xff\xff\nkernel 3");
   cgroup_file("a/pids.current", "7\n");
@@ -103,26 +102,26 @@ TEST_F(RecordedHost, CountsGarbageAsAnErrorOfItsCollectorAndGoesOn) {
   EXPECT_EQ(errors(*snapshot, "pids"), 0U);
 }
 
-TEST_F(RecordedHost, TellsAnUnknownKeyOnceAndCountsIt) {
+TEST_F(CollectionOnRecordedHost, LogsAndCountsAnUnknownKeyOnce) {
   for (const auto* cgroup : {"a", "b"})
     cgroup_file(std::string(cgroup) + "/memory.stat", "anon 1\nfrom_the_future 2\n");
   const auto snapshot = collect();
   EXPECT_EQ(value(*snapshot, "/b", "memory_anon"), model::Value::of(1));
   EXPECT_EQ(snapshot->collectors[*catalogue->find_collector("memory")].unknown_keys, 1U);
-  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("from_the_future")));
+  EXPECT_THAT(log, testing::Contains(testing::HasSubstr("from_the_future")));
 }
 
-TEST_F(RecordedHost, NamesDevicesAndKeepsNumbersOfThoseWithoutName) {
+TEST_F(CollectionOnRecordedHost, LabelsDevicesByNameOrByNumberIfUnnamed) {
   file("sys/dev/block/254:0/uevent", "MAJOR=254\nMINOR=0\nDEVNAME=vda\nDEVTYPE=disk\n");
   cgroup_file("a/io.stat", "254:0 rbytes=1 wbytes=2\n7:9 rbytes=3\n");
   const auto snapshot = collect();
   const auto& column = snapshot->columns[*catalogue->find("io_read")];
   std::vector<std::string> labels;
-  for (const auto& cell : column.series) labels.emplace_back(column.text_of(cell));
+  for (const auto& series : column.series) labels.emplace_back(column.text_of(series));
   EXPECT_THAT(labels, testing::ElementsAre("vda", "7:9"));
 }
 
-TEST_F(RecordedHost, MayHave512CpusAnd64MemoryNodes) {
+TEST_F(CollectionOnRecordedHost, Reads512CpusAnd64MemoryNodes) {
   file("proc/1/mountinfo",
        "31 23 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
        "32 23 0:29 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct\n");
@@ -144,21 +143,21 @@ TEST_F(RecordedHost, MayHave512CpusAnd64MemoryNodes) {
   EXPECT_EQ(anon.series.back().value, model::Value::of(4096 * 63));
 }
 
-TEST_F(RecordedHost, SkipsFilesThatAreLinksOutOfTheTree) {
+TEST_F(CollectionOnRecordedHost, RejectsSymbolicLinksOutOfTheTree) {
   cgroup_file("a/memory.current", "1\n");
   fs::create_symlink("/etc/passwd", root + "/sys/fs/cgroup/a/memory.peak");
   const auto snapshot = collect();
   EXPECT_TRUE(value(*snapshot, "/a", "memory_peak").is_error());
 }
 
-TEST_F(RecordedHost, DropsAVeryLargeFileInsteadOfHoldingIt) {
+TEST_F(CollectionOnRecordedHost, CountsAVeryLargeFileAsAnError) {
   cgroup_file("a/memory.stat", "anon 1\n" + std::string(8U << 20U, 'x'));
   const auto snapshot = collect();
   EXPECT_TRUE(value(*snapshot, "/a", "memory_anon").is_error());
   EXPECT_EQ(errors(*snapshot, "memory"), 1U);
 }
 
-TEST_F(RecordedHost, UsesTheMemoryOfAReleasedSnapshotAgain) {
+TEST_F(CollectionOnRecordedHost, ReusesTheMemoryOfAReleasedSnapshot) {
   cgroup_file("a/memory.current", "1\n");
   auto first = collect();
   const auto* address = first.get();
@@ -166,7 +165,7 @@ TEST_F(RecordedHost, UsesTheMemoryOfAReleasedSnapshotAgain) {
   EXPECT_EQ(collection->collect().get(), address);
 }
 
-TEST_F(RecordedHost, GivesTheTightestLimitOfACgroupAndItsAncestors) {
+TEST_F(CollectionOnRecordedHost, ComputesEffectiveLimitsFromAncestors) {
   cgroup_file("a/memory.max", "1000\n");
   cgroup_file("a/cpu.max", "max 100000\n");
   cgroup_file("a/cpuset.cpus.effective", "0-3\n");
@@ -186,7 +185,7 @@ TEST_F(RecordedHost, GivesTheTightestLimitOfACgroupAndItsAncestors) {
   EXPECT_TRUE(value(*snapshot, "/", "effective_memory_max").is_absent());
 }
 
-TEST(Catalogue, OfTheProgramIsWellFormed) {
+TEST(MakeCatalogue, ContainsTheFieldsOfAllCollectors) {
   const auto catalogue = collectors::make_catalogue();
   EXPECT_GT(catalogue->size(), 100U);
   EXPECT_TRUE(catalogue->find("memory_current"));

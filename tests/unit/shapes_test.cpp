@@ -12,7 +12,7 @@ namespace cgwarden::cgroup {
 namespace {
 
 using model::Field;
-using model::Kind;
+using model::MetricKind;
 using model::Scale;
 using model::Shape;
 using model::Unit;
@@ -262,7 +262,7 @@ TEST(Units, AreConvertedOnceToTheFixedPointOfTheField) {
 
 TEST(Limits, KnowEveryWayOfSayingUnlimited) {
   Field field;
-  field.kind = Kind::setting;
+  field.kind = MetricKind::setting;
   field.unit = Unit::bytes;
   model::Source source;
   EXPECT_TRUE(to_value("max", conversion_of(field, source)).is_unlimited());
@@ -276,7 +276,7 @@ TEST(Limits, KnowEveryWayOfSayingUnlimited) {
 
 TEST(Counters, AreNeverNegativeNorUnlimited) {
   Field field;
-  field.kind = Kind::counter;
+  field.kind = MetricKind::counter;
   const auto conversion = conversion_of(field, {});
   EXPECT_EQ(to_value("-5", conversion), Value::of(0));
   EXPECT_EQ(to_value("max", conversion), Value::error());

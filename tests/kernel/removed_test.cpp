@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is left of cgroups that ended, and OOM kills that ended with them: provoked on this machine's kernel.
+// Series of removed cgroups and OOM kills in removed cgroups, on the running kernel.
 #include <gmock/gmock.h>
 #include <sys/mman.h>
 
@@ -19,7 +19,7 @@ using testing_kernel::host;
 using testing_kernel::read;
 using testing_kernel::write;
 
-class EndedCgroupsOnARealHost : public testing_kernel::CollectedTest {
+class RemovedCollector : public testing_kernel::CollectedTest {
  protected:
   void open_with(collectors::CustomOptions custom) {
     auto opened = collectors::Collection::open(catalogue, {.custom = custom},
@@ -28,15 +28,15 @@ class EndedCgroupsOnARealHost : public testing_kernel::CollectedTest {
     collection = std::move(*opened);
   }
 
-  // Of an ended cgroup of ours; nothing when it is not shown.
-  [[nodiscard]] std::optional<std::int64_t> ended(const std::string& field, const std::string& cgroup) const {
+  // Value of a removed test cgroup; nullopt if it is not exported.
+  [[nodiscard]] std::optional<std::int64_t> removed_value(const std::string& field, const std::string& cgroup) const {
     for (const auto& one : series(field, model::kNoCgroup)) {
       if (one.labels.front() == path(cgroup)) return one.value;
     }
     return std::nullopt;
   }
 
-  // Lets a process in `cgroup` want more memory than it may have; returns when the kernel killed it.
+  // Runs a process in `cgroup` that exceeds the memory limit; returns after the kernel has killed it.
   void run_out_of_memory(const std::string& cgroup) {
     constexpr std::size_t limit = 16 << 20;
     const auto v1 = dir("memory", cgroup) + "/memory.limit_in_bytes";
@@ -59,7 +59,7 @@ class EndedCgroupsOnARealHost : public testing_kernel::CollectedTest {
     }
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the kernel killed nothing";
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the kernel did not kill the process";
   }
 
   [[nodiscard]] static std::int64_t host_kills() {
@@ -69,7 +69,7 @@ class EndedCgroupsOnARealHost : public testing_kernel::CollectedTest {
   }
 };
 
-TEST_F(EndedCgroupsOnARealHost, AreShownWithTheirLastCounters) {
+TEST_F(RemovedCollector, ExportsTheLastValuesOfARemovedCgroup) {
   make("/a");
   const auto pid = spawn("/a", [] {
     while (std::clock() < CLOCKS_PER_SEC / 5) {
@@ -79,40 +79,40 @@ TEST_F(EndedCgroupsOnARealHost, AreShownWithTheirLastCounters) {
   collect();
   const auto cpu = value("cpu_usage", "/a");
   ASSERT_TRUE(cpu.is_number());
-  EXPECT_FALSE(ended("removed_time", "/a"));
+  EXPECT_FALSE(removed_value("removed_time", "/a"));
   const auto before = base::wall_now();
   end(pid);
   remove("/a");
   collect();
-  EXPECT_EQ(ended("removed_cpu_usage", "/a"), cpu.fixed());
+  EXPECT_EQ(removed_value("removed_cpu_usage", "/a"), cpu.fixed());
   const auto at = base::Wall(std::chrono::duration_cast<base::Wall::duration>(
-      std::chrono::nanoseconds(ended("removed_time", "/a").value_or(0))));
+      std::chrono::nanoseconds(removed_value("removed_time", "/a").value_or(0))));
   EXPECT_GE(at, before);
   EXPECT_LE(at, base::wall_now());
-  EXPECT_GE(ended("removed_lifetime", "/a").value_or(-1), 200'000'000);
+  EXPECT_GE(removed_value("removed_lifetime", "/a").value_or(-1), 200'000'000);
   collect();
-  EXPECT_EQ(ended("removed_cpu_usage", "/a"), cpu.fixed());  // it stays
+  EXPECT_EQ(removed_value("removed_cpu_usage", "/a"), cpu.fixed());  // still exported
 }
 
-TEST_F(EndedCgroupsOnARealHost, ThatNoSnapshotEverHadAreShownToo) {
+TEST_F(RemovedCollector, ExportsACgroupThatNoSampleContained) {
   open();
   collect();
   make("/short");
-  collection->take_events();  // as the sampling thread does at once
+  collection->take_events();  // as the sampler thread does immediately
   remove("/short");
   collect();
-  EXPECT_TRUE(ended("removed_time", "/short"));
-  EXPECT_FALSE(ended("removed_cpu_usage", "/short"));
+  EXPECT_TRUE(removed_value("removed_time", "/short"));
+  EXPECT_FALSE(removed_value("removed_cpu_usage", "/short"));
 }
 
-TEST_F(EndedCgroupsOnARealHost, AreToldApartFromTheNextOfTheirName) {
+TEST_F(RemovedCollector, DistinguishesInstancesWithTheSamePath) {
   make("/again");
   open();
   collect();
   remove("/again");
   make("/again");
   collect();
-  EXPECT_TRUE(ended("removed_time", "/again"));
+  EXPECT_TRUE(removed_value("removed_time", "/again"));
   EXPECT_NE(index_of(path("/again")), model::kNoCgroup);
   remove("/again");
   collect();
@@ -123,24 +123,24 @@ TEST_F(EndedCgroupsOnARealHost, AreToldApartFromTheNextOfTheirName) {
   EXPECT_EQ(ids.size(), 2U);
 }
 
-TEST_F(EndedCgroupsOnARealHost, AreForgottenAfterTheirTimeAndBeyondTheirNumber) {
-  open_with({.max_ended = 3, .ended_for = std::chrono::seconds(1)});
+TEST_F(RemovedCollector, DropsCgroupsBeyondTheMaximumAgeAndNumber) {
+  open_with({.max_removed = 3, .removed_for = std::chrono::seconds(1)});
   for (int i = 0; i < 5; ++i) {
     make("/n" + std::to_string(i));
     collection->take_events();
     remove("/n" + std::to_string(i));
   }
   collect();
-  EXPECT_FALSE(ended("removed_time", "/n1"));
-  EXPECT_TRUE(ended("removed_time", "/n4"));
+  EXPECT_FALSE(removed_value("removed_time", "/n1"));
+  EXPECT_TRUE(removed_value("removed_time", "/n4"));
   EXPECT_LE(series("removed_time", model::kNoCgroup).size(), 3U);
   EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--collector.removed.max")));
   ::usleep(1'100'000);
   collect();
-  EXPECT_FALSE(ended("removed_time", "/n4"));
+  EXPECT_FALSE(removed_value("removed_time", "/n4"));
 }
 
-TEST_F(EndedCgroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
+TEST_F(RemovedCollector, KeepsOomKillsOfARemovedCgroupInItsAncestors) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   make("/p");
   make("/p/oom");
@@ -158,7 +158,7 @@ TEST_F(EndedCgroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
   EXPECT_EQ(value("memory_events_oom_kill", "/p/oom"), Value::of(1));
   remove("/p/oom");
   collect();
-  EXPECT_EQ(ended("removed_oom_kills", "/p/oom"), 1);
+  EXPECT_EQ(removed_value("removed_oom_kills", "/p/oom"), 1);
   EXPECT_EQ(kills("/p"), 1);
   EXPECT_EQ(kills(""), 1);
   collect();
@@ -171,7 +171,7 @@ TEST_F(EndedCgroupsOnARealHost, DoNotTakeTheirOomKillsWithThem) {
   }
 }
 
-TEST_F(EndedCgroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextReading) {
+TEST_F(RemovedCollector, CountsHostOomKillsOfACgroupRemovedBeforeTheNextSample) {
   if (dir("memory").empty() || host_kills() < 0) GTEST_SKIP() << "no memory controller on this kernel";
   make("/quick");
   open();
@@ -185,7 +185,7 @@ TEST_F(EndedCgroupsOnARealHost, AreCountedByTheHostWhenTheyEndedBeforeTheNextRea
   EXPECT_EQ(errors("removed"), 0U);
 }
 
-TEST_F(EndedCgroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernelsLog) {
+TEST_F(RemovedCollector, TakesOomKillsAfterTheLastSampleFromTheKernelLog) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   cgroup::KernelLog log({});
   if (!log.can_be_read()) GTEST_SKIP() << "/dev/kmsg cannot be read";
@@ -197,7 +197,7 @@ TEST_F(EndedCgroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernels
     return kills;
   };
   for (int tries = 0;; ++tries) {
-    ASSERT_LT(tries, 10) << "the kernel logs too little";
+    ASSERT_LT(tries, 10) << "kernel log messages are rate-limited";
     make("/p");
     make("/p/read");
     open();
@@ -215,10 +215,10 @@ TEST_F(EndedCgroupsOnARealHost, ThatNobodyReadAfterTheirKillHaveItFromTheKernels
     collect();
     if (logged() == 4) break;
     remove("/p");
-    std::this_thread::sleep_for(std::chrono::seconds(6));  // it logs ten kills in five seconds, and others have some
+    std::this_thread::sleep_for(std::chrono::seconds(6));  // the kernel logs ten kills per five seconds, shared by all
   }
-  EXPECT_EQ(ended("removed_oom_kills", "/p/read"), 2);
-  EXPECT_EQ(ended("removed_oom_kills", "/p/never"), 1);
+  EXPECT_EQ(removed_value("removed_oom_kills", "/p/read"), 2);
+  EXPECT_EQ(removed_value("removed_oom_kills", "/p/never"), 1);
   remove("/p/unseen");
   collect();
   if (host().v2() == nullptr || !host().v2()->has("memory")) {
