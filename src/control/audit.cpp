@@ -188,7 +188,7 @@ std::string audit_line(std::string_view event, std::string_view id, const model:
   for (const auto& change : outcome.changes) {
     changes.push_back({{"where", base::to_utf8(change.where)},
                        {"before", base::to_utf8(change.before)},
-                       {"asked", base::to_utf8(change.asked)},
+                       {"asked", base::to_utf8(change.requested)},
                        {"after", base::to_utf8(change.after)}});
   }
   if (!changes.empty()) out["changes"] = std::move(changes);

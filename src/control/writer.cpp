@@ -91,9 +91,9 @@ model::Change change_of(const Write& write) {
 
 // What is there afterwards, in the words it was asked in unless the kernel made something else of it.
 std::string after_of(const Write& write, const model::Change& change, const std::string& now) {
-  const bool same = matches_readback(write, now) &&
-                    (change.asked == "-1" || change.asked == "0" || change.asked.find('=') != std::string::npos);
-  return same ? change.asked : now;
+  const bool same = matches_readback(write, now) && (change.requested == "-1" || change.requested == "0" ||
+                                                     change.requested.find('=') != std::string::npos);
+  return same ? change.requested : now;
 }
 
 base::Monotonic deadline_of(const Action& action) {
@@ -805,7 +805,7 @@ Outcome Writer::freeze_cgroup(const Action& action, const CgroupHandle& place) {
                                       " and was thawed again; among its tasks, some stuck in the kernel: " + tasks));
   }
   drop_older();
-  for (auto& change : out.changes) change.after = change.asked;
+  for (auto& change : out.changes) change.after = change.requested;
   out.undo = session->id;
   return finish(out);
 }
@@ -843,7 +843,7 @@ Outcome Writer::thaw_cgroup(const Action& action, const CgroupHandle& place) {
   if (!done) {
     out = outcome_of(done.error());
   } else {
-    for (auto& change : out.changes) change.after = change.asked;
+    for (auto& change : out.changes) change.after = change.requested;
     if (state.above) {
       out.kind = Kind::partly;
       out.text = shown + " itself is thawed, but it stays frozen because " + base::printable(state.ancestor) +
@@ -1056,7 +1056,7 @@ Outcome Writer::move_processes(const Action& action, const CgroupHandle& place) 
     entry.target = target->path();
     if (session->ledger.put(entry)) out.undo = session->id;
     session->ledger.forget_oldest();
-    for (auto& change : out.changes) change.after = change.asked;
+    for (auto& change : out.changes) change.after = change.requested;
   }
   (void)record(*session, "end", action, out);
   return out;
