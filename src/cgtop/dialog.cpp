@@ -47,8 +47,8 @@ std::string add_setting(model::Action& action, base::Result<model::Setting> sett
 }  // namespace
 
 std::string change_text(const model::Change& change) {
-  auto text = change.where + ": " + (change.before.empty() ? "-" : change.before) + " -> " + change.asked;
-  if (!change.after.empty() && change.after != change.asked) text += " (kernel reports " + change.after + ")";
+  auto text = change.where + ": " + (change.before.empty() ? "-" : change.before) + " -> " + change.requested;
+  if (!change.after.empty() && change.after != change.requested) text += " (kernel reports " + change.after + ")";
   return base::printable(text);
 }
 
