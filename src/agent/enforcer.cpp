@@ -96,8 +96,8 @@ class Enforcer {
     writing.paths = options_.paths;
     writing.state_directory = options_.control_state;
     writing.audit_file = options_.audit_file;
-    writing.freeze_ends_with_us = true;
-    writing.engines = options_.engines;
+    writing.thaw_on_exit = true;
+    writing.runtime_sockets = options_.runtime_sockets;
     auto writer = WriterThread::start(loop_, std::move(writing));
     if (!writer) return failed(writer.error());
     writer_ = std::move(*writer);
@@ -192,7 +192,7 @@ class Enforcer {
     socket.state_directory = options_.control_state;
     control::SocketServer::ActionHandlers handlers;
     handlers.apply = [this](model::Action action, control::SocketServer::Answer answer) {
-      action.wait = std::min(action.wait.value_or(control::kWait), kMaxWait);
+      action.wait = std::min(action.wait.value_or(control::kDefaultWait), kMaxWait);
       action.grace = std::min(action.grace, kMaxWait);
       writer_->apply(std::move(action), std::nullopt, std::move(answer));
     };
@@ -329,13 +329,13 @@ class Enforcer {
       if (error) return;
       writer_->expire_leases([this](const WriterThread::Leases& leases) {
         for (const auto& one : leases.lease_events) {
-          using What = control::Writer::LeaseEvent::What;
+          using control::LeaseEventKind;
           if (!one.entry.rule.empty() && one.entry.verb == model::Verb::limit) {
             const model::CgroupRef cgroup{one.entry.path, one.entry.cgroup};
-            one.what == What::ended ? policy::lease_expired(state_, one.entry.rule, cgroup)
+            one.kind == LeaseEventKind::ended ? policy::lease_expired(state_, one.entry.rule, cgroup)
                                     : policy::lease_lost(state_, one.entry.rule, cgroup);
           }
-          if (one.what == What::lost) {
+          if (one.kind == LeaseEventKind::lost) {
             log::warn("limit changed by another program, lease dropped",
                       {{"rule", one.entry.rule}, {"cgroup", one.entry.path}, {"detail", one.outcome.text}});
           }

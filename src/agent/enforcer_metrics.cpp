@@ -140,19 +140,19 @@ void EnforcerMetrics::action_finished(const model::Action& action, const model::
 }
 
 void EnforcerMetrics::lease_events(const std::vector<control::Writer::LeaseEvent>& lease_events,
-                                   const std::vector<control::Entry>& entries) {
+                                   const std::vector<control::UndoEntry>& entries) {
   for (const auto& one : lease_events) {
-    if (one.what == control::Writer::LeaseEvent::What::lost) {
+    if (one.kind == control::LeaseEventKind::lost) {
       leases_lost_.Add({{"rule", one.entry.rule}, {"route", one.entry.route}}).Increment();
     }
   }
-  leases_.Set(static_cast<double>(std::ranges::count_if(entries, &control::Entry::is_lease)));
+  leases_.Set(static_cast<double>(std::ranges::count_if(entries, &control::UndoEntry::is_lease)));
   std::int64_t frozen = 0;
   std::int64_t oldest = 0;
   for (const auto& entry : entries) {
     if (entry.verb != model::Verb::freeze) continue;
     ++frozen;
-    oldest = std::max(oldest, control::boottime_now() - entry.made);
+    oldest = std::max(oldest, control::boottime_now() - entry.created);
   }
   frozen_.Set(static_cast<double>(frozen));
   oldest_freeze_.Set(static_cast<double>(oldest) * 1e-9);

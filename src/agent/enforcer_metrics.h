@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "src/base/result.h"
-#include "src/control/ledger.h"
+#include "src/control/undo_log.h"
 #include "src/control/writer.h"
 #include "src/model/action.h"
 #include "src/policy/decide.h"
@@ -31,7 +31,7 @@ class EnforcerMetrics {
   // `since`: time from the sample behind the decision to the end of the action.
   void action_finished(const model::Action& action, const model::Outcome& outcome, std::chrono::nanoseconds since);
   void lease_events(const std::vector<control::Writer::LeaseEvent>& lease_events,
-                    const std::vector<control::Entry>& entries);
+                    const std::vector<control::UndoEntry>& entries);
   void sampled_early(std::string_view by) { early_samples_.Add({{"by", std::string(by)}}).Increment(); }
   void skipped() { skipped_.Increment(); }
 

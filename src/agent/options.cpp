@@ -300,14 +300,14 @@ void add_enforce(CLI::App& app, Options& o) {
       ->type_name("PATH")
       ->capture_default_str();
   enforce
-      ->add_option("--control.docker-socket", o.engines.docker,
+      ->add_option("--control.docker-socket", o.runtime_sockets.docker,
                    "Socket of the Docker daemon, which is notified of actions on its containers; none disables it")
       ->type_name("PATH")
       ->capture_default_str()
       ->check(check_socket_or_none);
   enforce
       ->add_option(
-          "--control.podman-socket", o.engines.podman,
+          "--control.podman-socket", o.runtime_sockets.podman,
           "Socket of `podman system service`, which is notified of actions on its containers; none disables it")
       ->type_name("PATH")
       ->capture_default_str()

@@ -64,9 +64,9 @@ struct Options {
   std::vector<std::string> policy_dirs;   // of drop-ins
   bool policy_dry_run = false;            // all rules, whatever the policy states
   std::string control_state = control::kStateDirectory;
-  std::string control_socket = control::kSocket;  // empty: none
+  std::string control_socket = control::kSocketPath;  // empty: none
   std::string audit_file = control::kAuditFile;
-  control::EngineSockets engines;
+  control::RuntimeSockets runtime_sockets;
   std::string metrics_textfile;          // empty: none
   std::string policy_cgroup;             // explain: only this one; empty: all that a rule matches
   std::vector<std::string> policy_from;  // test: recordings, or directories of recorded hosts

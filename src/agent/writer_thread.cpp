@@ -11,7 +11,7 @@
 
 #include "src/agent/log.h"
 #include "src/control/audit.h"
-#include "src/control/ledger.h"
+#include "src/control/undo_log.h"
 
 namespace cgwarden::agent {
 
@@ -24,7 +24,7 @@ struct WriterThread::Inner {
   std::unique_ptr<control::Writer> writer;
   bool audit_error_logged = false;
 
-  static bool is_limit_of(const control::Entry& entry, const model::Action& action) {
+  static bool is_limit_of(const control::UndoEntry& entry, const model::Action& action) {
     return entry.verb == model::Verb::limit && entry.rule == action.actor.rule && entry.path == action.cgroup.path &&
            entry.cgroup == action.cgroup.id;
   }
@@ -72,14 +72,14 @@ struct WriterThread::Inner {
   }
 
   void renew(const model::Action& action) {
-    const auto ledger = control::Ledger::open(options.state_directory, false);
-    if (!ledger || !action.lease) return;
-    const auto lock = ledger->lock();
+    const auto undo_log = control::UndoLog::open(options.state_directory, false);
+    if (!undo_log || !action.lease) return;
+    const auto lock = undo_log->lock();
     if (!lock) return;
-    for (auto& entry : ledger->all()) {
+    for (auto& entry : undo_log->all()) {
       if (!is_limit_of(entry, action)) continue;
       entry.expires = control::boottime_now() + std::chrono::nanoseconds(*action.lease).count();
-      (void)ledger->put(entry);
+      (void)undo_log->put(entry);
     }
   }
 
@@ -150,7 +150,7 @@ void WriterThread::renew(model::Action action) {
 void WriterThread::expire_leases(std::function<void(Leases)> done) {
   asio::post(inner_->io, [this, inner = inner_.get(), alive = alive_, done = std::move(done)]() mutable {
     Leases leases;
-    leases.lease_events = inner->writer->tend();
+    leases.lease_events = inner->writer->expire_leases();
     leases.entries = inner->writer->entries();
     asio::post(loop_, [alive, leases = std::move(leases), done = std::move(done)]() mutable {
       if (*alive) done(std::move(leases));

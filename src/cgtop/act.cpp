@@ -123,14 +123,14 @@ bool confirmed(const std::string& question) {
 
 std::optional<ExitError> ActionClient::open() {
   if (!options_.socket.empty() || ::geteuid() != 0) {
-    socket_ = options_.socket.empty() ? control::kSocket : options_.socket;
+    socket_ = options_.socket.empty() ? control::kSocketPath : options_.socket;
     return std::nullopt;
   }
   control::Writer::Options writer;
   writer.paths = options_.paths;
   if (!options_.state_directory.empty()) writer.state_directory = options_.state_directory;
   if (!options_.audit_file.empty()) writer.audit_file = options_.audit_file;
-  writer.engines = options_.engines;
+  writer.runtime_sockets = options_.runtime_sockets;
   std::error_code error;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
   if (!error) {
@@ -139,8 +139,8 @@ std::optional<ExitError> ActionClient::open() {
                               "--lease-ended",
                               "--state-dir=" + writer.state_directory,
                               "--audit-file=" + writer.audit_file,
-                              "--docker-socket=" + writer.engines.docker,
-                              "--podman-socket=" + writer.engines.podman,
+                              "--docker-socket=" + writer.runtime_sockets.docker,
+                              "--podman-socket=" + writer.runtime_sockets.podman,
                               "--"};
   }
   auto opened = control::Writer::open(std::move(writer));
@@ -153,7 +153,7 @@ Outcome ActionClient::apply(Action action) {
   action.actor = myself();
   if (writer_) return writer_->apply(action);
   control::Request request;
-  const auto time = action.wait.value_or(control::kWait) + action.grace;
+  const auto time = action.wait.value_or(control::kDefaultWait) + action.grace;
   request.action = std::move(action);
   return ask(request, time);
 }
@@ -161,15 +161,15 @@ Outcome ActionClient::apply(Action action) {
 Outcome ActionClient::undo(const std::string& id, bool dry_run) {
   if (writer_) return writer_->undo(id, myself(), dry_run, options_.lease_ended);
   control::Request request;
-  request.what = control::Request::What::undo;
+  request.kind = control::RequestKind::undo;
   request.undo = id;
   request.dry_run = dry_run;
-  return ask(request, control::kWait);
+  return ask(request, control::kDefaultWait);
 }
 
 Outcome ActionClient::ask(const control::Request& request, std::chrono::milliseconds time) {
   // What it is about before, it finishes first.
-  auto answer = control::ask_enforcer(socket_, request, time + std::chrono::seconds(15));
+  auto answer = control::query_enforcer(socket_, request, time + std::chrono::seconds(15));
   if (answer) return std::move(*answer);
   return model::outcome_of(Outcome::Kind::unreachable, answer.error().what);
 }

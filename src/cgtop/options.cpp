@@ -65,12 +65,12 @@ void add_action_client(CLI::App& app, Options& o, const std::string& group) {
             "--socket", o.socket,
             "Socket of the enforcer that performs the action (default: /run/cgwarden-control/socket; as root, "
             "cgtop acts itself)"),
-        app.add_option("--docker-socket", o.engines.docker,
+        app.add_option("--docker-socket", o.runtime_sockets.docker,
                        "Socket of the Docker daemon, which is notified of actions on its containers; none disables it")
             ->capture_default_str()
             ->check(is_socket),
         app.add_option(
-               "--podman-socket", o.engines.podman,
+               "--podman-socket", o.runtime_sockets.podman,
                "Socket of `podman system service`, which is notified of actions on its containers; none disables "
                "it")
             ->capture_default_str()

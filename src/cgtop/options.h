@@ -10,7 +10,7 @@
 #include "src/cgroup/hierarchy.h"
 #include "src/cgtop/format.h"
 #include "src/cgtop/sheet.h"
-#include "src/control/engine.h"
+#include "src/control/runtime_api.h"
 #include "src/model/action.h"
 
 namespace cgwarden::cgtop {
@@ -91,7 +91,7 @@ struct Options {
   std::string reason;
   std::string state_directory;
   std::string audit_file;
-  control::EngineSockets engines;
+  control::RuntimeSockets runtime_sockets;
   std::string socket;  // of the enforcer; empty: root needs none
 
   cgroup::HostPaths paths;

@@ -72,7 +72,7 @@ base::Result<Audit> Audit::open(const std::string& path, bool journal) {
   const auto folder = std::filesystem::path(path).parent_path();
   if (!folder.empty() && !std::filesystem::exists(folder, error)) {
     std::filesystem::create_directories(folder, error);
-    if (error) return tl::unexpected(base::Error::from_errno(error.value(), "cannot make the directory of " + shown));
+    if (error) return tl::unexpected(base::Error::from_errno(error.value(), shown + ": cannot create its directory"));
     (void)::chmod(folder.c_str(), 0750);
   }
   const auto open_file = [&] {
@@ -80,12 +80,13 @@ base::Result<Audit> Audit::open(const std::string& path, bool journal) {
   };
   audit.file_ = open_file();
   struct stat st {};
-  if (!audit.file_ || ::fstat(audit.file_.get(), &st) != 0) return base::fail_errno("cannot write the audit " + shown);
-  if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) return base::fail("the audit " + shown + " is no file");
+  if (!audit.file_ || ::fstat(audit.file_.get(), &st) != 0)
+    return base::fail_errno("audit file " + shown + ": cannot write");
+  if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) return base::fail("audit file " + shown + ": not a regular file");
   if (S_ISREG(st.st_mode) && st.st_size >= kMaxSize) {
     (void)::rename(path.c_str(), (path + ".1").c_str());
     audit.file_ = open_file();
-    if (!audit.file_) return base::fail_errno("cannot write the audit " + shown);
+    if (!audit.file_) return base::fail_errno("audit file " + shown + ": cannot write");
   }
   return audit;
 }
@@ -96,7 +97,7 @@ base::Result<void> Audit::append(const std::string& line) {
   const auto text = line + '\n';
   const auto n = ::write(file_.get(), text.data(), text.size());
   const int code = n < 0 ? errno : static_cast<std::size_t>(n) < text.size() ? ENOSPC : 0;
-  // fdatasync finds the disk full where the file system promises first and looks later.
+  // fdatasync reports ENOSPC on file systems with delayed allocation.
   const bool synced = code == 0 && (::fdatasync(file_.get()) == 0 || errno == EINVAL || errno == EROFS);
   if (code == 0 && synced) {
     if (journal_) {
@@ -106,14 +107,15 @@ base::Result<void> Audit::append(const std::string& line) {
     return {};
   }
   const int failed = code != 0 ? code : errno;
-  const bool whole = !regular || ::ftruncate(file_.get(), st.st_size) == 0;  // no half line
+  const bool whole = !regular || ::ftruncate(file_.get(), st.st_size) == 0;  // remove the incomplete line
   return tl::unexpected(base::Error::from_errno(
-      failed, (whole ? "cannot write the audit " : "half a line is in the audit ") + base::printable(path_)));
+      failed,
+      "audit file " + base::printable(path_) + (whole ? ": cannot write" : ": an incomplete line was written")));
 }
 
-std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgroup, std::size_t most) {
+std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgroup, std::size_t max_events) {
   std::vector<AuditEvent> out;
-  while (!text.empty() && out.size() < most) {
+  while (!text.empty() && out.size() < max_events) {
     if (text.back() == '\n') text.remove_suffix(1);
     const auto before = text.rfind('\n');
     const auto line = text.substr(before == std::string_view::npos ? 0 : before + 1);
@@ -146,16 +148,17 @@ std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgr
   return out;
 }
 
-base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view cgroup, std::size_t most) {
+base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view cgroup,
+                                                 std::size_t max_events) {
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return base::fail_errno("cannot read " + base::printable(path));
+  if (!fd) return base::fail_errno(base::printable(path) + ": cannot read");
   const auto size = ::lseek(fd.get(), 0, SEEK_END);
   const auto from = std::max<off_t>(0, size - kAuditTail);
   if (size < 0 || ::lseek(fd.get(), from, SEEK_SET) < 0)
-    return base::fail_errno("cannot read " + base::printable(path));
+    return base::fail_errno(base::printable(path) + ": cannot read");
   const auto text = base::read_to_end(fd.get(), static_cast<std::size_t>(kAuditTail));
-  if (!text) return base::fail_errno("cannot read " + base::printable(path));
-  return audit_events(*text, base::to_utf8(cgroup), most);  // half a line is none
+  if (!text) return base::fail_errno(base::printable(path) + ": cannot read");
+  return audit_events(*text, base::to_utf8(cgroup), max_events);  // the first, incomplete line is not valid JSON
 }
 
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,

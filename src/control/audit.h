@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who did what, why, and what came of it: one JSON object a line, appended before and after each action, and the same
-// to the journal. What cannot be recorded is not done: a full disk is found before anything is written.
+// The audit file: actor, action, reason and result, one JSON object per line, appended before and after each action,
+// and sent to the journal as well. An action that cannot be recorded is refused, so a full disk is detected before any
+// write to a cgroup.
 //
-//   {"time":"...","id":"9f2c41d0","event":"begin",...}      asked and allowed, about to be done
-//   {"time":"...","id":"9f2c41d0","event":"end",...}        what came of it
-//   "thaw" by the dead-man's timer, "lease_end" and "lease_lost" of limits
+//   {"time":"...","id":"9f2c41d0","event":"begin",...}      permitted, about to be carried out
+//   {"time":"...","id":"9f2c41d0","event":"end",...}        the result
+// "thaw" by the dead man's switch (deadman.h), "lease_end" and "lease_lost" of limits
 //
 // Thread: the writer's. Errors: the disk is full or the file cannot be written.
 #pragma once
@@ -21,7 +22,7 @@
 
 namespace cgwarden::control {
 
-// "2026-11-24T08:00:06.123Z". No locale, no allocation: the dead-man's process uses it after fork().
+// "2026-11-24T08:00:06.123Z". No locale, no allocation: the helper process of deadman.h uses it after fork().
 struct TimeText {
   std::array<char, 24> text{};
   [[nodiscard]] std::string_view view() const { return {text.data(), text.size()}; }
@@ -32,10 +33,11 @@ class Audit {
  public:
   static constexpr std::int64_t kMaxSize = 16LL << 20U;  // then it becomes FILE.1, and FILE.1 is dropped
 
-  // Makes the file (0640) and its directory (0750) if need be. `journal`: also there, best effort.
+  // Creates the file (0640) and its directory (0750) if missing. `journal`: also send records to the journal, best
+  // effort.
   static base::Result<Audit> open(const std::string& path, bool journal);
 
-  // The whole line or nothing of it.
+  // Appends the whole line or nothing.
   base::Result<void> append(const std::string& line);
   [[nodiscard]] int fd() const { return file_.get(); }
 
@@ -45,20 +47,21 @@ class Audit {
   bool journal_ = false;
 };
 
-// One record as people want it. All texts are as hostile as the file.
+// One record for display. All texts are untrusted.
 struct AuditEvent {
   std::string time;    // "2026-11-24T08:00:06.123Z"
   std::string event;   // "end", "fire", "thaw", ...
   std::string action;  // "limit"; empty: none
   std::string who;     // "rule calm", "uid 1000"
   std::string result;  // "done", "refused"; empty: none
-  std::string text;    // what came of it, or why
+  std::string text;    // the result, or the reason
 };
-// Those of this cgroup in what is at the end of a record, the newest first, at most `most`. A line that is none is left
-// out; a "begin" is left out as well, its "end" says it all.
-std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgroup, std::size_t most);
+// The records of this cgroup in the end of an audit file, newest first, at most `max_events`. Invalid lines and "begin"
+// records are skipped, as the "end" record has the same content.
+std::vector<AuditEvent> audit_events(std::string_view text, std::string_view cgroup, std::size_t max_events);
 // The same from the last 256 KiB of a file. Error: it cannot be read.
-base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view cgroup, std::size_t most);
+base::Result<std::vector<AuditEvent>> read_audit(const std::string& path, std::string_view cgroup,
+                                                 std::size_t max_events);
 
 // One record, without the newline.
 std::string audit_line(std::string_view event, std::string_view id, const model::Action& action,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is never acted on, whoever asks: the root cgroup, the first process, whatever the asking and the acting process
-// live in, the services without which nobody could undo a mistake, and what an orchestrator writes itself. No policy
-// and no flag switches these off.
+// Cgroups that are never acted on, whoever requests it: the root cgroup, the cgroups of PID 1, of the requesting and of
+// the acting process, of services that are needed to undo a mistake, and those that an orchestrator manages. No policy
+// and no flag disables these guards.
 //
-//   facts (from /proc, at the moment of acting)  +  action  ->  a guard's name and why, or nothing
+// facts (from /proc, read at the time of the action)  +  action  ->  name of the guard and reason, or nullopt
 //
-// Deciding is a pure function of the facts, so random trees can be tried on it. A process's program counts by its
-// executable file, which a process cannot choose as it can its name, and only if it belongs to the system (user id
-// below 1000, in the first pid namespace): a container that runs an sshd is not protected.
+// The decision is a pure function of the facts, so that it can be tested on random trees. A program is identified by
+// its executable file, which a process cannot fake as it can its name, and only if it belongs to the system (user id
+// below 1000, in the initial pid namespace): a container that runs sshd is not protected.
 #pragma once
 
 #include <sys/types.h>
@@ -25,44 +25,44 @@ namespace cgwarden::control {
 
 class CgroupHandle;
 
-struct Protected {
+struct ProtectedProcess {
   std::string guard;               // "init", "self", "session", "system"
-  std::string who;                 // "sshd (pid 812)"
-  std::vector<std::string> paths;  // of its cgroups, over all hierarchies
+  std::string description;         // "sshd (pid 812)"
+  std::vector<std::string> paths;  // of its cgroups in all hierarchies
 };
 
 struct GuardFacts {
-  std::vector<Protected> processes;
-  std::vector<std::string> patterns;  // further paths to protect, as fnmatch(3) with '/' matched by '*'
+  std::vector<ProtectedProcess> processes;
+  std::vector<std::string> patterns;  // further paths to protect: fnmatch(3) patterns whose '*' matches '/' too
 };
 
-// Looks at all processes once. `asking` is protected with all its ancestors, as is this process.
-GuardFacts look_at_processes(const std::string& proc, std::span<const pid_t> asking);
+// Reads all processes once. The requesting processes and this process are protected, with all their ancestors.
+GuardFacts find_protected_processes(const std::string& proc, std::span<const pid_t> requesters);
 
-struct Guarded {
+struct GuardVerdict {
   std::string guard;
   std::string text;
 };
-// Nothing: it may be done. Thawing is always allowed but for the root cgroup, and so is taking a limit back.
-std::optional<Guarded> guard_of(const GuardFacts& facts, model::Verb verb, std::string_view path);
+// nullopt: allowed. Thawing a cgroup and undoing a limit are always allowed, except on the root cgroup.
+std::optional<GuardVerdict> check_guards(const GuardFacts& facts, model::Verb verb, std::string_view path);
 
-// ManagedOOMPreference=omit of a unit in or at the cgroup, which systemd marks on the directory
-// (systemd-oomd.service(8)). It counts for rules: whoever kills by hand has a reason. A mark that somebody else but
-// root could have set is none.
-std::optional<Guarded> spared_from_kills(const CgroupHandle& place);
+// ManagedOOMPreference=omit of a unit at or below the cgroup, which systemd stores as an extended attribute of the
+// directory (systemd-oomd.service(8)). It applies to policy rules only, not to a person who kills. An attribute that a
+// user other than root could have set is ignored.
+std::optional<GuardVerdict> check_oom_preference(const CgroupHandle& handle);
 
-// The names of programs that "system" protects.
+// Names of the programs that the guard "system" protects.
 std::span<const std::string_view> protected_programs();
 
-// May this user act on the cgroup through the enforcer? Root and members of the enforcer's group on all; others on what
-// they own: a subtree delegated to them, on v2 only (v1's delegation is no border).
-struct Rights {
+// What a user may do through the enforcer. Root and members of the enforcer's group may act on all cgroups; other users
+// on subtrees delegated to them, on v2 only (delegation is not a security boundary on v1).
+struct Permissions {
   bool admin = false;
   uid_t uid = 0;
 };
-// The topmost cgroup of a delegated subtree is its owner's to stop and to end; its limits are of those who delegated
-// it.
-std::optional<Guarded> rights_of(const Rights& rights, const cgroup::HostHierarchies& host, model::Verb verb,
-                                 const model::CgroupRef& cgroup);
+// The owner of a delegated subtree may freeze and kill its root cgroup; the limits of the root belong to the delegating
+// user. nullopt: allowed.
+std::optional<GuardVerdict> check_permissions(const Permissions& rights, const cgroup::HostHierarchies& host,
+                                              model::Verb verb, const model::CgroupRef& cgroup);
 
 }  // namespace cgwarden::control

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Paths of cgroups are any bytes, JSON is Unicode: what is no UTF-8 goes as {"bytes":[...]}, so nothing is lost.
+// Cgroup paths contain any bytes, JSON strings are Unicode: text that is not UTF-8 becomes {"bytes":[...]}, without
+// loss.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -22,7 +23,7 @@ inline std::string bytes_from_json(const nlohmann::json& json) {
   std::string out;
   for (const auto& byte : json.at("bytes")) {
     const auto value = byte.get<int>();
-    if (value < 0 || value > 255) throw nlohmann::json::other_error::create(501, "no byte", &byte);
+    if (value < 0 || value > 255) throw nlohmann::json::other_error::create(501, "bytes must be from 0 to 255", &byte);
     out += static_cast<char>(value);
   }
   return out;

@@ -18,11 +18,11 @@ using model::Outcome;
 
 constexpr std::size_t kMaxItems = 4096;
 
-// Takes the known keys of an object one by one; what is left is unknown.
-class Object {
+// Takes the known keys of an object one by one; a key that remains is unknown.
+class JsonObject {
  public:
-  Object(const Json& json, std::string where) : where_(std::move(where)) {
-    if (!json.is_object()) fail("is no object");
+  JsonObject(const Json& json, std::string where) : where_(std::move(where)) {
+    if (!json.is_object()) fail("must be an object");
     rest_ = json;
   }
   std::optional<Json> take(const char* key) {
@@ -32,43 +32,43 @@ class Object {
     rest_.erase(at);
     return value;
   }
-  std::string text(const char* key, std::size_t longest = 4096) {
+  std::string text(const char* key, std::size_t max_size = 4096) {
     const auto value = take(key);
     if (!value) return {};
     if (!value->is_string() &&
         !(value->is_object() && value->size() == 1 && value->contains("bytes") && (*value)["bytes"].is_array())) {
-      fail(std::string(key) + " is no text");
+      fail(std::string(key) + ": must be a string");
     }
     auto out = bytes_from_json(*value);
-    if (out.size() > longest) fail(std::string(key) + " is too long");
+    if (out.size() > max_size) fail(std::string(key) + ": must be at most " + std::to_string(max_size) + " bytes");
     return out;
   }
-  std::int64_t number(const char* key, std::int64_t lowest, std::int64_t highest, std::int64_t otherwise = 0) {
+  std::int64_t number(const char* key, std::int64_t lowest, std::int64_t highest, std::int64_t default_value = 0) {
     const auto value = take(key);
-    if (!value) return otherwise;
+    if (!value) return default_value;
     return in_range(*value, key, lowest, highest);
   }
   std::uint64_t id(const char* key) {
     const auto value = take(key);
     if (!value) return 0;
-    if (!value->is_number_unsigned()) fail(std::string(key) + " is no number from 0 on");
+    if (!value->is_number_unsigned()) fail(std::string(key) + ": must be a non-negative integer");
     return value->get<std::uint64_t>();
   }
   bool flag(const char* key) {
     const auto value = take(key);
     if (!value) return false;
-    if (!value->is_boolean()) fail(std::string(key) + " is neither true nor false");
+    if (!value->is_boolean()) fail(std::string(key) + ": must be true or false");
     return value->get<bool>();
   }
   Json list(const char* key) {
     auto value = take(key);
     if (!value) return Json::array();
     if (!value->is_array() || value->size() > kMaxItems)
-      fail(std::string(key) + " is no list of at most " + std::to_string(kMaxItems));
+      fail(std::string(key) + ": must be a list of at most " + std::to_string(kMaxItems) + " items");
     return std::move(*value);
   }
-  void end() {
-    if (!rest_.empty()) fail("has an unknown key '" + base::printable(rest_.begin().key()) + "'");
+  void check_no_unknown_keys() {
+    if (!rest_.empty()) fail("unknown key '" + base::printable(rest_.begin().key()) + "'");
   }
   std::int64_t in_range(const Json& value, const char* key, std::int64_t lowest, std::int64_t highest) {
     const bool fits =
@@ -76,7 +76,7 @@ class Object {
         (!value.is_number_unsigned() || value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max());
     const auto number = fits ? value.get<std::int64_t>() : 0;
     if (!fits || number < lowest || number > highest) {
-      fail(std::string(key) + " is no number from " + std::to_string(lowest) + " to " + std::to_string(highest));
+      fail(std::string(key) + ": must be an integer from " + std::to_string(lowest) + " to " + std::to_string(highest));
     }
     return number;
   }
@@ -88,7 +88,7 @@ class Object {
 };
 
 constexpr std::int64_t kMaxMilliseconds = 30LL * 86'400'000;
-constexpr std::int64_t kMaxBytes = std::numeric_limits<std::int64_t>::max() / 2;
+constexpr std::int64_t kMaxNumber = std::numeric_limits<std::int64_t>::max() / 2;
 
 Json json_of(const Action& action) {
   Json out{{"verb", model::name(action.verb)}, {"path", bytes_to_json(action.cgroup.path)}, {"id", action.cgroup.id}};
@@ -120,33 +120,33 @@ Json json_of(const Action& action) {
 }
 
 Action parse_action(const Json& json) {
-  Object object(json, "apply");
+  JsonObject object(json, "apply");
   Action action;
   const auto verb = model::verb_of(object.text("verb", 16));
-  if (!verb) object.fail("verb is none of limit, unlimit, freeze, thaw, kill, signal, reclaim, move");
+  if (!verb) object.fail("verb: must be one of limit, unlimit, freeze, thaw, kill, signal, reclaim, move");
   action.verb = *verb;
   action.cgroup.path = object.text("path");
-  if (action.cgroup.path.empty()) object.fail("path is missing");
+  if (action.cgroup.path.empty()) object.fail("path: required");
   action.cgroup.id = object.id("id");
   for (const auto& one : object.list("settings")) {
-    Object setting(one, "settings");
+    JsonObject setting(one, "settings");
     const auto key = setting.text("key", 64);
     const auto device = setting.text("device");
     auto value = setting.take("value");
     base::Result<model::Setting> parsed;
     if (action.verb == model::Verb::unlimit && (!value || value->empty())) {
-      if (model::find_setting_key(key) == nullptr) setting.fail("'" + base::printable(key) + "' cannot be set");
+      if (model::find_setting_key(key) == nullptr) setting.fail("unknown key '" + base::printable(key) + "'");
       parsed = model::Setting{key, device, {}, {}, {}, {}, {}};
     } else {
-      if (!value || !value->is_string()) setting.fail("value is no text");
+      if (!value || !value->is_string()) setting.fail("value: must be a string");
       parsed = model::parse_setting(key, device, value->get<std::string>());
     }
     if (!parsed) setting.fail(parsed.error().what);
     if (const auto bound = setting.take("at_least"))
-      parsed->at_least = model::Value::of(setting.in_range(*bound, "at_least", 0, kMaxBytes));
+      parsed->at_least = model::Value::of(setting.in_range(*bound, "at_least", 0, kMaxNumber));
     if (const auto bound = setting.take("at_most"))
-      parsed->at_most = model::Value::of(setting.in_range(*bound, "at_most", 0, kMaxBytes));
-    setting.end();
+      parsed->at_most = model::Value::of(setting.in_range(*bound, "at_most", 0, kMaxNumber));
+    setting.check_no_unknown_keys();
     action.settings.push_back(std::move(*parsed));
   }
   if (const auto lease = object.take("lease_ms"))
@@ -155,7 +155,7 @@ Action parse_action(const Json& json) {
     action.wait = std::chrono::milliseconds(object.in_range(*wait, "wait_ms", 0, 3'600'000));
   action.signal = static_cast<int>(object.number("signal", 1, NSIG - 1));
   action.grace = std::chrono::milliseconds(object.number("grace_ms", 0, 3'600'000));
-  action.bytes = object.number("bytes", 1, kMaxBytes);
+  action.bytes = object.number("bytes", 1, kMaxNumber);
   for (const auto& pid : object.list("pids")) {
     action.pids.push_back(static_cast<pid_t>(object.in_range(pid, "pids", 1, std::numeric_limits<pid_t>::max())));
   }
@@ -165,20 +165,20 @@ Action parse_action(const Json& json) {
   action.persist = object.flag("persist");
   action.dry_run = object.flag("dry_run");
   action.reason.text = object.text("reason", 1024);
-  object.end();
+  object.check_no_unknown_keys();
   return action;
 }
 
 Json parse_line(std::string_view line) {
-  if (line.size() > kMaxLine) throw std::invalid_argument("longer than 64 KiB");
+  if (line.size() > kMaxLine) throw std::invalid_argument("line: must be at most 64 KiB");
   return Json::parse(line);
 }
 
-void check_version(Object& object) {
+void check_version(JsonObject& object) {
   const auto version = object.number("version", 0, 1'000'000, 0);
   if (version != kProtocolVersion) {
-    object.fail("version " + std::to_string(version) + " is not spoken here, but " + std::to_string(kProtocolVersion) +
-                ": use cgtop and cgwarden of one release");
+    object.fail("version " + std::to_string(version) + ": unsupported; expected " + std::to_string(kProtocolVersion) +
+                " (use cgtop and cgwarden of the same release)");
   }
 }
 
@@ -188,7 +188,7 @@ std::string dump(const Json& json) { return json.dump(-1, ' ', true, Json::error
 
 std::string to_json(const Request& request) {
   Json out{{"version", kProtocolVersion}};
-  if (request.what == Request::What::undo) {
+  if (request.kind == RequestKind::undo) {
     out["undo"] = request.undo;
     if (request.dry_run) out["dry_run"] = true;
   } else {
@@ -221,22 +221,22 @@ std::string to_json(const Outcome& outcome) {
 
 base::Result<Request> parse_request(std::string_view line) {
   try {
-    Object object(parse_line(line), "request");
+    JsonObject object(parse_line(line), "request");
     check_version(object);
     Request request;
     const auto apply = object.take("apply");
     const auto undo = object.take("undo");
-    if (apply.has_value() == undo.has_value()) object.fail("has neither or both of apply and undo");
+    if (apply.has_value() == undo.has_value()) object.fail("exactly one of \"apply\" and \"undo\" is required");
     if (apply) {
       request.action = parse_action(*apply);
     } else {
-      if (!undo->is_string()) object.fail("undo is no text");
-      request.what = Request::What::undo;
+      if (!undo->is_string()) object.fail("undo: must be a string");
+      request.kind = RequestKind::undo;
       request.undo = undo->get<std::string>();
-      if (request.undo.size() > 64) object.fail("undo is too long");
+      if (request.undo.size() > 64) object.fail("undo: must be at most 64 bytes");
       request.dry_run = object.flag("dry_run");
     }
-    object.end();
+    object.check_no_unknown_keys();
     return request;
   } catch (const std::exception& error) {
     return base::fail(base::printable(error.what()));
@@ -245,12 +245,12 @@ base::Result<Request> parse_request(std::string_view line) {
 
 base::Result<Outcome> parse_outcome(std::string_view line) {
   try {
-    Object object(parse_line(line), "answer");
+    JsonObject object(parse_line(line), "answer");
     check_version(object);
     const auto json = object.take("outcome");
-    if (!json) object.fail("has no outcome");
-    object.end();
-    Object one(*json, "outcome");
+    if (!json) object.fail("outcome: required");
+    object.check_no_unknown_keys();
+    JsonObject one(*json, "outcome");
     Outcome out;
     const auto kind = one.text("kind", 16);
     bool known = false;
@@ -260,23 +260,23 @@ base::Result<Outcome> parse_outcome(std::string_view line) {
         known = true;
       }
     }
-    if (!known) one.fail("kind is unknown");
+    if (!known) one.fail("kind: unknown value '" + base::printable(kind) + "'");
     (void)one.take("exit_code");
     out.text = one.text("text", kMaxLine);
-    out.duration = std::chrono::microseconds(one.number("duration_us", 0, kMaxBytes));
+    out.duration = std::chrono::microseconds(one.number("duration_us", 0, kMaxNumber));
     out.guard = one.text("guard", 64);
     out.route = one.text("route", 64);
     out.undo = one.text("undo", 64);
-    out.processes = one.number("processes", 0, kMaxBytes);
-    out.bytes = one.number("bytes", 0, kMaxBytes);
+    out.processes = one.number("processes", 0, kMaxNumber);
+    out.bytes = one.number("bytes", 0, kMaxNumber);
     out.dry_run = one.flag("dry_run");
     for (const auto& change : one.list("changes")) {
-      Object c(change, "changes");
+      JsonObject c(change, "changes");
       out.changes.push_back(
           {c.text("where"), c.text("before", kMaxLine), c.text("asked", kMaxLine), c.text("after", kMaxLine)});
-      c.end();
+      c.check_no_unknown_keys();
     }
-    one.end();
+    one.check_no_unknown_keys();
     return out;
   } catch (const std::exception& error) {
     return base::fail(base::printable(error.what()));

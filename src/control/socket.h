@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The enforcer's Unix socket: who may act without being root asks here. Who that is, the kernel says once per
-// connection (SO_PEERCRED, SO_PEERGROUPS); what they may do is rights_of()'s. Anybody may connect, as the owner of a
-// delegated cgroup is nobody in particular, so connections, their length and their number for one user are bounded.
+// The enforcer's Unix socket, for users who act without being root. The kernel reports the caller's identity once per
+// connection (SO_PEERCRED, SO_PEERGROUPS); check_permissions() decides what the caller may do. Every user may connect,
+// because any user can own a delegated cgroup, so the number of connections, in total and per user, and their duration
+// are bounded.
 //
-// Threads: the server lives on the loop's; the client blocks, with a deadline. Errors: the path is taken by another
-// enforcer, or cannot be made.
+// Threads: the server runs on the loop's thread; the client blocks, with a deadline. Errors: another enforcer uses the
+// path, or the socket cannot be created.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -19,30 +20,30 @@
 
 namespace cgwarden::control {
 
-inline constexpr const char* kSocket = "/run/cgwarden-control/socket";
+inline constexpr const char* kSocketPath = "/run/cgwarden-control/socket";
 inline constexpr const char* kSocketGroup = "cgwarden";
 
 class SocketServer {
  public:
   struct Options {
-    std::string path = kSocket;
-    std::string admin_group = kSocketGroup;  // its members may act on all cgroups; need not exist
-    std::string state_directory;             // whose undo is whose
+    std::string path = kSocketPath;
+    std::string admin_group = kSocketGroup;  // its members may act on all cgroups; may be missing
+    std::string state_directory;             // of the undo log, to look up the owner of an entry
     std::size_t max_connections = 64;
-    std::size_t max_of_one_user = 8;
-    std::chrono::seconds patience{30};  // for a question, and for taking the answer
+    std::size_t max_connections_per_user = 8;
+    std::chrono::seconds timeout{30};  // for receiving a request, and for sending the response
   };
-  using Answer = std::function<void(model::Outcome)>;
-  // Both are called on the loop, with what was allowed, and answer there, once.
+  using ReplyCallback = std::function<void(model::Outcome)>;
+  // Called on the loop's thread with permitted requests; each calls its callback there, once.
   struct ActionHandlers {
-    std::function<void(model::Action, Answer)> apply;
-    std::function<void(std::string id, model::Actor, bool dry_run, Answer)> undo;
+    std::function<void(model::Action, ReplyCallback)> apply;
+    std::function<void(std::string id, model::Actor, bool dry_run, ReplyCallback)> undo;
   };
 
   static base::Result<std::unique_ptr<SocketServer>> start(boost::asio::io_context& loop,
                                                            const cgroup::HostHierarchies& host, Options options,
-                                                           ActionHandlers hands);
-  // Forgets who is connected, and removes the socket.
+                                                           ActionHandlers handlers);
+  // Closes all connections and removes the socket.
   ~SocketServer();
   SocketServer(const SocketServer&) = delete;
   SocketServer& operator=(const SocketServer&) = delete;
@@ -53,8 +54,8 @@ class SocketServer {
   std::shared_ptr<Inner> inner_;
 };
 
-// Error: nobody is there, or does not answer in time.
-base::Result<model::Outcome> ask_enforcer(const std::string& path, const Request& request,
-                                          std::chrono::milliseconds wait);
+// Error: the enforcer cannot be reached or does not respond in time.
+base::Result<model::Outcome> query_enforcer(const std::string& path, const Request& request,
+                                            std::chrono::milliseconds wait);
 
 }  // namespace cgwarden::control

@@ -25,9 +25,9 @@ constexpr const char* kService = "org.freedesktop.systemd1";
 constexpr const char* kManagerPath = "/org/freedesktop/systemd1";
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
 constexpr const char* kProperties = "org.freedesktop.DBus.Properties";
-constexpr milliseconds kConnect{500};
-constexpr milliseconds kCall{5000};   // systemd reloads its units meanwhile
-constexpr milliseconds kUrgent{500};  // before something is frozen or killed without it
+constexpr milliseconds kConnectTimeout{500};
+constexpr milliseconds kCallTimeout{5000};   // systemd may be reloading its units
+constexpr milliseconds kUrgentTimeout{500};  // then freeze or kill without systemd
 constexpr std::uint64_t kInfinity = std::numeric_limits<std::uint64_t>::max();
 
 // "org.freedesktop.systemd1.Service" of "ssh.service"
@@ -44,22 +44,22 @@ bool is_device_list(std::string_view property) {
 
 bool is_mask(std::string_view property) { return property.starts_with("Allowed"); }
 
-// Is somebody at the other end who answers? The library's own way to find out may take 90 seconds.
-base::Result<void> look_for_bus() {
+// Checks that the bus responds. The library's own timeout may be 90 seconds.
+base::Result<void> check_bus() {
   const char* const given = ::getenv("DBUS_SYSTEM_BUS_ADDRESS");
   std::string path = "/run/dbus/system_bus_socket";
   if (given != nullptr) {
     const std::string_view address(given);
-    if (!address.starts_with("unix:path=")) return {};  // the library may know better
+    if (!address.starts_with("unix:path=")) return {};  // other address types are left to the library
     path = std::string(address.substr(10, address.find_first_of(",;") - 10));
   }
-  const auto deadline = base::monotonic_now() + kConnect;
+  const auto deadline = base::monotonic_now() + kConnectTimeout;
   const base::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const auto unreachable = [&](int code) {
-    return tl::unexpected(base::Error{
-        code, "the system bus does not answer (" + base::printable(path) + ": " + std::strerror(code) + ")"});
+    return tl::unexpected(
+        base::Error{code, "system bus at " + base::printable(path) + ": cannot connect: " + std::strerror(code)});
   };
   if (!socket || path.size() >= sizeof address.sun_path) return unreachable(ENOTCONN);
   path.copy(address.sun_path, path.size());
@@ -124,12 +124,12 @@ struct Systemd::Bus {
 
   base::Result<void> connect() {
     if (connection) return {};
-    if (auto there = look_for_bus(); !there) return there;
+    if (auto there = check_bus(); !there) return there;
     try {
       connection = sdbus::createSystemBusConnection();
     } catch (const sdbus::Error& error) {
       return tl::unexpected(
-          base::Error{ENOTCONN, "the system bus does not answer: " + base::printable(error.getMessage())});
+          base::Error{ENOTCONN, "system bus: cannot connect: " + base::printable(error.getMessage())});
     }
     return {};
   }
@@ -181,9 +181,9 @@ struct Systemd::Bus {
       }
       if (!done) {
         pending.cancel();
-        disconnect();  // a late answer is nobody's
+        disconnect();  // so that a late reply is discarded
         return tl::unexpected(
-            base::Error{ETIMEDOUT, "systemd did not answer within " + std::to_string(wait.count()) + " ms"});
+            base::Error{ETIMEDOUT, "systemd: no reply within " + std::to_string(wait.count()) + " ms"});
       }
       if (failed) {
         if (failed->code == ENOTCONN) disconnect();
@@ -202,7 +202,7 @@ struct Systemd::Bus {
   base::Result<T> property(const std::string& object, const std::string& interface, const std::string& name) {
     T out{};
     auto done = call(
-        object, kProperties, "Get", kCall, [&](sdbus::MethodCall& message) { message << interface << name; },
+        object, kProperties, "Get", kCallTimeout, [&](sdbus::MethodCall& message) { message << interface << name; },
         [&](sdbus::MethodReply& reply) {
           sdbus::Variant value;
           reply >> value;
@@ -224,8 +224,8 @@ bool Systemd::is_running() {
 base::Result<std::optional<Unit>> Systemd::unit_of(const std::string& path) {
   sdbus::ObjectPath object;
   const auto found = bus_->call(
-      kManagerPath, kManager, "GetUnitByControlGroup", kUrgent, [&](sdbus::MethodCall& message) { message << path; },
-      [&](sdbus::MethodReply& reply) { reply >> object; });
+      kManagerPath, kManager, "GetUnitByControlGroup", kUrgentTimeout,
+      [&](sdbus::MethodCall& message) { message << path; }, [&](sdbus::MethodReply& reply) { reply >> object; });
   if (!found) {
     if (found.error().code == ENOENT) return std::nullopt;
     return tl::unexpected(found.error());
@@ -284,7 +284,7 @@ base::Result<void> Systemd::set(const Unit& unit, const std::vector<UnitProperty
   }
   for (auto& [name, list] : devices) values.emplace_back(name, sdbus::Variant(list));
   return bus_->call(
-      kManagerPath, kManager, "SetUnitProperties", kCall,
+      kManagerPath, kManager, "SetUnitProperties", kCallTimeout,
       [&](sdbus::MethodCall& message) { message << unit.name << !persist << values; }, [](sdbus::MethodReply&) {});
 }
 
@@ -296,13 +296,13 @@ base::Result<void> Systemd::freeze(const Unit& unit, milliseconds wait) {
 
 base::Result<void> Systemd::thaw(const Unit& unit) {
   return bus_->call(
-      kManagerPath, kManager, "ThawUnit", kUrgent, [&](sdbus::MethodCall& message) { message << unit.name; },
+      kManagerPath, kManager, "ThawUnit", kUrgentTimeout, [&](sdbus::MethodCall& message) { message << unit.name; },
       [](sdbus::MethodReply&) {});
 }
 
 base::Result<void> Systemd::kill(const Unit& unit, int signal) {
   return bus_->call(
-      kManagerPath, kManager, "KillUnit", kUrgent,
+      kManagerPath, kManager, "KillUnit", kUrgentTimeout,
       [&](sdbus::MethodCall& message) {
         message << unit.name << std::string("all") << static_cast<std::int32_t>(signal);
       },

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// systemd over D-Bus: whose cgroup is it, and let it write what is its own. One writer per cgroup is systemd's rule, so
-// limits of a unit go through SetUnitProperties, freezing through FreezeUnit; what is below a delegated unit is not
-// systemd's.
+// systemd over D-Bus: finds the unit of a cgroup and changes units. systemd requires a single writer per cgroup, so
+// limits of a unit are set by SetUnitProperties and freezing uses FreezeUnit; cgroups below a delegated unit are not
+// managed by systemd.
 //
-// No thread of the library's: calls are sent asynchronously, and the connection's descriptor is waited for here until
-// the answer or the deadline. A bus that does not answer costs its deadline, not more; the next call connects anew.
+// The library starts no thread: calls are asynchronous, and this class polls the connection until the reply or the
+// deadline. A bus that does not reply costs one deadline; the next call reconnects.
 //
 // Sources: org.freedesktop.systemd1(5), systemd.resource-control(5), systemd's CGROUP_DELEGATION. Thread: the writer's.
 #pragma once
@@ -38,17 +38,17 @@ class Systemd {
   Systemd(const Systemd&) = delete;
   Systemd& operator=(const Systemd&) = delete;
 
-  // This host was booted with systemd.
+  // Whether this host was booted with systemd (sd_booted(3)).
   static bool is_running();
 
   // Error::code: ETIMEDOUT no answer in time, ENOTCONN no bus, EACCES not allowed, ENOENT no such unit, EOPNOTSUPP the
   // unit cannot do it, else 0.
   //
-  // The unit whose cgroup this is or that encloses it; nothing: nobody's of systemd.
+  // The unit whose cgroup this is or that contains it; nullopt if there is none.
   base::Result<std::optional<Unit>> unit_of(const std::string& path);
   base::Result<std::string> get(const Unit& unit, const std::string& property, const std::string& device);
   base::Result<void> set(const Unit& unit, const std::vector<UnitProperty>& properties, bool persist);
-  // Answers when all of it is frozen.
+  // Returns when the whole unit is frozen.
   base::Result<void> freeze(const Unit& unit, std::chrono::milliseconds wait);
   base::Result<void> thaw(const Unit& unit);
   base::Result<void> kill(const Unit& unit, int signal);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes on the enforcer's socket and in its ledger: an error or a request that is written and read as the same.
+// Any bytes on the enforcer's socket and in its undo log: an error, or data that is unchanged after writing and reading
+// it.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -7,9 +8,9 @@
 #include <vector>
 
 #include "src/control/audit.h"
-#include "src/control/ledger.h"
-#include "src/control/place.h"
+#include "src/control/cgroup_handle.h"
 #include "src/control/protocol.h"
+#include "src/control/undo_log.h"
 
 namespace {
 
@@ -32,7 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (const auto outcome = control::parse_outcome(text))
     must(control::parse_outcome(control::to_json(*outcome)).has_value());
-  if (const auto entry = control::parse_entry(text)) must(control::parse_entry(control::to_json(*entry)).has_value());
+  if (const auto entry = control::parse_undo_entry(text))
+    must(control::parse_undo_entry(control::to_json(*entry)).has_value());
   if (const auto setting = model::parse_setting(text)) {
     const auto back = model::parse_setting(model::to_text(*setting));
     must(back && *back == *setting);

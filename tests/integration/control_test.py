@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Actions of cgtop on the kernel of this machine: exit statuses, JSON, leases that expire, and a dry run, which is
-traced to verify that no system call writes.
+"""Actions of cgtop on the kernel of this machine: exit codes, JSON, leases that expire, and a dry run that writes nothing
+according to strace.
 
   control_test.py CGTOP
 
-Exit status: 0, 1, or 77 if cgroups cannot be created.
+Exit status: 0, 1, or 77 if no cgroup can be created.
 """
 
 import json
@@ -32,8 +32,8 @@ def want(holds, text):
         raise AssertionError(text)
 
 
-class Group:
-    """One cgroup with one process in every hierarchy."""
+class Cgroup:
+    """One cgroup in every hierarchy, with one process in it."""
 
     def __enter__(self):
         self.dirs = [m + NAME for m in mounts()]
@@ -46,12 +46,12 @@ class Group:
                     self.copy(source, os.path.join(folder, name))
         self.process = subprocess.Popen(["sleep", "10000"])
         for folder in self.dirs:
-            self.write(os.path.join(folder, "cgroup.procs"), str(self.process.pid))
+            self.write(os.path.join(folder, "ccgroup.procs"), str(self.process.pid))
         return self
 
     def __exit__(self, *_):
         for folder in self.dirs:
-            for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+            for name, value in (("ccgroup.freeze", "0"), ("freezer.state", "THAWED")):
                 if os.path.exists(os.path.join(folder, name)):
                     self.write(os.path.join(folder, name), value)
         self.process.kill()
@@ -76,7 +76,7 @@ class Group:
             self.write(target, text)
 
     def file(self, name):
-        """Content of the file in the first hierarchy that has it, or None."""
+        """Content of the file in the first hierarchy that has it, else None."""
         for folder in self.dirs:
             path = os.path.join(folder, name)
             if os.path.exists(path):
@@ -85,15 +85,15 @@ class Group:
         return None
 
     def frozen(self):
-        return "frozen 1" in (self.file("cgroup.events") or "") or self.file("freezer.state") == "FROZEN"
+        return "frozen 1" in (self.file("ccgroup.events") or "") or self.file("freezer.state") == "FROZEN"
 
 
 def main():
     cgtop = os.path.abspath(sys.argv[1])
     if os.geteuid() != 0 or not mounts():
-        print("SKIP: root and a mounted cgroup file system are required")
+        print("SKIP: creating cgroups needs root and a mounted cgroup file system")
         return 77
-    with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder, Group() as group:
+    with tempfile.TemporaryDirectory(prefix="cgwarden-test-") as folder, Cgroup() as cgroup:
         def run(*words, prefix=()):
             where = ["--state-dir", f"{folder}/state", "--audit-file", f"{folder}/audit"]
             return subprocess.run([*prefix, cgtop, *words, *where], capture_output=True, text=True, check=False, timeout=120,
@@ -102,7 +102,7 @@ def main():
         def code(wanted, *words):
             done = run(*words)
             want(done.returncode == wanted, f"{words}: {done.returncode}, wanted {wanted}: {done.stderr}")
-            want((done.stderr == "") == (wanted == 0), f"{words}: on standard error only what went wrong: {done.stderr!r}")
+            want((done.stderr == "") == (wanted == 0), f"{words}: standard error is for errors only: {done.stderr!r}")
             want(done.stderr.count("\n") <= 1, f"{words}: one line: {done.stderr!r}")
             return done
 
@@ -110,7 +110,7 @@ def main():
         code(2, "freeze", NAME, "--for", "2h")
         code(2, "limit", NAME, "memory.mx=1")
         code(2, "limit", NAME, "io.max.rbps@nonesuch=1M")
-        code(2, "kill", NAME)     # no terminal for the confirmation
+        code(2, "kill", NAME)     # standard input is not a terminal, so it cannot confirm
         code(3, "freeze", "/nonesuch")
         code(3, "undo")
         code(6, "freeze", "/")
@@ -130,24 +130,24 @@ def main():
                         want(harmless, f"{words}: a dry run does {line.strip()}")
             print("ok   a dry run writes nothing")
         else:
-            print("     strace is not installed: the dry run was not traced")
+            print("     strace is missing: the system calls of a dry run were not checked")
 
         done = json.loads(code(0, "freeze", NAME, "--for", "1s", "-j").stdout)["outcome"]
         want(done["kind"] == "done" and done["undo"], f"JSON: {done}")
-        while group.frozen():     # bounded by the timeout of the test
+        while cgroup.frozen():     # the time limit of the test applies
             time.sleep(0.05)
-        print("ok   a freeze ends after cgtop has exited")
+        print("ok   a freeze expires after cgtop has exited")
 
-        if group.file("pids.max") is not None:
+        if cgroup.file("pids.max") is not None:
             code(0, "limit", NAME, "pids.max=77", "--for", "1s")
-            while group.file("pids.max") != "max":
+            while cgroup.file("pids.max") != "max":
                 time.sleep(0.05)
-            print("ok   a limit with a lease ends as well")
+            print("ok   a limit with a lease expires")
         code(0, "freeze", NAME)
         code(0, "undo")
-        want(not group.frozen(), "undo thaws")
+        want(not cgroup.frozen(), "undo thaws")
         code(0, "kill", NAME, "--yes")
-        group.process.wait(timeout=60)
+        cgroup.process.wait(timeout=60)
         with open(f"{folder}/audit", encoding="utf-8") as lines:
             events = [json.loads(line)["event"] for line in lines]
         want(events.count("begin") == events.count("end") + events.count("lease_end") and "thaw" in events, f"the audit: {events}")

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cgtop with containers of real daemons: Docker and Podman report the limits, freezes and kills of cgtop, also after an
-undo, and a hanging daemon does not block an action.
+"""cgtop and containers of real runtimes: limits, freezes and kills by cgtop agree with what Docker and Podman report, also
+after an undo, and a daemon that hangs does not block an action.
 
-  engines_test.py CGTOP [ENGINE...]
+  engines_test.py CGTOP [RUNTIME...]
 
-All objects are named cgwarden-test-... and are always removed. Exit status: 0, 1, or 77 if no daemon can run.
+Everything is named cgwarden-test-..., and is always removed. Exit status: 0, 1, or 77 if no container runtime can run.
 """
 
 import contextlib
@@ -62,14 +62,14 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class Engine:
+class Runtime:
     def __init__(self, name, directory, cgtop):
         self.name, self.cgtop = name, cgtop
         self.directory = os.path.join(directory, name)
         self.socket = os.path.join(self.directory, f"{name}.sock")
         self.state = os.path.join(self.directory, "control")
 
-    def ask(self, method, target, body=None):
+    def request(self, method, target, body=None):
         connection = Connection(self.socket)
         connection.request(method, target, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -78,7 +78,7 @@ class Engine:
         return json.loads(text) if text.strip() else None
 
     def container(self, name):
-        return Container(self, next(c["Id"] for c in self.ask("GET", "/containers/json") if f"/{name}" in c["Names"]))
+        return Container(self, next(c["Id"] for c in self.request("GET", "/containers/json") if f"/{name}" in c["Names"]))
 
     def act(self, *arguments, code=0):
         command = [self.cgtop, arguments[0], f"--{self.name}-socket={self.socket}", "--state-dir=" + self.state,
@@ -87,9 +87,9 @@ class Engine:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
         want(done.returncode == code, f"{self.name}: {' '.join(arguments)}: exit code {done.returncode}, not {code}: "
                                       f"{done.stdout}{done.stderr}")
-        told = json.loads(done.stdout)["outcome"]
-        told["seconds"] = time.monotonic() - began
-        return told
+        reported = json.loads(done.stdout)["outcome"]
+        reported["seconds"] = time.monotonic() - began
+        return reported
 
     @property
     def daemon(self):
@@ -97,15 +97,15 @@ class Engine:
 
 
 class Container:
-    def __init__(self, engine, identity):
-        self.engine, self.id = engine, identity
+    def __init__(self, runtime, identity):
+        self.runtime, self.id = runtime, identity
         found = [os.path.dirname(f) for pattern in ("/sys/fs/cgroup", "/sys/fs/cgroup/*") for f in
                  glob.glob(f"{pattern}/**/*{identity}*/cgroup.procs", recursive=True)]
         self.dirs = {d.split("/")[4] if not os.path.exists("/sys/fs/cgroup/cgroup.procs") else "": d for d in found}
-        self.group = "/" + "/".join(next(iter(self.dirs.values())).split("/")[5 if "" not in self.dirs else 4:])
+        self.cgroup = "/" + "/".join(next(iter(self.dirs.values())).split("/")[5 if "" not in self.dirs else 4:])
 
     def file(self, controller, v1, v2):
-        """Value in the kernel, by its v1 or v2 name."""
+        """Content of the file with v1's or v2's name."""
         folder = self.dirs.get(controller) or self.dirs[""]
         return read(os.path.join(folder, v1 if controller in self.dirs else v2))
 
@@ -127,126 +127,126 @@ class Container:
         v2 = self.dirs.get("unified") or self.dirs.get("")
         return v1 or (v2 is not None and "frozen 1" in read(os.path.join(v2, "cgroup.events")))
 
-    def told(self):
-        return self.engine.ask("GET", f"/containers/{self.id}/json")
+    def inspect(self):
+        return self.runtime.request("GET", f"/containers/{self.id}/json")
 
     def status(self):
-        return self.told()["State"]["Status"]
+        return self.inspect()["State"]["Status"]
 
 
-def limits_are_the_engines_own(engine, container):
+def check_limits_in_runtime(runtime, container):
     before = container.memory(), container.cores(), container.pids()
-    done = engine.act("limit", container.group, "memory.max=96M", "cpu.max=25%", "pids.max=40")
-    want(f"{engine.name} knows of it" in done["text"], f"{engine.name} was not told: {done}")
+    done = runtime.act("limit", container.cgroup, "memory.max=96M", "cpu.max=25%", "pids.max=40")
+    want(f"{runtime.name} was updated" in done["text"], f"{runtime.name}: no update: {done}")
     now = container.memory(), container.cores(), container.pids()
-    want(now == (str(96 * MIB), 0.25, "40"), f"{engine.name}: the kernel has {now}")
-    if engine.name == "docker":  # Podman 4.3 writes an update to the kernel and does not store it
-        host = container.told()["HostConfig"]
-        told = host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"]
-        want(told == (96 * MIB, 160 * MIB, 250_000_000, 40), f"docker reports {told}")
-        # The next update writes all stored limits, which must be the new values.
-        engine.ask("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
-        want((container.memory(), container.pids()) == now[::2], "docker restored old values")
-    engine.act("undo", done["undo"])
+    want(now == (str(96 * MIB), 0.25, "40"), f"{runtime.name}: the kernel has {now}")
+    if runtime.name == "docker":  # Podman 4.3 applies an update in the kernel and does not store it
+        host = container.inspect()["HostConfig"]
+        reported = host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"]
+        want(reported == (96 * MIB, 160 * MIB, 250_000_000, 40), f"docker says {reported}")
+        # Docker writes all its limits with the next update: they must be the new values.
+        runtime.request("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
+        want((container.memory(), container.pids()) == now[::2], "docker wrote old values again")
+    runtime.act("undo", done["undo"])
     after = container.memory(), container.cores(), container.pids()
-    want(after == before, f"{engine.name}: {before} became {after}")
-    if engine.name == "docker":
-        host = container.told()["HostConfig"]
-        told = host["Memory"], host["NanoCpus"], host["PidsLimit"]
-        want(told == (64 * MIB, 500_000_000, 50), f"docker reports {told} after the undo")
+    want(after == before, f"{runtime.name}: {before} became {after}")
+    if runtime.name == "docker":
+        host = container.inspect()["HostConfig"]
+        reported = host["Memory"], host["NanoCpus"], host["PidsLimit"]
+        want(reported == (64 * MIB, 500_000_000, 50), f"docker says {reported} after the undo")
 
 
-def what_had_no_limit_has_none_again(engine):
-    """Docker's API cannot express an unlimited value, so a large number is set instead."""
-    made = engine.ask("POST", "/containers/create?name=cgwarden-test-free",
+def check_undo_to_unlimited(runtime):
+    """Docker's API cannot remove a memory limit, so an equivalent value is sent."""
+    made = runtime.request("POST", "/containers/create?name=cgwarden-test-free",
                       {"Image": "cgwarden-test/box:1", "NetworkDisabled": True})
-    engine.ask("POST", f"/containers/{made['Id']}/start")
+    runtime.request("POST", f"/containers/{made['Id']}/start")
     try:
-        container = engine.container("cgwarden-test-free")
+        container = runtime.container("cgwarden-test-free")
         before = container.memory(), container.cores(), container.pids()
-        done = engine.act("limit", container.group, "memory.max=96M", "cpu.max=25%", "pids.max=40")
-        engine.act("undo", done["undo"])
-        want((container.memory(), container.cores(), container.pids()) == before, "limits differ from the initial ones")
-        engine.ask("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
+        done = runtime.act("limit", container.cgroup, "memory.max=96M", "cpu.max=25%", "pids.max=40")
+        runtime.act("undo", done["undo"])
+        want((container.memory(), container.cores(), container.pids()) == before, "limits are not what they were")
+        runtime.request("POST", f"/containers/{container.id}/update", {"CpuShares": 600})
         now = container.memory(), container.cores(), container.pids()
-        want(now == before, f"docker restored old values: {now}, not {before}")
-        # Docker's own command for CPUs still works.
-        engine.ask("POST", f"/containers/{container.id}/update", {"NanoCpus": 500_000_000})
+        want(now == before, f"docker wrote the previous limits again: {now}, not {before}")
+        # A later update with NanoCpus still works.
+        runtime.request("POST", f"/containers/{container.id}/update", {"NanoCpus": 500_000_000})
     finally:
-        engine.ask("DELETE", f"/containers/{made['Id']}?force=true")
+        runtime.request("DELETE", f"/containers/{made['Id']}?force=true")
 
 
-def a_limit_for_a_time_ends_for_the_engine_too(engine, container):
+def check_limit_with_lease(runtime, container):
     before = container.pids()
-    engine.act("limit", container.group, "pids.max=41", "--for", "1s")
+    runtime.act("limit", container.cgroup, "pids.max=41", "--for", "1s")
     want(container.pids() == "41", "no limit")
-    eventually(lambda: container.pids() == before, "the lease expires")
-    if engine.name == "docker":
-        eventually(lambda: container.told()["HostConfig"]["PidsLimit"] == int(before), "docker is updated after the lease")
+    eventually(lambda: container.pids() == before, "the limit expires")
+    if runtime.name == "docker":
+        eventually(lambda: container.inspect()["HostConfig"]["PidsLimit"] == int(before), "docker is updated after the lease")
 
 
-def a_freeze_is_the_engines_pause(engine, container):
-    done = engine.act("freeze", container.group, "--for", "30s")
-    want(done["route"] == engine.name, f"{engine.name} did not do it: {done}")
-    want(container.frozen() and container.status() == "paused", f"{engine.name}: {container.status()}")
-    engine.act("thaw", container.group)
-    want(not container.frozen() and container.status() == "running", f"{engine.name}: {container.status()}")
-    engine.act("freeze", container.group, "--for", "700ms")
-    eventually(lambda: not container.frozen(), "the freeze ends")
-    eventually(lambda: container.status() == "running", f"{engine.name} knows that it runs again")
+def check_freeze_is_pause(runtime, container):
+    done = runtime.act("freeze", container.cgroup, "--for", "30s")
+    want(done["route"] == runtime.name, f"{runtime.name} did not do it: {done}")
+    want(container.frozen() and container.status() == "paused", f"{runtime.name}: {container.status()}")
+    runtime.act("thaw", container.cgroup)
+    want(not container.frozen() and container.status() == "running", f"{runtime.name}: {container.status()}")
+    runtime.act("freeze", container.cgroup, "--for", "700ms")
+    eventually(lambda: not container.frozen(), "the freeze expires")
+    eventually(lambda: container.status() == "running", f"{runtime.name} reports it as running")
 
 
-def a_pause_of_somebody_else_is_left_alone(engine, container):
-    engine.ask("POST", f"/containers/{container.id}/pause")
-    done = engine.act("freeze", container.group, "--for", "1s", code=6)
-    want("paused by another program" in done["text"], done["text"])
-    want(container.status() == "paused", "cgtop ended a pause of another program")
-    engine.act("thaw", container.group)  # allowed for users, not for rules
-    want(container.status() == "running", "a thaw did not end the pause")
+def check_foreign_pause(runtime, container):
+    runtime.request("POST", f"/containers/{container.id}/pause")
+    done = runtime.act("freeze", container.cgroup, "--for", "1s", code=6)
+    want("already frozen by another program" in done["text"], done["text"])
+    want(container.status() == "paused", "it ended a foreign pause")
+    runtime.act("thaw", container.cgroup)  # allowed for a person
+    want(container.status() == "running", "a thaw by hand did not end the pause")
 
 
-def an_engine_that_hangs_is_not_waited_for(engine, container):
+def check_hanging_runtime(runtime, container):
     before = container.pids()
-    os.kill(engine.daemon, signal.SIGSTOP)
+    os.kill(runtime.daemon, signal.SIGSTOP)
     try:
-        done = engine.act("limit", container.group, "pids.max=42")
-        want("does not know of it" in done["text"] and "no answer in time" in done["text"], done["text"])
+        done = runtime.act("limit", container.cgroup, "pids.max=42")
+        want("was not updated" in done["text"] and "no answer in time" in done["text"], done["text"])
         want(container.pids() == "42", "no limit")
-        frozen = engine.act("freeze", container.group, "--for", "1500ms")
+        frozen = runtime.act("freeze", container.cgroup, "--for", "1500ms")
         want(frozen["route"] == "cgroupfs" and container.frozen(), f"not frozen: {frozen}")
-        eventually(lambda: not container.frozen(), "the freeze ends")
-        engine.act("undo", done["undo"])
+        eventually(lambda: not container.frozen(), "the freeze expires")
+        runtime.act("undo", done["undo"])
         want(container.pids() == before, "not undone")
     finally:
-        os.kill(engine.daemon, signal.SIGCONT)
-    eventually(lambda: container.status() == "running", f"{engine.name} goes on")
+        os.kill(runtime.daemon, signal.SIGCONT)
+    eventually(lambda: container.status() == "running", f"{runtime.name} goes on")
 
 
-def without_its_socket_people_are_told(engine, container):
-    silent = Engine(engine.name, os.path.dirname(engine.directory), engine.cgtop)
+def check_note_without_socket(runtime, container):
+    silent = Runtime(runtime.name, os.path.dirname(runtime.directory), runtime.cgtop)
     silent.socket = "none"
-    done = silent.act("limit", container.group, "pids.max=43", "--dry-run")
-    want(f"{engine.name} does not know of it" in done["text"], done["text"])
+    done = silent.act("limit", container.cgroup, "pids.max=43", "--dry-run")
+    want(f"{runtime.name} was not updated" in done["text"], done["text"])
 
 
-def a_kill_is_an_end_as_any(engine, container):
-    engine.act("freeze", container.group, "--for", "30s")
-    engine.act("kill", container.group, "--yes")
-    eventually(lambda: container.status() == "exited", f"{engine.name} sees that it has ended: {container.status()}")
-    want(container.told()["State"]["ExitCode"] == 137, "exit status is not that of SIGKILL")
+def check_kill(runtime, container):
+    runtime.act("freeze", container.cgroup, "--for", "30s")
+    runtime.act("kill", container.cgroup, "--yes")
+    eventually(lambda: container.status() == "exited", f"{runtime.name} sees that it has ended: {container.status()}")
+    want(container.inspect()["State"]["ExitCode"] == 137, "another exit code than that of SIGKILL")
 
 
-def check(engine):
-    container = engine.container({"docker": "cgwarden-test-docker", "podman": "cgwarden-test-podman"}[engine.name])
-    limits_are_the_engines_own(engine, container)
-    if engine.name == "docker":
-        what_had_no_limit_has_none_again(engine)
-    a_limit_for_a_time_ends_for_the_engine_too(engine, container)
-    a_freeze_is_the_engines_pause(engine, container)
-    a_pause_of_somebody_else_is_left_alone(engine, container)
-    an_engine_that_hangs_is_not_waited_for(engine, container)
-    without_its_socket_people_are_told(engine, container)
-    a_kill_is_an_end_as_any(engine, container)
+def check(runtime):
+    container = runtime.container({"docker": "cgwarden-test-docker", "podman": "cgwarden-test-podman"}[runtime.name])
+    check_limits_in_runtime(runtime, container)
+    if runtime.name == "docker":
+        check_undo_to_unlimited(runtime)
+    check_limit_with_lease(runtime, container)
+    check_freeze_is_pause(runtime, container)
+    check_foreign_pause(runtime, container)
+    check_hanging_runtime(runtime, container)
+    check_note_without_socket(runtime, container)
+    check_kill(runtime, container)
 
 
 def main(cgtop, *chosen):
@@ -264,7 +264,7 @@ def main(cgtop, *chosen):
                 print(f"not here: {name}")
                 continue
             try:
-                check(Engine(name, directory, cgtop))
+                check(Runtime(name, directory, cgtop))
             except Fault as fault:
                 print(f"FAIL: {fault}")
                 return 1
@@ -272,7 +272,7 @@ def main(cgtop, *chosen):
     if not ran:
         print("SKIP: no container runtime can run here")
         return 77
-    print("daemons that were updated: " + ", ".join(ran))
+    print("runtimes tested: " + ", ".join(ran))
     return 0
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer on this machine's kernel, v1 and v2 alike: every test says what a cgroup's own files say afterwards.
+// control::Writer on the kernel of this machine, v1 and v2: every test checks the interface files afterwards.
 #include "src/control/writer.h"
 
 #include <fcntl.h>
@@ -24,7 +24,6 @@
 namespace cgwarden {
 namespace {
 
-using control::Writer;
 using model::Action;
 using model::Outcome;
 using model::Verb;
@@ -42,8 +41,8 @@ std::string trimmed(const std::string& path) {
   return text;
 }
 
-// Holds without a time limit of its own: the test's is the limit. Before that it says what for.
-void until(const std::function<bool()>& holds, const char* what = "") {
+// Waits without a time limit of its own: the time limit of the test applies. After ten seconds it logs the condition.
+void wait_until(const std::function<bool()>& holds, const char* what = "") {
   constexpr int ten_seconds = 2000;
   for (int tries = 0; !holds(); ++tries) {
     if (tries == ten_seconds && *what != '\0') std::cerr << "waiting for ten seconds now until " << what << std::endl;
@@ -58,56 +57,58 @@ std::string state_of(pid_t pid) {
   return at == std::string::npos ? "" : status.substr(at + 8, 1);
 }
 
-constexpr auto kSwitch = "/cgroup.subtree_control";
+constexpr auto kSubtreeControl = "/cgroup.subtree_control";
 
-class AWriter : public testing_kernel::CgroupTest {
+class Writer : public testing_kernel::CgroupTest {
  protected:
   void SetUp() override {
     CgroupTest::SetUp();
     if (IsSkipped()) return;
-    if (host().v2() != nullptr) switched_on_ = trimmed(host().v2()->mount_point + kSwitch);
-    switch_on("");
+    if (host().v2() != nullptr) enabled_before_ = trimmed(host().v2()->mount_point + kSubtreeControl);
+    enable_controllers("");
     writer_ = open_writer();
   }
   void TearDown() override {
     writer_.reset();
-    // Nobody may stay frozen, whatever failed.
+    // Leave nothing frozen, whatever failed.
     for (const auto& h : host().all) thaw_all(h.mount_point + path());
     CgroupTest::TearDown();
-    switch_off_again();
+    disable_controllers();
   }
 
-  [[nodiscard]] Writer::Options options() const {
-    Writer::Options out;
+  [[nodiscard]] control::Writer::Options options() const {
+    control::Writer::Options out;
     out.state_directory = folder_ + "/state";
     out.audit_file = folder_ + "/audit.jsonl";
     out.journal = false;
     return out;
   }
-  [[nodiscard]] std::unique_ptr<Writer> open_writer() const { return std::move(*Writer::open(options())); }
+  [[nodiscard]] std::unique_ptr<control::Writer> open_writer() const {
+    return std::move(*control::Writer::open(options()));
+  }
 
-  // On v2 controllers must be on for the children.
-  void switch_on(const std::string& cgroup) const {
+  // On v2 controllers must be enabled for the children.
+  void enable_controllers(const std::string& cgroup) const {
     const auto* v2 = host().v2();
     if (v2 == nullptr) return;
     for (const auto& controller : v2->controllers) {
-      write(v2->mount_point + kSwitch, "+" + controller);
-      write(v2->mount_point + path(cgroup) + kSwitch, "+" + controller);
+      write(v2->mount_point + kSubtreeControl, "+" + controller);
+      write(v2->mount_point + path(cgroup) + kSubtreeControl, "+" + controller);
     }
   }
-  // What was off for all before the test.
-  void switch_off_again() const {
+  // Disables the controllers that were disabled before the test.
+  void disable_controllers() const {
     const auto* v2 = host().v2();
     if (v2 == nullptr) return;
     for (const auto& controller : v2->controllers) {
-      if ((' ' + switched_on_ + ' ').find(' ' + controller + ' ') == std::string::npos) {
-        write(v2->mount_point + kSwitch, "-" + controller);
+      if ((' ' + enabled_before_ + ' ').find(' ' + controller + ' ') == std::string::npos) {
+        write(v2->mount_point + kSubtreeControl, "-" + controller);
       }
     }
   }
   void make_cgroup(const std::string& cgroup) const { ASSERT_NO_FATAL_FAILURE(make(cgroup)); }
 
-  // The file that has the key, in the hierarchy that has the controller; empty: neither v1 nor v2 has it here.
+  // Path of the file in the hierarchy that has the controller; empty if neither v1 nor v2 has it here.
   [[nodiscard]] std::string file(const std::string& cgroup, const std::string& controller, const std::string& v1,
                                  const std::string& v2) const {
     const auto folder = dir(controller, cgroup);
@@ -123,26 +124,26 @@ class AWriter : public testing_kernel::CgroupTest {
     Action out;
     out.verb = verb;
     out.cgroup.path = path(cgroup);
-    // Who asks is not below what is acted on, as a test that is run from a shell is.
+    // A policy as the actor: this process may be in the session that the guards protect.
     out.actor.via = model::Actor::Via::policy;
     return out;
   }
   Outcome limit(const std::string& cgroup, const std::vector<std::string>& settings, bool force = false,
                 bool dry_run = false) {
-    auto asked = action(Verb::limit, cgroup);
+    auto request = action(Verb::limit, cgroup);
     for (const auto& text : settings) {
       auto setting = model::parse_setting(text);
       EXPECT_TRUE(setting) << text;
-      if (setting) asked.settings.push_back(*setting);
+      if (setting) request.settings.push_back(*setting);
     }
-    asked.force = force;
-    asked.dry_run = dry_run;
-    return writer_->apply(asked);
+    request.force = force;
+    request.dry_run = dry_run;
+    return writer_->apply(request);
   }
   Outcome freeze(const std::string& cgroup, milliseconds time = milliseconds(60'000)) {
-    auto asked = action(Verb::freeze, cgroup);
-    asked.lease = time;
-    return writer_->apply(asked);
+    auto request = action(Verb::freeze, cgroup);
+    request.lease = time;
+    return writer_->apply(request);
   }
   [[nodiscard]] Action move_to_b(std::vector<pid_t> pids) const {
     auto out = action(Verb::move, "/a");
@@ -155,7 +156,7 @@ class AWriter : public testing_kernel::CgroupTest {
     actor.via = model::Actor::Via::policy;
     return writer_->undo(id, actor, false);
   }
-  // All tasks of the cgroup are stopped, as v2 or v1's freezer has it.
+  // Whether all tasks of the cgroup are stopped according to v2 or to v1's freezer.
   [[nodiscard]] bool frozen(const std::string& cgroup) const {
     const auto v2 = host().v2() != nullptr ? read(dir("v2", cgroup) + "/cgroup.events") : "";
     if (v2.find("frozen 1") != std::string::npos) return true;
@@ -175,7 +176,7 @@ class AWriter : public testing_kernel::CgroupTest {
       for (std::size_t i = 0; i < size; i += 4096) block[i] = 1;
     });
   }
-  // A process that counts, to see whether it goes on.
+  // A process that counts, to see whether it runs.
   struct Counter {
     pid_t pid = -1;
     std::atomic<std::uint64_t>* count = nullptr;
@@ -196,13 +197,13 @@ class AWriter : public testing_kernel::CgroupTest {
   }
   static void wait_for_progress(const Counter& counter) {
     const auto before = counter.count->load();
-    until([&] { return counter.count->load() > before; }, "a process that is not frozen goes on");
+    wait_until([&] { return counter.count->load() > before; }, "a process that is not frozen goes on");
   }
 
   const testing_files::TempDir temporary_;
   const std::string folder_ = temporary_.path();
-  std::unique_ptr<Writer> writer_;
-  std::string switched_on_;  // controllers of v2 that are on for all cgroups
+  std::unique_ptr<control::Writer> writer_;
+  std::string enabled_before_;  // controllers of v2 that are on for all cgroups
 
  private:
   static void thaw_all(const std::string& path) {
@@ -215,7 +216,7 @@ class AWriter : public testing_kernel::CgroupTest {
   }
 };
 
-TEST_F(AWriter, SetsLimitsReadsThemBackAndTakesThemBack) {
+TEST_F(Writer, SetsVerifiesAndUndoesLimits) {
   make_cgroup("/a");
   const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
@@ -246,36 +247,36 @@ TEST_F(AWriter, SetsLimitsReadsThemBackAndTakesThemBack) {
   EXPECT_EQ(records[3]["undo_of"], set.undo);
 }
 
-TEST_F(AWriter, DoesNotHitACgroupThatWasMadeAgainUnderTheSamePath) {
+TEST_F(Writer, RefusesACgroupThatWasCreatedAgainUnderTheSamePath) {
   make_cgroup("/a");
-  auto asked = action(Verb::limit, "/a");
-  asked.settings = {*model::parse_setting("pids.max=7")};
-  asked.dry_run = true;
+  auto request = action(Verb::limit, "/a");
+  request.settings = {*model::parse_setting("pids.max=7")};
+  request.dry_run = true;
   struct stat st {};
   ASSERT_EQ(
       ::stat((host().v2() != nullptr ? dir("v2", "/a") : host().all.front().mount_point + path("/a")).c_str(), &st), 0);
-  asked.cgroup.id = st.st_ino;
-  ASSERT_TRUE(writer_->apply(asked).ok());
+  request.cgroup.id = st.st_ino;
+  ASSERT_TRUE(writer_->apply(request).ok());
   remove("/a");
-  asked.dry_run = false;
-  EXPECT_EQ(writer_->apply(asked).kind, Kind::gone);
+  request.dry_run = false;
+  EXPECT_EQ(writer_->apply(request).kind, Kind::gone);
   make_cgroup("/a");
-  const auto outcome = writer_->apply(asked);
+  const auto outcome = writer_->apply(request);
   EXPECT_EQ(outcome.kind, Kind::gone);
-  EXPECT_THAT(outcome.text, HasSubstr("made again"));
+  EXPECT_THAT(outcome.text, HasSubstr("created again"));
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (!pids.empty()) {
     EXPECT_EQ(trimmed(pids), "max");
   }
 }
 
-TEST_F(AWriter, WritesNothingInADryRun) {
+TEST_F(Writer, WritesNothingInADryRun) {
   make_cgroup("/a");
   spawn("/a", [] {});
   for (const auto& verb : {Verb::freeze, Verb::kill, Verb::thaw}) {
-    auto asked = action(verb, "/a");
-    asked.dry_run = true;
-    const auto outcome = writer_->apply(asked);
+    auto request = action(verb, "/a");
+    request.dry_run = true;
+    const auto outcome = writer_->apply(request);
     EXPECT_TRUE(outcome.ok()) << outcome.text;
     EXPECT_TRUE(outcome.dry_run);
   }
@@ -286,7 +287,7 @@ TEST_F(AWriter, WritesNothingInADryRun) {
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/audit.jsonl"));
 }
 
-TEST_F(AWriter, RefusesAMemoryLimitBelowWhatIsInUse) {
+TEST_F(Writer, RefusesAMemoryLimitBelowUnreclaimableUsage) {
   make_cgroup("/a");
   const auto memory = file("/a", "memory", "memory.limit_in_bytes", "memory.max");
   if (memory.empty()) GTEST_SKIP() << "no memory controller here";
@@ -300,9 +301,9 @@ TEST_F(AWriter, RefusesAMemoryLimitBelowWhatIsInUse) {
   EXPECT_TRUE(limit("/a", {"memory.max=512M"}).ok());
 }
 
-TEST_F(AWriter, RefusesWhatTheParentDoesNotAllow) {
+TEST_F(Writer, RefusesALimitAboveThatOfAnAncestor) {
   make_cgroup("/a");
-  switch_on("/a");
+  enable_controllers("/a");
   make_cgroup("/a/b");
   if (file("/a/b", "pids", "pids.max", "pids.max").empty() || file("/a/b", "cpu", "cpu.shares", "cpu.weight").empty()) {
     GTEST_SKIP() << "no pids or cpu controller here";
@@ -317,25 +318,25 @@ TEST_F(AWriter, RefusesWhatTheParentDoesNotAllow) {
   EXPECT_TRUE(limit("/a/b", {"cpu.max=50%"}).ok());
 }
 
-TEST_F(AWriter, TakesBackWhatItWroteWhenTheKernelRefusesALaterPart) {
+TEST_F(Writer, UndoesEarlierWritesWhenTheKernelRefusesALaterOne) {
   if (!is_v1("cpu") || !is_v1("pids"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 accepts whatever a child has";
   make_cgroup("/a");
   make_cgroup("/a/b");
   ASSERT_TRUE(limit("/a/b", {"cpu.max=80%"}).ok());
   // Lower than the child's: refused by the kernel (v1), after pids.max was written.
-  auto asked = action(Verb::limit, "/a");
-  asked.settings = {*model::parse_setting("pids.max=9"), *model::parse_setting("cpu.max=40%")};
-  const auto outcome = writer_->apply(asked);
+  auto request = action(Verb::limit, "/a");
+  request.settings = {*model::parse_setting("pids.max=9"), *model::parse_setting("cpu.max=40%")};
+  const auto outcome = writer_->apply(request);
   EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
-  EXPECT_THAT(outcome.text, HasSubstr("taken back"));
+  EXPECT_THAT(outcome.text, HasSubstr("earlier writes were undone"));
   EXPECT_EQ(trimmed(dir("pids", "/a") + "/pids.max"), "max");
   EXPECT_EQ(trimmed(dir("cpu", "/a") + "/cpu.cfs_quota_us"), "-1");
   EXPECT_TRUE(outcome.undo.empty());
   EXPECT_EQ(audit().back()["result"], "refused");
 }
 
-TEST_F(AWriter, KnowsTheOrderOfMemoryAndSwapOnV1) {
+TEST_F(Writer, OrdersMemoryAndMemswWritesOnV1) {
   make_cgroup("/a");
   const auto folder = dir("memory", "/a");
   const auto memsw = folder + "/memory.memsw.limit_in_bytes";
@@ -356,7 +357,7 @@ TEST_F(AWriter, KnowsTheOrderOfMemoryAndSwapOnV1) {
   EXPECT_TRUE(none.ok()) << none.text;
 }
 
-TEST_F(AWriter, KnowsTheOrderOfQuotaPeriodBurstIdleAndWeight) {
+TEST_F(Writer, OrdersWritesOfQuotaPeriodBurstIdleAndWeight) {
   make_cgroup("/a");
   const auto burst = file("/a", "cpu", "cpu.cfs_burst_us", "cpu.max.burst");
   const auto idle = file("/a", "cpu", "cpu.idle", "cpu.idle");
@@ -379,7 +380,7 @@ TEST_F(AWriter, KnowsTheOrderOfQuotaPeriodBurstIdleAndWeight) {
   EXPECT_EQ(limit("/a", {"cpu.max=0.5%"}).kind, Kind::usage) << "less than a millisecond";
 }
 
-TEST_F(AWriter, LimitsIoOfADiskAndRefusesWhatIsNone) {
+TEST_F(Writer, LimitsIoOfADiskAndRejectsUnknownDisks) {
   make_cgroup("/a");
   const auto v1 = is_v1("blkio");
   const auto limits = v1 ? file("/a", "blkio", "blkio.throttle.read_bps_device", "") : file("/a", "io", "", "io.max");
@@ -401,9 +402,9 @@ TEST_F(AWriter, LimitsIoOfADiskAndRefusesWhatIsNone) {
   EXPECT_EQ(limit("/a", {"io.max.rbps@/proc=1M"}).kind, Kind::usage);
 }
 
-TEST_F(AWriter, RefusesCpusThatTheParentDoesNotHave) {
+TEST_F(Writer, RefusesCpusOutsideTheSetOfTheParent) {
   make_cgroup("/a");
-  switch_on("/a");
+  enable_controllers("/a");
   make_cgroup("/a/b");
   if (file("/a/b", "cpuset", "cpuset.cpus", "cpuset.cpus").empty()) GTEST_SKIP() << "no cpuset controller here";
   ASSERT_TRUE(limit("/a/b", {"cpuset.cpus=0"}).ok());
@@ -414,7 +415,7 @@ TEST_F(AWriter, RefusesCpusThatTheParentDoesNotHave) {
   EXPECT_TRUE(limit("/a/b", {"cpuset.cpus="}).ok()) << "back to what the parent has";
 }
 
-TEST_F(AWriter, SaysWhenOnlyForksWillFail) {
+TEST_F(Writer, NotesThatOnlyForksFailWhenPidsMaxIsBelowUsage) {
   make_cgroup("/a");
   if (file("/a", "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller here";
   const auto pid = spawn("/a", [] {});
@@ -424,7 +425,7 @@ TEST_F(AWriter, SaysWhenOnlyForksWillFail) {
   EXPECT_EQ(::kill(pid, 0), 0);
 }
 
-TEST_F(AWriter, RefusesWhatThisHostHasNotByNameAndWithTheWayOut) {
+TEST_F(Writer, RefusesUnsupportedKeysAndMissingCgroupsWithAHint) {
   make_cgroup("/a");
   EXPECT_EQ(limit("/a", {"hugetlb.max@3MB=1G"}).kind == Kind::usage ||
                 limit("/a", {"hugetlb.max@3MB=1G"}).kind == Kind::refused,
@@ -433,9 +434,9 @@ TEST_F(AWriter, RefusesWhatThisHostHasNotByNameAndWithTheWayOut) {
     const auto outcome = limit("/a", {"memory.high=1G"});
     EXPECT_EQ(outcome.guard, "controller");
     EXPECT_THAT(outcome.text, HasSubstr("v2 only"));
-    auto asked = action(Verb::reclaim, "/a");
-    asked.bytes = 1 << 20;
-    EXPECT_EQ(writer_->apply(asked).kind, Kind::refused);
+    auto request = action(Verb::reclaim, "/a");
+    request.bytes = 1 << 20;
+    EXPECT_EQ(writer_->apply(request).kind, Kind::refused);
   } else {
     EXPECT_EQ(limit("/a", {"devices.deny=a"}).guard, "controller");
   }
@@ -443,11 +444,11 @@ TEST_F(AWriter, RefusesWhatThisHostHasNotByNameAndWithTheWayOut) {
   EXPECT_EQ(outcome.kind, Kind::gone);
 }
 
-TEST_F(AWriter, DoesNothingThatItCannotRecord) {
+TEST_F(Writer, RefusesActionsButThawsWhenTheAuditFileIsFull) {
   make_cgroup("/a");
   auto full = options();
   full.audit_file = "/dev/full";
-  writer_ = std::move(*Writer::open(full));
+  writer_ = std::move(*control::Writer::open(full));
   spawn("/a", [] {});
   const auto outcome = freeze("/a");
   EXPECT_EQ(outcome.kind, Kind::refused);
@@ -464,7 +465,7 @@ TEST_F(AWriter, DoesNothingThatItCannotRecord) {
   EXPECT_FALSE(frozen("/a"));
 }
 
-TEST_F(AWriter, LeavesAloneWhatSomebodyElseHasChangedSince) {
+TEST_F(Writer, RefusesToUndoAValueChangedByAnotherProgram) {
   make_cgroup("/a");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller here";
@@ -475,47 +476,47 @@ TEST_F(AWriter, LeavesAloneWhatSomebodyElseHasChangedSince) {
   EXPECT_EQ(trimmed(pids), "60");
 }
 
-TEST_F(AWriter, EndsALeaseInItsTimeAlsoAfterARestart) {
+TEST_F(Writer, UndoesAnExpiredLeaseAfterARestart) {
   make_cgroup("/a");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller here";
-  auto asked = action(Verb::limit, "/a");
-  asked.settings = {*model::parse_setting("pids.max=50")};
-  asked.lease = milliseconds(200);
-  ASSERT_TRUE(writer_->apply(asked).ok());
+  auto request = action(Verb::limit, "/a");
+  request.settings = {*model::parse_setting("pids.max=50")};
+  request.lease = milliseconds(200);
+  ASSERT_TRUE(writer_->apply(request).ok());
   EXPECT_EQ(trimmed(pids), "50");
   writer_ = open_writer();
-  std::vector<Writer::LeaseEvent> ended;
-  until([&] {
-    ended = writer_->tend();
+  std::vector<control::Writer::LeaseEvent> ended;
+  wait_until([&] {
+    ended = writer_->expire_leases();
     return !ended.empty();
   });
   ASSERT_EQ(ended.size(), 1U);
-  EXPECT_EQ(ended[0].what, Writer::LeaseEvent::What::ended);
+  EXPECT_EQ(ended[0].kind, control::LeaseEventKind::ended);
   EXPECT_EQ(trimmed(pids), "max");
   EXPECT_TRUE(writer_->entries().empty());
   EXPECT_EQ(audit().back()["event"], "lease_end");
 }
 
-TEST_F(AWriter, GivesALeaseUpWhenSomebodyElseChangesTheValue) {
+TEST_F(Writer, DropsALeaseWhenAnotherProgramChangesTheValue) {
   make_cgroup("/a");
   const auto pids = file("/a", "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller here";
-  auto asked = action(Verb::limit, "/a");
-  asked.settings = {*model::parse_setting("pids.max=50")};
-  asked.lease = milliseconds(3'600'000);
-  ASSERT_TRUE(writer_->apply(asked).ok());
-  EXPECT_TRUE(writer_->tend().empty());
+  auto request = action(Verb::limit, "/a");
+  request.settings = {*model::parse_setting("pids.max=50")};
+  request.lease = milliseconds(3'600'000);
+  ASSERT_TRUE(writer_->apply(request).ok());
+  EXPECT_TRUE(writer_->expire_leases().empty());
   write(pids, "60");
-  const auto lost = writer_->tend();
+  const auto lost = writer_->expire_leases();
   ASSERT_EQ(lost.size(), 1U);
-  EXPECT_EQ(lost[0].what, Writer::LeaseEvent::What::lost);
+  EXPECT_EQ(lost[0].kind, control::LeaseEventKind::lost);
   EXPECT_EQ(trimmed(pids), "60");
-  EXPECT_TRUE(writer_->tend().empty());
+  EXPECT_TRUE(writer_->expire_leases().empty());
   EXPECT_EQ(audit().back()["event"], "lease_lost");
 }
 
-TEST_F(AWriter, FreezesUntilAllTasksHaveStoppedAndThaws) {
+TEST_F(Writer, FreezesUntilAllTasksHaveStoppedAndThaws) {
   make_cgroup("/a");
   make_cgroup("/a/b");
   const auto counter = spawn_counter("/a/b");
@@ -535,55 +536,55 @@ TEST_F(AWriter, FreezesUntilAllTasksHaveStoppedAndThaws) {
   EXPECT_TRUE(writer_->entries().empty());
 }
 
-TEST_F(AWriter, ThawsInTimeWhenNobodyElseDoes) {
+TEST_F(Writer, ThawsWhenTheLeaseExpiresAfterTheWriterIsGone) {
   make_cgroup("/a");
   const auto counter = spawn_counter("/a");
   const auto outcome = freeze("/a", milliseconds(300));
   ASSERT_TRUE(outcome.ok()) << outcome.text;
   writer_.reset();
-  until([&] { return !frozen("/a"); });
+  wait_until([&] { return !frozen("/a"); });
   wait_for_progress(counter);
-  until([&] { return audit().back()["event"] == "thaw"; });
+  wait_until([&] { return audit().back()["event"] == "thaw"; });
   EXPECT_EQ(audit().back()["undo_of"], outcome.undo);
 }
 
-TEST_F(AWriter, ThatIsKilledLeavesNothingFrozen) {
+TEST_F(Writer, LeavesNothingFrozenWhenItIsKilled) {
   make_cgroup("/a");
   make_cgroup("/writer");
   const auto counter = spawn_counter("/a");
-  // A writer of its own, as the enforcer's: its freezes end with it.
+  // A writer in a process of its own, as in the enforcer: its freezes end with the process.
   const auto enforcer = spawn("/writer", [&] {
     auto own = options();
-    own.freeze_ends_with_us = true;
-    auto writer = std::move(*Writer::open(own));
-    auto asked = action(Verb::freeze, "/a");
-    asked.lease = milliseconds(3'000'000);
-    if (!writer->apply(asked).ok()) ::_exit(1);
+    own.thaw_on_exit = true;
+    auto writer = std::move(*control::Writer::open(own));
+    auto request = action(Verb::freeze, "/a");
+    request.lease = milliseconds(3'000'000);
+    if (!writer->apply(request).ok()) ::_exit(1);
   });
   ASSERT_TRUE(frozen("/a"));
   end(enforcer);  // SIGKILL
-  until([&] { return !frozen("/a"); });
+  wait_until([&] { return !frozen("/a"); });
   wait_for_progress(counter);
 }
 
-TEST_F(AWriter, ThatHangsLeavesNothingFrozenForLonger) {
+TEST_F(Writer, LeavesNothingFrozenBeyondTheLeaseWhenItHangs) {
   make_cgroup("/a");
   make_cgroup("/writer");
   const auto counter = spawn_counter("/a");
   const auto enforcer = spawn("/writer", [&] {
     auto own = options();
-    own.freeze_ends_with_us = true;
-    auto writer = std::move(*Writer::open(own));
-    auto asked = action(Verb::freeze, "/a");
-    asked.lease = milliseconds(400);
-    if (!writer->apply(asked).ok()) ::_exit(1);
+    own.thaw_on_exit = true;
+    auto writer = std::move(*control::Writer::open(own));
+    auto request = action(Verb::freeze, "/a");
+    request.lease = milliseconds(400);
+    if (!writer->apply(request).ok()) ::_exit(1);
   });
   ::kill(enforcer, SIGSTOP);
-  until([&] { return !frozen("/a"); });
+  wait_until([&] { return !frozen("/a"); });
   wait_for_progress(counter);
 }
 
-// As on Linux before 5.9: from now on for this process and its children.
+// Makes close_range() fail as on Linux before 5.9, for this process and its children.
 void take_close_range_away() {
   sock_filter steps[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
                          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
@@ -595,16 +596,16 @@ void take_close_range_away() {
   }
 }
 
-TEST_F(AWriter, LeavesNoLockToItsHelperOnOldKernels) {
+TEST_F(Writer, LeavesNoLockToItsHelperWithoutCloseRange) {
   make_cgroup("/a");
   make_cgroup("/writer");
   spawn_counter("/a");
   spawn("/writer", [&] {
     take_close_range_away();
     const auto writer = open_writer();
-    auto asked = action(Verb::freeze, "/a");
-    asked.lease = milliseconds(60'000);
-    if (!writer->apply(asked).ok()) ::_exit(1);
+    auto request = action(Verb::freeze, "/a");
+    request.lease = milliseconds(60'000);
+    if (!writer->apply(request).ok()) ::_exit(1);
   });
   ASSERT_TRUE(frozen("/a"));
   const auto outcome = writer_->apply(action(Verb::thaw, "/a"));
@@ -612,7 +613,7 @@ TEST_F(AWriter, LeavesNoLockToItsHelperOnOldKernels) {
   EXPECT_FALSE(frozen("/a"));
 }
 
-TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
+TEST_F(Writer, FreezesOrThawsACgroupWithAVforkedChildOnV1) {
   if (dir("freezer").empty() || !is_v1("freezer"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v1's freezer alone has trouble with it";
   make_cgroup("/a");
@@ -639,7 +640,7 @@ TEST_F(AWriter, FreezesATaskThatWaitsForItsVforkedChild) {
   (void)writer_->apply(action(Verb::thaw, "/a"));
 }
 
-TEST_F(AWriter, KnowsWhoseFreezeItIs) {
+TEST_F(Writer, RefusesToFreezeOrThawBelowAFrozenAncestorOrOverAForeignFreeze) {
   make_cgroup("/a");
   make_cgroup("/a/b");
   const auto counter = spawn_counter("/a/b");
@@ -651,7 +652,7 @@ TEST_F(AWriter, KnowsWhoseFreezeItIs) {
   EXPECT_EQ(outcome.guard, "frozen-ancestor") << outcome.text;
   ASSERT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
   wait_for_progress(counter);
-  // Somebody else's is not taken over, as its end would be ours then.
+  // A freeze by another program is not taken over, because it would then end with our lease.
   const auto v2 = dir("v2", "/a/b") + "/cgroup.freeze";
   const auto v1 = dir("freezer", "/a/b") + "/freezer.state";
   ASSERT_TRUE(host().v2() != nullptr ? write(v2, "1") : write(v1, "FROZEN"));
@@ -661,7 +662,7 @@ TEST_F(AWriter, KnowsWhoseFreezeItIs) {
   wait_for_progress(counter);
 }
 
-TEST_F(AWriter, FreezesByBothFreezersWhenTheProcessesAreNotAllInOne) {
+TEST_F(Writer, FreezesByBothFreezersWhenNoneHasAllProcesses) {
   if (!is_v1("freezer") || host().v2() == nullptr)
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: one freezer only here";
   make_cgroup("/a");
@@ -679,7 +680,7 @@ TEST_F(AWriter, FreezesByBothFreezersWhenTheProcessesAreNotAllInOne) {
   EXPECT_THAT(read(dir("v2", "/a") + "/cgroup.events"), HasSubstr("frozen 0"));
 }
 
-TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
+TEST_F(Writer, KillsAWholeForkBombAndNothingElse) {
   make_cgroup("/bomb");
   make_cgroup("/other");
   const auto other = spawn("/other", [] {});
@@ -687,15 +688,15 @@ TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
   ASSERT_TRUE(limit("/bomb", {"pids.max=500"}).ok());
   spawn("/bomb", [] {
     if (::fork() != 0) return;
-    // Each of them makes more as soon as there is room. A fork that fails costs as much as one that does not.
+    // Each process forks as soon as pids.max allows. A failing fork costs as much as a successful one.
     while (true) {
       if (::fork() < 0) ::usleep(500'000);
     }
   });
-  until([&] { return std::ranges::count(read(dir("pids", "/bomb") + "/cgroup.procs"), '\n') >= 499; });
-  auto asked = action(Verb::kill, "/bomb");
-  asked.wait = milliseconds(60'000);
-  const auto outcome = writer_->apply(asked);
+  wait_until([&] { return std::ranges::count(read(dir("pids", "/bomb") + "/cgroup.procs"), '\n') >= 499; });
+  auto request = action(Verb::kill, "/bomb");
+  request.wait = milliseconds(60'000);
+  const auto outcome = writer_->apply(request);
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_GE(outcome.processes, 499);
   for (const auto& h : host().all)
@@ -703,7 +704,7 @@ TEST_F(AWriter, KillsAForkBombWholeAndNothingElse) {
   EXPECT_EQ(::kill(other, 0), 0);
 }
 
-TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
+TEST_F(Writer, KillsAForkBombByTheFreezerWithoutCgroupKill) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
   make_cgroup("/bomb");
   spawn("/bomb", [] {
@@ -725,15 +726,15 @@ TEST_F(AWriter, KillsByTheFreezerWhereThereIsNoOtherWay) {
     for (std::string one; pids >> one;) write(v2->mount_point + "/cgroup.procs", one);
   }
   ASSERT_FALSE(read(dir("freezer", "/bomb") + "/cgroup.procs").empty());
-  auto asked = action(Verb::kill, "/bomb");
-  asked.wait = milliseconds(60'000);
-  const auto outcome = writer_->apply(asked);
+  auto request = action(Verb::kill, "/bomb");
+  request.wait = milliseconds(60'000);
+  const auto outcome = writer_->apply(request);
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_EQ(read(dir("freezer", "/bomb") + "/cgroup.procs"), "");
   EXPECT_EQ(trimmed(dir("freezer", "/bomb") + "/freezer.state"), "THAWED");
 }
 
-TEST_F(AWriter, KillsWhatIsFrozen) {
+TEST_F(Writer, KillsAFrozenCgroup) {
   make_cgroup("/a");
   spawn("/a", [] {});
   ASSERT_TRUE(freeze("/a").ok());
@@ -742,8 +743,8 @@ TEST_F(AWriter, KillsWhatIsFrozen) {
   EXPECT_TRUE(writer_->entries().empty()) << "the lease has ended with it";
 }
 
-// As LXC's and Docker's pauses do; where v2 has the processes too, its cgroup.kill alone leaves them there.
-TEST_F(AWriter, KillsWhatTheFreezerOfV1HoldsHereAndBelow) {
+// As LXC and Docker pause; if v2 has the processes too, cgroup.kill alone does not end them.
+TEST_F(Writer, KillsACgroupAndDescendantsFrozenByV1) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
   make_cgroup("/a");
   make_cgroup("/a/below");
@@ -751,14 +752,14 @@ TEST_F(AWriter, KillsWhatTheFreezerOfV1HoldsHereAndBelow) {
   spawn("/a/below", [] {});
   for (const std::string cgroup : {"/a", "/a/below"}) {
     write(dir("freezer", cgroup) + "/freezer.state", "FROZEN");
-    until([&] { return trimmed(dir("freezer", cgroup) + "/freezer.state") == "FROZEN"; });
+    wait_until([&] { return trimmed(dir("freezer", cgroup) + "/freezer.state") == "FROZEN"; });
   }
   const auto outcome = writer_->apply(action(Verb::kill, "/a"));
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_EQ(outcome.processes, 2);
 }
 
-TEST_F(AWriter, KillsNothingBelowACgroupThatV1HasFrozen) {
+TEST_F(Writer, RefusesToKillBelowAnAncestorFrozenByV1) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: no freezer of v1 here";
   make_cgroup("/a");
   make_cgroup("/a/below");
@@ -770,9 +771,9 @@ TEST_F(AWriter, KillsNothingBelowACgroupThatV1HasFrozen) {
   EXPECT_EQ(::kill(child, 0), 0);
 }
 
-// As systemd does, which removes a unit's cgroup as soon as its last process has ended. The moment that counts is
-// between the look at who is in the cgroup and the write that kills them: `after` goes to and fro around it.
-TEST_F(AWriter, TakesACgroupThatItsOwnerEndsMeanwhileAsKilled) {
+// systemd removes the cgroup of a unit as soon as its last process has exited. The race is between listing the
+// processes and writing cgroup.kill: `after` is adjusted to hit it.
+TEST_F(Writer, TreatsACgroupRemovedDuringAKillAsKilled) {
   const auto* v2 = host().v2();
   if (v2 == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: no cgroup.kill";
   const auto cgroup = dir("v2", "/a");
@@ -798,7 +799,7 @@ TEST_F(AWriter, TakesACgroupThatItsOwnerEndsMeanwhileAsKilled) {
   }
 }
 
-TEST_F(AWriter, KillsNothingThatItSeesAsNumberZero) {
+TEST_F(Writer, RefusesToKillProcessesListedAsPidZero) {
   if (!is_v1("freezer")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill needs no numbers";
   make_cgroup("/a");
   const auto outside = spawn("/a", [] {});
@@ -809,7 +810,7 @@ TEST_F(AWriter, KillsNothingThatItSeesAsNumberZero) {
   if (asking == 0) {
     const auto inside = ::unshare(CLONE_NEWPID) == 0 ? ::fork() : -1;
     if (inside == 0) {
-      const auto outcome = (*Writer::open(options()))->apply(action(Verb::kill, "/a"));
+      const auto outcome = (*control::Writer::open(options()))->apply(action(Verb::kill, "/a"));
       ::_exit(outcome.kind == Kind::refused && outcome.guard == "namespace" ? 0 : 1);
     }
     int status = 0;
@@ -822,7 +823,7 @@ TEST_F(AWriter, KillsNothingThatItSeesAsNumberZero) {
   EXPECT_EQ(::waitpid(outside, &status, WNOHANG), 0) << "it is alive";
 }
 
-TEST_F(AWriter, KillsNoProcessByACgroupOfItsThreads) {
+TEST_F(Writer, RefusesToKillAThreadedCgroup) {
   if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: threaded cgroups are of v2";
   make_cgroup("/a");
   // With controllers on for its children it could have none of threads.
@@ -831,7 +832,7 @@ TEST_F(AWriter, KillsNoProcessByACgroupOfItsThreads) {
   const auto process = spawn("/a", [] { std::thread([] { ::pause(); }).detach(); });
   const auto threads = "/proc/" + std::to_string(process) + "/task";
   std::string thread;
-  until([&] {
+  wait_until([&] {
     for (const auto& entry : std::filesystem::directory_iterator(threads)) {
       if (entry.path().filename() != std::to_string(process)) thread = entry.path().filename();
     }
@@ -847,7 +848,7 @@ TEST_F(AWriter, KillsNoProcessByACgroupOfItsThreads) {
   EXPECT_TRUE(whole.ok()) << whole.text;
 }
 
-TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
+TEST_F(Writer, RefusesMemoryHighBelowUsageWithoutSwap) {
   make_cgroup("/a");
   if (is_v1("memory") || file("/a", "memory", "", "memory.high").empty()) {
     GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.high";
@@ -858,7 +859,7 @@ TEST_F(AWriter, RefusesAHighBelowUseWhereNothingCanBeSwapped) {
   EXPECT_TRUE(limit("/a", {"memory.high=512M"}).ok());
 }
 
-TEST_F(AWriter, KillsByNoRuleWhatSystemdIsToldToOmit) {
+TEST_F(Writer, RefusesKillsByPolicyWithManagedOomPreferenceOmit) {
   if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: systemd marks its directories";
   make_cgroup("/a");
   make_cgroup("/a/b");
@@ -884,7 +885,7 @@ TEST_F(AWriter, KillsByNoRuleWhatSystemdIsToldToOmit) {
   EXPECT_EQ(::waitpid(process, &status, 0), process);
 }
 
-TEST_F(AWriter, FindsWhatIsToBeSparedHoweverDeep) {
+TEST_F(Writer, FindsManagedOomPreferenceOmitInDeepDescendants) {
   if (host().v2() == nullptr) GTEST_SKIP() << "no cgroup v2 hierarchy on this machine: systemd marks its directories";
   make_cgroup("/a");
   auto deep = dir("v2", "/a");
@@ -896,28 +897,28 @@ TEST_F(AWriter, FindsWhatIsToBeSparedHoweverDeep) {
   EXPECT_EQ(writer_->apply(action(Verb::kill, "/a")).guard, "oom-preference");
 }
 
-TEST_F(AWriter, SignalsFirstAndKillsWhatIsLeft) {
+TEST_F(Writer, SignalsFirstAndKillsRemainingProcesses) {
   make_cgroup("/a");
   spawn("/a", [] { ::signal(SIGTERM, SIG_IGN); });
-  auto asked = action(Verb::kill, "/a");
-  asked.signal = SIGTERM;
-  asked.grace = milliseconds(100);
-  const auto outcome = writer_->apply(asked);
+  auto request = action(Verb::kill, "/a");
+  request.signal = SIGTERM;
+  request.grace = milliseconds(100);
+  const auto outcome = writer_->apply(request);
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_THAT(outcome.text, HasSubstr("killed"));
 }
 
-TEST_F(AWriter, SignalsAProcessOnlyWhereItIs) {
+TEST_F(Writer, SignalsOnlyProcessesOfTheCgroup) {
   make_cgroup("/a");
   make_cgroup("/b");
   const auto mine = spawn("/a", [] {});
   const auto theirs = spawn("/b", [] {});
-  auto asked = action(Verb::signal, "/a");
-  asked.signal = SIGTERM;
-  asked.pids = {theirs};
-  EXPECT_EQ(writer_->apply(asked).kind, Kind::gone);
-  asked.pids = {mine};
-  const auto outcome = writer_->apply(asked);
+  auto request = action(Verb::signal, "/a");
+  request.signal = SIGTERM;
+  request.pids = {theirs};
+  EXPECT_EQ(writer_->apply(request).kind, Kind::gone);
+  request.pids = {mine};
+  const auto outcome = writer_->apply(request);
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_EQ(outcome.processes, 1);
   int status = 0;
@@ -925,23 +926,23 @@ TEST_F(AWriter, SignalsAProcessOnlyWhereItIs) {
   EXPECT_EQ(::kill(theirs, 0), 0);
 }
 
-TEST_F(AWriter, MovesProcessesAndBack) {
+TEST_F(Writer, MovesProcessesAndUndoesTheMove) {
   make_cgroup("/a");
   make_cgroup("/b");
   const auto pid = spawn("/a", [] {});
-  const auto asked = move_to_b({pid});
-  const auto moved = writer_->apply(asked);
+  const auto request = move_to_b({pid});
+  const auto moved = writer_->apply(request);
   ASSERT_TRUE(moved.ok()) << moved.text;
   for (const auto& h : host().all)
     EXPECT_EQ(trimmed(h.mount_point + path("/b") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
-  EXPECT_EQ(writer_->apply(asked).kind, Kind::gone) << "it is not there any more";
+  EXPECT_EQ(writer_->apply(request).kind, Kind::gone) << "it is not there any more";
   const auto back = undo(moved.undo);
   EXPECT_TRUE(back.ok()) << back.text;
   for (const auto& h : host().all)
     EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid));
 }
 
-TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
+TEST_F(Writer, MovesNothingWhenOneHierarchyRefuses) {
   if (!is_v1("cpuset"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 has one, and no cpuset that is empty";
   make_cgroup("/a");
@@ -949,64 +950,66 @@ TEST_F(AWriter, MovesNothingWhenOneHierarchyRefuses) {
   for (const auto& h : host().all) ASSERT_EQ(::mkdir((h.mount_point + path("/b")).c_str(), 0755), 0);  // without cpus
   const auto outcome = writer_->apply(move_to_b({pid}));
   EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
-  EXPECT_THAT(outcome.text, HasSubstr("cpuset.cpus or cpuset.mems are empty"));
+  EXPECT_THAT(outcome.text, HasSubstr("cpuset.cpus or cpuset.mems is empty"));
   for (const auto& h : host().all)
     EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
 }
 
-TEST_F(AWriter, MovesNothingIntoACgroupWhoseChildrenHaveControllers) {
+TEST_F(Writer, RefusesToMoveIntoACgroupWithControllersForItsChildren) {
   const auto* v2 = host().v2();
   if (v2 == nullptr || v2->controllers.empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine";
   make_cgroup("/a");
   make_cgroup("/b");
-  switch_on("/b");
-  if (trimmed(dir("v2", "/b") + kSwitch).empty()) GTEST_SKIP() << "no cgroup v2 controllers on this machine that go on";
+  enable_controllers("/b");
+  if (trimmed(dir("v2", "/b") + kSubtreeControl).empty())
+    GTEST_SKIP() << "no cgroup v2 controllers on this machine that go on";
   const auto pid = spawn("/a", [] {});
   const auto outcome = writer_->apply(move_to_b({pid}));
   EXPECT_EQ(outcome.kind, Kind::refused) << outcome.text;
-  EXPECT_THAT(outcome.text, HasSubstr("controllers switched on for its children"));
+  EXPECT_THAT(outcome.text, HasSubstr("controllers enabled for its children"));
   for (const auto& h : host().all)
     EXPECT_EQ(trimmed(h.mount_point + path("/a") + "/cgroup.procs"), std::to_string(pid)) << h.mount_point;
 }
 
-TEST_F(AWriter, SwitchesNoControllerOnForOthers) {
+TEST_F(Writer, RefusesALimitOfADisabledControllerAndDoesNotEnableIt) {
   const auto* v2 = host().v2();
   if (v2 == nullptr || !v2->has("pids")) GTEST_SKIP() << "no cgroup v2 controllers on this machine: no pids.max of v2";
   make_cgroup("/a");
   ASSERT_EQ(::mkdir(dir("v2", "/a/b").c_str(), 0755), 0);
   const auto outcome = limit("/a/b", {"pids.max=5"});
   EXPECT_EQ(outcome.guard, "controller") << outcome.text;
-  EXPECT_EQ(trimmed(dir("v2", "/a") + kSwitch), "");
+  EXPECT_EQ(trimmed(dir("v2", "/a") + kSubtreeControl), "");
 }
 
-TEST_F(AWriter, TakesACgroupOfTheDeadForEmpty) {
+TEST_F(Writer, TreatsACgroupWithOnlyZombiesAsEmpty) {
   make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   ASSERT_EQ(::kill(pid, SIGKILL), 0);
   siginfo_t info{};
-  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);  // dead, and nobody has asked for it
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT),
+            0);  // dead, and nobody has request for it
   const auto outcome = writer_->apply(action(Verb::kill, "/a"));
   EXPECT_TRUE(outcome.ok()) << outcome.text;
-  EXPECT_EQ(outcome.processes, 0) << "there was nobody to kill: " << outcome.text;
+  EXPECT_EQ(outcome.processes, 0) << "there was no process to kill: " << outcome.text;
 }
 
-TEST_F(AWriter, LetsAProcessRunThatIsMovedOutOfAFrozenCgroup) {
+TEST_F(Writer, ResumesAProcessMovedOutOfAFrozenCgroup) {
   make_cgroup("/a");
   make_cgroup("/b");
   const auto counter = spawn_counter("/a");
   wait_for_progress(counter);
   ASSERT_TRUE(freeze("/a").ok());
-  auto asked = move_to_b({});
+  auto request = move_to_b({});
   std::istringstream pids(read(host().all.front().mount_point + path("/a") + "/cgroup.procs"));
-  for (pid_t pid = 0; pids >> pid;) asked.pids.push_back(pid);
-  const auto moved = writer_->apply(asked);
+  for (pid_t pid = 0; pids >> pid;) request.pids.push_back(pid);
+  const auto moved = writer_->apply(request);
   ASSERT_TRUE(moved.ok()) << moved.text;
   for (const auto& h : host().all) EXPECT_EQ(read(h.mount_point + path("/a") + "/cgroup.procs"), "") << h.mount_point;
   ASSERT_FALSE(HasFailure()) << "it stays frozen where it was left";
   wait_for_progress(counter);
 }
 
-TEST_F(AWriter, TakesAStoppedProcessForFrozen) {
+TEST_F(Writer, FreezesACgroupWithAStoppedProcess) {
   make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   ASSERT_EQ(::kill(pid, SIGSTOP), 0);
@@ -1020,12 +1023,12 @@ TEST_F(AWriter, TakesAStoppedProcessForFrozen) {
   EXPECT_EQ(state_of(pid), "T") << "who stopped it lets it go on";
 }
 
-TEST_F(AWriter, KnowsWhatIsFrozenByTheCgroupAndNotByTheStateOfItsTasks) {
+TEST_F(Writer, DetectsAFreezeByTheCgroupAndNotByTheStateOfItsTasks) {
   make_cgroup("/a");
   const auto pid = spawn("/a", [] {});
   const auto* v2 = host().v2();
   const auto freeze_and_thaw = [&](const char* state) {
-    until([&] { return state_of(pid) == "S"; }, "a process sleeps that has nothing to do");
+    wait_until([&] { return state_of(pid) == "S"; }, "a process sleeps that has nothing to do");
     const auto outcome = freeze("/a");
     ASSERT_TRUE(outcome.ok()) << outcome.text;
     EXPECT_TRUE(frozen("/a"));
@@ -1050,9 +1053,9 @@ TEST_F(AWriter, KnowsWhatIsFrozenByTheCgroupAndNotByTheStateOfItsTasks) {
   }
 }
 
-TEST_F(AWriter, SaysWhenNoCgroupAbovePassesProtectionOn) {
+TEST_F(Writer, NotesWhenAncestorsDoNotPassOnMemoryProtection) {
   make_cgroup("/a");
-  switch_on("/a");
+  enable_controllers("/a");
   make_cgroup("/a/b");
   if (is_v1("memory") || file("/a/b", "memory", "", "memory.low").empty()) {
     GTEST_SKIP() << "no cgroup v2 controllers on this machine: no memory.low";
@@ -1060,20 +1063,20 @@ TEST_F(AWriter, SaysWhenNoCgroupAbovePassesProtectionOn) {
   for (const std::string key : {"memory.low", "memory.min"}) {
     auto outcome = limit("/a/b", {key + "=16M"});
     EXPECT_TRUE(outcome.ok()) << outcome.text;
-    EXPECT_EQ(trimmed(file("/a/b", "memory", "", key)), "16777216") << "as asked all the same";
-    EXPECT_THAT(outcome.text, HasSubstr(key + " of " + path("/a") + " above it is 0 B: nothing is protected"));
-    EXPECT_THAT(limit("/a", {key + "=8M"}).text, HasSubstr(key + " of " + path() + " above it is 0 B"));
+    EXPECT_EQ(trimmed(file("/a/b", "memory", "", key)), "16777216") << "as request all the same";
+    EXPECT_THAT(outcome.text, HasSubstr(key + " of its ancestor " + path("/a") + " is 0 B: nothing is protected"));
+    EXPECT_THAT(limit("/a", {key + "=8M"}).text, HasSubstr(key + " of its ancestor " + path() + " is 0 B"));
     EXPECT_THAT(limit("", {key + "=32M"}).text, Not(HasSubstr("protected"))) << "nobody is above it but the root";
     EXPECT_THAT(limit("/a/b", {key + "=16M"}).text,
-                HasSubstr(key + " of " + path("/a") + " above it is 8 MiB: no more is protected"));
+                HasSubstr(key + " of its ancestor " + path("/a") + " is 8 MiB: no more is protected"));
     EXPECT_THAT(limit("/a", {key + "=16M"}).text, Not(HasSubstr("protected")));
     EXPECT_THAT(limit("/a/b", {key + "=16M"}).text, Not(HasSubstr("protected")));
     outcome = limit("/a/b", {key + "=0"});
-    EXPECT_THAT(outcome.text, Not(HasSubstr("protected"))) << "none was asked for";
+    EXPECT_THAT(outcome.text, Not(HasSubstr("protected"))) << "none was request for";
   }
 }
 
-TEST_F(AWriter, NeverSwitchesTheOomKillerOff) {
+TEST_F(Writer, NeverDisablesTheOomKiller) {
   for (const auto* text : {"memory.oom_control=1", "memory.oom_kill_disable=1"}) {
     EXPECT_FALSE(model::parse_setting(text)) << text;
   }
@@ -1089,7 +1092,7 @@ TEST_F(AWriter, NeverSwitchesTheOomKillerOff) {
   EXPECT_THAT(read(dir("memory", "/a") + "/memory.oom_control"), HasSubstr("oom_kill_disable 0"));
 }
 
-TEST_F(AWriter, KnowsThatRealTimeComesFromTheParent) {
+TEST_F(Writer, RefusesRealTimeThatTheParentDoesNotHave) {
   make_cgroup("/a");
   make_cgroup("/a/b");
   if (!is_v1("cpu") || file("/a", "cpu", "cpu.rt_runtime_us", "").empty())
@@ -1107,7 +1110,7 @@ TEST_F(AWriter, KnowsThatRealTimeComesFromTheParent) {
   EXPECT_EQ(trimmed(child), "10000");
 }
 
-TEST_F(AWriter, TakesNoCpusFromBelowAChild) {
+TEST_F(Writer, RefusesToRemoveCpusThatAChildUsesOnV1) {
   if (!is_v1("cpuset")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: v2 takes them from the child as well";
   make_cgroup("/a");
   make_cgroup("/a/b");
@@ -1118,7 +1121,7 @@ TEST_F(AWriter, TakesNoCpusFromBelowAChild) {
   EXPECT_EQ(trimmed(dir("cpuset", "/a") + "/cpuset.cpus"), before);
 }
 
-TEST_F(AWriter, KillsNoneWhereItMayNotKillAll) {
+TEST_F(Writer, KillsNothingWithoutPermissionToSignalAllProcesses) {
   if (!is_v1("freezer"))
     GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill asks for no right to signal";
   constexpr uid_t nobody = 65534;
@@ -1133,7 +1136,7 @@ TEST_F(AWriter, KillsNoneWhereItMayNotKillAll) {
   const auto asking = ::fork();
   if (asking == 0) {
     if (::setgid(nobody) != 0 || ::setuid(nobody) != 0) ::_exit(2);
-    const auto outcome = (*Writer::open(options()))->apply(action(Verb::kill, "/a"));
+    const auto outcome = (*control::Writer::open(options()))->apply(action(Verb::kill, "/a"));
     ::_exit(outcome.kind == Kind::denied ? 0 : 1);
   }
   int status = 0;
@@ -1142,18 +1145,18 @@ TEST_F(AWriter, KillsNoneWhereItMayNotKillAll) {
   for (const auto pid : {roots, nobodys}) EXPECT_EQ(::waitpid(pid, &status, WNOHANG), 0) << "it is alive";
 }
 
-TEST_F(AWriter, NeverTouchesTheCgroupItLivesIn) {
+TEST_F(Writer, RefusesEveryActionOnItsOwnCgroup) {
   make_cgroup("/a");
   make_cgroup("/a/b");
   const auto child = spawn("/a/b", [&] {
-    auto writer = std::move(*Writer::open(options()));
+    auto writer = std::move(*control::Writer::open(options()));
     for (const auto& cgroup : {"/a", "/a/b"}) {
       for (const auto verb : {Verb::freeze, Verb::kill, Verb::signal, Verb::limit, Verb::move, Verb::reclaim}) {
-        auto asked = action(verb, cgroup);
-        asked.signal = SIGKILL;
-        asked.force = true;
-        asked.settings = {*model::parse_setting("pids.max=0")};
-        const auto outcome = writer->apply(asked);
+        auto request = action(verb, cgroup);
+        request.signal = SIGKILL;
+        request.force = true;
+        request.settings = {*model::parse_setting("pids.max=0")};
+        const auto outcome = writer->apply(request);
         if (outcome.kind != Kind::refused || outcome.guard != "self") ::_exit(1);
       }
     }
@@ -1163,27 +1166,27 @@ TEST_F(AWriter, NeverTouchesTheCgroupItLivesIn) {
   EXPECT_EQ(::waitpid(child, &status, WNOHANG), 0) << "it is alive, so all was refused";
 }
 
-TEST_F(AWriter, NeverTouchesWhatIsProtectedByName) {
+TEST_F(Writer, RefusesCgroupsThatMatchAProtectedPattern) {
   make_cgroup("/a");
   make_cgroup("/a/b");
   auto own = options();
   own.protect = {path("/a") + "/*"};
-  writer_ = std::move(*Writer::open(own));
+  writer_ = std::move(*control::Writer::open(own));
   EXPECT_EQ(freeze("/a/b").guard, "protected");
   EXPECT_EQ(writer_->apply(action(Verb::kill, "/a/b")).guard, "protected");
 }
 
-TEST_F(AWriter, RefusesAPathThatLeadsOut) {
+TEST_F(Writer, RejectsInvalidPaths) {
   for (const std::string bad : {"", "a", "/..", "/a/../b", "/a//b", "/a/"}) {
-    Action asked;
-    asked.verb = Verb::kill;
-    asked.cgroup.path = bad;
-    const auto kind = writer_->apply(asked).kind;
+    Action request;
+    request.verb = Verb::kill;
+    request.cgroup.path = bad;
+    const auto kind = writer_->apply(request).kind;
     EXPECT_TRUE(kind == Kind::usage || kind == Kind::gone) << bad;
   }
 }
 
-TEST_F(AWriter, TakesACgroupOfAFilesNameForNoFile) {
+TEST_F(Writer, DoesNotReadAChildCgroupNamedLikeAFile) {
   make_cgroup("/a");
   const auto* v2 = host().v2();
   if (v2 == nullptr || is_v1("memory") == false)
@@ -1194,7 +1197,7 @@ TEST_F(AWriter, TakesACgroupOfAFilesNameForNoFile) {
   EXPECT_EQ(control::write_file(dir.get(), "memory.reclaim", "1").error().code, ENOENT);
 }
 
-TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
+TEST_F(Writer, ReclaimsAsMuchAsPossible) {
   make_cgroup("/a");
   const auto file_path = file("/a", "memory", "", "memory.reclaim");
   if (is_v1("memory") || file_path.empty())
@@ -1203,35 +1206,35 @@ TEST_F(AWriter, ReclaimsWhatIsToBeHad) {
     std::ofstream(folder_ + "/cache") << std::string(8U << 20U, 'x');
     (void)read(folder_ + "/cache");
   });
-  auto asked = action(Verb::reclaim, "/a");
-  asked.bytes = 1LL << 40U;
-  const auto outcome = writer_->apply(asked);
+  auto request = action(Verb::reclaim, "/a");
+  request.bytes = 1LL << 40U;
+  const auto outcome = writer_->apply(request);
   EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::partly) << outcome.text;
 }
 
-// Cgroups called as Docker calls them, and an engine that answers as a test wants. Real engines: engines_test.py.
-class AnEngineOfContainers : public AWriter {
+// Cgroups named as Docker names them, and a fake daemon. Real runtimes are tested by engines_test.py.
+class WriterWithRuntime : public Writer {
  protected:
   using Answer = std::function<std::string(const std::string& what)>;  // "json", "update", "pause", "unpause"
 
   void SetUp() override {
-    AWriter::SetUp();
+    Writer::SetUp();
     if (IsSkipped()) return;
     make_cgroup("/docker");
-    switch_on("/docker");
+    enable_controllers("/docker");
     make_cgroup(cgroup_);
   }
   void TearDown() override {
     daemon_.reset();
-    AWriter::TearDown();
+    Writer::TearDown();
   }
   void answer(Answer answer) {
     daemon_ = std::make_unique<FakeDaemon>(socket_, [answer = std::move(answer)](int fd, const std::string& target) {
       return FakeDaemon::send(fd, answer(target.substr(target.rfind('/') + 1)));
     });
     auto own = options();
-    own.engines = {.docker = socket_, .podman = ""};
-    writer_ = std::move(*Writer::open(own));
+    own.runtime_sockets = {.docker = socket_, .podman = ""};
+    writer_ = std::move(*control::Writer::open(own));
   }
   [[nodiscard]] std::string usual(const std::string& what) const {
     if (what == "json") return FakeDaemon::http(200, R"({"Id":")" + id_ + R"(","State":{"Paused":true}})");
@@ -1245,24 +1248,24 @@ class AnEngineOfContainers : public AWriter {
   std::unique_ptr<FakeDaemon> daemon_;
 };
 
-TEST_F(AnEngineOfContainers, IsToldWhatTheKernelHasAfterALimitAndAfterItsUndo) {
+TEST_F(WriterWithRuntime, UpdatesTheRuntimeAfterALimitAndAfterItsUndo) {
   if (file(cgroup_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) { return usual(what); });
   const auto set = limit(cgroup_, {"pids.max=40"});
   EXPECT_EQ(set.kind, Kind::done) << set.text;
-  EXPECT_THAT(set.text, HasSubstr("docker knows of it"));
+  EXPECT_THAT(set.text, HasSubstr("docker was updated"));
   EXPECT_EQ(undo(set.undo).kind, Kind::done);
   EXPECT_EQ(daemon_->posted("/update"), (std::vector<std::string>{R"({"PidsLimit":40})", R"({"PidsLimit":-1})"}));
 }
 
-TEST_F(AnEngineOfContainers, IsNotToldOfADryRun) {
+TEST_F(WriterWithRuntime, DoesNotUpdateTheRuntimeInADryRun) {
   if (file(cgroup_, "pids", "pids.max", "pids.max").empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) { return usual(what); });
-  EXPECT_THAT(limit(cgroup_, {"pids.max=40"}, false, true).text, HasSubstr("docker would be told"));
+  EXPECT_THAT(limit(cgroup_, {"pids.max=40"}, false, true).text, HasSubstr("docker would be updated"));
   EXPECT_TRUE(daemon_->posted("").empty());
 }
 
-TEST_F(AnEngineOfContainers, ThatRefusesOrIsAwayKeepsNoLimitFromTheKernel) {
+TEST_F(WriterWithRuntime, SetsLimitsWhenTheRuntimeRefusesOrIsUnreachable) {
   const auto pids = file(cgroup_, "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) {
@@ -1270,17 +1273,17 @@ TEST_F(AnEngineOfContainers, ThatRefusesOrIsAwayKeepsNoLimitFromTheKernel) {
   });
   const auto refused = limit(cgroup_, {"pids.max=40"});
   EXPECT_EQ(refused.kind, Kind::done);
-  EXPECT_THAT(refused.text, HasSubstr("docker does not know of it and may write its own values again (docker: "
-                                      "Conflicting options)"));
+  EXPECT_THAT(refused.text, HasSubstr("docker was not updated and may overwrite the limits with its own values "
+                                      "(docker: Conflicting options)"));
   EXPECT_EQ(trimmed(pids), "40");
   daemon_.reset();
   const auto away = limit(cgroup_, {"pids.max=41"});
   EXPECT_EQ(away.kind, Kind::done);
-  EXPECT_THAT(away.text, HasSubstr("docker does not know of it"));
+  EXPECT_THAT(away.text, HasSubstr("docker was not updated"));
   EXPECT_EQ(trimmed(pids), "41");
 }
 
-TEST_F(AnEngineOfContainers, ThatWritesSomethingElseIsCorrected) {
+TEST_F(WriterWithRuntime, CorrectsADifferentValueWrittenByTheRuntime) {
   const auto pids = file(cgroup_, "pids", "pids.max", "pids.max");
   if (pids.empty()) GTEST_SKIP() << "no pids controller";
   answer([&](const std::string& what) {
@@ -1290,11 +1293,11 @@ TEST_F(AnEngineOfContainers, ThatWritesSomethingElseIsCorrected) {
   const auto set = limit(cgroup_, {"pids.max=40"});
   EXPECT_EQ(set.kind, Kind::done) << set.text;
   EXPECT_EQ(trimmed(pids), "40");
-  // It is what was left there that an undo compares with.
+  // An undo compares with the value after the correction.
   EXPECT_EQ(undo(set.undo).kind, Kind::done);
 }
 
-TEST_F(AnEngineOfContainers, PausesAndEndsThePauseItself) {
+TEST_F(WriterWithRuntime, PausesAndUnpausesThroughTheRuntime) {
   const auto counter = spawn_counter(cgroup_);
   std::atomic<bool> was_frozen = false;
   const auto write_freezer = [&](bool freeze) {
@@ -1322,26 +1325,26 @@ TEST_F(AnEngineOfContainers, PausesAndEndsThePauseItself) {
   outcome = freeze(cgroup_, milliseconds(300));
   EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
   wait_for_progress(counter);
-  until([&] { return was_frozen.load(); });
+  wait_until([&] { return was_frozen.load(); });
 }
 
-TEST_F(AnEngineOfContainers, ThatHangsNeitherKeepsACgroupFromFreezingNorFrozen) {
+TEST_F(WriterWithRuntime, FreezesAndThawsWhenTheRuntimeHangs) {
   const auto counter = spawn_counter(cgroup_);
   FakeDaemon* hanging = nullptr;
   auto own = options();
-  own.engines = {.docker = socket_, .podman = ""};
-  writer_ = std::move(*Writer::open(own));
+  own.runtime_sockets = {.docker = socket_, .podman = ""};
+  writer_ = std::move(*control::Writer::open(own));
   daemon_ = std::make_unique<FakeDaemon>(socket_, [&](int fd, const std::string& target) {
     return target.ends_with("/json") ? FakeDaemon::send(fd, usual("json")) : hanging->hang(fd);
   });
   hanging = daemon_.get();
-  auto asked = action(Verb::freeze, cgroup_);
-  asked.lease = milliseconds(1500);
-  const auto outcome = writer_->apply(asked);
+  auto request = action(Verb::freeze, cgroup_);
+  request.lease = milliseconds(1500);
+  const auto outcome = writer_->apply(request);
   EXPECT_EQ(outcome.kind, Kind::done) << outcome.text;
   EXPECT_EQ(outcome.route, "cgroupfs");
   EXPECT_THAT(outcome.text, HasSubstr("no answer in time"));
-  until([&] { return !frozen(cgroup_); });
+  wait_until([&] { return !frozen(cgroup_); });
   wait_for_progress(counter);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The enforcer's socket as its clients see it: a real one, served by a real loop.
+// The enforcer's socket from the view of its clients: a real socket, served by a real event loop.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,13 +25,13 @@ using std::chrono::milliseconds;
 using testing::HasSubstr;
 using Kind = model::Outcome::Kind;
 
-class TheSocket : public testing::Test {
+class SocketServer : public testing::Test {
  protected:
   void SetUp() override {
     options_.path = folder_ + "/socket";
     options_.state_directory = folder_;
-    options_.max_of_one_user = 2;
-    // One cgroup that is there: a directory stands for it, as nothing is written.
+    options_.max_connections_per_user = 2;
+    // A directory represents one existing cgroup, as nothing is written.
     std::filesystem::create_directories(folder_ + "/fs/a");
     host_.all.push_back({2, {"memory"}, "", folder_ + "/fs", "/"});
   }
@@ -45,18 +45,19 @@ class TheSocket : public testing::Test {
     }
   }
   void serve() {
-    auto started = SocketServer::start(loop_, host_, options_,
-                                       {[this](model::Action action, SocketServer::Answer answer) {
-                                          asked_ = action;
-                                          model::Outcome out;
-                                          out.text = std::string(model::name(action.verb));
-                                          answer(out);
-                                        },
-                                        [](std::string id, model::Actor, bool, SocketServer::Answer answer) {
-                                          model::Outcome out;
-                                          out.text = "undone " + id;
-                                          answer(out);
-                                        }});
+    auto started = control::SocketServer::start(
+        loop_, host_, options_,
+        {[this](model::Action action, control::SocketServer::ReplyCallback answer) {
+           received_ = action;
+           model::Outcome out;
+           out.text = std::string(model::name(action.verb));
+           answer(out);
+         },
+         [](std::string id, model::Actor, bool, control::SocketServer::ReplyCallback answer) {
+           model::Outcome out;
+           out.text = "undone " + id;
+           answer(out);
+         }});
     ASSERT_TRUE(started) << started.error().what;
     server_ = std::move(*started);
     thread_ = std::thread([this] {
@@ -91,71 +92,70 @@ class TheSocket : public testing::Test {
 
   const testing_files::TempDir temporary_;
   const std::string folder_ = temporary_.path();
-  SocketServer::Options options_;
+  control::SocketServer::Options options_;
   cgroup::HostHierarchies host_;
   boost::asio::io_context loop_;
-  std::unique_ptr<SocketServer> server_;
+  std::unique_ptr<control::SocketServer> server_;
   std::thread thread_;
-  model::Action asked_;
+  model::Action received_;
 };
 
-TEST_F(TheSocket, HandsOnWhatRootAsksWithTheCredentialsOfTheKernel) {
-  if (::geteuid() != 0) GTEST_SKIP() << "not root: nobody may ask";
+TEST_F(SocketServer, PassesRequestsOfRootWithTheirCredentials) {
+  if (::geteuid() != 0) GTEST_SKIP() << "not root: no caller is permitted";
   serve();
-  const auto outcome = ask_enforcer(options_.path, request(), milliseconds(20'000));
+  const auto outcome = query_enforcer(options_.path, request(), milliseconds(20'000));
   ASSERT_TRUE(outcome) << outcome.error().what;
   EXPECT_EQ(outcome->text, "freeze");
-  EXPECT_EQ(asked_.actor.pid, ::getpid());
-  EXPECT_EQ(asked_.actor.via, model::Actor::Via::socket);
-  EXPECT_NE(asked_.cgroup.id, 0U) << "the cgroup that was looked at is the one that is meant";
-  EXPECT_EQ(ask_enforcer(options_.path, request("/b"), milliseconds(20'000))->kind, Kind::gone);
+  EXPECT_EQ(received_.actor.pid, ::getpid());
+  EXPECT_EQ(received_.actor.via, model::Actor::Via::socket);
+  EXPECT_NE(received_.cgroup.id, 0U) << "the id of the cgroup whose permissions were checked";
+  EXPECT_EQ(query_enforcer(options_.path, request("/b"), milliseconds(20'000))->kind, Kind::gone);
   Request undo;
-  undo.what = Request::What::undo;
+  undo.kind = RequestKind::undo;
   undo.undo = "0123abcd";
-  EXPECT_EQ(ask_enforcer(options_.path, undo, milliseconds(20'000))->text, "undone 0123abcd");
+  EXPECT_EQ(query_enforcer(options_.path, undo, milliseconds(20'000))->text, "undone 0123abcd");
 }
 
-TEST_F(TheSocket, RefusesWhoOwnsNothing) {
+TEST_F(SocketServer, DeniesUsersWithoutADelegatedCgroup) {
   if (::geteuid() != 0) GTEST_SKIP() << "not root: cannot be two users";
   std::filesystem::permissions(folder_, std::filesystem::perms::others_exec, std::filesystem::perm_options::add);
-  // Forked before there are threads: one of them may hold the allocator's lock, and the child would wait for it for
-  // ever.
+  // Fork before there are threads: one of them may hold the allocator's lock, and the child would deadlock.
   int go[2];
   ASSERT_EQ(::pipe2(go, O_CLOEXEC), 0);
-  const base::Fd told(go[0]);
-  base::Fd tell(go[1]);
+  const base::Fd start_wait(go[0]);
+  base::Fd start_signal(go[1]);
   const pid_t child = ::fork();
   if (child == 0) {
-    tell.reset();
+    start_signal.reset();
     char byte = 0;
-    if (::read(told.get(), &byte, 1) != 1 || !become_another()) ::_exit(2);
-    const auto outcome = ask_enforcer(options_.path, request(), milliseconds(20'000));
+    if (::read(start_wait.get(), &byte, 1) != 1 || !become_another()) ::_exit(2);
+    const auto outcome = query_enforcer(options_.path, request(), milliseconds(20'000));
     Request undo;
-    undo.what = Request::What::undo;
-    const auto undone = ask_enforcer(options_.path, undo, milliseconds(20'000));
+    undo.kind = RequestKind::undo;
+    const auto undone = query_enforcer(options_.path, undo, milliseconds(20'000));
     ::_exit(outcome && outcome->kind == Kind::denied && outcome->guard == "owner" && undone &&
                     undone->kind == Kind::denied
                 ? 0
                 : 1);
   }
   serve();
-  ASSERT_EQ(::write(tell.get(), "g", 1), 1);
+  ASSERT_EQ(::write(start_signal.get(), "g", 1), 1);
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_TRUE(asked_.cgroup.path.empty());
+  EXPECT_TRUE(received_.cgroup.path.empty());
 }
 
-TEST_F(TheSocket, AnswersRubbishAndGoesOn) {
+TEST_F(SocketServer, RespondsToInvalidRequestsAndContinues) {
   serve();
   const auto socket = connect();
   const std::string rubbish = "rubbish\n{\"version\":1}\n";
   ASSERT_EQ(::send(socket.get(), rubbish.data(), rubbish.size(), MSG_NOSIGNAL), static_cast<ssize_t>(rubbish.size()));
   EXPECT_THAT(line(socket.get()), HasSubstr("\"usage\""));
-  EXPECT_THAT(line(socket.get()), HasSubstr("neither or both"));
+  EXPECT_THAT(line(socket.get()), HasSubstr("exactly one of"));
 }
 
-TEST_F(TheSocket, EndsAConversationWithSomebodyWhoNeverEndsALine) {
+TEST_F(SocketServer, ClosesAConnectionWithATooLongLine) {
   serve();
   const auto socket = connect();
   const std::string endless(kMaxLine + 2, 'x');
@@ -164,33 +164,33 @@ TEST_F(TheSocket, EndsAConversationWithSomebodyWhoNeverEndsALine) {
   EXPECT_EQ(line(socket.get()), "");
 }
 
-TEST_F(TheSocket, DoesNotWaitForEverForAQuestion) {
-  options_.patience = std::chrono::seconds(0);
+TEST_F(SocketServer, ClosesAnIdleConnectionAfterTheTimeout) {
+  options_.timeout = std::chrono::seconds(0);
   serve();
   const auto socket = connect();
   EXPECT_EQ(line(socket.get()), "") << "it is closed";
 }
 
-TEST_F(TheSocket, HasOneEnforcerBehindItAndTakesThePlaceOfADeadOne) {
+TEST_F(SocketServer, RefusesASecondEnforcerAndReplacesAStaleSocket) {
   serve();
   boost::asio::io_context other;
-  const auto second = SocketServer::start(other, host_, options_, {});
+  const auto second = control::SocketServer::start(other, host_, options_, {});
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().what, HasSubstr("another enforcer"));
-  auto dead = options_;
-  dead.path = folder_ + "/dead";
+  auto stale = options_;
+  stale.path = folder_ + "/stale";
   const base::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  dead.path.copy(address.sun_path, dead.path.size());
+  stale.path.copy(address.sun_path, stale.path.size());
   ASSERT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  EXPECT_TRUE(SocketServer::start(other, host_, dead, {}));
+  EXPECT_TRUE(control::SocketServer::start(other, host_, stale, {}));
 }
 
-TEST_F(TheSocket, SaysWhenNobodyIsThere) {
-  const auto outcome = ask_enforcer(options_.path, request(), milliseconds(1000));
+TEST_F(SocketServer, ReportsAMissingEnforcerToClients) {
+  const auto outcome = query_enforcer(options_.path, request(), milliseconds(1000));
   ASSERT_FALSE(outcome);
-  EXPECT_THAT(outcome.error().what, HasSubstr("not to be reached"));
+  EXPECT_THAT(outcome.error().what, HasSubstr("cannot connect"));
 }
 
 }  // namespace

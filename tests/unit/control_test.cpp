@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the writer decides without touching anything: guards over random trees, the words of the socket, disks by name.
+// Parts of control that need no cgroups: guards on random trees, the protocol of the socket, disk names, the undo log.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,11 +8,11 @@
 #include <random>
 
 #include "src/control/audit.h"
+#include "src/control/cgroup_handle.h"
 #include "src/control/guards.h"
-#include "src/control/ledger.h"
-#include "src/control/place.h"
 #include "src/control/protocol.h"
 #include "src/control/settings.h"
+#include "src/control/undo_log.h"
 #include "tests/outcome_words.h"
 #include "tests/temp_dir.h"
 
@@ -22,9 +22,9 @@ namespace {
 using model::Verb;
 using testing::HasSubstr;
 
-constexpr Verb kTouching[] = {Verb::limit, Verb::freeze, Verb::kill, Verb::signal, Verb::reclaim, Verb::move};
+constexpr Verb kGuardedVerbs[] = {Verb::limit, Verb::freeze, Verb::kill, Verb::signal, Verb::reclaim, Verb::move};
 
-TEST(TheAudit, TellsTheNewestOfACgroupFirst) {
+TEST(Audit, ListsTheNewestRecordsOfACgroupFirst) {
   model::Action action;
   action.verb = Verb::limit;
   action.cgroup = {"/shop", 7};
@@ -51,7 +51,7 @@ TEST(TheAudit, TellsTheNewestOfACgroupFirst) {
   EXPECT_TRUE(audit_events(text, "/", 10).empty());
 }
 
-TEST(TheAudit, IsReadFromItsEndAndSaysWhyItCannotBe) {
+TEST(Audit, ReadsTheEndOfTheFileAndReportsErrors) {
   const testing_files::TempDir folder;
   const auto path = folder.path() + "/audit";
   model::Action action;
@@ -70,11 +70,11 @@ TEST(TheAudit, IsReadFromItsEndAndSaysWhyItCannotBe) {
   EXPECT_EQ(found->front().text, "2999");
   EXPECT_GT(found->size(), 500U);
   EXPECT_LT(found->size(), 3000U);
-  EXPECT_EQ(found->back().text, std::to_string(3000 - found->size())) << "no half line, and none left out";
+  EXPECT_EQ(found->back().text, std::to_string(3000 - found->size())) << "complete lines only, and none skipped";
   EXPECT_EQ(read_audit(folder.path() + "/none", "/", 1).error().code, ENOENT);
 }
 
-TEST(AGuard, ProtectsWhatLivesInACgroupOrBelowItInAnyRandomTree) {
+TEST(CheckGuards, ProtectsCgroupsWithProtectedProcessesAndTheirAncestorsInRandomTrees) {
   std::mt19937 random(7);
   const auto number = [&](int most) { return std::uniform_int_distribution<int>(0, most)(random); };
   for (int round = 0; round < 2000; ++round) {
@@ -85,14 +85,14 @@ TEST(AGuard, ProtectsWhatLivesInACgroupOrBelowItInAnyRandomTree) {
     }
     GuardFacts facts;
     for (const auto* guard : {"init", "self", "session", "system"}) {
-      Protected one{guard, "x (pid 1)", {}};
+      ProtectedProcess one{guard, "x (pid 1)", {}};
       for (int i = number(2); i >= 0; --i) one.paths.push_back(paths[static_cast<std::size_t>(number(30))]);
       for (auto& path : one.paths) path = path.empty() ? "/" : path;
       facts.processes.push_back(std::move(one));
     }
     for (const auto& path : paths) {
       const auto cgroup = path.empty() ? "/" : path;
-      // The slow, obvious way: the path of the protected one, cut at each slash, is one of those never touched.
+      // Reference implementation: every prefix of a protected path at a slash is protected.
       bool wanted = cgroup == "/";
       for (const auto& one : facts.processes) {
         for (auto own : one.paths) {
@@ -104,17 +104,17 @@ TEST(AGuard, ProtectsWhatLivesInACgroupOrBelowItInAnyRandomTree) {
           }
         }
       }
-      for (const auto verb : kTouching) {
-        const auto guarded = guard_of(facts, verb, cgroup);
+      for (const auto verb : kGuardedVerbs) {
+        const auto guarded = check_guards(facts, verb, cgroup);
         ASSERT_EQ(guarded.has_value(), wanted) << cgroup << ' ' << model::name(verb);
         ASSERT_TRUE(!guarded || !guarded->text.empty());
       }
-      ASSERT_EQ(guard_of(facts, Verb::thaw, cgroup).has_value(), cgroup == "/") << "a thaw is always allowed";
+      ASSERT_EQ(check_guards(facts, Verb::thaw, cgroup).has_value(), cgroup == "/") << "a thaw is always allowed";
     }
   }
 }
 
-TEST(AGuard, KnowsWhatKeepsAMachineAliveByItsPath) {
+TEST(CheckGuards, ProtectsEssentialUnitsByPath) {
   const GuardFacts facts;
   const struct {
     const char* path;
@@ -135,28 +135,28 @@ TEST(AGuard, KnowsWhatKeepsAMachineAliveByItsPath) {
       {"/system.slice/ssh.service", Verb::thaw, ""},
   };
   for (const auto& c : cases) {
-    const auto guarded = guard_of(facts, c.verb, c.path);
+    const auto guarded = check_guards(facts, c.verb, c.path);
     EXPECT_EQ(guarded ? guarded->guard : "", c.guard) << c.path;
   }
 }
 
-TEST(AGuard, SeesItsOwnProcessAndAllAboveIt) {
-  const auto facts = look_at_processes("/proc", {});
-  EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const Protected& one) {
+TEST(FindProtectedProcesses, IncludesInitAndItsOwnProcess) {
+  const auto facts = find_protected_processes("/proc", {});
+  EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const ProtectedProcess& one) {
     return one.guard == "self" && one.who.find("(pid " + std::to_string(::getpid()) + ")") != std::string::npos;
   }));
-  EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const Protected& one) { return one.guard == "init"; }));
+  EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const ProtectedProcess& one) { return one.guard == "init"; }));
 }
 
-TEST(Rights, AreThoseOfRootAndOfTheEnforcersCgroupOnV1) {
+TEST(Permissions, AreThoseOfRootAndOfTheEnforcersCgroupOnV1) {
   cgroup::HostHierarchies host;
   host.all.push_back({1, {"memory"}, "", "/nonexistent", "/"});
-  EXPECT_FALSE(rights_of({true, 1000}, host, Verb::kill, {"/a", 0}));
-  EXPECT_FALSE(rights_of({false, 0}, host, Verb::kill, {"/a", 0}));
-  EXPECT_EQ(rights_of({false, 1000}, host, Verb::kill, {"/a", 0})->guard, "owner");
+  EXPECT_FALSE(check_permissions({true, 1000}, host, Verb::kill, {"/a", 0}));
+  EXPECT_FALSE(check_permissions({false, 0}, host, Verb::kill, {"/a", 0}));
+  EXPECT_EQ(check_permissions({false, 1000}, host, Verb::kill, {"/a", 0})->guard, "owner");
 }
 
-TEST(AMembership, IsReadFromLinesWhosePathsHaveColons) {
+TEST(ParseMemberships, AcceptsPathsWithColons) {
   const auto found = parse_memberships("9:name=systemd:/a:b/c\n4:cpu,cpuacct:/x\n0::/y: z\nrubbish\n1:2\n");
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0].path, "/a:b/c");
@@ -168,7 +168,7 @@ TEST(AMembership, IsReadFromLinesWhosePathsHaveColons) {
   EXPECT_TRUE(is_within("/ab", "/"));
 }
 
-class ADisk : public testing::Test {
+class ResolveDisk : public testing::Test {
  protected:
   void SetUp() override {
     machine_.sys = folder_.path();
@@ -193,12 +193,12 @@ class ADisk : public testing::Test {
   Machine machine_;
 };
 
-TEST_F(ADisk, IsFoundByNameAndNumber) {
+TEST_F(ResolveDisk, FindsADiskByNameAndNumber) {
   EXPECT_EQ(resolve_disk("vda", machine_).value(), "254:0");
   EXPECT_EQ(resolve_disk("254:0", machine_).value(), "254:0");
 }
 
-TEST_F(ADisk, IsNamedWhereAPartitionWasMeant) {
+TEST_F(ResolveDisk, NamesTheDiskOfAPartition) {
   for (const auto* partition : {"vda1", "254:1"}) {
     const auto disk = resolve_disk(partition, machine_);
     ASSERT_FALSE(disk);
@@ -207,12 +207,12 @@ TEST_F(ADisk, IsNamedWhereAPartitionWasMeant) {
   }
 }
 
-TEST_F(ADisk, ThatIsNotThereIsSaidSo) {
+TEST_F(ResolveDisk, RejectsUnknownDisks) {
   for (const auto* bad : {"vdz", "9:99", "1:", ":", "a:b", "../vda", "/nonesuch", "/proc"})
     EXPECT_FALSE(resolve_disk(bad, machine_)) << bad;
 }
 
-TEST(ASettingsRow, IsThereForEachKey) {
+TEST(SettingRows, HaveOneRowPerSettingKey) {
   for (const auto& key : model::setting_keys()) {
     const auto* const row = find_setting_row(key.name);
     ASSERT_NE(row, nullptr) << key.name;
@@ -221,7 +221,7 @@ TEST(ASettingsRow, IsThereForEachKey) {
   EXPECT_EQ(setting_rows().size(), model::setting_keys().size());
 }
 
-TEST(ARequest, IsReadAsItWasWritten) {
+TEST(ParseRequest, ReturnsTheRequestThatWasWritten) {
   Request request;
   request.action.verb = Verb::limit;
   request.action.cgroup = {"/a\xff/b", 4711};
@@ -244,18 +244,18 @@ TEST(ARequest, IsReadAsItWasWritten) {
   EXPECT_EQ(to_json(*back), to_json(request));
 }
 
-TEST(ARequest, ThatIsWrongIsRefusedByName) {
+TEST(ParseRequest, NamesTheInvalidKeyInErrors) {
   const struct {
     const char* line;
-    const char* says;
+    const char* expected;
   } cases[] = {
       {"", "parse error"},
-      {"[]", "no object"},
+      {"[]", "must be an object"},
       {R"({"apply":{"verb":"freeze","path":"/a"}})", "version"},
       {R"({"version":2,"apply":{"verb":"freeze","path":"/a"}})", "version 2"},
-      {R"({"version":1})", "neither or both"},
+      {R"({"version":1})", "exactly one of"},
       {R"({"version":1,"apply":{"verb":"melt","path":"/a"}})", "verb"},
-      {R"({"version":1,"apply":{"verb":"freeze"}})", "path is missing"},
+      {R"({"version":1,"apply":{"verb":"freeze"}})", "path: required"},
       {R"({"version":1,"apply":{"verb":"freeze","path":"/a","dryrun":true}})", "dryrun"},
       {R"({"version":1,"apply":{"verb":"freeze","path":"/a","dry_run":1}})", "dry_run"},
       {R"({"version":1,"apply":{"verb":"freeze","path":"/a","lease_ms":-1}})", "lease_ms"},
@@ -270,12 +270,12 @@ TEST(ARequest, ThatIsWrongIsRefusedByName) {
   for (const auto& c : cases) {
     const auto request = parse_request(c.line);
     ASSERT_FALSE(request) << c.line;
-    EXPECT_THAT(request.error().what, HasSubstr(c.says)) << c.line;
+    EXPECT_THAT(request.error().what, HasSubstr(c.expected)) << c.line;
   }
   EXPECT_FALSE(parse_request(std::string(kMaxLine + 1, ' ')));
 }
 
-TEST(AnAnswer, IsReadAsItWasWritten) {
+TEST(ParseOutcome, ReturnsTheOutcomeThatWasWritten) {
   model::Outcome outcome;
   outcome.kind = model::Outcome::Kind::partly;
   outcome.text = "half";
@@ -288,30 +288,30 @@ TEST(AnAnswer, IsReadAsItWasWritten) {
   EXPECT_FALSE(parse_outcome(R"({"version":1,"outcome":{"kind":"odd"}})"));
 }
 
-TEST(AnEntryOfTheLedger, IsReadAsItWasWritten) {
+TEST(ParseUndoEntry, ReturnsTheEntryThatWasWritten) {
   Entry entry;
   entry.id = "0a1b2c3d";
   entry.path = "/a\xff";
   entry.cgroup = ~std::uint64_t{0};
   entry.parts = {{"memory", "memory.max", "memory.max", "", "max", "5"}};
   entry.pids = {4};
-  const auto back = parse_entry(to_json(entry));
+  const auto back = parse_undo_entry(to_json(entry));
   ASSERT_TRUE(back) << back.error().what;
   EXPECT_EQ(to_json(*back), to_json(entry));
-  for (const auto* bad : {"", "{}", "[1]", R"({"id":"../../etc"})"}) EXPECT_FALSE(parse_entry(bad)) << bad;
+  for (const auto* bad : {"", "{}", "[1]", R"({"id":"../../etc"})"}) EXPECT_FALSE(parse_undo_entry(bad)) << bad;
 }
 
-TEST(ALedger, IsNotReadWhereOthersCanWrite) {
+TEST(UndoLog, RefusesADirectoryThatOthersCanWrite) {
   const testing_files::TempDir folder;
   const auto& name = folder.path();
-  EXPECT_TRUE(Ledger::open(name, false));
+  EXPECT_TRUE(control::UndoLog::open(name, false));
   std::filesystem::permissions(name, std::filesystem::perms::all);
-  const auto open = Ledger::open(name, false);
+  const auto open = control::UndoLog::open(name, false);
   ASSERT_FALSE(open);
   EXPECT_THAT(open.error().what, HasSubstr("chmod"));
 }
 
-TEST(ATime, IsWrittenWithoutLocale) {
+TEST(TimeText, FormatsRfc3339InUtcWithMilliseconds) {
   const base::Wall moment{std::chrono::milliseconds(1'764'036'006'123)};
   EXPECT_EQ(time_text(moment).view(), "2025-11-25T02:00:06.123Z");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/control/place.h"
+#include "src/control/cgroup_handle.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,11 +17,12 @@ namespace {
 
 constexpr std::size_t kMaxFile = 16U << 20U;  // cgroup.procs of two million processes
 constexpr std::size_t kMaxMembers = 1U << 20U;
-constexpr int kDeepest = 512;
+constexpr int kMaxDepth = 512;
 
-// Never out of the hierarchy, whatever the path says and whatever is mounted within. Part by part: openat2() does it at
-// once, but is not in 5.4, and systemd's RestrictSUIDSGID= takes it away.
-base::Fd open_below(int root, std::string_view path) {
+// Never leaves the hierarchy, whatever the path contains and whatever is mounted inside it. It opens one component at a
+// time: openat2() with RESOLVE_BENEATH would do it in one call, but Linux 5.4 lacks it and systemd's
+// RestrictSUIDSGID= blocks it.
+base::Fd open_beneath(int root, std::string_view path) {
   base::Fd at(::openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat top {};
   if (!at || ::fstat(at.get(), &top) != 0) return {};
@@ -55,8 +56,8 @@ bool is_valid_path(std::string_view path) {
   return true;
 }
 
-// The cgroup's path below the mount's topmost cgroup; nothing when it is not below that.
-std::optional<std::string> below_mount(const cgroup::Hierarchy& hierarchy, std::string_view path) {
+// The cgroup's path relative to the root of the mount; nullopt if the cgroup is outside that root.
+std::optional<std::string> relative_to_mount(const cgroup::Hierarchy& hierarchy, std::string_view path) {
   if (hierarchy.root != "/") {
     if (!is_within(path, hierarchy.root)) return std::nullopt;
     path.remove_prefix(hierarchy.root.size());
@@ -76,12 +77,12 @@ base::Fd open_regular(int dir, const std::string& file, int flags) {
   return fd;
 }
 
-std::string why_not(std::string_view doing, const std::string& file) {
-  return "cannot " + std::string(doing) + ' ' + base::printable(file);
+std::string io_error_text(std::string_view doing, const std::string& file) {
+  return base::printable(file) + ": cannot " + std::string(doing);
 }
 
-// Whose thread this is; 0: nobody's any more.
-pid_t process_of(const std::string& tid) {
+// The process (Tgid) of a thread; 0 if the thread has exited.
+pid_t thread_group_of(const std::string& tid) {
   const base::Fd proc(::open(("/proc/" + tid).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return 0;
   const auto status = read_file(proc.get(), "status");
@@ -93,8 +94,8 @@ pid_t process_of(const std::string& tid) {
   return base::to_int<pid_t>(base::take_word(line)).value_or(0);
 }
 
-// False: there are more than anybody wants.
-bool collect(int dir, CgroupHandle::Members& out) {
+// Returns false if kMaxMembers is reached.
+bool collect_pids(int dir, CgroupHandle::Members& out) {
   ++out.cgroups;
   auto list = read_file(dir, "cgroup.procs");
   const bool threaded = !list && list.error().code == EOPNOTSUPP;
@@ -103,7 +104,7 @@ bool collect(int dir, CgroupHandle::Members& out) {
   while (!rest.empty()) {
     const auto line = base::take_line(rest);
     auto pid = base::to_int<pid_t>(line).value_or(0);
-    if (threaded && pid > 0) pid = process_of(std::string(line));
+    if (threaded && pid > 0) pid = thread_group_of(std::string(line));
     if (pid > 0) {
       out.pids.insert(pid);
     } else if (line == "0") {
@@ -114,7 +115,7 @@ bool collect(int dir, CgroupHandle::Members& out) {
   return true;
 }
 
-bool names_hierarchy(const Membership& membership, const cgroup::Hierarchy& hierarchy) {
+bool is_in_hierarchy(const Membership& membership, const cgroup::Hierarchy& hierarchy) {
   if (hierarchy.version == 2) return membership.controllers.empty();
   std::string_view rest = membership.controllers;
   while (!rest.empty()) {
@@ -128,28 +129,28 @@ bool names_hierarchy(const Membership& membership, const cgroup::Hierarchy& hier
 
 base::Result<std::string> read_file(int dir, const std::string& file) {
   const auto fd = open_regular(dir, file, O_RDONLY);
-  if (!fd) return base::fail_errno(why_not("read", file));
+  if (!fd) return base::fail_errno(io_error_text("read", file));
   auto text = base::read_to_end(fd.get(), kMaxFile);
-  if (!text) return base::fail_errno(why_not("read", file));
+  if (!text) return base::fail_errno(io_error_text("read", file));
   if (text->size() < kMaxFile) return std::move(*text);
-  return tl::unexpected(base::Error::from_errno(EFBIG, why_not("read", file)));
+  return tl::unexpected(base::Error::from_errno(EFBIG, io_error_text("read", file)));
 }
 
 base::Result<void> write_file(int dir, const std::string& file, std::string_view text) {
   const auto fd = open_regular(dir, file, O_WRONLY);
-  if (!fd) return base::fail_errno(why_not("write", file));
+  if (!fd) return base::fail_errno(io_error_text("write", file));
   ssize_t n = 0;
   do {
     n = ::write(fd.get(), text.data(), text.size());
   } while (n < 0 && errno == EINTR);
-  if (n < 0) return base::fail_errno(why_not("write", file));
+  if (n < 0) return base::fail_errno(io_error_text("write", file));
   if (static_cast<std::size_t>(n) != text.size()) {
-    return tl::unexpected(base::Error::from_errno(EIO, why_not("write", file)));
+    return tl::unexpected(base::Error::from_errno(EIO, io_error_text("write", file)));
   }
   return {};
 }
 
-std::vector<std::string> children_of(int dir) {
+std::vector<std::string> child_directories(int dir) {
   std::vector<std::string> names;
   const int copy = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (copy < 0) return names;
@@ -166,13 +167,13 @@ std::vector<std::string> children_of(int dir) {
   return names;
 }
 
-bool look_below(int dir, const std::function<bool(int dir, const std::string& path)>& look, const std::string& path,
-                int depth) {
-  if (!look(dir, path) || depth >= kDeepest) return false;
+bool walk_subtree(int dir, const std::function<bool(int dir, const std::string& path)>& visit, const std::string& path,
+                  int depth) {
+  if (!visit(dir, path) || depth >= kMaxDepth) return false;
   bool whole = true;
-  for (const auto& name : children_of(dir)) {
+  for (const auto& name : child_directories(dir)) {
     const base::Fd child(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    whole = (!child || look_below(child.get(), look, path + '/' + name, depth + 1)) && whole;
+    whole = (!child || walk_subtree(child.get(), visit, path + '/' + name, depth + 1)) && whole;
   }
   return whole;
 }
@@ -192,19 +193,19 @@ std::string CgroupHandle::Dir::where(std::string_view file) const {
 base::Result<CgroupHandle> CgroupHandle::open(const cgroup::HostHierarchies& host, const model::CgroupRef& ref) {
   const auto shown = base::printable(ref.path);
   if (!is_valid_path(ref.path)) {
-    return tl::unexpected(
-        base::Error{EINVAL, "'" + shown + "' is no path of a cgroup, such as /system.slice/ssh.service"});
+    return tl::unexpected(base::Error{
+        EINVAL, "cgroup '" + shown + "': invalid path (expected a path such as /system.slice/ssh.service)"});
   }
-  CgroupHandle place;
-  place.path_ = ref.path;
+  CgroupHandle handle;
+  handle.path_ = ref.path;
   int failed = ENOENT;
   for (const auto& hierarchy : host.all) {
-    auto below = below_mount(hierarchy, ref.path);
+    auto below = relative_to_mount(hierarchy, ref.path);
     if (!below) continue;
     const base::Fd root(open_root(hierarchy));
     if (!root) continue;
     Dir dir;
-    dir.fd = open_below(root.get(), *below);
+    dir.fd = open_beneath(root.get(), *below);
     struct stat st {};
     if (!dir.fd || ::fstat(dir.fd.get(), &st) != 0) {
       if (errno != ENOENT) failed = errno;
@@ -212,21 +213,20 @@ base::Result<CgroupHandle> CgroupHandle::open(const cgroup::HostHierarchies& hos
     }
     dir.hierarchy = &hierarchy;
     dir.inode = st.st_ino;
-    dir.below = std::move(*below);
-    place.dirs_.push_back(std::move(dir));
+    dir.relative_path = std::move(*below);
+    handle.dirs_.push_back(std::move(dir));
   }
-  if (place.dirs_.empty()) {
-    if (failed == ENOENT) return tl::unexpected(base::Error{ENOENT, "there is no cgroup " + shown});
-    return tl::unexpected(base::Error::from_errno(failed, "cannot open the cgroup " + shown));
+  if (handle.dirs_.empty()) {
+    if (failed == ENOENT) return tl::unexpected(base::Error{ENOENT, "cgroup " + shown + ": not found"});
+    return tl::unexpected(base::Error::from_errno(failed, "cgroup " + shown + ": cannot open"));
   }
-  const auto* const unified = place.v2();
-  place.id_ = unified != nullptr ? unified->inode : place.dirs_.front().inode;
-  if (ref.id != 0 && ref.id != place.id_) {
-    return tl::unexpected(base::Error{ESTALE, "the cgroup " + shown +
-                                                  " was removed and made again meanwhile: it is not "
-                                                  "the one that was looked at; look again"});
+  const auto* const unified = handle.v2();
+  handle.id_ = unified != nullptr ? unified->inode : handle.dirs_.front().inode;
+  if (ref.id != 0 && ref.id != handle.id_) {
+    return tl::unexpected(
+        base::Error{ESTALE, "cgroup " + shown + ": removed and created again since it was selected (select it again)"});
   }
-  return place;
+  return handle;
 }
 
 const CgroupHandle::Dir* CgroupHandle::v2() const {
@@ -234,14 +234,14 @@ const CgroupHandle::Dir* CgroupHandle::v2() const {
   return at == dirs_.end() ? nullptr : &*at;
 }
 
-const CgroupHandle::Dir* CgroupHandle::of_v1(std::string_view controller) const {
+const CgroupHandle::Dir* CgroupHandle::dir_of_v1_controller(std::string_view controller) const {
   const auto at =
       std::ranges::find_if(dirs_, [&](const Dir& dir) { return !dir.is_v2() && dir.hierarchy->has(controller); });
   return at == dirs_.end() ? nullptr : &*at;
 }
 
-const CgroupHandle::Dir* CgroupHandle::of_controller(std::string_view controller) const {
-  if (const auto* dir = of_v1(controller)) return dir;
+const CgroupHandle::Dir* CgroupHandle::dir_of_controller(std::string_view controller) const {
+  if (const auto* dir = dir_of_v1_controller(controller)) return dir;
   const auto* const dir = v2();
   if (dir == nullptr) return nullptr;
   const auto on = read_file(dir->fd.get(), "cgroup.controllers");
@@ -253,23 +253,23 @@ const CgroupHandle::Dir* CgroupHandle::of_controller(std::string_view controller
   return nullptr;
 }
 
-bool CgroupHandle::still_there() const {
+bool CgroupHandle::still_exists() const {
   return std::ranges::all_of(dirs_, [](const Dir& dir) {
     const base::Fd root(open_root(*dir.hierarchy));
-    const auto now = root ? open_below(root.get(), dir.below) : base::Fd();
+    const auto now = root ? open_beneath(root.get(), dir.relative_path) : base::Fd();
     struct stat st {};
     return now && ::fstat(now.get(), &st) == 0 && st.st_ino == dir.inode;
   });
 }
 
-void CgroupHandle::above(const Dir& dir, const std::function<bool(int, const std::string&)>& visit) const {
+void CgroupHandle::for_each_ancestor(const Dir& dir, const std::function<bool(int, const std::string&)>& visit) const {
   const base::Fd root(open_root(*dir.hierarchy));
-  auto below = dir.below;
+  auto below = dir.relative_path;
   const auto prefix = dir.hierarchy->root == "/" ? std::string() : dir.hierarchy->root;
   while (root && !below.empty()) {
     const auto slash = below.rfind('/');
     below.resize(slash == std::string::npos ? 0 : slash);
-    const auto parent = open_below(root.get(), below);
+    const auto parent = open_beneath(root.get(), below);
     const auto path = prefix + '/' + below;
     if (!parent || !visit(parent.get(), path)) return;
   }
@@ -277,7 +277,8 @@ void CgroupHandle::above(const Dir& dir, const std::function<bool(int, const std
 
 CgroupHandle::Members CgroupHandle::members(const Dir& dir) const {
   Members out;
-  out.cut = !look_below(dir.fd.get(), [&out](int below, const std::string&) { return collect(below, out); });
+  out.truncated =
+      !walk_subtree(dir.fd.get(), [&out](int below, const std::string&) { return collect_pids(below, out); });
   return out;
 }
 
@@ -285,16 +286,17 @@ CgroupHandle::Members CgroupHandle::members() const {
   Members out;
   for (const auto& dir : dirs_) {
     Members one;
-    one.cut = !look_below(dir.fd.get(), [&one](int below, const std::string&) { return collect(below, one); });
+    one.truncated =
+        !walk_subtree(dir.fd.get(), [&one](int below, const std::string&) { return collect_pids(below, one); });
     out.pids.merge(one.pids);
     out.foreign = std::max(out.foreign, one.foreign);
     out.cgroups = std::max(out.cgroups, one.cgroups);
-    out.cut = out.cut || one.cut;
+    out.truncated = out.truncated || one.truncated;
   }
   return out;
 }
 
-bool CgroupHandle::has(const std::string& proc, pid_t pid) const {
+bool CgroupHandle::contains(const std::string& proc, pid_t pid) const {
   const base::Fd dir(::open((proc + '/' + std::to_string(pid)).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return false;
   const auto text = read_file(dir.get(), "cgroup");
@@ -302,7 +304,7 @@ bool CgroupHandle::has(const std::string& proc, pid_t pid) const {
   const auto memberships = parse_memberships(*text);
   return std::ranges::any_of(dirs_, [&](const Dir& mine) {
     return std::ranges::any_of(memberships, [&](const Membership& membership) {
-      return names_hierarchy(membership, *mine.hierarchy) && is_within(membership.path, path_);
+      return is_in_hierarchy(membership, *mine.hierarchy) && is_within(membership.path, path_);
     });
   });
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/control/engine.h"
+#include "src/control/runtime_api.h"
 
 #include <sys/socket.h>
 
@@ -20,60 +20,60 @@ using discovery::HttpAnswer;
 using discovery::UnixHttp;
 using Json = nlohmann::json;
 
-constexpr std::chrono::milliseconds kLookWithin{500};
+constexpr std::chrono::milliseconds kQueryTimeout{500};
 constexpr std::chrono::milliseconds kNotifyTimeout{2000};
-constexpr std::size_t kMaxAnswer = std::size_t{1} << 20U;
+constexpr std::size_t kMaxResponse = std::size_t{1} << 20U;
 constexpr std::size_t kMaxReason = 300;
-// Docker has no word for memory without a limit once there was one; this is what the kernel of v1 makes of none.
-constexpr std::int64_t kDockersUnlimited = 9'223'372'036'854'771'712;
-constexpr std::int64_t kUsualPeriod = 100'000;  // microseconds: the one that --cpus means
+// Docker's API cannot remove a memory limit; this is the value by which v1's kernel represents unlimited.
+constexpr std::int64_t kDockerUnlimited = 9'223'372'036'854'771'712;
+constexpr std::int64_t kCpusPeriod = 100'000;  // microseconds, the period that --cpus implies
 
 struct Row {
-  std::string_view engine;
-  std::string EngineSockets::*socket;
-  std::string_view containers;  // before the id, where its limits are updated
-  std::string (*body)(const EngineLimits&, bool by_cores);
+  std::string_view runtime;
+  std::string RuntimeSockets::*socket;
+  std::string_view containers;  // path before the container's id in the update request
+  std::string (*body)(const RuntimeLimits&, bool by_cores);
 };
 
-constexpr Row kEngines[] = {
-    {"docker", &EngineSockets::docker, "/containers/", docker_update},
-    {"podman", &EngineSockets::podman, "/v4.0.0/libpod/containers/",
-     [](const EngineLimits& limits, bool) { return podman_update(limits); }},
+constexpr Row kRuntimeRows[] = {
+    {"docker", &RuntimeSockets::docker, "/containers/", docker_update},
+    {"podman", &RuntimeSockets::podman, "/v4.0.0/libpod/containers/",
+     [](const RuntimeLimits& limits, bool) { return podman_update(limits); }},
 };
 
-const Row* row_of_engine(std::string_view engine) {
-  const auto* const at = std::ranges::find(kEngines, engine, &Row::engine);
-  return at == std::end(kEngines) ? nullptr : at;
+const Row* find_runtime_row(std::string_view runtime) {
+  const auto* const at = std::ranges::find(kRuntimeRows, runtime, &Row::runtime);
+  return at == std::end(kRuntimeRows) ? nullptr : at;
 }
 
-// "container not paused" of {"message":"..."}, else of {"cause":"..."}.
-std::string reason_of(const HttpAnswer& answer) {
+// The error text of {"message":"..."} or of {"cause":"..."}.
+std::string error_text_of(const HttpAnswer& answer) {
   const auto parsed = Json::parse(answer.body, nullptr, false);
   std::string out;
   for (const auto* key : {"message", "cause"}) {
     if (!out.empty() || !parsed.is_object()) continue;
     if (const auto at = parsed.find(key); at != parsed.end() && at->is_string()) out = at->get<std::string>();
   }
-  if (out.empty()) return "it answers " + std::to_string(answer.status);
+  if (out.empty()) return "HTTP status " + std::to_string(answer.status);
   return base::printable(base::trim_end(std::string_view(out).substr(0, kMaxReason)));
 }
 
-base::Result<void> result_of(const EngineContainer& container, const HttpAnswer& answer) {
-  const std::string engine(container.engine);
+base::Result<void> result_of(const RuntimeContainer& container, const HttpAnswer& answer) {
+  const std::string runtime(container.runtime);
   if (answer.kind != HttpAnswer::Kind::answered) {
-    return base::fail(engine + " at " + container.socket + ": " + answer.why);
+    return base::fail(runtime + " at " + container.socket + ": " + answer.why);
   }
-  if (answer.status / 100 != 2) return base::fail(engine + ": " + reason_of(answer));
+  if (answer.status / 100 != 2) return base::fail(runtime + ": " + error_text_of(answer));
   return {};
 }
 
-base::Result<void> post(const EngineContainer& container, const std::string& target, std::string body,
-                        std::chrono::milliseconds within) {
-  UnixHttp server(container.socket, kMaxAnswer);
-  return result_of(container, server.post(target, std::move(body), UnixHttp::Clock::now() + within));
+base::Result<void> post(const RuntimeContainer& container, const std::string& target, std::string body,
+                        std::chrono::milliseconds timeout) {
+  UnixHttp server(container.socket, kMaxResponse);
+  return result_of(container, server.post(target, std::move(body), UnixHttp::Clock::now() + timeout));
 }
 
-std::string target_of(const EngineContainer& container, std::string_view what) {
+std::string target_of(const RuntimeContainer& container, std::string_view what) {
   return "/containers/" + container.id + std::string(what);
 }
 
@@ -81,50 +81,52 @@ std::int64_t or_unlimited(model::Value value, std::int64_t unlimited) {
   return value.is_number() ? value.fixed() : unlimited;
 }
 
-// Memory and swap together, as engines count.
-std::int64_t memory_and_swap(const EngineLimits& limits) {
+// Memory plus swap, as the APIs define it.
+std::int64_t memory_and_swap(const RuntimeLimits& limits) {
   return limits.memory.is_number() && limits.swap.is_number() ? limits.memory.fixed() + limits.swap.fixed() : -1;
 }
 
-std::string dump_or_nothing(const Json& out) { return out.empty() ? std::string() : out.dump(); }
+std::string dump_or_empty(const Json& out) { return out.empty() ? std::string() : out.dump(); }
 
 }  // namespace
 
 std::string_view runtime_of(std::string_view path) {
-  const auto place = discovery::locate(path);
-  if (!place || !place->certain || place->role != model::Role::container) return {};
-  return place->runtime;
+  const auto path_match = discovery::locate(path);
+  if (!path_match || !path_match->certain || path_match->role != model::Role::container) return {};
+  return path_match->runtime;
 }
 
-base::Result<std::optional<EngineContainer>> container_of(const EngineSockets& sockets, std::string_view path) {
-  const auto place = discovery::locate(path);
-  if (!place || place->role != model::Role::container) return std::nullopt;
-  const auto* const row = row_of_engine(place->runtime);
+base::Result<std::optional<RuntimeContainer>> find_runtime_container(const RuntimeSockets& sockets,
+                                                                     std::string_view path) {
+  const auto path_match = discovery::locate(path);
+  if (!path_match || path_match->role != model::Role::container) return std::nullopt;
+  const auto* const row = find_runtime_row(path_match->runtime);
   if (row == nullptr || !discovery::is_socket_path(sockets.*row->socket)) return std::nullopt;
-  EngineContainer container;
-  container.engine = row->engine;
-  container.id = place->id;
+  RuntimeContainer container;
+  container.runtime = row->runtime;
+  container.id = path_match->id;
   container.socket = sockets.*row->socket;
-  UnixHttp server(container.socket, kMaxAnswer);
-  const auto answer = server.get(target_of(container, "/json"), UnixHttp::Clock::now() + kLookWithin);
-  // Not running here, or another one's container.
+  UnixHttp server(container.socket, kMaxResponse);
+  const auto answer = server.get(target_of(container, "/json"), UnixHttp::Clock::now() + kQueryTimeout);
+  // Not running here, or a container of another runtime.
   if (answer.kind == HttpAnswer::Kind::unreachable || answer.status == 404) return std::nullopt;
   if (const auto done = result_of(container, answer); !done) return tl::unexpected(done.error());
-  auto told = parse_engine_container(answer.body, container.id);
-  if (!told) return base::fail(std::string(row->engine) + ": its answer is broken or of another container");
-  container.paused = told->paused;
-  container.by_cores = told->by_cores;
+  auto parsed_container = parse_runtime_container(answer.body, container.id);
+  if (!parsed_container)
+    return base::fail(std::string(row->runtime) + ": response is invalid or belongs to another container");
+  container.paused = parsed_container->paused;
+  container.by_cores = parsed_container->by_cores;
   return container;
 }
 
-std::optional<EngineContainer> parse_engine_container(std::string_view text, const std::string& id) {
+std::optional<RuntimeContainer> parse_runtime_container(std::string_view text, const std::string& id) {
   const auto parsed = Json::parse(text, nullptr, false);
   if (!parsed.is_object()) return std::nullopt;
-  const auto told_id = parsed.find("Id");
-  if (told_id == parsed.end() || !told_id->is_string() || told_id->get_ref<const std::string&>() != id) {
+  const auto reported_id = parsed.find("Id");
+  if (reported_id == parsed.end() || !reported_id->is_string() || reported_id->get_ref<const std::string&>() != id) {
     return std::nullopt;
   }
-  EngineContainer out;
+  RuntimeContainer out;
   out.id = id;
   if (const auto state = parsed.find("State"); state != parsed.end() && state->is_object()) {
     const auto paused = state->find("Paused");
@@ -140,10 +142,10 @@ std::optional<EngineContainer> parse_engine_container(std::string_view text, con
   return out;
 }
 
-std::string docker_update(const EngineLimits& limits, bool by_cores) {
+std::string docker_update(const RuntimeLimits& limits, bool by_cores) {
   Json out = Json::object();
   if (limits.memory.has_value()) {
-    out["Memory"] = or_unlimited(limits.memory, kDockersUnlimited);
+    out["Memory"] = or_unlimited(limits.memory, kDockerUnlimited);
     if (limits.swap.has_value()) out["MemorySwap"] = memory_and_swap(limits);
   }
   if (limits.cpu_quota.is_unlimited()) {
@@ -152,18 +154,18 @@ std::string docker_update(const EngineLimits& limits, bool by_cores) {
     if (!by_cores) {
       out["CpuQuota"] = limits.cpu_quota.fixed();
       out["CpuPeriod"] = limits.cpu_period.fixed();
-    } else if (limits.cpu_period.fixed() == kUsualPeriod) {
-      out["NanoCpus"] = limits.cpu_quota.fixed() * (1'000'000'000 / kUsualPeriod);
+    } else if (limits.cpu_period.fixed() == kCpusPeriod) {
+      out["NanoCpus"] = limits.cpu_quota.fixed() * (1'000'000'000 / kCpusPeriod);
     }
   }
   if (limits.cpu_shares.is_number()) out["CpuShares"] = limits.cpu_shares.fixed();
   if (limits.pids.has_value()) out["PidsLimit"] = or_unlimited(limits.pids, -1);
   if (!limits.cpus.empty()) out["CpusetCpus"] = limits.cpus;
   if (!limits.mems.empty()) out["CpusetMems"] = limits.mems;
-  return dump_or_nothing(out);
+  return dump_or_empty(out);
 }
 
-std::string podman_update(const EngineLimits& limits) {
+std::string podman_update(const RuntimeLimits& limits) {
   Json out = Json::object();
   if (limits.memory.has_value()) {
     out["memory"]["limit"] = or_unlimited(limits.memory, -1);
@@ -175,26 +177,26 @@ std::string podman_update(const EngineLimits& limits) {
   if (limits.pids.has_value()) out["pids"]["limit"] = or_unlimited(limits.pids, -1);
   if (!limits.cpus.empty()) out["cpu"]["cpus"] = limits.cpus;
   if (!limits.mems.empty()) out["cpu"]["mems"] = limits.mems;
-  return dump_or_nothing(out);
+  return dump_or_empty(out);
 }
 
-base::Result<void> tell_limits(const EngineContainer& container, const EngineLimits& limits) {
-  const auto* const row = row_of_engine(container.engine);
-  if (row == nullptr) return base::fail("no such engine");
+base::Result<void> update_limits(const RuntimeContainer& container, const RuntimeLimits& limits) {
+  const auto* const row = find_runtime_row(container.runtime);
+  if (row == nullptr) return base::fail("unknown runtime");
   auto body = row->body(limits, container.by_cores);
-  if (body.empty()) return base::fail(std::string(container.engine) + " has no word for it");
+  if (body.empty()) return base::fail(std::string(container.runtime) + ": its API does not support these limits");
   return post(container, std::string(row->containers) + container.id + "/update", std::move(body), kNotifyTimeout);
 }
 
-base::Result<void> pause(const EngineContainer& container, std::chrono::milliseconds wait) {
+base::Result<void> pause(const RuntimeContainer& container, std::chrono::milliseconds wait) {
   return post(container, target_of(container, "/pause"), {}, std::min(wait, kNotifyTimeout));
 }
 
-base::Result<void> unpause(const EngineContainer& container) {
+base::Result<void> unpause(const RuntimeContainer& container) {
   return post(container, target_of(container, "/unpause"), {}, kNotifyTimeout);
 }
 
-std::string unpause_request(const EngineContainer& container) {
+std::string unpause_request(const RuntimeContainer& container) {
   return "POST " + target_of(container, "/unpause") +
          " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 }
