@@ -528,7 +528,7 @@ TEST_F(Writer, FreezesUntilAllTasksHaveStoppedAndThaws) {
   ::usleep(50'000);
   EXPECT_EQ(counter.count->load(), stood);
   const auto again = freeze("/a");
-  EXPECT_TRUE(again.ok()) << "our own freeze may be made longer: " << again.text;
+  EXPECT_TRUE(again.ok()) << "a freeze of this program can be extended: " << again.text;
   EXPECT_EQ(writer_->entries().size(), 1U);
   EXPECT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
   wait_for_progress(counter);
@@ -871,7 +871,7 @@ TEST_F(Writer, RefusesKillsByPolicyWithManagedOomPreferenceOmit) {
     EXPECT_EQ(outcome.guard, "oom-preference") << outcome.text;
     EXPECT_THAT(outcome.text, HasSubstr(path("/a/b") + " has"));
   }
-  ASSERT_EQ(::chown(marked.c_str(), 1234, 1234), 0);  // who could have marked it to be spared
+  ASSERT_EQ(::chown(marked.c_str(), 1234, 1234), 0);  // this user could have set the attribute
   auto dry = action(Verb::kill, "/a");
   dry.dry_run = true;
   const auto would = writer_->apply(dry);
@@ -880,7 +880,7 @@ TEST_F(Writer, RefusesKillsByPolicyWithManagedOomPreferenceOmit) {
   auto by_hand = action(Verb::kill, "/a");
   by_hand.actor.via = model::Actor::Via::command_line;
   const auto outcome = writer_->apply(by_hand);
-  ASSERT_TRUE(outcome.ok()) << "a person may: " << outcome.text;
+  ASSERT_TRUE(outcome.ok()) << "a person is permitted: " << outcome.text;
   int status = 0;
   EXPECT_EQ(::waitpid(process, &status, 0), process);
 }
@@ -987,7 +987,7 @@ TEST_F(Writer, TreatsACgroupWithOnlyZombiesAsEmpty) {
   ASSERT_EQ(::kill(pid, SIGKILL), 0);
   siginfo_t info{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT),
-            0);  // dead, and nobody has request for it
+            0);  // a zombie
   const auto outcome = writer_->apply(action(Verb::kill, "/a"));
   EXPECT_TRUE(outcome.ok()) << outcome.text;
   EXPECT_EQ(outcome.processes, 0) << "there was no process to kill: " << outcome.text;
@@ -1005,7 +1005,7 @@ TEST_F(Writer, ResumesAProcessMovedOutOfAFrozenCgroup) {
   const auto moved = writer_->apply(request);
   ASSERT_TRUE(moved.ok()) << moved.text;
   for (const auto& h : host().all) EXPECT_EQ(read(h.mount_point + path("/a") + "/cgroup.procs"), "") << h.mount_point;
-  ASSERT_FALSE(HasFailure()) << "it stays frozen where it was left";
+  ASSERT_FALSE(HasFailure()) << "the process did not leave the frozen cgroup";
   wait_for_progress(counter);
 }
 
@@ -1020,7 +1020,7 @@ TEST_F(Writer, FreezesACgroupWithAStoppedProcess) {
   EXPECT_TRUE(frozen("/a"));
   EXPECT_TRUE(writer_->apply(action(Verb::thaw, "/a")).ok());
   EXPECT_FALSE(frozen("/a"));
-  EXPECT_EQ(state_of(pid), "T") << "who stopped it lets it go on";
+  EXPECT_EQ(state_of(pid), "T") << "the process that stopped it resumes it";
 }
 
 TEST_F(Writer, DetectsAFreezeByTheCgroupAndNotByTheStateOfItsTasks) {
@@ -1063,16 +1063,16 @@ TEST_F(Writer, NotesWhenAncestorsDoNotPassOnMemoryProtection) {
   for (const std::string key : {"memory.low", "memory.min"}) {
     auto outcome = limit("/a/b", {key + "=16M"});
     EXPECT_TRUE(outcome.ok()) << outcome.text;
-    EXPECT_EQ(trimmed(file("/a/b", "memory", "", key)), "16777216") << "as request all the same";
+    EXPECT_EQ(trimmed(file("/a/b", "memory", "", key)), "16777216") << "set as requested all the same";
     EXPECT_THAT(outcome.text, HasSubstr(key + " of its ancestor " + path("/a") + " is 0 B: nothing is protected"));
     EXPECT_THAT(limit("/a", {key + "=8M"}).text, HasSubstr(key + " of its ancestor " + path() + " is 0 B"));
-    EXPECT_THAT(limit("", {key + "=32M"}).text, Not(HasSubstr("protected"))) << "nobody is above it but the root";
+    EXPECT_THAT(limit("", {key + "=32M"}).text, Not(HasSubstr("protected"))) << "only the root is its ancestor";
     EXPECT_THAT(limit("/a/b", {key + "=16M"}).text,
                 HasSubstr(key + " of its ancestor " + path("/a") + " is 8 MiB: no more is protected"));
     EXPECT_THAT(limit("/a", {key + "=16M"}).text, Not(HasSubstr("protected")));
     EXPECT_THAT(limit("/a/b", {key + "=16M"}).text, Not(HasSubstr("protected")));
     outcome = limit("/a/b", {key + "=0"});
-    EXPECT_THAT(outcome.text, Not(HasSubstr("protected"))) << "none was request for";
+    EXPECT_THAT(outcome.text, Not(HasSubstr("protected"))) << "no protection was requested";
   }
 }
 
@@ -1080,7 +1080,7 @@ TEST_F(Writer, NeverDisablesTheOomKiller) {
   for (const auto* text : {"memory.oom_control=1", "memory.oom_kill_disable=1"}) {
     EXPECT_FALSE(model::parse_setting(text)) << text;
   }
-  for (const auto& row : control::setting_rows()) {  // whatever it would be called
+  for (const auto& row : control::setting_rows()) {  // under any name
     EXPECT_THAT(std::string(row.v1.file), Not(HasSubstr("oom_control"))) << row.key;
   }
   if (!is_v1("memory")) GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: on v2 it cannot be switched off";
@@ -1123,7 +1123,7 @@ TEST_F(Writer, RefusesToRemoveCpusThatAChildUsesOnV1) {
 
 TEST_F(Writer, KillsNothingWithoutPermissionToSignalAllProcesses) {
   if (!is_v1("freezer"))
-    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill asks for no right to signal";
+    GTEST_SKIP() << "no cgroup v1 hierarchy on this machine: cgroup.kill needs no permission to signal";
   constexpr uid_t nobody = 65534;
   make_cgroup("/a");
   const auto roots = spawn("/a", [] {});
