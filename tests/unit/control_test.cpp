@@ -143,7 +143,7 @@ TEST(CheckGuards, ProtectsEssentialUnitsByPath) {
 TEST(FindProtectedProcesses, IncludesInitAndItsOwnProcess) {
   const auto facts = find_protected_processes("/proc", {});
   EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const ProtectedProcess& one) {
-    return one.guard == "self" && one.who.find("(pid " + std::to_string(::getpid()) + ")") != std::string::npos;
+    return one.guard == "self" && one.description.find("(pid " + std::to_string(::getpid()) + ")") != std::string::npos;
   }));
   EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const ProtectedProcess& one) { return one.guard == "init"; }));
 }
@@ -289,7 +289,7 @@ TEST(ParseOutcome, ReturnsTheOutcomeThatWasWritten) {
 }
 
 TEST(ParseUndoEntry, ReturnsTheEntryThatWasWritten) {
-  Entry entry;
+  UndoEntry entry;
   entry.id = "0a1b2c3d";
   entry.path = "/a\xff";
   entry.cgroup = ~std::uint64_t{0};
