@@ -46,12 +46,12 @@ class Cgroup:
                     self.copy(source, os.path.join(folder, name))
         self.process = subprocess.Popen(["sleep", "10000"])
         for folder in self.dirs:
-            self.write(os.path.join(folder, "ccgroup.procs"), str(self.process.pid))
+            self.write(os.path.join(folder, "cgroup.procs"), str(self.process.pid))
         return self
 
     def __exit__(self, *_):
         for folder in self.dirs:
-            for name, value in (("ccgroup.freeze", "0"), ("freezer.state", "THAWED")):
+            for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
                 if os.path.exists(os.path.join(folder, name)):
                     self.write(os.path.join(folder, name), value)
         self.process.kill()
@@ -85,7 +85,7 @@ class Cgroup:
         return None
 
     def frozen(self):
-        return "frozen 1" in (self.file("ccgroup.events") or "") or self.file("freezer.state") == "FROZEN"
+        return "frozen 1" in (self.file("cgroup.events") or "") or self.file("freezer.state") == "FROZEN"
 
 
 def main():
