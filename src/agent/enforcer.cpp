@@ -191,12 +191,12 @@ class Enforcer {
     socket.path = options_.control_socket;
     socket.state_directory = options_.control_state;
     control::SocketServer::ActionHandlers handlers;
-    handlers.apply = [this](model::Action action, control::SocketServer::Answer answer) {
+    handlers.apply = [this](model::Action action, control::SocketServer::ReplyCallback answer) {
       action.wait = std::min(action.wait.value_or(control::kDefaultWait), kMaxWait);
       action.grace = std::min(action.grace, kMaxWait);
       writer_->apply(std::move(action), std::nullopt, std::move(answer));
     };
-    handlers.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::Answer answer) {
+    handlers.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::ReplyCallback answer) {
       writer_->undo(std::move(id), std::move(actor), dry_run, std::move(answer));
     };
     auto server = control::SocketServer::start(loop_, writer_->host(), std::move(socket), std::move(handlers));
