@@ -21,7 +21,7 @@ void must(bool holds) {
   if (!holds) std::abort();
 }
 
-constexpr std::size_t kMax = 4096;
+constexpr std::size_t kMaxMessageSize = 4096;
 const discovery::LabelFilter kAllowed({"org.lab.*"});
 
 void expect_fields(std::string_view message) {
@@ -58,14 +58,14 @@ void expect_facts(std::string_view container, std::string_view task) {
 }
 
 void expect_connection(std::string_view bytes, bool streams) {
-  discovery::GrpcSession session(kMax);
+  discovery::GrpcSession session(kMaxMessageSize);
   must(session.begin({.method = "/x/y", .space = "default", .message = "question", .streams = streams}));
   // In pieces, as they come from a socket.
   for (std::size_t at = 0, piece = 1; at < bytes.size() && !session.ended(); at += piece, piece = piece * 7 % 61 + 1) {
     (void)session.to_send();
     if (session.ended()) break;
     session.receive(bytes.substr(at, piece));
-    while (const auto message = session.take_message()) must(message->size() <= kMax);
+    while (const auto message = session.take_message()) must(message->size() <= kMaxMessageSize);
   }
   (void)session.to_send();
   const auto kind = session.result().kind;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a filter: it is understood or refused with a place that lies in it, and an answer is no matter of luck.
+// Fuzzes filter expressions of cgtop. A filter must be valid or give an error with a position inside the text, and
+// matching must be deterministic.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

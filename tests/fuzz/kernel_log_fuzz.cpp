@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a record of the kernel's log: a cgroup's path begins at the top of what is mounted, or there is none.
+// Fuzzes records of the kernel log. The result must be nothing or an absolute path inside the root of the mount.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view record(exact.data(), exact.size());
   const auto whole = cgroup::cgroup_of_oom_kill(record);
   if (whole && (!whole->starts_with('/') || whole->size() > size)) std::abort();
-  const auto below = cgroup::cgroup_of_oom_kill(record, "/pod");
-  if (below && (!whole || *whole != "/pod" + (*below == "/" && *whole == "/pod" ? "" : *below))) std::abort();
+  const auto relative = cgroup::cgroup_of_oom_kill(record, "/pod");
+  if (relative && (!whole || *whole != "/pod" + (*relative == "/" && *whole == "/pod" ? "" : *relative))) std::abort();
   return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as /proc/self/mountinfo and as /proc/cgroups: no hierarchy without a place, none twice.
+// Fuzzes /proc/self/mountinfo and /proc/cgroups. Each hierarchy must have a mount point and be returned once.
 #include <cstdint>
 #include <cstdlib>
 #include <set>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a part of a recording: nothing is believed that was not checked. What can be read can be written again
-// and is the same then.
+// Fuzzes the parts of a recording. The decoder must check all its input. A block that can be read must be equal after
+// writing and reading it again.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Run one fuzzer for a while on what the recorded hosts hold and on what its own folder does: inputs to begin with, and
-what once found a mistake.
+"""Run one fuzzer for some time, with the files of the recorded hosts and its own corpus as initial inputs. The corpus
+also holds the inputs that once caused a failure.
 
   run.py FUZZER [--seconds N] [--keep DIR]
-     --keep DIR   where new interesting inputs go, to go on from the next time
+     --seconds N  duration; default 10
+     --keep DIR   directory that keeps new interesting inputs for the next run
 
-What it finds is left in the current folder (crash-*). Once mended, it belongs into tests/fuzz/corpus/NAME.
+An input that causes a failure is written to the current directory (crash-*). After the fix, add it to
+tests/fuzz/corpus/NAME.
 """
 
 import argparse
@@ -19,18 +21,18 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOSTS = os.path.join(os.path.dirname(HERE), "hosts")
 MOUNTINFO = os.path.join(os.path.dirname(HERE), "data/mountinfo")
-EACH, LARGEST = 3, 16384      # contents of one file name; more of the same teaches nothing
+MAX_PER_NAME, MAX_SIZE = 3, 16384  # similar contents do not increase coverage
 
 
 def seeds(folder):
-    """Recorded files: EACH different contents for every name, in an order that does not change."""
+    """Copy recorded files to `folder`: MAX_PER_NAME different contents for each file name, in a fixed order."""
     seen, count = set(), {}
     for top in (HOSTS, MOUNTINFO):
         for path, folders, files in os.walk(top):
             folders.sort()
             for name in sorted(files):
                 source = os.path.join(path, name)
-                if count.get(name, 0) >= EACH or not 0 < os.path.getsize(source) <= LARGEST:
+                if count.get(name, 0) >= MAX_PER_NAME or not 0 < os.path.getsize(source) <= MAX_SIZE:
                     continue
                 with open(source, "rb") as file:
                     content = file.read()
@@ -44,7 +46,7 @@ def seeds(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="Run one fuzzer.")
     parser.add_argument("fuzzer")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--keep")
@@ -57,9 +59,9 @@ def main():
         os.mkdir(start)
         known = os.path.join(HERE, "corpus", name)
         folders = [grown, start] + ([known] if os.path.isdir(known) else [])
-        print(f"{seeds(start)} recorded files, {len(os.listdir(known)) if len(folders) > 2 else 0} inputs of its own")
+        print(f"{seeds(start)} recorded files, {len(os.listdir(known)) if len(folders) > 2 else 0} corpus inputs")
         ran = subprocess.run([os.path.abspath(options.fuzzer), f"-max_total_time={options.seconds}", "-timeout=10",
-                              "-rss_limit_mb=2048", f"-max_len={LARGEST}", "-print_final_stats=1", *folders],
+                              "-rss_limit_mb=2048", f"-max_len={MAX_SIZE}", "-print_final_stats=1", *folders],
                              capture_output=True, check=False)
         output = ran.stderr.decode(errors="replace").splitlines()
         if ran.returncode == 0:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as an interface file of every shape, with the keys of all rows that have the shape. Nothing may be read
-// past the text, no label may come from anywhere else, and only a field that may be so is negative or unlimited.
+// Fuzzes interface files of each shape, with the keys of all fields of that shape. The parser must not read past the
+// text, labels must be parts of it, and only settings may be negative or unlimited.
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
@@ -27,7 +27,7 @@ class Checker : public cgroup::RowSink {
   void value(model::FieldId id, model::Value value) override { check(id, value); }
   void labelled(model::FieldId id, std::string_view label, model::Value value) override {
     check(id, value);
-    must(label.size() <= file_.size() + 20);  // a position may be the label: it is no part of the text
+    must(label.size() <= file_.size() + 20);  // the label may be a position, which is not part of the text
   }
   void text(model::FieldId id, std::string_view text) override {
     must(id < catalogue_.size());
@@ -56,7 +56,8 @@ constexpr int kShapes = static_cast<int>(model::Shape::cpu_table) + 1;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const auto catalogue = collectors::make_catalogue();
-  const std::vector<char> exact(data, data + size);  // of its own, so that a read past its end is seen
+  const std::vector<char> exact(data,
+                                data + size);  // a copy of the exact size, so that a read past its end is detected
   const std::string_view text(exact.data(), exact.size());
   for (int shape = 0; shape < kShapes; ++shape) {
     cgroup::KeyTable keys;
@@ -70,11 +71,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       }
     }
     Checker sink(*catalogue, text);
-    for (int round = 0; round < 2; ++round) {  // the table has learned in between
+    for (int pass = 0; pass < 2; ++pass) {  // the second pass uses the keys that the first one added
       keys.rewind();
       cgroup::parse(static_cast<model::Shape>(shape), text, keys, sink);
     }
-    must(keys.keys().size() <= catalogue->size() * 2 + cgroup::KeyTable::kMaxUnknown + 2);
+    must(keys.keys().size() <= catalogue->size() * 2 + cgroup::KeyTable::kMaxUnknownKeys + 2);
   }
   return 0;
 }
