@@ -79,7 +79,7 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
   snapshot->containers.reset();
   snapshot->tree = tree_.stats();
   reader_.begin(*snapshot);
-  processes_.begin_round();
+  processes_.begin_sample();
   auto started = base::monotonic_now();
   const auto add_duration = [&started](model::CollectorStats& stats) {
     const auto now = base::monotonic_now();
@@ -111,7 +111,7 @@ std::shared_ptr<model::Snapshot> Collection::collect() {
     add_duration(custom.stats);
     snapshot->collectors[custom.id] = custom.stats;
   }
-  processes_.end_round();
+  processes_.end_sample();
   for (const auto cgroup : removed_) {  // values derived from ancestors must not remain alone
     for (auto& column : snapshot->columns) {
       if (cgroup < column.dense.size()) column.dense[cgroup] = model::Value::absent();

@@ -77,9 +77,9 @@ class IoDevices : public CustomReader {
   void read_devices(model::CollectorStats& stats) {
     for (auto& column : columns_) column.series.clear();
     for (const auto& device : devices_.read(mountinfo(stats))) {
-      add(0, device.name, device.number, device.kind, std::string_view(device.on.empty() ? "false" : "true"),
+      add(0, device.name, device.number, device.kind, std::string_view(device.underlying.empty() ? "false" : "true"),
           device.alias);
-      for (const auto& below : device.on) add(1, device.name, below);
+      for (const auto& below : device.underlying) add(1, device.name, below);
       for (const auto& mount : device.mounts) add(2, device.name, mount.point, mount.type);
     }
     for (auto& column : columns_) {

@@ -72,7 +72,7 @@ class Namespaces : public CustomReader {
 
   void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    const auto& found = processes_.look(tree, node, cgroup, stats);
+    const auto& found = processes_.inspect(tree, node, cgroup, stats);
     if (!found.listed || found.count() == 0) return;
     set_value(snapshot, unknown_, cgroup, Value::of(static_cast<std::int64_t>(found.unknown)));
     std::size_t named = 0;

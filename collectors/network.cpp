@@ -114,7 +114,7 @@ class Network : public CustomReader {
 
   void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot& snapshot,
             model::CollectorStats& stats) override {
-    namespaces_.meet(processes_.look(tree, node, cgroup, stats), cgroup, [&](const NetNamespaces::Entry& entry) {
+    namespaces_.meet(processes_.inspect(tree, node, cgroup, stats), cgroup, [&](const NetNamespaces::Entry& entry) {
       add_series(snapshot.columns[namespace_], cgroup, entry.text, Value::of(1));
     });
   }

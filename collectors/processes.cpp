@@ -97,7 +97,7 @@ class States : public CustomReader {
     std::uint64_t unknown = found.out_of_view;
     for (const auto pid : found.pids) {
       const auto fd = processes_.open(pid);
-      if (!fd && !processes_.means_exited(errno)) ++unknown;
+      if (!fd && !processes_.is_exited(errno)) ++unknown;
       if (!fd) continue;
       const auto text = processes_.read_file(fd.get(), "stat", stats);
       if (text.empty() && !base::exists(fd.get(), "stat")) continue;  // exited
@@ -147,7 +147,7 @@ class Files : public CustomReader {
     for (const auto pid : found.pids) {
       const auto fd = processes_.open(pid);
       if (fd) count(fd.get(), counts, stats);
-      if (!fd && !processes_.means_exited(errno)) counts.complete = false;
+      if (!fd && !processes_.is_exited(errno)) counts.complete = false;
     }
     if (!counts.complete) return;  // a partial count would look like the total
     set_value(snapshot, files_, cgroup, Value::of(counts.files));

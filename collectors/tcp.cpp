@@ -143,7 +143,7 @@ class Tcp : public CustomReader {
 
   void read(const cgroup::Tree& tree, cgroup::Node& node, CgroupIndex cgroup, model::Snapshot&,
             model::CollectorStats& stats) override {
-    namespaces_.meet(processes_.look(tree, node, cgroup, stats), cgroup, [](const NetNamespaces::Entry&) {});
+    namespaces_.meet(processes_.inspect(tree, node, cgroup, stats), cgroup, [](const NetNamespaces::Entry&) {});
   }
 
   void end(model::Snapshot& snapshot, model::CollectorStats& stats) override {

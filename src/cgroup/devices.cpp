@@ -19,16 +19,16 @@ namespace {
 constexpr std::size_t kMaxDevices = 4096;
 constexpr std::size_t kMaxMounts = 16;
 constexpr std::size_t kMaxLower = 64;
-constexpr std::size_t kMaxName = 1024;
+constexpr std::size_t kMaxNameLength = 1024;
 
 std::string read_small(int dir, const char* file) {
   const base::Fd fd(::openat(dir, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  std::array<char, 4096> room{};
-  const auto n = fd ? ::read(fd.get(), room.data(), room.size()) : 0;
-  return n > 0 ? std::string(room.data(), static_cast<std::size_t>(n)) : std::string();
+  std::array<char, 4096> buffer{};
+  const auto n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : 0;
+  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string();
 }
 
-// DEVNAME of a uevent file, or empty.
+// Returns DEVNAME of a uevent file, or an empty string.
 std::string device_name(std::string_view uevent) {
   std::string_view name;
   while (!uevent.empty()) {
@@ -38,7 +38,7 @@ std::string device_name(std::string_view uevent) {
   return std::string(name);
 }
 
-std::vector<std::string> entries(int dir, const char* folder, std::size_t most) {
+std::vector<std::string> entries(int dir, const char* folder, std::size_t max_count) {
   std::vector<std::string> out;
   base::Fd fd(::openat(dir, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const std::unique_ptr<DIR, int (*)(DIR*)> open(fd ? ::fdopendir(fd.get()) : nullptr, ::closedir);
@@ -46,7 +46,7 @@ std::vector<std::string> entries(int dir, const char* folder, std::size_t most) 
   (void)fd.release();
   while (const auto* entry = ::readdir(open.get())) {
     if (entry->d_name[0] == '.') continue;
-    if (out.size() == most) break;
+    if (out.size() == max_count) break;
     out.emplace_back(entry->d_name);
   }
   std::ranges::sort(out);
@@ -77,14 +77,14 @@ std::vector<MountLine> mount_lines(std::string_view mountinfo) {
     line.remove_prefix(dash + 3);
     mount.type = base::take_word(line);
     mount.source = base::unescape_octal(base::take_word(line));
-    // Only what lies on a device: of all else (proc, overlay, ...) a host of containers has thousands.
+    // Only file systems on a device are kept: a container host has thousands of other mounts (proc, overlay, ...).
     if (mount.number.starts_with("0:") && !mount.source.starts_with("/dev/")) continue;
     out.push_back(std::move(mount));
   }
   return out;
 }
 
-// The device whose file system `path` is on, as far as mounts tell: the longest mount point above it.
+// Returns the mount that contains `path`: the one with the longest mount point that is an ancestor of `path`.
 const MountLine* mount_of(const std::vector<MountLine>& mounts, std::string_view path) {
   const MountLine* best = nullptr;
   for (const auto& mount : mounts) {
@@ -103,7 +103,7 @@ DeviceNames::DeviceNames(const std::string& sysfs)
 
 std::string_view DeviceNames::name_of(std::string_view number) {
   if (const auto known = names_.find(number); known != names_.end()) return known->second;
-  if (names_.size() >= kMax) return number;
+  if (names_.size() >= kMaxNames) return number;
   auto name = device_name(read_small(block_.get(), (std::string(number) + "/uevent").c_str()));
   if (name.empty()) name = number;
   return names_.emplace(std::string(number), std::move(name)).first->second;
@@ -122,7 +122,7 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
   std::vector<BlockDevice> devices;
   for (auto& number : entries(block_.get(), ".", 2 * kMaxDevices)) {
     const base::Fd dir(::openat(block_.get(), number.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    // A loop or RAM disk that nobody uses has no size.
+    // An unused loop device or RAM disk has size 0.
     if (!dir || devices.size() == kMaxDevices || base::trim_end(read_small(dir.get(), "size")) == "0") continue;
     BlockDevice device;
     device.name = device_name(read_small(dir.get(), "uevent"));
@@ -131,7 +131,8 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
     device.kind = "disk";
     if (base::exists(dir.get(), "partition")) {
       device.kind = "partition";
-      if (auto disk = device_name(read_small(dir.get(), "../uevent")); !disk.empty()) device.on = {std::move(disk)};
+      if (auto disk = device_name(read_small(dir.get(), "../uevent")); !disk.empty())
+        device.underlying = {std::move(disk)};
     } else if (base::exists(dir.get(), "dm")) {
       device.kind = "dm";
       device.alias = base::trim_end(read_small(dir.get(), "dm/name"));
@@ -141,10 +142,10 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
       device.kind = "loop";
       device.alias = base::trim_end(read_small(dir.get(), "loop/backing_file"));
     }
-    device.alias.resize(std::min(device.alias.size(), kMaxName));
+    device.alias.resize(std::min(device.alias.size(), kMaxNameLength));
     for (auto& lower : entries(dir.get(), "slaves", kMaxLower)) {
       std::ranges::replace(lower, '!', '/');  // sysfs's "cciss!c0d0" is DEVNAME's "cciss/c0d0"
-      device.on.push_back(std::move(lower));
+      device.underlying.push_back(std::move(lower));
     }
     devices.push_back(std::move(device));
   }
@@ -157,25 +158,25 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
     if (device.kind == "dm") known.emplace("mapper/" + device.alias, &device);
   }
   const auto device_of = [&](const MountLine& mount) -> BlockDevice* {
-    // btrfs and others hide the device behind a number of their own.
+    // btrfs and others report an anonymous device number (0:N); the mount source names the device.
     const auto at = known.find(mount.number.starts_with("0:") ? mount.source.substr(5) : mount.number);
     return at == known.end() ? nullptr : at->second;
   };
-  // A mount of the whole file system first: a bind mount shows a part of it only, and there are many.
+  // Mounts of the whole file system come first: bind mounts show only a part of it, and there are many.
   for (const bool whole : {true, false}) {
     for (const auto& mount : mounts) {
       if ((mount.root == "/") != whole) continue;
       auto* device = device_of(mount);
       if (device == nullptr || device->mounts.size() >= (whole ? kMaxMounts : 1)) continue;
       if (std::ranges::find(device->mounts, mount.point, &BlockDevice::Mount::point) != device->mounts.end()) continue;
-      device->mounts.push_back({mount.point.substr(0, kMaxName), mount.type});
+      device->mounts.push_back({mount.point.substr(0, kMaxNameLength), mount.type});
     }
   }
   for (auto& device : devices) {
     if (device.kind != "loop" || device.alias.empty()) continue;
     const auto* mount = mount_of(mounts, device.alias);
     const auto* lower = mount == nullptr ? nullptr : device_of(*mount);
-    if (lower != nullptr && lower != &device) device.on.push_back(lower->name);
+    if (lower != nullptr && lower != &device) device.underlying.push_back(lower->name);
   }
   return devices;
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Block devices: their names, "254:0" -> "vda", what they lie on, and what is mounted of them. Source:
-// /sys/dev/block/MAJ:MIN (uevent, partition, slaves/, dm/name, loop/backing_file) and mountinfo. No device and no file
-// system is asked, as these may hang. Thread: the sampler's.
+// Block devices: names ("254:0" -> "vda"), underlying devices, and mounts.
+//
+// Source: /sys/dev/block/MAJ:MIN (uevent, partition, slaves/, dm/name, loop/backing_file) and mountinfo. Neither a
+// device nor a file system is accessed, because both may hang. Thread: the sampler's. Errors: none; a device that
+// cannot be read is omitted or named by its number.
 #pragma once
 
 #include <chrono>
@@ -18,24 +20,24 @@ namespace cgwarden::cgroup {
 class DeviceNames {
  public:
   explicit DeviceNames(const std::string& sysfs);
-  // The name, or `number` itself where the host has none (removed disk, hidden path): never empty, never shared by two.
-  // The view lives until the next forget().
+  // Returns the name, or `number` if the host has none (removed disk, hidden path). A name is never empty and never
+  // shared by two devices. The view is valid until the next clear().
   std::string_view name_of(std::string_view number);
-  // Devices come and go, and numbers are used again.
-  void forget() { names_.clear(); }
+  // To be called from time to time: devices are added and removed, and the kernel reuses their numbers.
+  void clear() { names_.clear(); }
 
  private:
-  static constexpr std::size_t kMax = 16'384;
+  static constexpr std::size_t kMaxNames = 16'384;
   base::Fd block_;  // /sys/dev/block
   std::map<std::string, std::string, std::less<>> names_;
 };
 
 struct BlockDevice {
-  std::string number;           // "254:0"
-  std::string name;             // "vda", "dm-0"; as DeviceNames
-  std::string_view kind;        // "disk", "partition", "dm", "md", "loop"
-  std::string alias;            // the name somebody gave a dm device, the file behind a loop device; or empty
-  std::vector<std::string> on;  // names of the devices it lies on: what it reads and writes, they do as well
+  std::string number;     // "254:0"
+  std::string name;       // "vda", "dm-0"; as in DeviceNames
+  std::string_view kind;  // "disk", "partition", "dm", "md", "loop"
+  std::string alias;      // name of a device-mapper device or backing file of a loop device; empty for others
+  std::vector<std::string> underlying;  // names of the devices that also carry out its reads and writes
   struct Mount {
     std::string point;
     std::string type;
@@ -43,13 +45,13 @@ struct BlockDevice {
   std::vector<Mount> mounts;
 };
 
-// Bounded: 4096 devices with a size, 16 mounts and 64 lower devices of each. In order of numbers as texts.
+// Limits: 4096 devices of nonzero size, 16 mounts and 64 underlying devices each. Sorted by number as text.
 class BlockDevices {
  public:
   explicit BlockDevices(const std::string& sysfs);
-  // What is there now, with the mounts of `mountinfo`, which may be any text.
+  // Returns the current devices with their mounts. `mountinfo` may be any text; malformed lines are ignored.
   [[nodiscard]] std::vector<BlockDevice> read(std::string_view mountinfo) const;
-  // The numbers of all devices, to be compared with those of another time.
+  // Returns the numbers of all devices in one string; a different string means that a device was added or removed.
   [[nodiscard]] std::string numbers() const;
 
  private:

@@ -19,22 +19,23 @@ using base::take_line;
 using base::take_until;
 using base::take_word;
 
-constexpr std::string_view kUsualMount = "/sys/fs/cgroup";
+constexpr std::string_view kDefaultMount = "/sys/fs/cgroup";
 
-// Controllers of Linux up to 6.18. A mount option that is none of these and no "name=" is an option of the mount.
+// Controllers of Linux up to 6.18. Any other mount option, except name=, is not a controller (rw, xattr, ...).
 constexpr std::array<std::string_view, 15> kV1Controllers = {"cpu",     "cpuacct", "cpuset",  "memory",   "blkio",
                                                              "devices", "freezer", "net_cls", "net_prio", "perf_event",
                                                              "hugetlb", "pids",    "rdma",    "misc",     "debug"};
 
-base::Result<std::string> read_whole(const std::string& path) {
+base::Result<std::string> read_text(const std::string& path) {
   auto text = base::read_file(path);
-  if (!text) return base::fail_errno("cannot read " + base::printable(path));
+  if (!text) return base::fail_errno(base::printable(path) + ": cannot read");
   if (text->size() < base::kMaxFileSize) return std::move(*text);
-  return base::fail("cannot read " + base::printable(path) + ": it is larger than 4 MiB");
+  return base::fail(base::printable(path) + ": cannot read: larger than 4 MiB");
 }
 
-// A mount made inside a cgroup namespace shows roots above the namespace as "/..": for us that is the top.
-std::string normalised_root(std::string_view root) {
+// For a mount whose root lies outside of the reader's cgroup namespace, the kernel shows "/.." (cgroup_namespaces(7)).
+// Its mount point is taken for the root cgroup.
+std::string normalized_root(std::string_view root) {
   return root == "/.." || root.starts_with("/../") ? "/" : std::string(root);
 }
 
@@ -43,20 +44,20 @@ bool same_hierarchy(const Hierarchy& a, const Hierarchy& b) {
 }
 
 std::string translate(const std::string& mount_point, const HostPaths& paths) {
-  if (!paths.cgroupfs.empty() && mount_point.starts_with(kUsualMount)) {
-    return paths.cgroupfs + mount_point.substr(kUsualMount.size());
+  if (!paths.cgroupfs.empty() && mount_point.starts_with(kDefaultMount)) {
+    return paths.cgroupfs + mount_point.substr(kDefaultMount.size());
   }
   return paths.rootfs == "/" ? mount_point : paths.rootfs + mount_point;
 }
 
-// An agent that can open none of them would serve an empty host and call it well.
-base::Result<void> any_opens(const std::vector<Hierarchy>& all) {
+// Without this check, an agent that cannot open any hierarchy would report a host without cgroups and no error.
+base::Result<void> check_one_opens(const std::vector<Hierarchy>& all) {
   std::string first;
   for (const auto& h : all) {
     if (base::Fd(::open(h.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))) return {};
     if (first.empty()) first = base::Error::from_errno(errno, base::printable(h.mount_point)).what;
   }
-  return base::fail("none of the mounted cgroup file systems can be opened; the first: " + first);
+  return base::fail("cgroup file systems: none can be opened: " + first);
 }
 
 std::string joined(const std::vector<std::string>& words, char separator) {
@@ -94,11 +95,11 @@ std::vector<Hierarchy> parse_mountinfo(std::string_view mountinfo) {
     line.remove_prefix(dash + 3);
     const auto type = take_word(line);
     if (type != "cgroup" && type != "cgroup2") continue;
-    take_word(line);  // the source: any word
+    take_word(line);  // mount source, which is arbitrary
     Hierarchy h;
     h.version = type == "cgroup2" ? 2 : 1;
     h.mount_point = base::unescape_octal(mount_point);
-    h.root = normalised_root(base::unescape_octal(root));
+    h.root = normalized_root(base::unescape_octal(root));
     if (h.version == 1) {
       auto options = take_word(line);
       while (!options.empty()) {
@@ -146,51 +147,51 @@ std::string_view HostHierarchies::layout() const {
 
 std::string HostHierarchies::summary() const {
   std::string out(layout());
-  std::string_view before = ": v1 ";  // then " "
+  std::string_view separator = ": v1 ";  // " " after the first
   for (const auto& h : all) {
     if (h.version != 1) continue;
-    out += before;
+    out += separator;
     out += base::printable(h.title());
     if (h.root != "/") out += "(from " + base::printable(h.root) + ")";
-    before = " ";
+    separator = " ";
   }
   if (const auto* h = v2()) {
-    out += before == " " ? "; v2 " : ": v2 ";
-    out += h->controllers.empty() ? "without controllers" : joined(h->controllers, ' ');
+    out += separator == " " ? "; v2 " : ": v2 ";
+    out += h->controllers.empty() ? "no controllers" : joined(h->controllers, ' ');
     if (h->root != "/") out += " (from " + base::printable(h->root) + ")";
   }
-  if (!unbound.empty()) out += "; bound to nothing: " + joined(unbound, ' ');
+  if (!unbound.empty()) out += "; not mounted: " + joined(unbound, ' ');
   return out;
 }
 
 base::Result<HostHierarchies> find_hierarchies(const HostPaths& paths) {
-  // Another host's /proc shows its mounts as pid 1 sees them; our own are those of this process.
+  // For the proc file system of another host, the mounts of PID 1 count; for our own, those of this process.
   std::string source = paths.procfs + (paths.procfs == "/proc" ? "/self/mountinfo" : "/1/mountinfo");
-  auto mounts = read_whole(source);
+  auto mounts = read_text(source);
   if (!mounts && paths.procfs != "/proc") {
     source = paths.procfs + "/self/mountinfo";
-    mounts = read_whole(source);
+    mounts = read_text(source);
   }
   if (!mounts) return tl::unexpected(mounts.error());
 
   HostHierarchies host;
   host.all = parse_mountinfo(*mounts);
   if (host.all.empty()) {
-    return base::fail("no cgroup file system is mounted according to " + base::printable(source) +
-                      "; mount one: mount -t cgroup2 none /sys/fs/cgroup");
+    return base::fail(base::printable(source) +
+                      ": no cgroup file system is mounted (to mount one: mount -t cgroup2 none /sys/fs/cgroup)");
   }
   for (auto& h : host.all) {
     h.mount_point = translate(h.mount_point, paths);
   }
-  if (auto openable = any_opens(host.all); !openable) return tl::unexpected(std::move(openable.error()));
+  if (auto openable = check_one_opens(host.all); !openable) return tl::unexpected(std::move(openable.error()));
   for (auto& h : host.all) {
     if (h.version != 2) continue;
-    const auto offered = read_whole(h.mount_point + "/cgroup.controllers");
-    if (!offered) continue;  // core files only
+    const auto offered = read_text(h.mount_point + "/cgroup.controllers");
+    if (!offered) continue;  // no controllers, core files only
     auto rest = base::trim_end(*offered);
     while (!rest.empty()) h.controllers.emplace_back(take_word(rest));
   }
-  if (const auto table = read_whole(paths.procfs + "/cgroups")) {
+  if (const auto table = read_text(paths.procfs + "/cgroups")) {
     for (auto& name : parse_unbound_controllers(*table)) {
       const auto* h = host.v2();
       const std::string_view v2_name = name == "blkio" ? "io" : std::string_view(name);

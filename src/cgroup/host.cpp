@@ -14,7 +14,7 @@
 namespace cgwarden::cgroup {
 namespace {
 
-// "some avg10=1.50 ..." -> 0.015
+// Returns avg10 of the line "some" as a ratio: "some avg10=1.50 ..." -> 0.015.
 std::optional<double> some_avg10(const std::string& path) {
   const auto text = base::read_file(path);
   if (!text || !text->starts_with("some avg10=")) return std::nullopt;

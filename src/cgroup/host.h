@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The machine, from /proc: hostname, kernel, load, memory, pressure.
+// Facts about the host from /proc: host name, kernel, load, memory and swap, pressure.
+// Thread: any.
 #pragma once
 
 #include "src/cgroup/hierarchy.h"
@@ -7,7 +8,7 @@
 
 namespace cgwarden::cgroup {
 
-// What cannot be read is left out. Cheap: eight small files, or nine.
+// Reads at most ten small files. A value that cannot be read stays unset.
 model::Host read_host(const HostPaths& paths, const HostHierarchies& hierarchies);
 
 }  // namespace cgwarden::cgroup

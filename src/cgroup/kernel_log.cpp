@@ -18,7 +18,7 @@ int nibble(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-// The kernel writes bytes that are not printable, and the backslash, as \x1b.
+// Decodes \x1b: the kernel escapes unprintable bytes and the backslash in this way.
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -34,7 +34,7 @@ std::string unescaped(std::string_view text) {
   return out;
 }
 
-// What stands between the two, if each is there once.
+// Returns the text between `left` and `right`, or nullopt unless each of them occurs exactly once.
 std::optional<std::string_view> between(std::string_view text, std::string_view left, std::string_view right) {
   const auto from = text.find(left);
   const auto to = text.find(right);
@@ -59,13 +59,14 @@ std::optional<std::string_view> KernelLog::next() {
   while (true) {
     const auto n = ::read(file_.get(), text_.data(), text_.size());
     if (n > 0) return std::string_view(text_.data(), static_cast<std::size_t>(n));
-    if (n < 0 && (errno == EPIPE || errno == EINTR)) continue;  // overwritten: it goes on with the oldest there is
+    if (n < 0 && (errno == EPIPE || errno == EINTR))
+      continue;  // EPIPE: overwritten, the next read starts at the oldest record
     return std::nullopt;
   }
 }
 
 std::optional<std::string> cgroup_of_oom_kill(std::string_view record, std::string_view root) {
-  constexpr unsigned facilities_begin = 8;  // those below are levels of the kernel's own
+  constexpr unsigned facilities_begin = 8;  // smaller priorities are levels of facility 0, the kernel
   auto head = base::take_until(record, ';');
   const auto priority = base::to_int<unsigned>(base::take_until(head, ','));
   if (!priority || *priority >= facilities_begin || !record.starts_with("oom-kill:constraint=")) return std::nullopt;

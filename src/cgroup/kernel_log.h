@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel's log tells of cgroups: in which one a process was killed for want of memory. Needed only for cgroups
-// that end before they are read again.
+// OOM kills from the kernel log: the cgroup of each killed process. Needed only for cgroups that are removed before
+// they are read again.
 //
-// Source: Documentation/ABI/testing/dev-kmsg, and dump_oom_victim() in mm/oom_kill.c (since 5.0; at most ten kills in
-// five seconds are logged). It takes CAP_SYSLOG where kernel.dmesg_restrict is 1.
-// Thread: any one.
+// Source: Documentation/ABI/testing/dev-kmsg and dump_oom_victim() in mm/oom_kill.c (since Linux 5.0; the kernel logs
+// at most ten kills in five seconds). Needs CAP_SYSLOG if kernel.dmesg_restrict is 1. Thread: any, one at a time.
 #pragma once
 
 #include <array>
@@ -19,22 +18,23 @@ namespace cgwarden::cgroup {
 
 class KernelLog {
  public:
-  // From now on. Silent where the log cannot be read, and where a recorded host is looked at.
+  // Reads records from now on. If /dev/kmsg cannot be read, or if `paths` is a recorded host, next() returns nothing.
   explicit KernelLog(const HostPaths& paths);
 
-  [[nodiscard]] bool can_be_read() const { return static_cast<bool>(file_); }
+  [[nodiscard]] bool is_readable() const { return static_cast<bool>(file_); }
 
-  // Next record, valid until the next call; none: there is no more yet. Never waits. What was overwritten before it was
-  // read is passed over.
+  // Returns the next record, valid until the next call, or nullopt if there is no further record yet. Never blocks.
+  // Records that the kernel overwrote before they were read are skipped.
   std::optional<std::string_view> next();
 
  private:
   base::Fd file_;
-  std::array<char, 8192> text_{};  // the kernel's longest record
+  std::array<char, 8192> text_{};  // the longest record of the kernel
 };
 
-// Path of the memory cgroup whose process was killed, below `root` (Hierarchy::root). None for any other record, for
-// cgroups outside of that, for what a program wrote, and where names in it can be taken for the record's own parts.
+// Returns the path, relative to `root` (Hierarchy::root), of the memory cgroup of the killed process. Returns nullopt
+// for any other record, for a cgroup outside of `root`, for a record that a program wrote, and for an ambiguous record,
+// in which a name contains one of the record's delimiters.
 std::optional<std::string> cgroup_of_oom_kill(std::string_view record, std::string_view root = "/");
 
 }  // namespace cgwarden::cgroup

@@ -27,11 +27,11 @@ constexpr int kRead = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
 
-// PIDFD_GET_..._NAMESPACE of <linux/pidfd.h>, by kind. Since Linux 6.11 (fs/pidfs.c).
-constexpr std::array<unsigned long, kNamespaceKinds.size()> kAskForNamespace = {
+// PIDFD_GET_..._NAMESPACE of <linux/pidfd.h>, indexed as kNamespaceKinds. Since Linux 6.11 (fs/pidfs.c).
+constexpr std::array<unsigned long, kNamespaceKinds.size()> kPidfdGetNamespace = {
     _IO(0xFF, 1), _IO(0xFF, 2), _IO(0xFF, 3), _IO(0xFF, 4), _IO(0xFF, 5), _IO(0xFF, 7), _IO(0xFF, 9), _IO(0xFF, 10)};
 
-// "4711" for openat(), without an allocation.
+// Formats a PID as a C string for openat() without an allocation.
 class PidName {
  public:
   explicit PidName(pid_t pid) { *std::to_chars(text_, text_ + sizeof text_ - 1, pid).ptr = '\0'; }
@@ -63,7 +63,7 @@ bool parse_process_stat(std::string_view text, ProcessStat& out) {
   if (end_of_command == std::string_view::npos) return false;
   text.remove_prefix(end_of_command + 1);
   text = base::trim_end(text);
-  // Fields are numbered as in proc_pid_stat(5); the state is the third.
+  // Field numbers as in proc_pid_stat(5): 3 state, 9 flags, 20 num_threads, 22 starttime.
   for (int field = 3; field <= 22; ++field) {
     const auto word = base::take_word(text);
     if (word.empty()) return false;
@@ -80,33 +80,33 @@ bool parse_process_stat(std::string_view text, ProcessStat& out) {
 }
 
 ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, Options options,
-                           std::function<void(std::string)> notice)
+                           std::function<void(std::string)> log)
     : hierarchies_(host.all),
       options_(options),
-      notice_(std::move(notice)),
+      log_(std::move(log)),
       proc_(::open(paths.procfs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       buffer_(kProcBuffer) {
   struct statfs fs {};
-  if (!proc_ || ::fstatfs(proc_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return;  // a recording
-  // cgroup.procs gives pids as this process's pid namespace has them: /proc must be of the same.
+  if (!proc_ || ::fstatfs(proc_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return;  // a recorded host
+  // cgroup.procs lists PIDs of the reader's PID namespace, so /proc must be of the same namespace.
   char self[16];
   const auto n = ::readlinkat(proc_.get(), "self", self, sizeof self);
   if (n <= 0 || base::to_int<pid_t>(std::string_view(self, static_cast<std::size_t>(n))) != ::getpid()) {
-    notice_("processes are unknown: " + base::printable(paths.procfs) +
-            " is of another pid namespace than the agent; run it in that of the host");
+    log_("processes are unknown: " + base::printable(paths.procfs) +
+         " belongs to another PID namespace than the agent (run the agent in the PID namespace of the host)");
     return;
   }
   usable_ = true;
-  const auto by = [&](auto&& wanted) {
+  const auto add_where = [&](auto&& matches) {
     for (std::size_t h = 0; h < std::min(hierarchies_.size(), Tree::kMaxHierarchies); ++h) {
-      if (wanted(hierarchies_[h])) order_.push_back(h);
+      if (matches(hierarchies_[h])) order_.push_back(h);
     }
   };
-  by([](const Hierarchy& h) { return h.version == 2; });
-  by([](const Hierarchy& h) { return h.version == 1 && !h.name.empty(); });
-  // First the one that tells when a process ran.
-  by([](const Hierarchy& h) { return h.version == 1 && h.name.empty() && h.has("cpuacct"); });
-  by([](const Hierarchy& h) { return h.version == 1 && h.name.empty() && !h.has("cpuacct"); });
+  add_where([](const Hierarchy& h) { return h.version == 2; });
+  add_where([](const Hierarchy& h) { return h.version == 1 && !h.name.empty(); });
+  // cpuacct first: it shows whether a process ran.
+  add_where([](const Hierarchy& h) { return h.version == 1 && h.name.empty() && h.has("cpuacct"); });
+  add_where([](const Hierarchy& h) { return h.version == 1 && h.name.empty() && !h.has("cpuacct"); });
 
   const auto self_fd = open(::getpid());
   for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
@@ -116,15 +116,15 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
   }
   NamespaceIds by_link{}, by_pidfd{};
   by_pidfd_ = options_.by_pidfd && read_namespaces(self_fd.get(), ::getpid(), by_link) &&
-              ask_for_namespaces(self_fd.get(), ::getpid(), by_pidfd) && by_link == by_pidfd;
+              query_namespaces(self_fd.get(), ::getpid(), by_pidfd) && by_link == by_pidfd;
   find_host_namespaces();
 }
 
 void ProcessTable::find_host_namespaces() {
   model::CollectorStats unused;
-  if (!open(pid_t{1})) {  // which is in every pid namespace
-    hides_ = true;
-    notice_("processes of others are unknown: /proc hides them (hidepid, ProtectProc=); CAP_SYS_PTRACE shows them");
+  if (!open(pid_t{1})) {  // every PID namespace has one
+    hidepid_ = true;
+    log_("processes of other users are unknown: /proc hides them (hidepid=, ProtectProc=; grant CAP_SYS_PTRACE)");
   }
   if (const auto first = open(pid_t{1}); first && read_namespaces(first.get(), 1, host_)) return;
   NamespaceIds ids{};
@@ -135,13 +135,14 @@ void ProcessTable::find_host_namespaces() {
     host_ = ids;
     return;
   }
-  notice_("which namespaces are the host's is unknown: /proc/1/ns cannot be read; it takes CAP_SYS_PTRACE");
+  log_("host namespaces are unknown: cannot read /proc/1/ns (grant CAP_SYS_PTRACE)");
 }
 
 base::Fd ProcessTable::open(pid_t pid) const {
   base::Fd fd(::openat(proc_.get(), PidName(pid).c_str(), kDirectory));
   struct stat st {};
-  if (fd && ::fstat(fd.get(), &st) != 0) fd.reset();  // hidden ones can be opened by name, and nothing else
+  if (fd && ::fstat(fd.get(), &st) != 0)
+    fd.reset();  // with hidepid, a hidden process can be opened by name, but not accessed
   return fd;
 }
 
@@ -170,15 +171,15 @@ std::string_view ProcessTable::read_file(int process, const char* file, model::C
   return {buffer_.data(), size};
 }
 
-void ProcessTable::begin_round() {
-  ++round_;
-  fresh_ = 0;
+void ProcessTable::begin_sample() {
+  ++sample_;
+  new_count_ = 0;
   now_ = base::monotonic_now();
   cgroup_index_ = model::kNoCgroup;
 }
 
-void ProcessTable::end_round() {
-  std::erase_if(known_, [this](const auto& entry) { return entry.second.round != round_; });
+void ProcessTable::end_sample() {
+  std::erase_if(known_, [this](const auto& entry) { return entry.second.last_sample != sample_; });
 }
 
 bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hierarchy, model::CollectorStats& stats) {
@@ -217,66 +218,68 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
       cgroup_.pids.push_back(*pid);
     }
   }
-  if (threads) owners_of_threads(stats);
+  if (threads) replace_threads_by_processes(stats);
   std::ranges::sort(cgroup_.pids);
   cgroup_.pids.erase(std::unique(cgroup_.pids.begin(), cgroup_.pids.end()), cgroup_.pids.end());
   return true;
 }
 
-// Threads become the processes they are of.
-void ProcessTable::owners_of_threads(model::CollectorStats& stats) {
-  std::size_t kept = 0;
+// Replaces thread IDs by the IDs of their processes (Tgid).
+void ProcessTable::replace_threads_by_processes(model::CollectorStats& stats) {
+  std::size_t cached = 0;
   for (std::size_t i = 0; i < cgroup_.pids.size(); ++i) {
     if (i >= options_.max_per_cgroup) {
       ++cgroup_.out_of_view;
       continue;
     }
     const auto fd = open(cgroup_.pids[i]);
-    if (!fd && !means_exited(errno)) ++cgroup_.out_of_view;
+    if (!fd && !is_exited(errno)) ++cgroup_.out_of_view;
     if (!fd) continue;
     auto status = read_file(fd.get(), "status", stats);
     constexpr std::string_view key = "\nTgid:\t";
     const auto at = status.find(key);
     if (at == std::string_view::npos) continue;
     status.remove_prefix(at + key.size());
-    if (const auto owner = base::to_int<pid_t>(base::take_line(status))) cgroup_.pids[kept++] = *owner;
+    if (const auto owner = base::to_int<pid_t>(base::take_line(status))) cgroup_.pids[cached++] = *owner;
   }
-  cgroup_.pids.resize(kept);
+  cgroup_.pids.resize(cached);
 }
 
-// None of the processes that were listed ran, and none was moved there or away; the hierarchies that were asked in vain
-// had none to run. What a fork puts straight into a cgroup is seen once it runs.
-bool ProcessTable::nothing_moved(const Tree& tree, const Node& node, const KeptList& kept) const {
+// Returns true if none of the cached processes ran and no task was migrated in the hierarchies that were read for them.
+// Hierarchies in which the cgroup had no process had none that could run. A process created directly in the cgroup
+// (CLONE_INTO_CGROUP) is noticed as soon as it runs.
+bool ProcessTable::pids_unchanged(const Tree& tree, const Node& node, const CachedPids& cached) const {
   std::uint32_t writes = 0;
-  std::uint32_t moves = 0;
-  for (std::size_t i = 0; i < kept.hierarchies; ++i) {
+  std::uint32_t migrations = 0;
+  for (std::size_t i = 0; i < cached.hierarchies; ++i) {
     const auto h = order_[i];
     if ((node.mask >> h & 1U) == 0) continue;
     if (!node.dirs[h].idle || node.dirs[h].watch < 0) return false;
     writes += node.dirs[h].writes;
-    moves += tree.moves(h);
+    migrations += tree.migrations(h);
   }
-  return kept.listed && kept.writes == writes && kept.moves == moves;
+  return cached.listed && cached.writes == writes && cached.migrations == migrations;
 }
 
-// True: they are those of the last round, and none of them ran since.
-bool ProcessTable::keep_list(const Tree& tree, Node& node, std::size_t hierarchies) {
-  auto& kept = node.processes;
-  const bool same = kept.hierarchies == hierarchies && kept.pids == cgroup_.pids && nothing_moved(tree, node, kept);
-  kept.quiet = same && cgroup_.out_of_view == 0;
-  kept.listed = cgroup_.listed && cgroup_.pids.size() <= options_.max_per_cgroup;
-  kept.hierarchies = hierarchies;
-  kept.writes = kept.moves = 0;
+// Stores the list; returns true if it equals that of the last sample and none of its processes ran since.
+bool ProcessTable::cache_pids(const Tree& tree, Node& node, std::size_t hierarchies) {
+  auto& cached = node.processes;
+  const bool same =
+      cached.hierarchies == hierarchies && cached.pids == cgroup_.pids && pids_unchanged(tree, node, cached);
+  cached.unchanged = same && cgroup_.out_of_view == 0;
+  cached.listed = cgroup_.listed && cgroup_.pids.size() <= options_.max_per_cgroup;
+  cached.hierarchies = hierarchies;
+  cached.writes = cached.migrations = 0;
   for (std::size_t i = 0; i < hierarchies; ++i) {
     const auto h = order_[i];
     if ((node.mask >> h & 1U) == 0) continue;
-    kept.writes += node.dirs[h].writes;
-    kept.moves += tree.moves(h);
+    cached.writes += node.dirs[h].writes;
+    cached.migrations += tree.migrations(h);
   }
-  if (kept.listed) {
-    kept.pids = cgroup_.pids;
+  if (cached.listed) {
+    cached.pids = cgroup_.pids;
   } else {
-    kept.pids.clear();
+    cached.pids.clear();
   }
   return same;
 }
@@ -285,23 +288,23 @@ const ProcessTable::Cgroup& ProcessTable::list(const Tree& tree, Node& node, mod
                                                model::CollectorStats& stats) {
   if (cgroup == cgroup_index_) return cgroup_;
   cgroup_index_ = cgroup;
-  looked_ = false;
+  inspected_ = false;
   cgroup_.pids.clear();
   cgroup_.known.clear();
   cgroup_.out_of_view = cgroup_.unknown = 0;
   cgroup_.listed = false;
-  quiet_ = asleep_ = false;
+  unchanged_ = idle_ = false;
   if (!usable_) return cgroup_;
   listed_tick_ = ticks_since_boot();
-  if (node.processes.quiet && nothing_moved(tree, node, node.processes)) {
-    quiet_ = asleep_ = cgroup_.listed = true;
+  if (node.processes.unchanged && pids_unchanged(tree, node, node.processes)) {
+    unchanged_ = idle_ = cgroup_.listed = true;
     cgroup_.pids = node.processes.pids;
-    listed_in_ = order_[node.processes.hierarchies - 1];
+    listed_hierarchy_ = order_[node.processes.hierarchies - 1];
     return cgroup_;
   }
-  std::size_t asked = 0;
+  std::size_t tried = 0;
   for (const auto h : order_) {
-    ++asked;
+    ++tried;
     if ((node.mask >> h & 1U) == 0) continue;
     if (!read_list(tree, node, h, stats)) {
       ++stats.errors;
@@ -309,18 +312,18 @@ const ProcessTable::Cgroup& ProcessTable::list(const Tree& tree, Node& node, mod
       continue;
     }
     cgroup_.listed = true;
-    listed_in_ = h;
+    listed_hierarchy_ = h;
     if (cgroup_.count() != 0) break;
   }
-  asleep_ = keep_list(tree, node, asked);
+  idle_ = cache_pids(tree, node, tried);
   return cgroup_;
 }
 
-const ProcessTable::Cgroup& ProcessTable::look(const Tree& tree, Node& node, model::CgroupIndex cgroup,
-                                               model::CollectorStats& stats) {
+const ProcessTable::Cgroup& ProcessTable::inspect(const Tree& tree, Node& node, model::CgroupIndex cgroup,
+                                                  model::CollectorStats& stats) {
   list(tree, node, cgroup, stats);
-  if (looked_) return cgroup_;
-  looked_ = true;
+  if (inspected_) return cgroup_;
+  inspected_ = true;
   cgroup_.unknown = cgroup_.out_of_view;
   for (std::size_t i = 0; i < cgroup_.pids.size(); ++i) {
     if (i >= options_.max_per_cgroup) {
@@ -328,14 +331,14 @@ const ProcessTable::Cgroup& ProcessTable::look(const Tree& tree, Node& node, mod
       break;
     }
     const Process* process = nullptr;
-    switch (look_at(cgroup_.pids[i], node, stats, process)) {
-      case Seen::known:
+    switch (inspect_process(cgroup_.pids[i], node, stats, process)) {
+      case Inspection::known:
         cgroup_.known.push_back(process);
         if (!process->complete) ++cgroup_.unknown;
         break;
-      case Seen::gone:
+      case Inspection::gone:
         break;
-      case Seen::unknown:
+      case Inspection::unknown:
         ++cgroup_.unknown;
         break;
     }
@@ -343,78 +346,81 @@ const ProcessTable::Cgroup& ProcessTable::look(const Tree& tree, Node& node, mod
   return cgroup_;
 }
 
-ProcessTable::Seen ProcessTable::look_at(pid_t pid, const Node& node, model::CollectorStats& stats,
-                                         const Process*& out) {
+ProcessTable::Inspection ProcessTable::inspect_process(pid_t pid, const Node& node, model::CollectorStats& stats,
+                                                       const Process*& out) {
   const auto known = known_.find(pid);
   if (known != known_.end()) {
     auto& process = known->second;
     struct stat st {};
-    if (!quiet_ && ::fstatat(proc_.get(), PidName(pid).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return Seen::gone;
-    // The inode of a process's folder is given anew for each process; the kernel may also forget and remake it.
-    const bool same = quiet_ || st.st_ino == process.proc_id;
-    const bool due = now_ - process.read_at >= options_.age_limit;
+    if (!unchanged_ && ::fstatat(proc_.get(), PidName(pid).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return Inspection::gone;
+    // Each process gets a new inode number for /proc/PID; the kernel may also drop the inode and create another one.
+    const bool same = unchanged_ || st.st_ino == process.proc_id;
+    const bool due = now_ - process.read_at >= options_.refresh_interval;
     const auto age = static_cast<std::int64_t>(listed_tick_) - static_cast<std::int64_t>(process.start);
     static const auto per_second = std::max(1L, ::sysconf(_SC_CLK_TCK));
-    const bool young = age < options_.young.count() * per_second;
-    // setns() and unshare() are the caller's own, and so is exec(): kernel/nsproxy.c. A process with threads in several
-    // cgroups is listed by each of them, so that any of them running is seen.
-    process.ran = process.ran || !asleep_ || !process.complete;
-    const bool asleep = !process.ran && now_ - process.read_at < options_.asleep * (1.0 + pid % 64 / 64.0);
-    // Once in a round is enough.
-    if (process.round == round_ || (same && (asleep || (!due && !young)))) {
-      if (process.round != round_) {
+    const bool young = age < options_.young_age.count() * per_second;
+    // setns(), unshare() and exec() change only the namespaces of the calling task (kernel/nsproxy.c). A process with
+    // threads in several cgroups is listed by each of them, so that it is noticed whichever of them runs.
+    process.ran = process.ran || !idle_ || !process.complete;
+    // The interval depends on the PID, so that no sample has to read all processes.
+    const bool keep_while_idle =
+        !process.ran && now_ - process.read_at < options_.idle_refresh_interval * (1.0 + pid % 64 / 64.0);
+    // A process is read at most once in a sample.
+    if (process.last_sample == sample_ || (same && (keep_while_idle || (!due && !young)))) {
+      if (process.last_sample != sample_) {
         process.first_cgroup = cgroup_index_;
-        if (asleep && (young || now_ - process.root_read_at >= options_.age_limit)) read_root(process);
+        if (keep_while_idle && (young || now_ - process.root_read_at >= options_.refresh_interval)) read_root(process);
       }
-      process.round = round_;
+      process.last_sample = sample_;
       out = &process;
-      return Seen::known;
+      return Inspection::known;
     }
   }
-  if (fresh_ >= options_.max_fresh || (known == known_.end() && known_.size() >= options_.max_known)) {
-    if (!std::exchange(told_bound_, true)) {
-      notice_("more new processes than are looked at in one round: namespaces of some are unknown until later ones");
+  if (new_count_ >= options_.max_new || (known == known_.end() && known_.size() >= options_.max_known)) {
+    if (!std::exchange(logged_bound_, true)) {
+      log_("process limit of one sample reached: namespaces of some processes are unknown until a later sample");
     }
-    return Seen::unknown;
+    return Inspection::unknown;
   }
-  ++fresh_;
-  Process fresh;
-  const auto seen = read_process(pid, node, fresh, stats);
-  if (seen != Seen::known) return seen;
-  fresh.round = round_;
-  fresh.first_cgroup = cgroup_index_;
-  auto& place = known_[pid];
-  place = std::move(fresh);
-  out = &place;
-  return Seen::known;
+  ++new_count_;
+  Process process;
+  const auto result = read_process(pid, node, process, stats);
+  if (result != Inspection::known) return result;
+  process.last_sample = sample_;
+  process.first_cgroup = cgroup_index_;
+  auto& entry = known_[pid];
+  entry = std::move(process);
+  out = &entry;
+  return Inspection::known;
 }
 
-ProcessTable::Seen ProcessTable::read_process(pid_t pid, const Node& node, Process& process,
-                                              model::CollectorStats& stats) {
+ProcessTable::Inspection ProcessTable::read_process(pid_t pid, const Node& node, Process& process,
+                                                    model::CollectorStats& stats) {
   const auto fd = open(pid);
-  if (!fd) return means_exited(errno) ? Seen::gone : Seen::unknown;
+  if (!fd) return is_exited(errno) ? Inspection::gone : Inspection::unknown;
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0) return Seen::gone;
+  if (::fstat(fd.get(), &st) != 0) return Inspection::gone;
   process.pid = pid;
   process.proc_id = st.st_ino;
   process.read_at = process.root_read_at = now_;
   ProcessStat stat;
   const auto text = read_file(fd.get(), "stat", stats);
-  if (text.empty()) return base::exists(fd.get(), "stat") ? Seen::unknown : Seen::gone;
-  if (!parse_process_stat(text, stat)) return Seen::unknown;
+  if (text.empty()) return base::exists(fd.get(), "stat") ? Inspection::unknown : Inspection::gone;
+  if (!parse_process_stat(text, stat)) return Inspection::unknown;
   process.start = stat.start;
-  if (stat.start >= listed_tick_ && !is_member(fd.get(), node, stats)) return Seen::gone;
-  if (stat.state == 'Z' || stat.state == 'X') return Seen::gone;  // the dead have no namespaces any more
+  if (stat.start >= listed_tick_ && !is_member(fd.get(), node, stats)) return Inspection::gone;
+  if (stat.state == 'Z' || stat.state == 'X') return Inspection::gone;  // a zombie has no namespaces
   process.complete = read_namespaces(fd.get(), pid, process.namespaces);
   char root[1024];
   const auto n = ::readlinkat(fd.get(), "root", root, sizeof root);
   if (n > 0) process.root.assign(root, static_cast<std::size_t>(n));
-  // A process that ended meanwhile has lost some of its links.
-  if (!process.complete && !base::exists(fd.get(), "stat")) return Seen::gone;
-  return Seen::known;
+  // A process that exits meanwhile loses links of /proc/PID/ns one by one.
+  if (!process.complete && !base::exists(fd.get(), "stat")) return Inspection::gone;
+  return Inspection::known;
 }
 
-// Of one that is known to live still.
+// The caller knows that the process has not exited.
 void ProcessTable::read_root(Process& process) const {
   char link[32];
   std::memcpy(std::to_chars(link, link + 16, process.pid).ptr, "/root", sizeof "/root");
@@ -424,24 +430,25 @@ void ProcessTable::read_root(Process& process) const {
   process.root_read_at = now_;
 }
 
-// The kernel keeps a name and an inode for each link of /proc/PID/ns that was read, 8 kB a process, and none for this.
-bool ProcessTable::ask_for_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
+// Reading links of /proc/PID/ns makes the kernel cache a dentry and an inode for each, 8 kB per process; the ioctl on a
+// pidfd caches nothing.
+bool ProcessTable::query_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
   const base::Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  // Still there, it is what that pid was given to.
+  // /proc/PID is held open; if it still exists, the PID was not reused and the pidfd is that of the same process.
   if (!fd || !base::exists(process, "stat")) return false;
   bool complete = true;
   for (std::size_t kind = 0; kind < kNamespaceKinds.size(); ++kind) {
     if (!kinds_[kind]) continue;
-    const base::Fd space(::ioctl(fd.get(), kAskForNamespace[kind], 0));
+    const base::Fd ns(::ioctl(fd.get(), kPidfdGetNamespace[kind], 0));
     struct stat st {};
-    ids[kind] = space && ::fstat(space.get(), &st) == 0 ? st.st_ino : 0;
+    ids[kind] = ns && ::fstat(ns.get(), &st) == 0 ? st.st_ino : 0;
     complete = complete && ids[kind] != 0;
   }
   return complete;
 }
 
 bool ProcessTable::read_namespaces(int process, pid_t pid, NamespaceIds& ids) const {
-  if (by_pidfd_) return ask_for_namespaces(process, pid, ids);
+  if (by_pidfd_) return query_namespaces(process, pid, ids);
   static const auto links = [] {
     std::array<std::string, kNamespaceKinds.size()> out;
     for (std::size_t kind = 0; kind < out.size(); ++kind) out[kind] = "ns/" + std::string(kNamespaceKinds[kind]);
@@ -460,18 +467,18 @@ bool ProcessTable::read_namespaces(int process, pid_t pid, NamespaceIds& ids) co
 }
 
 bool ProcessTable::is_member(int process, const Node& node, model::CollectorStats& stats) {
-  const auto& hierarchy = hierarchies_[listed_in_];
+  const auto& hierarchy = hierarchies_[listed_hierarchy_];
   auto text = read_file(process, "cgroup", stats);
   while (!text.empty()) {
     auto line = base::take_line(text);
     const auto id = base::take_until(line, ':');
     auto controllers = base::take_until(line, ':');
-    bool right = hierarchy.version == 2 && id == "0" && controllers.empty();
-    while (hierarchy.version == 1 && !controllers.empty() && !right) {
+    bool matches = hierarchy.version == 2 && id == "0" && controllers.empty();
+    while (hierarchy.version == 1 && !controllers.empty() && !matches) {
       const auto word = base::take_until(controllers, ',');
-      right = word.starts_with("name=") ? word.substr(5) == hierarchy.name : hierarchy.has(word);
+      matches = word.starts_with("name=") ? word.substr(5) == hierarchy.name : hierarchy.has(word);
     }
-    if (right) return line == node.cgroup->path;
+    if (matches) return line == node.cgroup->path;
   }
   return false;
 }

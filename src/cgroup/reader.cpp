@@ -22,13 +22,13 @@ using model::Value;
 
 constexpr std::size_t kBuffer = 64UL << 10U;
 constexpr std::size_t kMaxFile = 4UL << 20U;
-constexpr std::uint32_t kAbsentFor = 60;     // seconds until a missing file is looked for again
-constexpr std::uint32_t kRereadAfter = 300;  // seconds until a steady file is read again although nobody wrote
-constexpr std::uint32_t kListedFor = 1200;   // seconds until it is looked whether a module brought files to a cgroup
-constexpr auto kDeviceNamesFor = std::chrono::seconds(60);
-constexpr std::size_t kMaxTold = 1000;
+constexpr std::uint32_t kAbsentRetrySeconds = 60;  // until a missing file is tried again
+constexpr std::uint32_t kRereadSeconds = 300;      // until a file is read again without a write or another event
+constexpr std::uint32_t kRelistSeconds = 1200;     // until files are listed again: a kernel module may have added some
+constexpr auto kDeviceNamesLifetime = std::chrono::seconds(60);
+constexpr std::size_t kMaxLoggedCauses = 1000;
 
-// Files of the core, which no controller switches on or off.
+// Files of the cgroup core, which exist without any controller.
 bool is_core(std::string_view file) {
   return file.starts_with("cgroup.") || file.starts_with("cpu.stat") || file.ends_with(".pressure") ||
          file == "tasks" || file == "notify_on_release";
@@ -38,7 +38,7 @@ bool is_v1_core(std::string_view file) {
   return file.starts_with("cgroup.") || file == "tasks" || file == "notify_on_release";
 }
 
-// "hugepages-2048kB" -> "2MB", as the hugetlb controller spells it in its file names.
+// Returns the huge page sizes as the hugetlb controller spells them in its file names: "hugepages-2048kB" -> "2MB".
 std::vector<std::string> read_page_sizes(const std::string& sysfs) {
   std::vector<std::string> sizes;
   DIR* dir = ::opendir((sysfs + "/kernel/mm/hugepages").c_str());
@@ -69,21 +69,21 @@ struct Part {
 struct Reader::PlannedFile {
   std::string name;
   std::size_t hierarchy = 0;
-  std::string label;  // what '*' stood for
+  std::string label;  // the part of the name that matched '*'
   std::vector<Part> parts;
-  model::CollectorId collector = 0;   // whose time and errors these are
-  bool to_the_end = false;            // made of records: the kernel may return less than there is
-  bool changes_only_on_write = true;  // all that is wanted of it is: read when somebody wrote
-  const SkipRule* rule = nullptr;     // when it need not be read although it is not steady
-  std::uint8_t limit = 0;             // that it sets
-  bool probe = false;                 // of tasks of the cgroup running
+  model::CollectorId collector = 0;   // which accounts for the time and errors
+  bool read_to_eof = false;           // made of records: one read() may return only a part
+  bool changes_only_on_write = true;  // holds for all collected fields: read only after a write
+  const SkipRule* rule = nullptr;     // when a file that changes without a write can be skipped
+  std::uint8_t limit = 0;             // bit of the limit that the file sets, or 0
+  bool probe = false;                 // it shows whether tasks of the cgroup ran (activity probe)
 };
 
 struct Reader::Plan {
   std::vector<PlannedFile> files;
 };
 
-// Puts values into the columns of one cgroup.
+// Writes values into the columns of one cgroup.
 class Reader::Sink : public RowSink {
  public:
   Sink(Reader& reader, model::Snapshot& snapshot, model::CgroupIndex cgroup)
@@ -109,7 +109,7 @@ class Reader::Sink : public RowSink {
       label = reader_.devices_.name_of(label);
     }
     column.text += label;
-    add_cell(column, at, value);
+    add_series(column, at, value);
   }
 
   void text(FieldId field, std::string_view text) override {
@@ -118,7 +118,7 @@ class Reader::Sink : public RowSink {
     const auto at = column.text.size();
     column.text += text.substr(0, kMaxText);
     std::replace(column.text.begin() + static_cast<std::ptrdiff_t>(at), column.text.end(), '\n', ' ');
-    add_cell(column, at, Value::of(1));
+    add_series(column, at, Value::of(1));
   }
 
   void labelled_text(FieldId field, std::string_view label, std::string_view text) override {
@@ -127,19 +127,19 @@ class Reader::Sink : public RowSink {
     column.text += label.find(':') != std::string_view::npos ? reader_.devices_.name_of(label) : label;
     column.text += '\0';
     column.text += text.substr(0, kMaxText);
-    add_cell(column, at, Value::of(1));
+    add_series(column, at, Value::of(1));
   }
 
   void unknown_key(std::string_view key) override {
     auto& stats = reader_.stats_[file_->collector];
     const auto cause = "key " + file_->name + " " + std::string(key);
-    if (reader_.told_.contains(cause)) return;  // another plan met it
+    if (reader_.logged_.contains(cause)) return;  // reported under another plan
     ++stats.unknown_keys;
-    reader_.log_once(cause, "unknown key '" + base::printable(key) + "' in " + file_->name +
-                                ": this kernel is newer than the catalogue; ignoring it");
+    reader_.log_once(cause, "unknown key ignored: " + base::printable(key) + " in " + file_->name +
+                                " (this kernel is newer than cgwarden's catalogue)");
   }
 
-  // The file could not be read: its fields are errors, not absent.
+  // The file exists, but could not be read: its fields are errors, not absent.
   void unreadable() {
     for (const auto& part : file_->parts) {
       for (const auto& key : part.keys.keys()) {
@@ -154,7 +154,7 @@ class Reader::Sink : public RowSink {
  private:
   static constexpr std::size_t kMaxText = 4096;
 
-  void add_cell(model::Column& column, std::size_t at, Value value) const {
+  void add_series(model::Column& column, std::size_t at, Value value) const {
     column.series.push_back({cgroup_, static_cast<std::uint32_t>(at),
                              static_cast<std::uint16_t>(std::min<std::size_t>(column.text.size() - at, 0xFFFF)),
                              value});
@@ -164,9 +164,9 @@ class Reader::Sink : public RowSink {
     auto& stats = reader_.stats_[file_->collector];
     ++stats.errors;
     ++stats.errors_now;
-    reader_.log_once("value " + std::to_string(field), "cannot understand the value of " +
-                                                           model::metric_name(reader_.catalogue_->field(field)) +
-                                                           " in " + file_->name + "; leaving it out");
+    reader_.log_once("value " + std::to_string(field),
+                     "invalid value omitted: " + model::metric_name(reader_.catalogue_->field(field)) +
+                         " (not a number of the expected kind in " + file_->name + ")");
   }
 
   Reader& reader_;
@@ -176,12 +176,12 @@ class Reader::Sink : public RowSink {
 };
 
 Reader::Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHierarchies& host, const HostPaths& paths,
-               Options options, std::function<void(std::string)> notice)
+               Options options, std::function<void(std::string)> log)
     : catalogue_(std::move(catalogue)),
       hierarchies_(host.all),
       page_sizes_(read_page_sizes(paths.sysfs)),
       options_(std::move(options)),
-      notice_(std::move(notice)),
+      log_(std::move(log)),
       devices_(paths.sysfs),
       stats_(catalogue_->collectors().size()),
       buffer_(kBuffer),
@@ -193,7 +193,7 @@ Reader::Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHier
 Reader::~Reader() = default;
 
 void Reader::log_once(const std::string& cause, const std::string& text) {
-  if (told_.size() < kMaxTold && told_.insert(cause).second) notice_(text);
+  if (logged_.size() < kMaxLoggedCauses && logged_.insert(cause).second) log_(text);
 }
 
 bool Reader::in_v1(std::uint32_t mask, std::string_view controller) const {
@@ -214,7 +214,7 @@ const model::Source* Reader::choose_source(const model::Field& field, std::uint3
   }
   for (std::size_t h = 0; h < hierarchies_.size() && field.v2.exists(); ++h) {
     if ((mask >> h & 1U) == 0 || hierarchies_[h].version != 2) continue;
-    // v2 keeps cpu.stat also where v1 has the controllers. What v1 does not say of it is not worth a read.
+    // v2 has cpu.stat even if the controllers are on v1. Its few values that v1 lacks do not justify a read.
     if (field.v2.file.starts_with("cpu.stat") && in_v1(mask, "cpuacct")) continue;
     if (is_core(field.v2.file) || hierarchies_[h].has(field.v2.controller())) {
       hierarchy = h;
@@ -224,9 +224,9 @@ const model::Source* Reader::choose_source(const model::Field& field, std::uint3
   return nullptr;
 }
 
-// Says which files have rules, and sees to it that in hierarchies where a rule asks for it, it is known first whether
-// tasks ran.
-void Reader::add_rules(Plan& plan) const {
+// Sets the skip rule of each file, and puts the activity probe (cpu.stat, cpuacct.usage) first in each hierarchy that
+// has rules with the condition `idle`.
+void Reader::add_skip_rules(Plan& plan) const {
   for (auto& file : plan.files) {
     const int version = hierarchies_[file.hierarchy].version;
     file.limit = limit_of(version, file.name);
@@ -234,14 +234,14 @@ void Reader::add_rules(Plan& plan) const {
   }
   for (std::size_t h = 0; h < hierarchies_.size(); ++h) {
     const auto first = std::ranges::find(plan.files, h, &PlannedFile::hierarchy);
-    const auto asking = std::ranges::find_if(
+    const auto idle_rule = std::ranges::find_if(
         plan.files, [h](const PlannedFile& f) { return f.hierarchy == h && f.rule != nullptr && f.rule->idle; });
-    if (asking == plan.files.end()) continue;
-    const auto name = run_probe(hierarchies_[h].version);
+    if (idle_rule == plan.files.end()) continue;
+    const auto name = activity_probe_file(hierarchies_[h].version);
     auto probe = std::ranges::find_if(plan.files,
                                       [h, name](const PlannedFile& f) { return f.hierarchy == h && f.name == name; });
     if (probe == plan.files.end()) {
-      const auto collector = asking->collector;
+      const auto collector = idle_rule->collector;
       probe = plan.files.insert(first, PlannedFile{std::string(name), h, "", {}, collector});
       probe->changes_only_on_write = false;
     } else {
@@ -262,8 +262,8 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
                                      [&](const PlannedFile& f) { return f.name == name && f.hierarchy == hierarchy; });
     if (file == plan->files.end()) {
       if (!wanted) return;
-      const bool of_any_length = source.shape == Shape::lines || source.shape == Shape::each_line;
-      plan->files.push_back({std::move(name), hierarchy, std::move(label), {}, collector, of_any_length});
+      const bool is_record_list = source.shape == Shape::lines || source.shape == Shape::each_line;
+      plan->files.push_back({std::move(name), hierarchy, std::move(label), {}, collector, is_record_list});
       file = plan->files.end() - 1;
     }
     if (wanted && !catalogue_->field(id).changes_only_on_write()) file->changes_only_on_write = false;
@@ -275,7 +275,8 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
     }
     part->keys.add(source.key, wanted ? id : kNoField, conversion_of(catalogue_->field(id), source));
   };
-  // Twice: what is wanted decides which files there are; what is not wanted is then known in them.
+  // First pass: files of enabled collectors. Second pass: register the keys of disabled collectors in these files, so
+  // that they are not reported as unknown.
   for (const bool wanted : {true, false}) {
     for (std::size_t i = 0; i < catalogue_->size(); ++i) {
       const auto id = static_cast<FieldId>(i);
@@ -294,7 +295,8 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
       }
     }
   }
-  // A v2 file that v1 stands in for is known, too: its keys are no news.
+  // Register the keys of the source that was not chosen (v2 where v1 is read), so that they are not reported as
+  // unknown.
   for (std::size_t i = 0; i < catalogue_->size(); ++i) {
     const auto& field = catalogue_->field(static_cast<FieldId>(i));
     std::size_t hierarchy = 0;
@@ -311,7 +313,7 @@ std::unique_ptr<Reader::Plan> Reader::make_plan(std::uint32_t mask) const {
     }
   }
   std::ranges::stable_sort(plan->files, {}, &PlannedFile::hierarchy);
-  add_rules(*plan);
+  add_skip_rules(*plan);
   return plan;
 }
 
@@ -358,44 +360,44 @@ void Reader::begin(model::Snapshot& snapshot) {
   const auto now = base::monotonic_now();
   now_ =
       static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count()) + 1;
-  if (now - devices_read_ > kDeviceNamesFor) {
-    devices_.forget();
+  if (now - devices_read_ > kDeviceNamesLifetime) {
+    devices_.clear();
     devices_read_ = now;
   }
   read_oom_kills();
-  budget_ = options_.max_open_files - std::min(options_.max_open_files, open_files_);
+  fd_budget_ = options_.max_open_files - std::min(options_.max_open_files, open_files_);
   open_files_ = 0;
 }
 
-Reader::Got Reader::read_text(int fd, bool to_the_end, std::string_view& text) {
+Reader::ReadStatus Reader::read_text(int fd, bool read_to_eof, std::string_view& text) {
   std::size_t size = 0;
   while (true) {
     const auto n = ::pread(fd, buffer_.data() + size, buffer_.size() - size, static_cast<off_t>(size));
     if (n < 0) {
       if (errno == EINTR) continue;
-      // Not supported here and now: PSI switched off, processes of a threaded cgroup.
-      if (errno == EOPNOTSUPP) return Got::absent;
-      return base::means_vanished(errno) ? Got::vanished : Got::error;
+      // Not supported in this state: PSI disabled, or cgroup.procs of a threaded cgroup.
+      if (errno == EOPNOTSUPP) return ReadStatus::absent;
+      return base::means_vanished(errno) ? ReadStatus::gone : ReadStatus::error;
     }
     size += static_cast<std::size_t>(n);
-    if (n == 0 || (!to_the_end && size < buffer_.size())) break;
+    if (n == 0 || (!read_to_eof && size < buffer_.size())) break;
     if (size == buffer_.size()) {
       if (size >= kMaxFile) {
         errno = EFBIG;
-        return Got::error;
+        return ReadStatus::error;
       }
       buffer_.resize(size * 2);
     }
   }
   text = std::string_view(buffer_.data(), size);
-  return Got::text;
+  return ReadStatus::ok;
 }
 
-// The host's count of kills for want of memory: where it stands still, no cgroup's has changed.
+// Reads the OOM kill count of the host: if it is unchanged, no count of a cgroup changed.
 void Reader::read_oom_kills() {
   constexpr std::string_view key = "\noom_kill ";
   std::string_view text;
-  if (vmstat_ && read_text(vmstat_.get(), true, text) == Got::text) {
+  if (vmstat_ && read_text(vmstat_.get(), true, text) == ReadStatus::ok) {
     if (const auto at = text.find(key); at != std::string_view::npos) {
       text.remove_prefix(at + key.size());
       const auto kills = base::to_int<std::uint64_t>(base::take_line(text));
@@ -403,82 +405,85 @@ void Reader::read_oom_kills() {
       oom_kills_ = kills.value_or(0);
     }
   }
-  ++oom_changes_;  // also when it is not known
+  ++oom_changes_;  // changed or unknown
 }
 
-bool Reader::holds(const SkipRule& rule, const Node& node, const Dir& dir) const {
+bool Reader::rule_applies(const SkipRule& rule, const Node& node, const Dir& dir) const {
   return dir.watch >= 0 && (!rule.idle || dir.idle) && (!rule.leaf || node.children.empty()) &&
          (rule.own_unlimited & node.limits) == 0 && (rule.path_unlimited & node.path_limits) == 0;
 }
 
 std::uint32_t Reader::change_count_of(const SkipRule& rule, const Tree& tree, std::size_t hierarchy) const {
-  return (rule.unmoved ? tree.moves(hierarchy) : 0) + (rule.no_oom ? oom_changes_ : 0);
+  return (rule.no_migration ? tree.migrations(hierarchy) : 0) + (rule.no_oom_kill ? oom_changes_ : 0);
 }
 
-bool Reader::need_not_read(const Tree& tree, const Node& node, const PlannedFile& file, const OpenFile& slot) const {
+bool Reader::can_skip_read(const Tree& tree, const Node& node, const PlannedFile& file, const OpenFile& slot) const {
   const auto& dir = node.dirs[file.hierarchy];
-  if (slot.looked_at == 0) return false;
-  const auto age = now_ - slot.looked_at;
-  if (slot.absent) return age < kAbsentFor;
-  // Cgroups are read again at different times, so that no scrape has to do it for all.
-  if (dir.watch < 0 || slot.writes != dir.writes || age >= kRereadAfter + node.cgroup->id % kRereadAfter) return false;
-  return file.changes_only_on_write || (slot.quiet && holds(*file.rule, node, dir) &&
+  if (slot.read_at == 0) return false;
+  const auto age = now_ - slot.read_at;
+  if (slot.absent) return age < kAbsentRetrySeconds;
+  // The interval depends on the cgroup, so that no sample has to read the files of all cgroups again.
+  if (dir.watch < 0 || slot.writes != dir.writes || age >= kRereadSeconds + node.cgroup->id % kRereadSeconds)
+    return false;
+  return file.changes_only_on_write || (slot.unchanged && rule_applies(*file.rule, node, dir) &&
                                         slot.change_count == change_count_of(*file.rule, tree, file.hierarchy));
 }
 
-// What a file that was just looked at says about the cgroup as a whole.
-void Reader::update_limits(const PlannedFile& file, Got got, std::string_view text, Node& node) {
+// Updates the cgroup's set of limits and its activity from a file that was just read.
+void Reader::update_limits(const PlannedFile& file, ReadStatus status, std::string_view text, Node& node) {
   if (file.limit != 0) {
-    const bool none = got == Got::absent || (got == Got::text && is_unlimited_text(file.limit, text));
-    node.limits = static_cast<std::uint8_t>(none ? node.limits & ~file.limit : node.limits | file.limit);
+    const bool unlimited =
+        status == ReadStatus::absent || (status == ReadStatus::ok && is_unlimited_text(file.limit, text));
+    node.limits = static_cast<std::uint8_t>(unlimited ? node.limits & ~file.limit : node.limits | file.limit);
   }
   if (file.probe) {
     auto& dir = node.dirs[file.hierarchy];
-    dir.ran_for(got == Got::text ? run_time(text) : 0, got == Got::text);
+    dir.update_run_time(status == ReadStatus::ok ? parse_run_time(text) : 0, status == ReadStatus::ok);
   }
 }
 
-Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot,
-                          std::string_view& text) {
+Reader::ReadStatus Reader::fetch(const Tree& tree, const Node& node, const PlannedFile& file, OpenFile& slot,
+                                 std::string_view& text) {
   const auto& dir = node.dirs[file.hierarchy];
-  if (need_not_read(tree, node, file, slot)) {
-    if (slot.absent) return Got::absent;
+  if (can_skip_read(tree, node, file, slot)) {
+    if (slot.absent) return ReadStatus::absent;
     text = slot.text.view();
-    return Got::text;
+    return ReadStatus::ok;
   }
-  const bool undisturbed = slot.looked_at != 0 && slot.writes == dir.writes;
+  const bool no_write = slot.read_at != 0 && slot.writes == dir.writes;
   slot.writes = dir.writes;
   auto& stats = stats_[file.collector];
-  const bool kept = slot.fd >= 0;
+  const bool was_open = slot.fd >= 0;
   int fd = slot.fd;
-  if (!kept) {
+  if (!was_open) {
     fd = tree.open_file(node, file.hierarchy, file.name.c_str(), O_RDONLY | O_NOFOLLOW);
     if (fd < 0) {
-      if (errno != ENOENT) return base::means_vanished(errno) ? Got::vanished : Got::error;
-      slot.look(now_);
+      if (errno != ENOENT) return base::means_vanished(errno) ? ReadStatus::gone : ReadStatus::error;
+      slot.mark_read(now_);
       slot.absent = true;
-      return Got::absent;
+      return ReadStatus::absent;
     }
   }
   ++stats.reads;
-  auto got = read_text(fd, file.to_the_end, text);
+  auto status = read_text(fd, file.read_to_eof, text);
   const int cause = errno;
-  if (got == Got::text) stats.bytes += text.size();
-  if (got == Got::vanished && base::exists(dir.fd.get(), "cgroup.procs")) {
-    got = Got::absent;  // the cgroup lives: only the controller was switched off here
+  if (status == ReadStatus::ok) stats.bytes += text.size();
+  if (status == ReadStatus::gone && base::exists(dir.fd.get(), "cgroup.procs")) {
+    status = ReadStatus::absent;  // the cgroup exists: only the controller was disabled here
   }
-  slot.absent = got == Got::absent;
-  slot.look(got == Got::text || got == Got::absent ? now_ : 0);
-  if (file.rule != nullptr && got == Got::text) {
+  slot.absent = status == ReadStatus::absent;
+  slot.mark_read(status == ReadStatus::ok || status == ReadStatus::absent ? now_ : 0);
+  if (file.rule != nullptr && status == ReadStatus::ok) {
     const auto change_count = change_count_of(*file.rule, tree, file.hierarchy);
-    slot.quiet = undisturbed && change_count == slot.change_count && slot.text.view() == text &&
-                 holds(*file.rule, node, dir) && (file.rule->says == nullptr || file.rule->says(text));
+    slot.unchanged = no_write && change_count == slot.change_count && slot.text.view() == text &&
+                     rule_applies(*file.rule, node, dir) &&
+                     (file.rule->text_condition == nullptr || file.rule->text_condition(text));
     slot.change_count = change_count;
   }
-  if ((file.changes_only_on_write || file.rule != nullptr) && got == Got::text) slot.text = text;
-  // A descriptor pays where a file is read again and again.
-  if (got == Got::text && !file.changes_only_on_write && !slot.quiet && (kept || budget_ > 0)) {
-    if (!kept) --budget_;
+  if ((file.changes_only_on_write || file.rule != nullptr) && status == ReadStatus::ok) slot.text = text;
+  // Keep the descriptor of a file that will be read in each sample.
+  if (status == ReadStatus::ok && !file.changes_only_on_write && !slot.unchanged && (was_open || fd_budget_ > 0)) {
+    if (!was_open) --fd_budget_;
     slot.fd = fd;
     ++open_files_;
   } else {
@@ -486,49 +491,46 @@ Reader::Got Reader::fetch(const Tree& tree, const Node& node, const PlannedFile&
     slot.fd = -1;
   }
   errno = cause;
-  return got;
+  return status;
 }
 
 bool Reader::read(Tree& tree, Node& node, model::CgroupIndex cgroup, model::Snapshot& snapshot) {
   if (node.plan < 0) prepare(tree, node, plan_for(node));
-  if (now_ - node.listed_at >= kListedFor + node.cgroup->id % kListedFor) list_files(tree, node);
+  if (now_ - node.listed_at >= kRelistSeconds + node.cgroup->id % kRelistSeconds) list_files(tree, node);
   auto& plan = *plans_[static_cast<std::size_t>(node.plan)];
   Sink sink(*this, snapshot, cgroup);
   node.path_limits = node.limits | (node.parent != nullptr ? node.parent->path_limits : 0);
-  auto begun = base::monotonic_now();
+  auto started = base::monotonic_now();
   for (std::size_t i = 0; i < plan.files.size(); ++i) {
     auto& file = plan.files[i];
     auto& stats = stats_[file.collector];
     std::string_view text;
     sink.file(file);
-    const auto got = fetch(tree, node, file, node.files[i], text);
-    if (file.limit != 0 || file.probe) update_limits(file, got, text, node);
-    switch (got) {
-      case Got::text:
+    const auto status = fetch(tree, node, file, node.files[i], text);
+    if (file.limit != 0 || file.probe) update_limits(file, status, text, node);
+    switch (status) {
+      case ReadStatus::ok:
         for (auto& part : file.parts) parse(part.shape, text, part.keys, sink);
         break;
-      case Got::absent:
+      case ReadStatus::absent:
         break;
-      case Got::vanished:
+      case ReadStatus::gone:
         drop(cgroup, snapshot);
         return false;
-      case Got::error:
+      case ReadStatus::error:
         ++stats.errors;
         ++stats.errors_now;
-        log_once(
-            "read " + file.name + std::to_string(errno),
-            base::Error::from_errno(errno, "cannot read " + file.name + " of " + base::printable(node.cgroup->path))
-                    .what +
-                "; counting further ones");
+        log_once("read " + file.name + std::to_string(errno),
+                 "cannot read interface file, further errors are only counted: " + file.name + " of " +
+                     base::printable(node.cgroup->path) + " (" + std::strerror(errno) + ")");
         sink.unreadable();
         break;
     }
-    // Files of a collector lie together, and most are not read: a look at the clock costs as much as what is kept of
-    // one.
+    // Reading the clock costs as much as a cached file, so that it is read once for adjacent files of a collector.
     if (i + 1 < plan.files.size() && plan.files[i + 1].collector == file.collector) continue;
     const auto now = base::monotonic_now();
-    stats.duration += now - begun;
-    begun = now;
+    stats.duration += now - started;
+    started = now;
   }
   return true;
 }

@@ -20,7 +20,7 @@ using model::Shape;
 using model::Unit;
 using model::Value;
 
-// v1 says "no limit" by the largest page count in bytes, which differs with the page size; nothing real is near it.
+// v1 shows an unset limit as the largest page count in bytes, which depends on the page size. No real value is near it.
 constexpr std::uint64_t kUnlimitedFrom = 1ULL << 62U;
 
 std::int64_t multiplier_of(Scale scale, Unit unit) {
@@ -42,7 +42,7 @@ std::int64_t multiplier_of(Scale scale, Unit unit) {
     case Scale::sector:
       return 512;
     case Scale::percent:
-      return 1;  // two decimals of a percent are the four of a ratio
+      return 1;  // the two decimals of a percentage are the four decimals of a ratio
     case Scale::one:
       break;
   }
@@ -50,13 +50,12 @@ std::int64_t multiplier_of(Scale scale, Unit unit) {
 }
 
 Value scaled(std::uint64_t number, std::int64_t multiplier) {
-  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  constexpr auto max = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   const auto factor = static_cast<std::uint64_t>(multiplier);
-  return Value::of(number > most / factor ? static_cast<std::int64_t>(most)
-                                          : static_cast<std::int64_t>(number * factor));
+  return Value::of(number > max / factor ? static_cast<std::int64_t>(max) : static_cast<std::int64_t>(number * factor));
 }
 
-// "12.34" as 1234; further decimals are dropped.
+// Converts "12.34" to 1234; further decimals are dropped.
 Value percent(std::string_view text) {
   auto rest = text;
   const auto whole = base::to_int<std::uint32_t>(take_until(rest, '.'));
@@ -71,7 +70,7 @@ Value percent(std::string_view text) {
   return Value::of(std::int64_t{*whole} * 100 + hundredths);
 }
 
-// Field of a key, reporting a key that nobody has seen.
+// Returns the key if its field is collected, else nullptr. Reports an unknown key to the sink.
 const Key* look_up(KeyTable& keys, std::string_view text, RowSink& sink) {
   const Key* key = keys.find(text);
   if (key == nullptr) sink.unknown_key(text);
@@ -100,18 +99,18 @@ std::string_view digits_of(std::string_view word) {
   return word;
 }
 
-std::string_view number_text(std::size_t n, std::array<char, 20>& room) {
-  const auto end = std::to_chars(room.data(), room.data() + room.size(), n).ptr;
-  return {room.data(), static_cast<std::size_t>(end - room.data())};
+std::string_view number_text(std::size_t n, std::array<char, 20>& buffer) {
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), n).ptr;
+  return {buffer.data(), static_cast<std::size_t>(end - buffer.data())};
 }
 
 void parse_spaced(std::string_view text, KeyTable& keys, RowSink& sink) {
   auto line = take_line(text);
-  std::array<char, 20> room{};
+  std::array<char, 20> buffer{};
   for (std::size_t i = 0; i < 8; ++i) {
     const auto word = take_word(line);
     if (word.empty()) return;
-    put(look_up(keys, number_text(i, room), sink), word, sink);
+    put(look_up(keys, number_text(i, buffer), sink), word, sink);
   }
 }
 
@@ -208,7 +207,7 @@ void parse_blkio(std::string_view text, KeyTable& keys, RowSink& sink) {
     const auto third = take_word(line);
     if (third.empty()) {
       put(look_up(keys, "", sink), device, second, sink);
-    } else if (second != "Total") {  // the sum over the others
+    } else if (second != "Total") {  // Total is the sum of the other lines
       put(look_up(keys, second, sink), device, third, sink);
     }
   }
@@ -217,10 +216,10 @@ void parse_blkio(std::string_view text, KeyTable& keys, RowSink& sink) {
 void parse_per_cpu(std::string_view text, KeyTable& keys, RowSink& sink) {
   const Key* key = look_up(keys, "", sink);
   auto line = take_line(text);
-  std::array<char, 20> room{};
+  std::array<char, 20> buffer{};
   std::size_t cpu = 0;
   for (auto word = take_word(line); !word.empty(); word = take_word(line)) {
-    put(key, number_text(cpu++, room), word, sink);
+    put(key, number_text(cpu++, buffer), word, sink);
   }
 }
 
@@ -254,7 +253,7 @@ Value to_value(std::string_view text, const Conversion& c) {
     const auto number = base::to_int<std::int64_t>(text);
     if (!number) return Value::error();
     if (c.minus_one_is_unlimited && *number == -1) return Value::unlimited();
-    // A count or a size below 0 is a passing fault of the kernel's batched statistics.
+    // A count or size below 0 is a transient artifact of the kernel's per-CPU batched statistics.
     if (!c.may_be_negative) return Value::of(0);
     if (*number < std::numeric_limits<std::int64_t>::min() / c.multiplier + 2) return Value::error();
     return Value::of(*number * c.multiplier);
@@ -270,7 +269,7 @@ Value to_value(std::string_view text, const Conversion& c) {
 
 void KeyTable::add(std::string_view text, model::FieldId field, const Conversion& conversion) {
   if (text.ends_with('*')) {
-    stars_.push_back({std::string(text.substr(0, text.size() - 1)), field, conversion});
+    wildcards_.push_back({std::string(text.substr(0, text.size() - 1)), field, conversion});
     return;
   }
   keys_.back().next = static_cast<std::uint16_t>(keys_.size());
@@ -290,12 +289,13 @@ const Key* KeyTable::find(std::string_view text) {
       return &keys_[i];
     }
   }
-  // What no kernel writes is not worth remembering, nor telling.
-  if (unknown_ == kMaxUnknown || text.size() > kMaxKey) return keys_.data();
-  ++unknown_;
-  for (const auto& star : stars_) {
-    if (!text.starts_with(star.text)) continue;
-    keys_.push_back({std::string(text), star.field, star.conversion, 0, static_cast<int>(star.text.size())});
+  // No kernel writes so many or so long keys; they are neither stored nor reported.
+  if (unknown_count_ == kMaxUnknownKeys || text.size() > kMaxKeyLength) return keys_.data();
+  ++unknown_count_;
+  for (const auto& wildcard : wildcards_) {
+    if (!text.starts_with(wildcard.text)) continue;
+    keys_.push_back(
+        {std::string(text), wildcard.field, wildcard.conversion, 0, static_cast<int>(wildcard.text.size())});
     return &keys_.back();
   }
   keys_.push_back({std::string(text)});

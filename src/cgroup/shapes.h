@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parsers of interface files, one per Shape. They see text and never a file, split it in place and allocate nothing for
-// keys they have seen before. Broken text never stops them: the line is an error for its field, the rest is read.
+// Parsers of interface files, one per Shape. They are functions of text, split it in place, and do not allocate for
+// keys that they have seen before. Malformed text does not stop them: the field of that line gets an error, the rest is
+// read.
 //
-// Shapes and units: the kernel's Documentation/admin-guide/cgroup-v2.rst ("Interface Files") and cgroup-v1/*.rst.
-// Thread: a KeyTable learns the order of a file's keys and so belongs to one thread.
+// Source of shapes and units: Documentation/admin-guide/cgroup-v2.rst ("Interface Files") and cgroup-v1/*.rst.
+// Thread: a KeyTable remembers the order of a file's keys, so that it belongs to one thread.
 #pragma once
 
 #include <cstdint>
@@ -18,51 +19,52 @@ namespace cgwarden::cgroup {
 
 inline constexpr model::FieldId kNoField = 0xFFFF;
 
-// How the number of one key becomes a Value. Multiplier: from the file's unit to the fixed point of the field's unit.
+// How the number of a key is converted to a Value. `multiplier` converts from the unit of the file to the fixed-point
+// unit of the field.
 struct Conversion {
   model::Scale scale = model::Scale::one;
   std::int64_t multiplier = 1;
-  bool may_be_unlimited = false;  // setting: "max", and v1's numbers near 2^63
+  bool may_be_unlimited = false;  // a setting: "max", and numbers near 2^63 on v1, mean unlimited
   bool minus_one_is_unlimited = false;
-  bool may_be_negative = false;  // settings such as a nice level; what counts or measures is never below 0
-  bool is_text = false;          // info: the word itself is a label
+  bool may_be_negative = false;  // a setting such as a nice level; counters and gauges are never negative
+  bool is_text = false;          // an info field: the word itself is the value of a label
 };
 
 Conversion conversion_of(const model::Field& field, const model::Source& source);
 
-// The whole of `text` as one value; Value::error() for anything that is not a number of that kind.
+// Converts the whole `text` to one value; Value::error() if it is not a number of that kind.
 model::Value to_value(std::string_view text, const Conversion& conversion);
 
 struct Key {
   std::string text;
-  model::FieldId field = kNoField;  // kNoField: known, but nobody wants it
+  model::FieldId field = kNoField;  // kNoField: known, but not collected
   Conversion conversion = {};
-  std::uint16_t next = 0;  // the key that came after it the last time
-  int label_from = -1;     // of a word that a key with '*' stands for: where its label begins
+  std::uint16_t next = 0;  // index of the key that followed it in the last read
+  int label_from = -1;     // for a word that matched a key with '*': position at which its label starts
 };
 
-// The keys of one file. Files keep their order, so the key after the last hit is tried first.
+// The keys of one file. A file's keys keep their order, so that the key after the last hit is tried first.
 class KeyTable {
  public:
-  static constexpr std::size_t kMaxUnknown = 256;
-  static constexpr std::size_t kMaxKey = 64;
+  static constexpr std::size_t kMaxUnknownKeys = 256;
+  static constexpr std::size_t kMaxKeyLength = 64;
 
   void add(std::string_view text, model::FieldId field, const Conversion& conversion);
   void rewind() { last_ = kStart; }
-  // Null: nobody knows this key, and it is new to this table (so each is reported once). A key learned that way is
-  // afterwards found with kNoField.
+  // Returns nullptr if the key is unknown and new to this table, so that each unknown key is reported once. Afterwards
+  // the key is found with kNoField.
   const Key* find(std::string_view text);
   [[nodiscard]] const std::vector<Key>& keys() const { return keys_; }
 
  private:
-  static constexpr std::uint16_t kStart = 0;  // a sentinel in front of the first key
+  static constexpr std::uint16_t kStart = 0;  // a sentinel before the first key
   std::vector<Key> keys_ = std::vector<Key>(1);
-  std::vector<Key> stars_;  // "nr_subsys_*", without the '*'
+  std::vector<Key> wildcards_;  // keys such as "nr_subsys_*", without the '*'
   std::uint16_t last_ = kStart;
-  std::size_t unknown_ = 0;
+  std::size_t unknown_count_ = 0;
 };
 
-// Where parsed values go.
+// Receives parsed values.
 class RowSink {
  public:
   virtual ~RowSink() = default;
@@ -73,6 +75,7 @@ class RowSink {
   virtual void unknown_key(std::string_view key) = 0;
 };
 
+// Parses the content of one file of that shape and passes the values to `sink`.
 void parse(model::Shape shape, std::string_view text, KeyTable& keys, RowSink& sink);
 
 }  // namespace cgwarden::cgroup

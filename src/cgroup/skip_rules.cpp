@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/cgroup/quiet.h"
+#include "src/cgroup/skip_rules.h"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@
 namespace cgwarden::cgroup {
 namespace {
 
-// Calls `ok` with each line; true when all are.
+// Returns true if `ok` is true for each line.
 template <class Ok>
 bool all_lines(std::string_view text, Ok ok) {
   while (!text.empty()) {
@@ -18,57 +18,64 @@ bool all_lines(std::string_view text, Ok ok) {
   return true;
 }
 
-// With scheduler statistics on there is "wait_sum", which grows without a quota.
+// "wait_sum" exists if scheduler statistics are enabled (sched_schedstats), and grows without a quota.
 bool has_no_wait_sum(std::string_view text) { return text.find("wait_sum") == std::string_view::npos; }
 
-bool thawed(std::string_view text) { return base::trim_end(text) == "THAWED"; }
+bool is_thawed(std::string_view text) { return base::trim_end(text) == "THAWED"; }
 
-// Averages decay by themselves until they are 0. A stall that goes on makes the total grow between two readings.
+// Averages decay without an event until they are 0. An ongoing stall makes the total grow between two reads.
 bool no_pressure(std::string_view text) {
   return all_lines(text, [](std::string_view line) {
     return line.find("avg10=0.00 avg60=0.00 avg300=0.00 ") != std::string_view::npos;
   });
 }
 
-// What is dying is released when the kernel likes.
-bool nothing_dying(std::string_view text) {
+// The kernel releases dying cgroups at any later time.
+bool no_dying_cgroups(std::string_view text) {
   return all_lines(text, [](std::string_view line) { return !line.starts_with("nr_dying") || line.ends_with(" 0"); });
 }
 
-// Sockets are throttled for want of memory elsewhere, too.
+// Sockets are throttled because of memory pressure elsewhere, too.
 bool counts_no_sockets(std::string_view text) { return text.find("sock_throttled") == std::string_view::npos; }
 
 constexpr std::uint8_t kMemoryPath = kMemoryLimit | kMemorySwapLimit | kMemoryHigh | kMemoryLow;
 
 constexpr SkipRule kRules[] = {
-    // kernel/sched/fair.c, do_sched_cfs_period_timer(): without a quota no period is counted and nothing throttled.
-    {.version = 1, .file = "cpu.stat", .own_unlimited = kCpuQuota, .says = has_no_wait_sum},
-    // kernel/sched/cpuacct.c: ticks are charged to what runs, which the same tick then charges with its run time.
+    // kernel/sched/fair.c, do_sched_cfs_period_timer(): without a quota, no period is counted and no task throttled.
+    {.version = 1, .file = "cpu.stat", .own_unlimited = kCpuQuota, .text_condition = has_no_wait_sum},
+    // kernel/sched/cpuacct.c: a tick is charged to the running task, and the same tick also adds its run time to usage.
     {.version = 1, .file = "cpuacct.stat", .idle = true},
     // mm/page_counter.c, page_counter_try_charge(): a counter without a limit cannot fail.
     {.version = 1, .file = "memory.failcnt", .own_unlimited = kMemoryLimit},
     {.version = 1, .file = "memory.memsw.failcnt", .own_unlimited = kMemorySwapLimit},
-    // mm/oom_kill.c, __oom_kill_process(): each kill is counted for the host, too. Being under OOM takes a limit above.
-    {.version = 1, .file = "memory.oom_control", .no_oom = true, .path_unlimited = kMemoryLimit | kMemorySwapLimit},
-    // kernel/cgroup/legacy_freezer.c: it takes a write, here or above, to leave THAWED.
-    {.version = 1, .file = "freezer.state", .says = thawed},
-    // kernel/cgroup/pids.c, pids_can_fork(): a fork is refused by a limit of the path; v2 counts it for those above.
+    // mm/oom_kill.c, __oom_kill_process(): each kill is also counted for the host (vmstat). under_oom needs a limit on
+    // the
+    // cgroup or an ancestor.
+    {.version = 1,
+     .file = "memory.oom_control",
+     .no_oom_kill = true,
+     .path_unlimited = kMemoryLimit | kMemorySwapLimit},
+    // kernel/cgroup/legacy_freezer.c: only a write to the cgroup or an ancestor ends THAWED.
+    {.version = 1, .file = "freezer.state", .text_condition = is_thawed},
+    // kernel/cgroup/pids.c, pids_can_fork(): a fork fails at a limit of the cgroup or an ancestor; v2 counts the
+    // failure for
+    // the ancestors, too.
     {.version = 1, .file = "pids.events", .path_unlimited = kPidsLimit},
     {.version = 2, .file = "pids.events", .leaf = true, .path_unlimited = kPidsLimit},
-    // mm/memcontrol.c, memcg_memory_event(): each event takes a limit, a protection, or a kill.
+    // mm/memcontrol.c, memcg_memory_event(): each event needs a limit, a protection (memory.low), or an OOM kill.
     {.version = 2,
      .file = "memory.events",
      .leaf = true,
-     .no_oom = true,
+     .no_oom_kill = true,
      .path_unlimited = kMemoryPath,
-     .says = counts_no_sockets},
-    // kernel/cgroup/cgroup.c: descendants come and go by mkdir and rmdir, its own subsystems by a write above.
-    {.version = 2, .file = "cgroup.stat", .leaf = true, .says = nothing_dying},
-    // A task is born, ends and freezes by running; or it is moved.
-    {.version = 2, .file = "cgroup.events", .idle = true, .unmoved = true},
-    // kernel/sched/psi.c: a task begins to wait for I/O or memory by running up to there. Not so for a CPU.
-    {.version = 2, .file = "memory.pressure", .idle = true, .unmoved = true, .says = no_pressure},
-    {.version = 2, .file = "io.pressure", .idle = true, .unmoved = true, .says = no_pressure},
+     .text_condition = counts_no_sockets},
+    // kernel/cgroup/cgroup.c: descendants change by mkdir and rmdir, the cgroup's controllers by a write to the parent.
+    {.version = 2, .file = "cgroup.stat", .leaf = true, .text_condition = no_dying_cgroups},
+    // A task must run to fork, to exit and to freeze; otherwise only a migration changes the file.
+    {.version = 2, .file = "cgroup.events", .idle = true, .no_migration = true},
+    // kernel/sched/psi.c: a task must run before it waits for I/O or memory. This does not hold for waiting for a CPU.
+    {.version = 2, .file = "memory.pressure", .idle = true, .no_migration = true, .text_condition = no_pressure},
+    {.version = 2, .file = "io.pressure", .idle = true, .no_migration = true, .text_condition = no_pressure},
 };
 
 struct LimitFile {
@@ -111,9 +118,9 @@ bool is_unlimited_text(std::uint8_t limit, std::string_view text) {
   return to_value(text, {.may_be_unlimited = true, .minus_one_is_unlimited = true}).is_unlimited();
 }
 
-std::string_view run_probe(int version) { return version == 1 ? "cpuacct.usage" : "cpu.stat"; }
+std::string_view activity_probe_file(int version) { return version == 1 ? "cpuacct.usage" : "cpu.stat"; }
 
-std::uint64_t run_time(std::string_view text) {
+std::uint64_t parse_run_time(std::string_view text) {
   auto line = base::take_line(text);
   constexpr std::string_view key = "usage_usec ";
   if (line.starts_with(key)) line.remove_prefix(key.size());

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which interface files need not be read again, because nothing has happened that the kernel could have changed them
-// for. A rule is a row: the file, and all that must hold since it was read. A stale number is worse than a dear read,
-// so each rule follows from the kernel's source, and tests/kernel/quiet_test.cpp makes each thing happen on the real
-// kernel and looks at the next snapshot.
+// Rules for interface files that need not be read again, because no event occurred that could have changed them. A rule
+// is a row of the table: the file, and the conditions that must have held since it was read. A stale value is worse
+// than an expensive read. Each rule therefore follows from the kernel's source, and tests/kernel/skip_rules_test.cpp
+// causes each event on the real kernel and checks the next snapshot.
 //
-// Whatever a rule says, a file is read again after a write to any file of its cgroup or of one above, and slowly in any
-// case; and it must have said the same twice under the rule, so that what the kernel completes a moment later is seen.
+// Independent of the rules, a file is read again after a write to any file of its cgroup or of an ancestor, and at long
+// intervals in any case. A rule applies only after two equal reads under its conditions, so that a change that the
+// kernel completes with a delay is not missed.
 //
-// Thread: any, there is no state.
+// Thread: any; there is no state.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@
 
 namespace cgwarden::cgroup {
 
-// Limits that can be known not to be set, as bits.
+// Limits that may be known to be unset, as bits.
 enum Limit : std::uint8_t {
   kMemoryLimit = 1U << 0U,
   kMemorySwapLimit = 1U << 1U,
@@ -24,31 +25,31 @@ enum Limit : std::uint8_t {
   kPidsLimit = 1U << 4U,
   kCpuQuota = 1U << 5U,
 };
-inline constexpr std::uint8_t kAllLimits = 0xFF;  // none of them is known not to be set
+inline constexpr std::uint8_t kAllLimits = 0xFF;  // no limit is known to be unset
 
 struct SkipRule {
   int version = 2;
   std::string_view file = {};
-  bool idle = false;                              // no task of the cgroup or below it ran
-  bool unmoved = false;                           // no task of the hierarchy was moved to another cgroup
-  bool leaf = false;                              // it has no children, and had none
-  bool no_oom = false;                            // the host killed nothing for want of memory
-  std::uint8_t own_unlimited = 0;                 // limits that the cgroup does not have
-  std::uint8_t path_unlimited = 0;                // limits that neither it nor any cgroup above has
-  bool (*says)(std::string_view text) = nullptr;  // only while the file says such a thing
+  bool idle = false;                                        // no task of the cgroup or its descendants ran
+  bool no_migration = false;                                // no task was migrated between cgroups of the hierarchy
+  bool leaf = false;                                        // the cgroup has no children and had none
+  bool no_oom_kill = false;                                 // no OOM kill occurred on the host
+  std::uint8_t own_unlimited = 0;                           // limits that are unset on the cgroup
+  std::uint8_t path_unlimited = 0;                          // limits that are unset on the cgroup and all ancestors
+  bool (*text_condition)(std::string_view text) = nullptr;  // the file's content satisfies this
 };
 
-// Null: this file is to be read each time.
+// Returns nullptr if the file must be read each time.
 const SkipRule* skip_rule(int version, std::string_view file);
 
-// The bit of the limit that a file sets; 0 for other files.
+// Returns the bit of the limit that the file sets, or 0 for any other file.
 std::uint8_t limit_of(int version, std::string_view file);
-// The limit's file says that there is none.
+// Returns true if `text`, the content of the limit's file, means unlimited.
 bool is_unlimited_text(std::uint8_t limit, std::string_view text);
 
-// The file whose first number grows whenever a task of the cgroup or below it runs.
-std::string_view run_probe(int version);
-// That number; 0 when there is none.
-std::uint64_t run_time(std::string_view text);
+// Returns the file whose first number grows whenever a task of the cgroup or its descendants runs.
+std::string_view activity_probe_file(int version);
+// Returns that number, or 0 if `text` has none. Unit: nanoseconds (v1) or microseconds (v2).
+std::uint64_t parse_run_time(std::string_view text);
 
 }  // namespace cgwarden::cgroup

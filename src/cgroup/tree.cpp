@@ -26,8 +26,8 @@ constexpr std::uint32_t kEvents =
 constexpr int kOpenDir = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::size_t kEventBuffer = 64UL << 10U;
 
-// Calls `entry` with each dirent64 of `dir`. getdents64 on the kept descriptor: no second open, no DIR. False: not all
-// could be read.
+// Calls `entry` with each dirent64 of `dir`. Uses getdents64 on the open descriptor, which needs no second open and no
+// DIR. Returns false if not all entries could be read.
 template <class Entry>
 bool for_each_entry(int dir, Entry entry) {
   alignas(8) std::array<char, 16384> buffer{};
@@ -58,9 +58,9 @@ std::vector<std::string> subdirectories(int dir) {
   return names;
 }
 
-// The file of that number on `mount`, a cgroup file system (fs/kernfs/mount.c, __kernfs_fh_to_dentry(); FILEID_KERNFS
-// is not in the kernel's interface headers, but handles of it are stored and may not change). Since Linux 5.5, with
-// CAP_DAC_READ_SEARCH. ESTALE: it is gone; a number is not given twice.
+// Opens the file with that inode number on `mount`, a cgroup file system (fs/kernfs/mount.c, __kernfs_fh_to_dentry()).
+// FILEID_KERNFS is not in the kernel's UAPI headers, but it is stable because programs store such handles. Since
+// Linux 5.5; needs CAP_DAC_READ_SEARCH. ESTALE: the file was removed; inode numbers are not reused.
 int open_by_inode(int mount, std::uint64_t inode, int flags) {
   constexpr int fileid_kernfs = 0xfe;
   struct Handle {
@@ -72,7 +72,7 @@ int open_by_inode(int mount, std::uint64_t inode, int flags) {
   return static_cast<int>(::syscall(SYS_open_by_handle_at, mount, &handle, flags | O_CLOEXEC));
 }
 
-// Tried with a file that is in every directory.
+// Returns whether files can be opened by inode number. Tests it with a file that every cgroup has.
 bool opens_by_inode(int dir) {
   std::uint64_t inode = 0;
   for_each_entry(dir, [&](const dirent64& entry) {
@@ -83,8 +83,8 @@ bool opens_by_inode(int dir) {
   return fd && ::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == inode;
 }
 
-// Of a directory of a cgroup hierarchy, where a link stands for a child (fs/kernfs/inode.c, kernfs_refresh_inode). Most
-// cgroups have none, and their interface files are many to be listed for that.
+// In a cgroup file system, the link count of a directory is the number of its children plus 2 (fs/kernfs/inode.c,
+// kernfs_refresh_inode()). Most cgroups have no children, so that their many interface files need not be listed.
 bool has_no_child(int dir) {
   struct stat st {};
   return ::fstat(dir, &st) == 0 && st.st_nlink == 2;
@@ -95,7 +95,8 @@ bool is_cgroupfs(int dir) {
   return ::fstatfs(dir, &fs) == 0 && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
 }
 
-// In a cgroup namespace of its own a mount shows "/" too, which is not the hierarchy's root.
+// Returns whether this process is in the initial cgroup namespace. In another one, a mount also has the root "/",
+// although it is not the root of the hierarchy.
 bool sees_all_cgroups() {
   constexpr ino_t initial_cgroup_namespace = 0xEFFFFFFB;  // include/uapi/linux/nsfs.h, PROC_CGROUP_INIT_INO
   struct stat st {};
@@ -115,21 +116,22 @@ Node::~Node() {
   }
 }
 
-Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> notice)
-    : options_(options), notice_(std::move(notice)), top_(std::make_unique<Node>()), buffer_(kEventBuffer) {
+Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> log)
+    : options_(options), log_(std::move(log)), top_(std::make_unique<Node>()), buffer_(kEventBuffer) {
   const auto count = std::min(hierarchies.size(), kMaxHierarchies);
   for (std::size_t h = 0; h < count; ++h) {
     const auto& hierarchy = hierarchies[h];
     if (hierarchy.version == 2) v2_ = h;
     base::Fd fd(::open(hierarchy.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) notice_(base::Error::from_errno(errno, "cannot open " + base::printable(hierarchy.mount_point)).what);
-    const bool real = fd && is_cgroupfs(fd.get());
-    const bool by_inode = options_.by_inode && real && opens_by_inode(fd.get());
+    if (!fd)
+      log_(base::Error::from_errno(errno, "cannot open hierarchy: " + base::printable(hierarchy.mount_point)).what);
+    const bool is_kernel_mount = fd && is_cgroupfs(fd.get());
+    const bool by_inode = options_.by_inode && is_kernel_mount && opens_by_inode(fd.get());
     roots_.push_back({std::move(fd),
                       hierarchy.root,
                       hierarchy.mount_point,
                       hierarchy.root == "/" && sees_all_cgroups(),
-                      real,
+                      is_kernel_mount,
                       by_inode,
                       {}});
   }
@@ -138,8 +140,8 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
   if (options_.watch) {
     inotify_ = base::Fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
     if (!inotify_) {
-      notice_once(told_watches_,
-                  base::Error::from_errno(errno, "births and deaths are found by walking: inotify").what);
+      log_once(logged_watches_,
+               base::Error::from_errno(errno, "inotify not available, walking the cgroup tree instead").what);
     }
   }
   stats_.inotify_active = static_cast<bool>(inotify_);
@@ -149,8 +151,8 @@ Tree::Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::func
   removals_.clear();
 }
 
-void Tree::notice_once(bool& told, std::string text) {
-  if (!std::exchange(told, true)) notice_(std::move(text));
+void Tree::log_once(bool& logged, std::string text) {
+  if (!std::exchange(logged, true)) log_(std::move(text));
 }
 
 std::string Tree::path_of(const Node& node) const {
@@ -169,18 +171,18 @@ std::string Tree::path_below_root(const Node& node, std::size_t h) const {
   return path.empty() ? "." : path;
 }
 
-Node* Tree::find_or_make(std::string_view path) {
+Node* Tree::find_or_create(std::string_view path) {
   Node* at = top_.get();
   while (!path.empty()) {
     const auto name = base::take_until(path, '/');
     if (name.empty()) continue;
     auto child = at->children.find(name);
     if (child == at->children.end()) {
-      auto made = std::make_unique<Node>();
-      made->name = std::string(name);
-      made->parent = at;
-      made->dirs.resize(roots_.size());
-      child = at->children.emplace(std::string(name), std::move(made)).first;
+      auto created_node = std::make_unique<Node>();
+      created_node->name = std::string(name);
+      created_node->parent = at;
+      created_node->dirs.resize(roots_.size());
+      child = at->children.emplace(std::string(name), std::move(created_node)).first;
     }
     at = child->second.get();
   }
@@ -201,13 +203,14 @@ int Tree::dir_of(const Node& node, std::size_t h, base::Fd& by_path) const {
 int Tree::open_file(const Node& node, std::size_t h, const char* file, int flags) const {
   const auto& dir = node.dirs[h];
   if ((node.listed >> h & 1U) != 0 && (flags & O_DIRECTORY) == 0) {
-    const auto& numbers = roots_[h].numbers;
-    const auto number = numbers.find(std::string_view(file));
-    const auto at = number == numbers.end() || number->second >= node.files_at.size() ? Node::kNoFile
-                                                                                      : node.files_at[number->second];
-    // Files come with a write to this directory or to the one above, which would have been told of.
-    const bool told = dir.watch >= 0 && node.parent != nullptr && node.parent->dirs[h].watch >= 0;
-    if (at == Node::kNoFile && told) {
+    const auto& file_numbers = roots_[h].file_numbers;
+    const auto number = file_numbers.find(std::string_view(file));
+    const auto at = number == file_numbers.end() || number->second >= node.file_offsets.size()
+                        ? Node::kNoFile
+                        : node.file_offsets[number->second];
+    // Files are added only after a write to this directory or its parent, which inotify would have reported.
+    const bool up_to_date = dir.watch >= 0 && node.parent != nullptr && node.parent->dirs[h].watch >= 0;
+    if (at == Node::kNoFile && up_to_date) {
       errno = ENOENT;
       return -1;
     }
@@ -222,7 +225,7 @@ int Tree::open_file(const Node& node, std::size_t h, const char* file, int flags
 
 void Tree::list_files(Node& node) {
   node.listed = 0;
-  std::ranges::fill(node.files_at, Node::kNoFile);
+  std::ranges::fill(node.file_offsets, Node::kNoFile);
   for (std::size_t h = 0; h < roots_.size(); ++h) {
     if ((node.mask >> h & 1U) != 0 && roots_[h].by_inode && list_files(node, h)) node.listed |= 1U << h;
   }
@@ -232,25 +235,25 @@ bool Tree::list_files(Node& node, std::size_t h) {
   base::Fd by_path;
   const int dir = dir_of(node, h, by_path);
   if (dir < 0) return false;
-  auto& numbers = roots_[h].numbers;
-  bool room = true;
+  auto& file_numbers = roots_[h].file_numbers;
+  bool numbers_left = true;
   const bool all = for_each_entry(dir, [&](const dirent64& entry) {
     if (entry.d_type != DT_REG) return;
-    auto number = numbers.find(std::string_view(entry.d_name));
-    if (number == numbers.end()) {
-      room = room && numbers_ < kMaxNumbers;
-      if (!room) return;
-      number = numbers.emplace(entry.d_name, numbers_++).first;
+    auto number = file_numbers.find(std::string_view(entry.d_name));
+    if (number == file_numbers.end()) {
+      numbers_left = numbers_left && file_name_count_ < kMaxFileNames;
+      if (!numbers_left) return;
+      number = file_numbers.emplace(entry.d_name, file_name_count_++).first;
     }
-    if (node.files_at.size() <= number->second) node.files_at.resize(numbers_);
+    if (node.file_offsets.size() <= number->second) node.file_offsets.resize(file_name_count_);
     const auto distance = entry.d_ino - node.dirs[h].inode;
-    node.files_at[number->second] =
+    node.file_offsets[number->second] =
         distance > 0 && distance < Node::kFarFile ? static_cast<std::uint16_t>(distance) : Node::kFarFile;
   });
-  return all && room;
+  return all && numbers_left;
 }
 
-void Tree::make_cgroup(Node& node, bool observed) {
+void Tree::create_cgroup(Node& node, bool observed) {
   auto cgroup = std::make_shared<model::Cgroup>();
   cgroup->path = path_of(node);
   cgroup->creation_observed = observed;
@@ -266,8 +269,8 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool observed) {
   if (first && cgroup_count_ >= options_.max_cgroups) {
     ++dropped_[h];
     stats_.dropped_cgroups = *std::ranges::max_element(dropped_);
-    notice_once(told_cgroups_, "more than " + std::to_string(options_.max_cgroups) +
-                                   " cgroups: the rest is not read; raise --sampler.max-cgroups");
+    log_once(logged_cgroups_, "cgroup limit reached, further cgroups are not read: " +
+                                  std::to_string(options_.max_cgroups) + " (raise --sampler.max-cgroups)");
     return;
   }
   const bool replaced = slot.last_inode != 0 && slot.last_inode != st.st_ino;
@@ -278,8 +281,8 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool observed) {
     slot.fd = std::move(dir);
     ++open_dirs_;
   } else {
-    notice_once(told_dirs_, "more than " + std::to_string(options_.max_open_dirs) +
-                                " cgroup directories: the rest is opened by path; raise the limit of open files");
+    log_once(logged_dirs_, "file descriptor limit reached, further cgroup directories are opened by path: " +
+                               std::to_string(options_.max_open_dirs) + " (raise LimitNOFILE=, RLIMIT_NOFILE)");
   }
   node.mask |= 1U << h;
   node.plan = -1;
@@ -289,13 +292,14 @@ void Tree::attach(Node& node, std::size_t h, base::Fd dir, bool observed) {
     ++stats_.cgroups_created;
     node.cgroup.reset();
   }
-  if (replaced && !first) {  // somebody re-made one of its directories: another life
+  if (replaced && !first) {  // one of its directories was removed and created again: another cgroup
     ++stats_.cgroups_created;
     note_removal(node);
     node.cgroup.reset();
   }
-  if (!node.cgroup) make_cgroup(node, observed);
-  // A cgroup's directories turn up one after the other. Its birth stays; its id is that of v2, else of the first.
+  if (!node.cgroup) create_cgroup(node, observed);
+  // The directories of a cgroup in several hierarchies are found one after the other. The creation time stays; the ID
+  // is the inode number in v2, else in the first hierarchy.
   auto cgroup = std::make_shared<model::Cgroup>(*node.cgroup);
   for (auto i = node.dirs.size(); i-- > 0;) {
     if (node.dirs[i].inode != 0) cgroup->id = node.dirs[i].inode;
@@ -349,38 +353,36 @@ void Tree::watch(Node& node, std::size_t h) {
   if (!inotify_ || !stats_.inotify_active) return;
   auto& slot = node.dirs[h];
   const auto by_fd = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
-  // Below the parent's descriptor and not through its own: the kernel keeps an inode of /proc for each descriptor that
-  // was named so, 0.9 kB of them in each hierarchy for each cgroup.
+  // The path goes through the parent's descriptor, not through the cgroup's own: the kernel caches an inode of /proc
+  // for each descriptor used in such a path, 0.9 kB per cgroup and hierarchy.
   const int parent = node.parent != nullptr ? node.parent->dirs[h].fd.get() : -1;
   const std::string path = parent >= 0 ? by_fd(parent) + "/" + node.name
                            : slot.fd   ? by_fd(slot.fd.get())
                                        : roots_[h].mount_point + "/" + path_below_root(node, h);
   const int wd = ::inotify_add_watch(inotify_.get(), path.c_str(), kEvents);
   if (wd >= 0) {
-    // It must be this very directory and no successor of its name; inodes are not given twice.
+    // The watched directory must be this one and no later one of the same name; inode numbers are not reused.
     struct stat st {};
     if (parent >= 0 &&
         (::fstatat(parent, node.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_ino != slot.inode)) {
       ::inotify_rm_watch(inotify_.get(), wd);
-      return;  // gone already: the parent's watch tells it
+      return;  // already removed: the watch of the parent reports it
     }
     slot.watch = wd;
     watched_[wd] = {&node, h};
     stats_.watches = watched_.size();
     return;
   }
-  if (errno == ENOENT) return;  // gone already
+  if (errno == ENOENT) return;  // already removed
   stats_.inotify_active = false;
-  notice_once(
-      told_watches_,
-      base::Error::from_errno(errno, "births and deaths are now found by walking, which costs more: inotify").what +
-          "; raise fs.inotify.max_user_watches");
+  log_once(logged_watches_, "no further inotify watch, walking the cgroup tree instead, which costs more: " +
+                                std::string(std::strerror(errno)) + " (raise fs.inotify.max_user_watches)");
 }
 
 void Tree::forget_watch(Node& node, std::size_t h) {
   auto& slot = node.dirs[h];
   if (slot.watch < 0) return;
-  ::inotify_rm_watch(inotify_.get(), slot.watch);  // EINVAL when the directory is gone, and the watch with it
+  ::inotify_rm_watch(inotify_.get(), slot.watch);  // EINVAL if the directory, and with it the watch, was removed
   const auto at = watched_.find(slot.watch);
   if (at != watched_.end() && at->second.node == &node) watched_.erase(at);
   slot.watch = -1;
@@ -391,10 +393,9 @@ void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, boo
   auto dir = open_dir(&parent, h, name);
   if (!dir) {
     if (errno == EACCES) {
-      notice_once(told_closed_, "no right to look into " +
-                                    base::printable((parent.parent == nullptr ? "" : path_of(parent)) + '/' + name) +
-                                    ": cgroups that their owner closed are not shown; run as root or with "
-                                    "CAP_DAC_READ_SEARCH");
+      log_once(logged_closed_, "no permission to open cgroup, such cgroups are not shown: " +
+                                   base::printable((parent.parent == nullptr ? "" : path_of(parent)) + '/' + name) +
+                                   " (run as root or with CAP_DAC_READ_SEARCH)");
     }
     return;
   }
@@ -413,7 +414,7 @@ void Tree::visit_child(Node& parent, std::size_t h, const std::string& name, boo
   }
   auto path = path_of(parent);
   if (path.size() > 1) path += '/';
-  Node& child = *find_or_make(path + name);
+  Node& child = *find_or_create(path + name);
   attach(child, h, std::move(dir), observed);
   if (child.dirs[h].inode != 0) {
     walk(child, h, observed);
@@ -430,7 +431,7 @@ void Tree::walk(Node& node, std::size_t h, bool observed) {
     for (const auto& name : subdirectories(dir)) visit_child(node, h, name, observed);
   }
   if (!started_) return;
-  // Children that this walk did not meet are gone.
+  // Children that this walk did not find were removed.
   for (auto at = node.children.begin(); at != node.children.end();) {
     auto& child = *(at++)->second;
     if (child.dirs[h].inode != 0 && child.dirs[h].seen_in_walk != walk_) {
@@ -447,7 +448,7 @@ void Tree::walk_all(bool observed) {
   stats_.dropped_cgroups = 0;
   for (std::size_t h = 0; h < roots_.size(); ++h) {
     if (!roots_[h].fd) continue;
-    Node& node = *find_or_make(roots_[h].path);
+    Node& node = *find_or_create(roots_[h].path);
     if (node.dirs[h].inode == 0) attach(node, h, base::Fd(::openat(roots_[h].fd.get(), ".", kOpenDir)), observed);
     node.dirs[h].seen_in_walk = walk_;
     walk(node, h, observed);
@@ -463,12 +464,12 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
   if ((mask & IN_Q_OVERFLOW) != 0) {
     ++stats_.watch_overflows;
     must_walk_ = true;
-    notice_once(told_overflow_,
-                "more happened between two looks than the kernel keeps: everything is walked again, which costs more; "
-                "raise fs.inotify.max_queued_events");
-    for (std::size_t h = 0; h < roots_.size(); ++h) {  // whatever was written and moved, too
+    log_once(logged_overflow_,
+             "inotify event queue overflowed, walking the cgroup tree again, which costs more "
+             "(raise fs.inotify.max_queued_events)");
+    for (std::size_t h = 0; h < roots_.size(); ++h) {  // the lost events may also have been writes and migrations
       count_write(*top_, h);
-      ++roots_[h].moves;
+      ++roots_[h].migrations;
     }
     return;
   }
@@ -482,17 +483,17 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
     return;
   }
   if ((mask & IN_MODIFY) != 0) {
-    // Controllers were switched on or off for the children: their files come and go.
+    // Controllers were enabled or disabled for the children, which adds or removes files of them.
     if (name == "cgroup.subtree_control") {
       for (auto& [child_name, child] : node->children) child->plan = -1;
     }
-    if (name == "cgroup.pressure") node->plan = -1;  // so do its own
+    if (name == "cgroup.pressure") node->plan = -1;  // adds or removes files of this cgroup
     if (name == "cgroup.events") {
-      ++node->dirs[h].writes;  // populated or frozen changed, here only
+      ++node->dirs[h].writes;  // "populated" or "frozen" changed, of this cgroup only
     } else if (name.starts_with("cpuset.") || name == "cgroup.type") {
-      count_write(*top_, h);  // concerns cgroups beside and above it: partitions, threaded subtrees
+      count_write(*top_, h);  // affects siblings and ancestors, too: partitions, threaded subtrees
     } else if (name == "cgroup.procs" || name == "tasks" || name == "cgroup.threads") {
-      ++roots_[h].moves;  // from anywhere; it sets nothing
+      ++roots_[h].migrations;  // a migration from any cgroup; not a setting
     } else {
       count_write(*node, h);
     }
@@ -505,7 +506,7 @@ void Tree::handle(int watch_descriptor, std::uint32_t mask, std::string_view nam
   } else if ((mask & (IN_DELETE | IN_MOVED_FROM)) != 0) {
     const auto child = node->children.find(name);
     if (child == node->children.end()) return;
-    // The event may be older than what stands there now: made, removed and made again.
+    // The event may be older than the current directory: created, removed and created again.
     struct stat st {};
     const auto& slot = child->second->dirs[h];
     if (slot.inode != 0 && node->dirs[h].fd &&
@@ -536,9 +537,9 @@ void Tree::take_events() {
 
 void Tree::refresh() {
   take_events();
-  for (auto& root : roots_) root.moves += !stats_.inotify_active || !root.whole ? 1 : 0;
-  const bool room_again = stats_.dropped_cgroups > 0 && cgroup_count_ < options_.max_cgroups;
-  if (must_walk_ || room_again || !stats_.inotify_active) {
+  for (auto& root : roots_) root.migrations += !stats_.inotify_active || !root.shows_all_cgroups ? 1 : 0;
+  const bool below_limit_again = stats_.dropped_cgroups > 0 && cgroup_count_ < options_.max_cgroups;
+  if (must_walk_ || below_limit_again || !stats_.inotify_active) {
     must_walk_ = false;
     walk_all(true);
   }

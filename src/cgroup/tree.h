@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// All cgroups of the host as one tree by path, over all hierarchies.
+// All cgroups of the host as one tree of paths over all hierarchies.
 //
 //   Node "/a"   dirs: cpu -> fd, inode    memory -> fd, inode    v2 -> fd, inode
 //
-// Births and deaths come from inotify on the directories. Where the kernel gives no watches, or its queue overflowed,
-// the tree is found again by a walk. A directory that comes back with another inode is another cgroup (another life).
+// Created and removed cgroups are reported by inotify on the directories. If no inotify watches are available, or the
+// event queue overflowed, the tree is walked again. A directory of the same name with another inode is another cgroup.
 //
-// Thread: the sampler's. Errors: none but at construction; what cannot be watched or opened is counted in stats().
+// Thread: the sampler's. Errors: none are returned; failures are logged once per cause and counted in stats().
 #pragma once
 
 #include <sys/types.h>
@@ -22,56 +22,56 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/cgroup/cached_text.h"
 #include "src/cgroup/hierarchy.h"
-#include "src/cgroup/kept_text.h"
 #include "src/model/snapshot.h"
 
 namespace cgwarden::cgroup {
 
 // The cgroup's directory in one hierarchy.
 struct Dir {
-  base::Fd fd;  // empty when descriptors ran out: open by path then
-  int watch = -1;
-  std::uint64_t inode = 0;  // 0: the cgroup is not in this hierarchy
-  std::uint64_t last_inode = 0;
-  std::uint32_t seen_in_walk = 0;
-  // Counts writes to files of this directory and of those above it (descendants inherit), and its children's births and
-  // deaths, as far as it is watched.
+  base::Fd fd;                     // empty beyond Options::max_open_dirs; the directory is then opened by path
+  int watch = -1;                  // inotify watch descriptor; -1: not watched
+  std::uint64_t inode = 0;         // 0: the cgroup is not in this hierarchy
+  std::uint64_t last_inode = 0;    // kept after the cgroup was removed
+  std::uint32_t seen_in_walk = 0;  // number of the last walk that found it
+  // Number of writes to files of this directory and of its ancestors, and of created and removed children, as reported
+  // by inotify.
   std::uint32_t writes = 0;
-  // The Reader's: how long tasks of the cgroup have run, and whether none ran since the reading before the last.
-  std::uint64_t run_time : 63 = 0;  // nanoseconds at most: 292 years
+  // Set by the Reader: run time of the cgroup's tasks, and whether none of them ran between the last two reads.
+  std::uint64_t run_time : 63 = 0;  // microseconds (v2) or nanoseconds (v1, enough for 292 years)
   std::uint64_t idle : 1 = 0;
 
-  void ran_for(std::uint64_t time, bool known) {
-    constexpr auto most = ~std::uint64_t{0} >> 1U;
-    idle = known && run_time == (time & most) ? 1 : 0;
-    run_time = time & most;
+  void update_run_time(std::uint64_t time, bool known) {
+    constexpr auto mask = ~std::uint64_t{0} >> 1U;
+    idle = known && run_time == (time & mask) ? 1 : 0;
+    run_time = time & mask;
   }
 };
-static_assert(sizeof(Dir) == 40);  // there are up to ten of them a cgroup
+static_assert(sizeof(Dir) == 40);  // up to ten per cgroup
 
-// State of one interface file of one cgroup, kept by the Reader.
+// State of one interface file of one cgroup, owned by the Reader.
 struct OpenFile {
   int fd = -1;
-  std::uint32_t looked_at : 30 = 0;  // second in which it was read or found absent; 0: never
+  std::uint32_t read_at : 30 = 0;  // second of the last read, or of the check that found it absent; 0: never
   bool absent : 1 = false;
-  bool quiet : 1 = false;          // it said the same twice under its rule
+  bool unchanged : 1 = false;      // two reads under the conditions of its SkipRule were equal
   std::uint32_t writes = 0;        // Dir::writes at that time
-  std::uint32_t change_count = 0;  // of the other things its rule depends on, at that time
-  KeptText text;                   // of a steady file or one with a rule: what it said then
+  std::uint32_t change_count = 0;  // count of the other events that its SkipRule depends on, at that time
+  CachedText text;                 // content, if the file can be skipped (SkipRule, or changes only on write)
 
-  void look(std::uint32_t second) { looked_at = second & 0x3FFF'FFFFU; }  // 34 years
+  void mark_read(std::uint32_t second) { read_at = second & 0x3FFF'FFFFU; }  // 34 years
 };
-static_assert(sizeof(OpenFile) == 32);  // there are 60 of them a cgroup
+static_assert(sizeof(OpenFile) == 32);  // about 60 per cgroup
 
-// The processes that a cgroup had, kept by the ProcessTable while none of them ran or moved.
-struct KeptList {
+// Process list of a cgroup, cached by the ProcessTable while none of the processes ran or was migrated.
+struct CachedPids {
   std::vector<pid_t> pids;
-  std::size_t hierarchies = 0;  // how many were asked until one had some
+  std::size_t hierarchies = 0;  // number of hierarchies that were read until one listed a process
   std::uint32_t writes = 0;
-  std::uint32_t moves = 0;
-  bool listed = false;
-  bool quiet = false;
+  std::uint32_t migrations = 0;
+  bool listed = false;     // false: the list could not be read or is too long to be cached
+  bool unchanged = false;  // the last two lists were equal
 };
 
 struct Node {
@@ -79,21 +79,21 @@ struct Node {
   Node* parent = nullptr;
   std::map<std::string, std::unique_ptr<Node>, std::less<>> children;
   std::vector<Dir> dirs;   // by hierarchy
-  std::uint32_t mask = 0;  // bit h: it is in hierarchy h
+  std::uint32_t mask = 0;  // bit h: the cgroup is in hierarchy h
   std::shared_ptr<const model::Cgroup> cgroup;
 
-  // Of its interface files, as list_files() met them, by the number of the file's name: how far the file's inode number
-  // is from that of its directory. kNoFile: there is none. kFarFile: further than that, so it is opened by name.
+  // Interface files that list_files() found, indexed by the number of the file's name: inode number of the file minus
+  // that of its directory. kNoFile: no such file. kFarFile: the difference is too large; the file is opened by name.
   static constexpr std::uint16_t kNoFile = 0, kFarFile = 0xFFFF;
-  std::vector<std::uint16_t> files_at;
-  std::uint32_t listed = 0;     // bit h: files_at says what there is in hierarchy h
-  std::uint32_t listed_at = 0;  // the Reader's: second of that
+  std::vector<std::uint16_t> file_offsets;
+  std::uint32_t listed = 0;     // bit h: file_offsets is valid for hierarchy h
+  std::uint32_t listed_at = 0;  // set by the Reader: second of that
 
-  int plan = -1;  // the Reader's: which files it reads of this cgroup
+  int plan = -1;  // set by the Reader: number of its Plan; -1: to be chosen again
   std::vector<OpenFile> files;
-  std::uint8_t limits = 0xFF;       // that may be set on it (quiet.h)
-  std::uint8_t path_limits = 0xFF;  // on it or above
-  KeptList processes;
+  std::uint8_t limits = 0xFF;       // limits that may be set on it (skip_rules.h)
+  std::uint8_t path_limits = 0xFF;  // limits that may be set on it or an ancestor
+  CachedPids processes;
   ~Node();
   Node() = default;
   Node(const Node&) = delete;
@@ -106,39 +106,40 @@ class Tree {
 
   struct Options {
     std::size_t max_cgroups = 65'536;
-    std::size_t max_open_dirs = 10'000;  // kept directory descriptors
-    bool watch = true;                   // false: as on a host that refuses inotify
-    bool by_inode = true;                // false: as on a kernel before 5.5, or without the right
+    std::size_t max_open_dirs = 10'000;  // directory descriptors that stay open
+    bool watch = true;                   // false: behave as without inotify (for tests)
+    bool by_inode = true;                // false: as on a kernel before 5.5 or without CAP_DAC_READ_SEARCH (for tests)
   };
 
-  // Walks everything once. `notice` gets one line for what a person should know, once per cause.
-  Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> notice);
+  // Walks all hierarchies once. `log` gets single lines for the log, once per cause.
+  Tree(const std::vector<Hierarchy>& hierarchies, Options options, std::function<void(std::string)> log);
 
-  // Readable when there are events; -1 when nothing is watched.
+  // Returns a descriptor that is readable if there are events; -1 if nothing is watched.
   [[nodiscard]] int event_fd() const { return inotify_.get(); }
-  // Takes in all events that wait. Never blocks.
+  // Processes all pending events. Never blocks.
   void take_events();
-  // Up to date as of now: takes in events, or walks where events cannot be had.
+  // Brings the tree up to date: processes events, or walks the tree if events are not available.
   void refresh();
 
-  // Nodes that are cgroups, parents first; index = model::GroupIndex of the roster of the same moment.
+  // Returns the nodes that are cgroups, parents first. The index is the model::CgroupIndex in cgroup_list().
   [[nodiscard]] const std::vector<Node*>& nodes();
   [[nodiscard]] std::shared_ptr<const model::CgroupList> cgroup_list();
   [[nodiscard]] const model::TreeStats& stats() const { return stats_; }
   [[nodiscard]] std::size_t hierarchy_count() const { return roots_.size(); }
-  // Changes when a task may have been moved from one cgroup of the hierarchy to another by a write.
-  [[nodiscard]] std::uint32_t moves(std::size_t h) const { return roots_[h].moves; }
-  // Cgroups that died since the last call, with the time the agent learned it: also those no snapshot ever had.
-  // Bounded.
+  // Returns a number that changes if a write may have migrated a task between cgroups of the hierarchy.
+  [[nodiscard]] std::uint32_t migrations(std::size_t h) const { return roots_[h].migrations; }
+  // Returns the cgroups that were removed since the last call, with the time at which the agent noticed it. Includes
+  // cgroups that no snapshot contained. At most kMaxRemovals.
   struct Removal {
     std::shared_ptr<const model::Cgroup> cgroup;
     base::Wall when;
   };
   [[nodiscard]] std::vector<Removal> take_removals() { return std::exchange(removals_, {}); }
-  // Opens `file` of the cgroup in hierarchy h; -1 and errno. Where the cgroup's files were listed, by inode number: the
-  // kernel keeps no name and no inode of what was opened so, 0.9 kB for each file, and it can be no other file.
+  // Opens `file` of the cgroup in hierarchy h; returns -1 and sets errno on failure. If the files of the cgroup were
+  // listed, the file is opened by inode number: the kernel then caches no dentry and no inode (0.9 kB per file), and
+  // the file cannot be that of another cgroup of the same name.
   [[nodiscard]] int open_file(const Node& node, std::size_t h, const char* file, int flags) const;
-  // To be called again when files may have come or gone.
+  // Lists the interface files of the cgroup. To be called again if files may have been added or removed.
   void list_files(Node& node);
 
  private:
@@ -148,25 +149,25 @@ class Tree {
   using FileNumbers = std::unordered_map<std::string, std::uint16_t, NameHash, std::equal_to<>>;
   struct Root {
     base::Fd fd;
-    std::string path;  // of the mount's topmost cgroup
+    std::string path;  // Hierarchy::root: path of the cgroup at the mount point
     std::string mount_point;
-    bool whole = false;  // the mount shows all cgroups of the hierarchy, so that no task is moved out of sight
-    bool counts_children = false;  // in the links of a directory
-    bool by_inode = false;         // its files can be opened by inode number
-    FileNumbers numbers;           // of names of files, in Node::files_at
-    std::uint32_t moves = 0;
+    bool shows_all_cgroups = false;  // no task can be migrated to or from a cgroup outside of the mount
+    bool counts_children = false;    // st_nlink of a directory is the number of its children plus 2
+    bool by_inode = false;           // its files can be opened by inode number
+    FileNumbers file_numbers;        // index in Node::file_offsets by name of the file
+    std::uint32_t migrations = 0;
   };
   struct Watched {
     Node* node = nullptr;
     std::size_t hierarchy = 0;
   };
   static constexpr std::size_t kMaxRemovals = 4096;
-  static constexpr std::uint16_t kMaxNumbers = 4096;  // some 150 are needed
+  static constexpr std::uint16_t kMaxFileNames = 4096;  // about 150 are needed
 
   void note_removal(const Node& node);
-  Node* find_or_make(std::string_view path);
+  Node* find_or_create(std::string_view path);
   base::Fd open_dir(const Node* parent, std::size_t h, const std::string& name) const;
-  // The cgroup's directory: the kept descriptor, or one opened by path into `by_path`. -1: it is gone.
+  // Returns the descriptor of the cgroup's directory: the open one, or one opened by path into `by_path`. -1: removed.
   [[nodiscard]] int dir_of(const Node& node, std::size_t h, base::Fd& by_path) const;
   bool list_files(Node& node, std::size_t h);
   void attach(Node& node, std::size_t h, base::Fd dir, bool observed);
@@ -180,16 +181,16 @@ class Tree {
   void forget_watch(Node& node, std::size_t h);
   void handle(int watch_descriptor, std::uint32_t mask, std::string_view name);
   static void count_write(Node& node, std::size_t h);
-  void make_cgroup(Node& node, bool observed);
+  void create_cgroup(Node& node, bool observed);
   void rebuild_cgroup_list();
-  void notice_once(bool& told, std::string text);
+  void log_once(bool& logged, std::string text);
   [[nodiscard]] std::string path_of(const Node& node) const;
   [[nodiscard]] std::string path_below_root(const Node& node, std::size_t h) const;
 
   Options options_;
-  std::function<void(std::string)> notice_;
+  std::function<void(std::string)> log_;
   std::vector<Root> roots_;
-  std::uint16_t numbers_ = 0;  // given
+  std::uint16_t file_name_count_ = 0;  // numbers assigned in Root::file_numbers, over all hierarchies
   std::unique_ptr<Node> top_;
   base::Fd inotify_;
   std::unordered_map<int, Watched> watched_;
@@ -200,17 +201,17 @@ class Tree {
   std::uint64_t generation_ = 0;
   std::uint32_t walk_ = 0;
   std::size_t cgroup_count_ = 0;
-  std::vector<std::size_t> dropped_;  // directories beyond the bound, by hierarchy
-  std::size_t v2_ = kMaxHierarchies;  // which hierarchy is v2's
+  std::vector<std::size_t> dropped_;  // cgroups beyond Options::max_cgroups, by hierarchy
+  std::size_t v2_ = kMaxHierarchies;  // index of the v2 hierarchy
   std::size_t open_dirs_ = 0;
   bool changed_ = true;
   bool started_ = false;
   bool must_walk_ = false;
-  bool told_watches_ = false;
-  bool told_overflow_ = false;
-  bool told_closed_ = false;
-  bool told_cgroups_ = false;
-  bool told_dirs_ = false;
+  bool logged_watches_ = false;
+  bool logged_overflow_ = false;
+  bool logged_closed_ = false;
+  bool logged_cgroups_ = false;
+  bool logged_dirs_ = false;
   std::vector<char> buffer_;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a collection costs in things that do not drift with the machine: allocations, reads, descriptors.
+// Cost of a collection, measured independently of the machine's speed: allocations and reads.
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -12,8 +12,8 @@ thread_local bool counting = false;
 thread_local std::size_t allocations = 0;
 }  // namespace
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // the sanitizers bring allocators of their own
-// Replaced for the whole program: counts while the flag of the thread is up.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers replace the allocator
+// Replaces operator new of the whole program; counts while the thread's flag is set.
 void* operator new(std::size_t size) {
   if (counting) ++allocations;
   if (void* at = std::malloc(size)) return at;
@@ -26,7 +26,7 @@ void operator delete(void* at, std::size_t) noexcept { std::free(at); }
 namespace cgwarden {
 namespace {
 
-class CostOfACollection : public testing_kernel::CgroupTest {
+class CollectionCost : public testing_kernel::CgroupTest {
  protected:
   void SetUp() override {
     CgroupTest::SetUp();
@@ -39,35 +39,35 @@ class CostOfACollection : public testing_kernel::CgroupTest {
   std::unique_ptr<collectors::Collection> collection;
 };
 
-// The handle of the snapshot is one; reading /proc for namespaces and networks takes a few more. None of them is a
-// cgroup's.
-TEST_F(CostOfACollection, IsAHandfulOfAllocationsForAllCgroupsTogether) {
-  // Cgroups that others make or remove at this moment cost some: the quietest of several rounds counts.
+// One allocation is the control block of the snapshot; reading namespaces and networks from /proc needs a few more.
+// None of them is per cgroup.
+TEST_F(CollectionCost, IsAtMostEightAllocationsForAllCgroupsTogether) {
+  // Cgroups that others create or remove at this moment cost some, so that the minimum of several samples is checked.
   std::size_t fewest = 1'000'000;
-  for (int round = 0; round < 20; ++round) {
+  for (int sample = 0; sample < 20; ++sample) {
     counting = true;
     allocations = 0;
     const auto snapshot = collection->collect();
     counting = false;
     ASSERT_GE(snapshot->cgroup_count(), 50U);
-    if (round > 2) fewest = std::min(fewest, allocations);
+    if (sample > 2) fewest = std::min(fewest, allocations);
   }
   EXPECT_LE(fewest, 8U);
 }
 
-TEST_F(CostOfACollection, IsAtMostTwentyFiveFilesForACgroupAtRest) {
+TEST_F(CollectionCost, IsAtMostTwentyFiveFilesPerIdleCgroup) {
   const auto& infos = collection->collect()->catalogue->collectors();
   std::uint64_t fewest = 1'000'000;
   std::uint64_t before = 0;
-  for (int round = 0; round < 20; ++round) {
+  for (int sample = 0; sample < 20; ++sample) {
     const auto snapshot = collection->collect();
     std::uint64_t reads = 0;
     for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
-      // Those of /proc read a file for each process, not for each cgroup.
+      // Collectors that read /proc read files per process, not per cgroup.
       if (!infos[c].rows.empty() && !infos[c].rows.front().derived.empty()) continue;
       reads += snapshot->collectors[c].reads;
     }
-    if (round > 2) fewest = std::min(fewest, (reads - before) / snapshot->cgroup_count());
+    if (sample > 2) fewest = std::min(fewest, (reads - before) / snapshot->cgroup_count());
     before = reads;
   }
   EXPECT_LE(fewest, 25U);

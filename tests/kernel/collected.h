@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A collection of this machine, and ways to look into its snapshots.
+// Fixture with a Collection of this machine and accessors for its snapshots.
 #pragma once
 
 #include <memory>
@@ -14,14 +14,14 @@ namespace cgwarden::testing_kernel {
 
 class CollectedTest : public CgroupTest {
  protected:
-  // Only the named collectors; none named: those that are on by default.
+  // Opens the collection with the named collectors; without names, with those that are enabled by default.
   void open(const std::vector<std::string>& collectors = {}, const cgroup::ProcessTable::Options& processes = {}) {
     collectors::CollectionOptions options;
     options.processes = processes;
     if (!collectors.empty()) options.enabled.assign(catalogue->collectors().size(), false);
     for (const auto& name : collectors) options.enabled[catalogue->find_collector(name).value()] = true;
-    auto opened =
-        collectors::Collection::open(catalogue, options, [this](const std::string& line) { notices.push_back(line); });
+    auto opened = collectors::Collection::open(catalogue, options,
+                                               [this](const std::string& line) { log_lines.push_back(line); });
     ASSERT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
   }
@@ -35,7 +35,7 @@ class CollectedTest : public CgroupTest {
     return model::kNoCgroup;
   }
 
-  // Of one of the test's own cgroups.
+  // Returns the value of one of the test's own cgroups.
   [[nodiscard]] model::Value value(const std::string& field, const std::string& cgroup) const {
     return snapshot->value(catalogue->find(field).value(), index_of(path(cgroup)));
   }
@@ -71,7 +71,7 @@ class CollectedTest : public CgroupTest {
   std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
   std::unique_ptr<collectors::Collection> collection;
   model::SnapshotPtr snapshot;
-  std::vector<std::string> notices;
+  std::vector<std::string> log_lines;
 };
 
 }  // namespace cgwarden::testing_kernel

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The collection on the real cgroupfs of this machine.
+// Collection and Sampler on the real cgroup file systems of this machine.
 #include "collectors/collection.h"
 
 #include <fcntl.h>
@@ -33,11 +33,11 @@ using testing_kernel::host;
 using testing_kernel::read;
 using testing_kernel::write;
 
-class OnARealHost : public CgroupTest {
+class Collection : public CgroupTest {
  protected:
   void open(cgroup::Tree::Options tree = {}, std::size_t max_open_files = 2048) {
     auto opened = collectors::Collection::open(catalogue, {.tree = tree, .max_open_files = max_open_files},
-                                               [this](const std::string& line) { notices.push_back(line); });
+                                               [this](const std::string& line) { log_lines.push_back(line); });
     ASSERT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
   }
@@ -49,34 +49,34 @@ class OnARealHost : public CgroupTest {
     return nullptr;
   }
 
-  // Value of a field of the cgroup that find() found last.
+  // Returns a field of the cgroup that find() found last.
   model::Value value(const model::Snapshot& snapshot, const std::string& field) const {
     return snapshot.value(*catalogue->find(field), index);
   }
 
   std::shared_ptr<const model::Catalogue> catalogue = collectors::make_catalogue();
   std::unique_ptr<collectors::Collection> collection;
-  std::vector<std::string> notices;
+  std::vector<std::string> log_lines;
   model::CgroupIndex index = 0;
 };
 
-TEST_F(OnARealHost, ACgroupBornAfterTheStartIsSeenWithItsBirthAndGoesAtItsDeath) {
+TEST_F(Collection, ReportsACgroupFromItsCreationToItsRemoval) {
   open();
   const auto before = base::wall_now();
-  make("/born");
+  make("/created");
   auto snapshot = collection->collect();
-  const auto* cgroup = find(*snapshot, path("/born"));
+  const auto* cgroup = find(*snapshot, path("/created"));
   ASSERT_NE(cgroup, nullptr);
   EXPECT_TRUE(cgroup->creation_observed);
   EXPECT_GE(cgroup->created, before);
   EXPECT_GE(snapshot->tree.cgroups_created, 1U);
-  remove("/born");
+  remove("/created");
   snapshot = collection->collect();
-  EXPECT_EQ(find(*snapshot, path("/born")), nullptr);
+  EXPECT_EQ(find(*snapshot, path("/created")), nullptr);
   EXPECT_GE(snapshot->tree.cgroups_removed, 1U);
 }
 
-TEST_F(OnARealHost, ACgroupThatComesBackUnderItsNameIsAnotherCgroup) {
+TEST_F(Collection, TreatsARecreatedCgroupAsAnotherOne) {
   make("/again");
   open();
   const auto* first = find(*collection->collect(), path("/again"));
@@ -91,7 +91,7 @@ TEST_F(OnARealHost, ACgroupThatComesBackUnderItsNameIsAnotherCgroup) {
   EXPECT_TRUE(second->creation_observed);
 }
 
-TEST_F(OnARealHost, ANestedTreeMadeAtOnceIsSeenWhole) {
+TEST_F(Collection, FindsADeepSubtreeThatIsCreatedAtOnce) {
   open();
   std::string cgroup;
   for (int depth = 0; depth < 40; ++depth) {
@@ -106,7 +106,7 @@ TEST_F(OnARealHost, ANestedTreeMadeAtOnceIsSeenWhole) {
   EXPECT_EQ(find(*snapshot, path("/d")), nullptr);
 }
 
-TEST_F(OnARealHost, WithoutWatchesBirthsAndDeathsAreFoundByWalking) {
+TEST_F(Collection, WalksTheTreeWithoutInotify) {
   open({.watch = false});
   make("/walked");
   auto snapshot = collection->collect();
@@ -119,12 +119,13 @@ TEST_F(OnARealHost, WithoutWatchesBirthsAndDeathsAreFoundByWalking) {
   EXPECT_NE(find(*snapshot, path("/other")), nullptr);
 }
 
-TEST_F(OnARealHost, AfterALossOfEventsEverythingIsWalkedAndItIsToldOnce) {
+TEST_F(Collection, WalksTheTreeAndLogsOnceAfterAnInotifyOverflow) {
   const auto kept =
       base::to_int<int>(base::trim_end(base::read_file("/proc/sys/fs/inotify/max_queued_events").value_or("")));
-  if (!kept || *kept > 100'000) GTEST_SKIP() << "the kernel keeps more events than a test can make";
+  if (!kept || *kept > 100'000)
+    GTEST_SKIP() << "the inotify queue is larger than the number of events that a test can cause";
   make("/parent");
-  const auto shortly = host().all.front().mount_point + path("/parent/short");  // of one hierarchy: that is enough
+  const auto shortly = host().all.front().mount_point + path("/parent/short");  // one hierarchy is enough
   open();
   for (std::uint64_t overflows = 1; overflows <= 2; ++overflows) {
     for (int i = 0; i <= *kept / 2; ++i) {  // two events each
@@ -141,15 +142,15 @@ TEST_F(OnARealHost, AfterALossOfEventsEverythingIsWalkedAndItIsToldOnce) {
     EXPECT_EQ(find(*collection->collect(), path("/parent/lost")), nullptr);
   }
   EXPECT_EQ(std::ranges::count_if(
-                notices,
+                log_lines,
                 [](const std::string& line) { return line.find("fs.inotify.max_queued_events") != std::string::npos; }),
             1);
 }
 
-TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndCgroupsAreFoundByWalking) {
+TEST_F(Collection, WalksTheTreeAndLogsOnceWhenInotifyWatchesRunOut) {
   make("/a");
   make("/a/b");
-  // In a user namespace of its own: the limit is of the namespace, and nobody else has it.
+  // In a user namespace of its own, which has its own limit, so that no other process is affected.
   const auto child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
@@ -158,20 +159,21 @@ TEST_F(OnARealHost, AFullTableOfWatchesIsToldOnceAndCgroupsAreFoundByWalking) {
     open();
     make("/later");
     const auto snapshot = collection->collect();
-    const bool seen = find(*snapshot, path("/a/b")) != nullptr && find(*snapshot, path("/later")) != nullptr;
+    const bool found = find(*snapshot, path("/a/b")) != nullptr && find(*snapshot, path("/later")) != nullptr;
     (void)collection->collect();
-    const auto told = std::ranges::count_if(
-        notices, [](const std::string& line) { return line.find("fs.inotify.max_user_watches") != std::string::npos; });
-    ::_exit(!seen ? 1 : snapshot->tree.inotify_active ? 2 : told == 1 ? 0 : 3);
+    const auto log_count = std::ranges::count_if(log_lines, [](const std::string& line) {
+      return line.find("fs.inotify.max_user_watches") != std::string::npos;
+    });
+    ::_exit(!found ? 1 : snapshot->tree.inotify_active ? 2 : log_count == 1 ? 0 : 3);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status));
-  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this kernel lets nobody make a user namespace";
-  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not seen, 2: still watching, 3: not told once";
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "user namespaces cannot be created on this machine";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: cgroups not found, 2: inotify still active, 3: not logged once";
 }
 
-TEST_F(OnARealHost, ThatACgroupIsClosedToTheAgentIsToldOnce) {
+TEST_F(Collection, LogsOnceThatCgroupsCannotBeOpened) {
   for (const std::string cgroup : {"/closed", "/closed-too", "/open"}) make(cgroup);
   for (const auto& h : host().all) {
     for (const std::string cgroup : {"/closed", "/closed-too"}) {
@@ -185,18 +187,19 @@ TEST_F(OnARealHost, ThatACgroupIsClosedToTheAgentIsToldOnce) {
     open();
     const auto snapshot = collection->collect();
     const bool right = find(*snapshot, path("/open")) != nullptr && find(*snapshot, path("/closed")) == nullptr;
-    const auto told = std::ranges::count_if(notices, [](const std::string& line) {
-      return line.starts_with("no right to look into ") && line.find("CAP_DAC_READ_SEARCH") != std::string::npos;
+    const auto log_count = std::ranges::count_if(log_lines, [](const std::string& line) {
+      return line.starts_with("no permission to open cgroup, such cgroups are not shown: ") &&
+             line.find("CAP_DAC_READ_SEARCH") != std::string::npos;
     });
-    ::_exit(!right ? 1 : told == 1 ? 0 : 2);
+    ::_exit(!right ? 1 : log_count == 1 ? 0 : 2);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: not the cgroups that are open, 2: not told once";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: wrong cgroups found, 2: not logged once";
 }
 
-TEST_F(OnARealHost, WithoutDescriptorsForDirectoriesFilesAreOpenedByPath) {
+TEST_F(Collection, OpensFilesByPathWithoutDirectoryDescriptors) {
   make("/by-path");
   spawn("/by-path", [] {});
   open({.max_open_dirs = 0}, 0);
@@ -208,26 +211,26 @@ TEST_F(OnARealHost, WithoutDescriptorsForDirectoriesFilesAreOpenedByPath) {
   }
 }
 
-TEST_F(OnARealHost, BeyondTheBoundCgroupsAreCountedAndToldOnce) {
+TEST_F(Collection, CountsAndLogsCgroupsBeyondTheLimit) {
   make("/x");
   open({.max_cgroups = 1});
   const auto snapshot = collection->collect();
   EXPECT_EQ(snapshot->cgroup_count(), 1U);
   EXPECT_GE(snapshot->tree.dropped_cgroups, 1U);
-  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--sampler.max-cgroups")));
+  EXPECT_THAT(log_lines, testing::Contains(testing::HasSubstr("--sampler.max-cgroups")));
 }
 
-TEST_F(OnARealHost, OddNamesAreKeptByteForByte) {
-  const std::string custom[] = {
+TEST_F(Collection, KeepsUnusualNamesByteForByte) {
+  const std::string names[] = {
       "/quote\"back\\slash", "/esc\x1b[31m", "/\xff\xfe", "/" + std::string(200, 'n'), "/-dash", "/sp ace",
       "/\xe2\x80\xae"};
   open();
-  for (const auto& name : custom) make(name);
+  for (const auto& name : names) make(name);
   const auto snapshot = collection->collect();
-  for (const auto& name : custom) EXPECT_NE(find(*snapshot, path(name)), nullptr) << name;
+  for (const auto& name : names) EXPECT_NE(find(*snapshot, path(name)), nullptr) << name;
 }
 
-TEST_F(OnARealHost, ProcessesAreCountedAndLimitsRead) {
+TEST_F(Collection, ReadsPidsCurrentAndPidsMax) {
   if (dir("pids").empty()) GTEST_SKIP() << "no pids controller on this kernel";
   make("/pids");
   spawn("/pids", [] {});
@@ -243,7 +246,7 @@ TEST_F(OnARealHost, ProcessesAreCountedAndLimitsRead) {
   EXPECT_EQ(value(*snapshot, "pids_max"), model::Value::of(17));
 }
 
-TEST_F(OnARealHost, MemoryIsCountedInBytes) {
+TEST_F(Collection, ReportsMemoryInBytes) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   constexpr std::int64_t size = 64 << 20;
   make("/memory");
@@ -259,7 +262,7 @@ TEST_F(OnARealHost, MemoryIsCountedInBytes) {
   EXPECT_TRUE(value(*snapshot, "memory_max").is_unlimited());
 }
 
-TEST_F(OnARealHost, CpuTimeIsCountedInSeconds) {
+TEST_F(Collection, ReportsCpuTimeInSeconds) {
   make("/cpu");
   int out[2];
   ASSERT_EQ(::pipe(out), 0);
@@ -280,20 +283,22 @@ TEST_F(OnARealHost, CpuTimeIsCountedInSeconds) {
   EXPECT_NEAR(double(value(*snapshot, "cpu_usage").fixed()) / 1e9, seconds, 0.05 * seconds);
 }
 
-TEST_F(OnARealHost, CgroupsThatVanishWhileTheyAreReadAreNoErrors) {
+TEST_F(Collection, CountsNoErrorsForCgroupsRemovedWhileTheyAreRead) {
   open();
   std::atomic<bool> stop{false};
   std::thread churn([&] {
     while (!stop) {
-      // All are made before the first goes: each lives long enough to be found, and goes while others are being read.
+      // All are created before the first is removed: each exists long enough to be found, and is removed while others
+      // are read.
       for (int i = 0; i < 20; ++i) make("/churn" + std::to_string(i));
       for (int i = 0; i < 20; ++i) remove("/churn" + std::to_string(i));
     }
   });
   auto snapshot = collection->collect();
-  int vanished = 0;
+  int removed = 0;
   int alone = 0;
-  for (int i = 0; i < 200 || vanished == 0; ++i) {  // which of them go while they are read is up to the scheduler
+  for (int i = 0; i < 200 || removed == 0;
+       ++i) {  // which of them are removed while they are read depends on the scheduler
     snapshot = collection->collect();
     for (index = 0; index < snapshot->cgroup_count(); ++index) {
       if (!snapshot->cgroup_list->cgroups[index]->path.starts_with(path("/churn"))) continue;
@@ -307,29 +312,29 @@ TEST_F(OnARealHost, CgroupsThatVanishWhileTheyAreReadAreNoErrors) {
         ++(of_ancestors ? derived : read);
       }
       if (read > 0) continue;
-      ++vanished;
+      ++removed;
       alone += derived;
     }
   }
   stop = true;
   churn.join();
-  EXPECT_EQ(alone, 0) << "of cgroups that could not be read, what is derived from those above is there";
+  EXPECT_EQ(alone, 0) << "values derived from ancestors exist for cgroups that could not be read";
   snapshot = collection->collect();
   for (std::size_t c = 0; c < snapshot->collectors.size(); ++c) {
     EXPECT_EQ(snapshot->collectors[c].errors, 0U) << catalogue->collectors()[c].name;
   }
 }
 
-TEST_F(OnARealHost, KeptDescriptorsStayWithinTheirBudget) {
+TEST_F(Collection, KeepsAtMostMaxOpenFilesOpen) {
   for (int i = 0; i < 10; ++i) make("/fd" + std::to_string(i));
   open({}, 25);
-  for (int round = 0; round < 3; ++round) EXPECT_LE(collection->collect()->tree.open_files, 25U);
+  for (int sample = 0; sample < 3; ++sample) EXPECT_LE(collection->collect()->tree.open_files, 25U);
 }
 
-TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheCgroup) {
+TEST_F(Collection, ClosesDescriptorsWhenTheCgroupIsRemoved) {
   struct Descriptors {
-    std::size_t ours = 0;    // of the cgroups that are made here
-    std::size_t others = 0;  // of no cgroup at all; the machine's other cgroups come and go meanwhile
+    std::size_t ours = 0;    // of the test's cgroups
+    std::size_t others = 0;  // not in a cgroup file system; other cgroups of the machine may change meanwhile
   };
   std::set<std::pair<dev_t, ino_t>> made;
   const auto descriptors = [&] {
@@ -346,11 +351,11 @@ TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheCgroup) {
     }
     return out;
   };
-  open({}, 5000);  // more than all cgroups here need, so that each keeps its files
-  for (int round = 0; round < 4; ++round) (void)collection->collect();  // quiet ones give theirs back
+  open({}, 5000);  // more than all cgroups of this machine need, so that all files may stay open
+  for (int sample = 0; sample < 4; ++sample) (void)collection->collect();  // idle cgroups close theirs
   const auto kept = collection->collect()->tree.open_files;
   const auto before = descriptors().others;
-  for (int round = 0; round < 5; ++round) {
+  for (int sample = 0; sample < 5; ++sample) {
     for (int i = 0; i < 10; ++i) {
       const auto cgroup = "/fd" + std::to_string(i);
       make(cgroup);
@@ -370,7 +375,7 @@ TEST_F(OnARealHost, KeptDescriptorsAreClosedWithTheCgroup) {
   EXPECT_LE(descriptors().others, before);
 }
 
-TEST_F(OnARealHost, AThreadedV2CgroupIsReadLikeAnyOther) {
+TEST_F(Collection, ReadsAThreadedV2Cgroup) {
   const auto v2 = dir("v2");
   if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/threads");
@@ -384,8 +389,8 @@ TEST_F(OnARealHost, AThreadedV2CgroupIsReadLikeAnyOther) {
   EXPECT_EQ(types.text_of(*cell), "threaded");
 }
 
-// What makes it right not to read steady files again: the kernel tells of every write, whoever makes it.
-TEST_F(OnARealHost, EveryWriteToASettingIsSeenByTheNextSnapshot) {
+// Settings are not read again without a write; this relies on an inotify event for each write by any process.
+TEST_F(Collection, SeesEachWriteToASettingInTheNextSnapshot) {
   struct Setting {
     const char* controller;
     const char* file;
@@ -422,16 +427,16 @@ TEST_F(OnARealHost, EveryWriteToASettingIsSeenByTheNextSnapshot) {
   EXPECT_GE(tried, 2);
 }
 
-TEST_F(OnARealHost, WhatChangesByItselfIsReadForEverySnapshot) {
-  make("/live");
+TEST_F(Collection, ReadsCountersForEachSnapshot) {
+  make("/busy");
   open();
   (void)collection->collect();
-  spawn("/live", [] {
+  spawn("/busy", [] {
     rusage used{};
     while (used.ru_utime.tv_sec * 1'000'000 + used.ru_utime.tv_usec < 50'000) ::getrusage(RUSAGE_SELF, &used);
   });
   const auto snapshot = collection->collect();
-  ASSERT_NE(find(*snapshot, path("/live")), nullptr);
+  ASSERT_NE(find(*snapshot, path("/busy")), nullptr);
   EXPECT_GT(value(*snapshot, "cpu_usage").fixed(), 50'000'000);
   if (!dir("memory").empty()) {
     EXPECT_GT(value(*snapshot, "memory_current").fixed(), 0);
@@ -442,7 +447,7 @@ TEST_F(OnARealHost, WhatChangesByItselfIsReadForEverySnapshot) {
   EXPECT_GT(snapshot->tree.open_files, 0U);
 }
 
-TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
+TEST_F(Collection, SeesEffectsOfAWriteToTheParent) {
   const auto cpuset = dir("cpuset");
   if (cpuset.empty()) GTEST_SKIP() << "no cpuset controller on this kernel";
   make("/up");
@@ -456,16 +461,16 @@ TEST_F(OnARealHost, WhatAWriteAboveChangesIsSeenBelow) {
     return cell == column.series.end() ? std::string() : std::string(column.text_of(*cell));
   };
   const auto before = effective();
-  if (before == "0") GTEST_SKIP() << "one CPU only: nothing to take away";
+  if (before == "0") GTEST_SKIP() << "the machine has only one CPU";
   const bool v1 = host().v2() == nullptr || !host().v2()->has("cpuset");
   if (v1) {
-    ASSERT_TRUE(write(cpuset + "/up/down/cpuset.cpus", "0"));  // v1 refuses to take away what a child uses
+    ASSERT_TRUE(write(cpuset + "/up/down/cpuset.cpus", "0"));  // v1 rejects the removal of CPUs that a child uses
   }
   ASSERT_TRUE(write(cpuset + "/up/cpuset.cpus", "0"));
   EXPECT_EQ(effective(), "0");
 }
 
-TEST_F(OnARealHost, AV2CgroupIsSeenPopulatedAndItsTypeChanging) {
+TEST_F(Collection, SeesPopulatedAndTypeOfAV2CgroupChange) {
   const auto v2 = dir("v2");
   if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/p");
@@ -499,49 +504,50 @@ TEST_F(OnARealHost, AV2CgroupIsSeenPopulatedAndItsTypeChanging) {
   EXPECT_EQ(type("/p/c"), "threaded");
 }
 
-TEST_F(OnARealHost, AFreezeOfV1IsSeenBelow) {
+TEST_F(Collection, SeesThatAV1FreezeAppliesToDescendants) {
   const auto freezer = dir("freezer");
   if (freezer.empty()) GTEST_SKIP() << "no v1 freezer on this kernel";
   make("/f");
-  make("/f/below");
+  make("/f/child");
   open();
   (void)collection->collect();
   ASSERT_TRUE(write(freezer + "/f/freezer.state", "FROZEN"));
   auto snapshot = collection->collect();
   ASSERT_NE(find(*snapshot, path("/f")), nullptr);
   EXPECT_EQ(value(*snapshot, "freezer_self_freezing"), model::Value::of(1));
-  find(*snapshot, path("/f/below"));
+  find(*snapshot, path("/f/child"));
   EXPECT_EQ(value(*snapshot, "freezer_parent_freezing"), model::Value::of(1));
   ASSERT_TRUE(write(freezer + "/f/freezer.state", "THAWED"));
   snapshot = collection->collect();
-  find(*snapshot, path("/f/below"));
+  find(*snapshot, path("/f/child"));
   EXPECT_EQ(value(*snapshot, "freezer_parent_freezing"), model::Value::of(0));
 }
 
-TEST_F(OnARealHost, SteadyFilesAreNotReadAgainUntilSomebodyWrites) {
+TEST_F(Collection, ReadsSettingsAgainOnlyAfterAWrite) {
   make("/steady");
   open();
   const auto reads = [this](const char* collector) {
     return collection->collect()->collectors[*catalogue->find_collector(collector)].reads;
   };
-  if (dir("devices").empty() && dir("freezer").empty()) GTEST_SKIP() << "v1 hierarchies are needed";
-  const auto per_round = [&](const char* collector) {
+  if (dir("devices").empty() && dir("freezer").empty()) GTEST_SKIP() << "no v1 hierarchy on this machine";
+  const auto per_sample = [&](const char* collector) {
     const auto first = reads(collector);
     return reads(collector) - first;
   };
   const auto all = reads("cpuset");
-  const auto quiet = per_round("cpuset");
-  EXPECT_LT(quiet, all / 2);
+  const auto without_write = per_sample("cpuset");
+  EXPECT_LT(without_write, all / 2);
   ASSERT_TRUE(write(dir("cpuset", "/steady") + "/cpuset.memory_migrate", "1"));
   const auto first = reads("cpuset");
-  auto again = per_round("cpuset");
-  for (int tries = 0; tries < 50 && again > quiet; ++tries) again = per_round("cpuset");  // others may write meanwhile
-  EXPECT_LE(again, quiet);
+  auto again = per_sample("cpuset");
+  for (int tries = 0; tries < 50 && again > without_write; ++tries)
+    again = per_sample("cpuset");  // other programs may write meanwhile
+  EXPECT_LE(again, without_write);
   EXPECT_GT(first, 0U);
 }
 
-TEST_F(OnARealHost, NothingIsReadUntilSomebodyAsks) {
-  make("/quiet");
+TEST_F(Collection, ReadsNoFilesBetweenSnapshots) {
+  make("/first");
   open();
   auto snapshot = collection->collect();
   const auto reads = [](const model::Snapshot& s) {
@@ -551,7 +557,7 @@ TEST_F(OnARealHost, NothingIsReadUntilSomebodyAsks) {
   };
   const auto before = reads(*snapshot);
   collection->take_events();
-  make("/more");
+  make("/second");
   collection->take_events();
   snapshot.reset();
   snapshot = collection->collect();
@@ -559,8 +565,8 @@ TEST_F(OnARealHost, NothingIsReadUntilSomebodyAsks) {
   EXPECT_LT(once, 2 * before);
 }
 
-// Events that follow one another are taken in together, a moment later; an answer waits for none of them.
-TEST_F(OnARealHost, WhoAsksSeesWhatWasBornAndDiedBefore) {
+// The sampler processes a burst of events together after a short delay; a request must not miss them.
+TEST_F(Collection, SeesCgroupsCreatedAndRemovedJustBefore) {
   boost::asio::io_context loop;
   const auto work = boost::asio::make_work_guard(loop);
   auto sampler = collectors::Sampler::start(loop, catalogue, {}, [](const std::string&) {});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Namespace membership on this machine's kernel: processes in new namespaces of every kind, shared ones, chroots, pids
-// that are used again, and processes that may not be looked at. Compared with readlink.
+// Namespace membership on the kernel of this machine: new namespaces of each kind, shared namespaces, chroots, reused
+// PIDs, and processes that cannot be read. Compared with readlink on /proc/PID/ns.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <linux/capability.h>
@@ -36,9 +36,9 @@ std::string link_of(pid_t pid, const std::string& kind) {
   return error ? "" : link.substr(kind.size() + 2, link.size() - kind.size() - 3);
 }
 
-class NamespacesOnARealHost : public testing_kernel::CollectedTest {
+class NamespacesCollector : public testing_kernel::CollectedTest {
  protected:
-  // Numbers of the namespaces of one kind that a cgroup is in.
+  // Returns the numbers of the cgroup's namespaces of one kind.
   [[nodiscard]] std::vector<std::string> numbers(const std::string& cgroup, const std::string& kind) const {
     std::vector<std::string> out;
     for (const auto& one : series("namespace", cgroup)) {
@@ -47,7 +47,7 @@ class NamespacesOnARealHost : public testing_kernel::CollectedTest {
     return out;
   }
 
-  // Of a namespace: what a series without a cgroup says.
+  // Returns the value of the series without a cgroup for that namespace, or -1.
   [[nodiscard]] std::int64_t of_namespace(const std::string& field, const std::string& number) const {
     for (const auto& one : series(field, model::kNoCgroup)) {
       if (one.labels[1] == number) return one.value;
@@ -59,13 +59,13 @@ class NamespacesOnARealHost : public testing_kernel::CollectedTest {
     return host().all.front().mount_point + path(cgroup) + "/cgroup.procs";
   }
 
-  // In a mount namespace of its own, a /proc that shows a user no processes but his.
+  // Mounts, in a new mount namespace, a /proc that hides the processes of other users.
   static bool mount_hiding_proc() {
     return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
            ::mount("proc", "/proc", "proc", 0, "hidepid=invisible") == 0;
   }
 
-  // As a service with User= and AmbientCapabilities= has them.
+  // Drops all privileges but the given capabilities, as a service with User= and AmbientCapabilities= has.
   static bool become_nobody_with(std::initializer_list<unsigned> capabilities) {
     if (::prctl(PR_SET_KEEPCAPS, 1) != 0 || ::setgid(65534) != 0 || ::setuid(65534) != 0) return false;
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -75,7 +75,7 @@ class NamespacesOnARealHost : public testing_kernel::CollectedTest {
     return ::syscall(SYS_capset, &header, sets.data()) == 0;
   }
 
-  // Runs `body` in a child that is not the tests' process any more; its result is the exit status.
+  // Runs `body` in a child process, which exits with its result. Returns the exit status.
   static int in_child(const std::function<int()>& body) {
     const pid_t pid = ::fork();
     if (pid == 0) ::_exit(body());
@@ -88,12 +88,12 @@ class NamespacesOnARealHost : public testing_kernel::CollectedTest {
 struct NamespaceKind {
   const char* name;
   int flag;
-  bool of_children;  // unshare() changes what children get
+  bool of_children;  // unshare() affects only child processes created later
 };
 
-class EachKind : public NamespacesOnARealHost, public testing::WithParamInterface<NamespaceKind> {};
+class NamespacesCollectorKinds : public NamespacesCollector, public testing::WithParamInterface<NamespaceKind> {};
 
-TEST_P(EachKind, OfANewNamespaceIsShownAsTheCgroupsOwn) {
+TEST_P(NamespacesCollectorKinds, ReportsANewNamespaceOfTheCgroup) {
   const auto [kind, flag, of_children] = GetParam();
   if (link_of(::getpid(), kind).empty()) GTEST_SKIP() << "this kernel has no such namespaces";
   make("/own");
@@ -131,14 +131,14 @@ TEST_P(EachKind, OfANewNamespaceIsShownAsTheCgroupsOwn) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Namespaces, EachKind,
+    Kinds, NamespacesCollectorKinds,
     testing::Values(NamespaceKind{"mnt", CLONE_NEWNS, false}, NamespaceKind{"uts", CLONE_NEWUTS, false},
                     NamespaceKind{"ipc", CLONE_NEWIPC, false}, NamespaceKind{"net", CLONE_NEWNET, false},
                     NamespaceKind{"user", CLONE_NEWUSER, false}, NamespaceKind{"cgroup", CLONE_NEWCGROUP, false},
                     NamespaceKind{"pid", CLONE_NEWPID, true}, NamespaceKind{"time", CLONE_NEWTIME, true}),
     [](const auto& kind) { return std::string(kind.param.name); });
 
-TEST_F(NamespacesOnARealHost, TheHostsAreMarked) {
+TEST_F(NamespacesCollector, MarksNamespacesOfTheHost) {
   const auto hosts = link_of(1, "net").empty() ? link_of(2, "net") : link_of(1, "net");
   if (hosts.empty()) GTEST_SKIP() << "neither /proc/1/ns nor /proc/2/ns may be read";
   make("/host");
@@ -157,7 +157,7 @@ TEST_F(NamespacesOnARealHost, TheHostsAreMarked) {
   EXPECT_EQ(value("chroot_processes", "/host"), Value::of(0));
 }
 
-TEST_F(NamespacesOnARealHost, ANamespaceThatTwoCgroupsShareCountsBoth) {
+TEST_F(NamespacesCollector, CountsBothCgroupsOfASharedNamespace) {
   make("/first");
   make("/second");
   const auto owner = spawn("/first", [] {
@@ -181,12 +181,12 @@ TEST_F(NamespacesOnARealHost, ANamespaceThatTwoCgroupsShareCountsBoth) {
   }
 }
 
-TEST_F(NamespacesOnARealHost, ANamespaceThatAKnownProcessEntersIsNoticed) {
+TEST_F(NamespacesCollector, NoticesThatAKnownProcessEntersANamespace) {
   make("/late");
   int go[2];
   ASSERT_EQ(::pipe(go), 0);
   const auto pid = spawn("/late", [&] {
-    if (::fork() != 0) return;  // the parent says that it is ready; this one waits to be told
+    if (::fork() != 0) return;  // the parent reports that it is ready; the child waits for a byte
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     char c = 0;
     if (::read(go[0], &c, 1) == 1) [[maybe_unused]]
@@ -206,7 +206,7 @@ TEST_F(NamespacesOnARealHost, ANamespaceThatAKnownProcessEntersIsNoticed) {
   ::close(go[1]);
 }
 
-TEST_F(NamespacesOnARealHost, AChrootIsShownWithItsPath) {
+TEST_F(NamespacesCollector, ReportsTheRootDirectoryOfAChrootedProcess) {
   make("/chroot");
   const testing_files::TempDir folder;
   const auto& root = folder.path();
@@ -222,7 +222,7 @@ TEST_F(NamespacesOnARealHost, AChrootIsShownWithItsPath) {
   EXPECT_THAT(roots.front().labels, ElementsAre(root));
 }
 
-TEST_F(NamespacesOnARealHost, ACgroupWithoutProcessesHasNone) {
+TEST_F(NamespacesCollector, ReportsNothingForACgroupWithoutProcesses) {
   make("/empty");
   open({"namespaces"});
   collect();
@@ -230,7 +230,7 @@ TEST_F(NamespacesOnARealHost, ACgroupWithoutProcessesHasNone) {
   EXPECT_TRUE(value("namespace_unknown_processes", "/empty").is_absent());
 }
 
-TEST_F(NamespacesOnARealHost, ThreadsOfAThreadedCgroupAreTheirProcess) {
+TEST_F(NamespacesCollector, AttributesThreadsOfAThreadedCgroupToTheirProcess) {
   const auto v2 = dir("v2");
   if (v2.empty()) GTEST_SKIP() << "no v2 hierarchy on this kernel";
   make("/domain");
@@ -247,8 +247,8 @@ TEST_F(NamespacesOnARealHost, ThreadsOfAThreadedCgroupAreTheirProcess) {
   EXPECT_EQ(errors("namespaces"), 0U);
 }
 
-// A process with a pid of our choice; -1 when the kernel does not let us.
-pid_t fork_as(pid_t wanted) {
+// Forks a process with that PID (clone3() with set_tid). Returns -1 if the kernel does not permit it.
+pid_t fork_with_pid(pid_t wanted) {
   clone_args args{};
   args.exit_signal = SIGCHLD;
   args.set_tid = reinterpret_cast<std::uint64_t>(&wanted);
@@ -256,7 +256,7 @@ pid_t fork_as(pid_t wanted) {
   return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
 }
 
-TEST_F(NamespacesOnARealHost, APidThatIsUsedAgainIsAnotherProcess) {
+TEST_F(NamespacesCollector, ReadsAgainAfterAPidWasReused) {
   make("/reuse");
   const auto pid = spawn("/reuse", [] {});
   open({"namespaces"});
@@ -266,14 +266,14 @@ TEST_F(NamespacesOnARealHost, APidThatIsUsedAgainIsAnotherProcess) {
   end(pid);
   int ready[2];
   ASSERT_EQ(::pipe(ready), 0);
-  const auto again = fork_as(pid);
+  const auto again = fork_with_pid(pid);
   if (again == 0) {
     for (const auto& h : host().all) write(h.mount_point + path("/reuse") + "/cgroup.procs", std::to_string(pid));
     if (::unshare(CLONE_NEWUTS) != 0) ::_exit(1);
     [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
     while (true) ::pause();
   }
-  if (again < 0) GTEST_SKIP() << "cannot choose a pid: " << std::strerror(errno);
+  if (again < 0) GTEST_SKIP() << "cannot choose a PID: " << std::strerror(errno);
   ASSERT_EQ(again, pid);
   char c = 0;
   ASSERT_EQ(::read(ready[0], &c, 1), 1);
@@ -284,7 +284,7 @@ TEST_F(NamespacesOnARealHost, APidThatIsUsedAgainIsAnotherProcess) {
   end(pid);
 }
 
-TEST_F(NamespacesOnARealHost, APidUsedAgainAfterItsCgroupWasListedIsNotOfThatCgroup) {
+TEST_F(NamespacesCollector, IgnoresAPidThatWasReusedAfterItsCgroupWasListed) {
   make("/listed");
   const auto pid = spawn("/listed", [] {});
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
@@ -293,21 +293,21 @@ TEST_F(NamespacesOnARealHost, APidUsedAgainAfterItsCgroupWasListedIsNotOfThatCgr
   cgroup::Node* node = nullptr;
   for (auto* each : tree.nodes()) node = each->cgroup->path == path("/listed") ? each : node;
   ASSERT_NE(node, nullptr);
-  table.begin_round();
+  table.begin_sample();
   ASSERT_THAT(table.list(tree, *node, 0, stats).pids, ElementsAre(pid));
   end(pid);
-  const auto again = fork_as(pid);
+  const auto again = fork_with_pid(pid);
   if (again == 0) {
     while (true) ::pause();
   }
-  if (again < 0) GTEST_SKIP() << "cannot choose a pid: " << std::strerror(errno);
-  const auto& found = table.look(tree, *node, 0, stats);
+  if (again < 0) GTEST_SKIP() << "cannot choose a PID: " << std::strerror(errno);
+  const auto& found = table.inspect(tree, *node, 0, stats);
   EXPECT_TRUE(found.known.empty());
   EXPECT_EQ(found.unknown, 0U);
   end(again);
 }
 
-TEST_F(NamespacesOnARealHost, WithoutPermissionTheyAreUnknownAndNotZero) {
+TEST_F(NamespacesCollector, ReportsProcessesAsUnknownWithoutPermission) {
   make("/closed");
   spawn("/closed", [] {});
   spawn("/closed", [] {});
@@ -324,7 +324,7 @@ TEST_F(NamespacesOnARealHost, WithoutPermissionTheyAreUnknownAndNotZero) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheyAreUnknownAndNotZero) {
+TEST_F(NamespacesCollector, ReportsProcessesAsUnknownWhereProcHidesThem) {
   make("/hidden");
   spawn("/hidden", [] {});
   spawn("/hidden", [] {});
@@ -337,13 +337,13 @@ TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheyAreUnknownAndNotZero) {
     if (!series("namespace", "/hidden").empty()) return 3;
     if (!value("threads", "/hidden").is_absent()) return 4;
     if (!value("open_files", "/hidden").is_absent()) return 5;
-    return notices.empty() ? 6 : 0;
+    return log_lines.empty() ? 6 : 0;
   });
   if (status == 77) GTEST_SKIP() << "cannot mount a /proc that hides processes";
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheRightToTraceShowsThem) {
+TEST_F(NamespacesCollector, ReadsHiddenProcessesWithCapSysPtrace) {
   make("/shown");
   spawn("/shown", [] {});
   const auto status = in_child([this] {
@@ -362,7 +362,7 @@ TEST_F(NamespacesOnARealHost, WhereProcHidesProcessesTheRightToTraceShowsThem) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(NamespacesOnARealHost, FromAnotherPidNamespaceProcessesAreNotGuessed) {
+TEST_F(NamespacesCollector, ReportsNothingFromAnotherPidNamespace) {
   make("/outside");
   spawn("/outside", [] {});
   const auto status = in_child([this] {
@@ -372,13 +372,13 @@ TEST_F(NamespacesOnARealHost, FromAnotherPidNamespaceProcessesAreNotGuessed) {
       collect();
       if (!series("namespace", "/outside").empty()) return 2;
       if (!value("namespace_unknown_processes", "/outside").is_absent()) return 3;
-      return notices.empty() ? 4 : 0;
+      return log_lines.empty() ? 4 : 0;
     });
   });
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(NamespacesOnARealHost, BeyondTheBoundsProcessesAreUnknown) {
+TEST_F(NamespacesCollector, CountsProcessesBeyondTheLimitsAsUnknown) {
   make("/many");
   for (int i = 0; i < 5; ++i) spawn("/many", [] {});
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
@@ -386,11 +386,11 @@ TEST_F(NamespacesOnARealHost, BeyondTheBoundsProcessesAreUnknown) {
   cgroup::Node* node = nullptr;
   for (auto* each : tree.nodes()) node = each->cgroup->path == path("/many") ? each : node;
   ASSERT_NE(node, nullptr);
-  for (const auto& options : {cgroup::ProcessTable::Options{.max_per_cgroup = 2}, {.max_known = 2}, {.max_fresh = 2}}) {
-    std::vector<std::string> notices_now;
-    cgroup::ProcessTable table(host(), {}, options, [&](const std::string& line) { notices_now.push_back(line); });
-    table.begin_round();
-    const auto& found = table.look(tree, *node, 0, stats);
+  for (const auto& options : {cgroup::ProcessTable::Options{.max_per_cgroup = 2}, {.max_known = 2}, {.max_new = 2}}) {
+    std::vector<std::string> lines;
+    cgroup::ProcessTable table(host(), {}, options, [&](const std::string& line) { lines.push_back(line); });
+    table.begin_sample();
+    const auto& found = table.inspect(tree, *node, 0, stats);
     EXPECT_EQ(found.count(), 5U);
     EXPECT_EQ(found.known.size(), 2U);
     EXPECT_EQ(found.unknown, 3U);

@@ -124,7 +124,7 @@ TEST_F(NetworkCollector, CountsTcpSocketsByStateInTheirNamespace) {
   for (const auto& one : series("network_tcp_connections", model::kNoCgroup)) {
     if (one.labels[0] == number(pid) && one.labels[1] == "ipv4") states[one.labels[2]] = one.value;
   }
-  if (states.empty() && !notices.empty()) GTEST_SKIP() << notices.front();
+  if (states.empty() && !log_lines.empty()) GTEST_SKIP() << log_lines.front();
   EXPECT_EQ(states["listen"], 1);
   EXPECT_EQ(states["established"], 2);
   EXPECT_EQ(states["time_wait"], 0);

@@ -30,8 +30,8 @@ class PerfEventCollector : public testing_kernel::CollectedTest {
     make("/p");
     collect();
     if (!value("perf_page_faults", "/p").is_number()) {
-      ASSERT_THAT(notices, testing::Not(IsEmpty()));  // absent, and the reason is logged
-      GTEST_SKIP() << notices.front();
+      ASSERT_THAT(log_lines, testing::Not(IsEmpty()));  // absent, and the reason is logged
+      GTEST_SKIP() << log_lines.front();
     }
   }
 };
@@ -129,7 +129,7 @@ TEST_F(BpfCollector, CountsAttachedAndInheritedPrograms) {
   EXPECT_EQ(count("bpf_programs", "/b/below"), 0);
   EXPECT_GE(count("bpf_effective_programs", "/b/below"), 2);
   EXPECT_EQ(errors("bpf"), 0U);
-  EXPECT_THAT(notices, IsEmpty());
+  EXPECT_THAT(log_lines, IsEmpty());
 }
 
 }  // namespace

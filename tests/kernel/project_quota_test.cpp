@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Disk use of a writable layer on a file system that keeps project quotas, as runtimes use them.
+// Disk usage of a writable layer on a file system with project quotas, as runtimes use them.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/fs.h>
@@ -27,10 +27,11 @@ constexpr std::uintmax_t kMiB = 1 << 20;
 void write_out(const std::string& path, std::size_t bytes) {
   std::ofstream(path) << std::string(bytes, 'x');
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  ::fsync(fd.get());  // or its blocks are not there yet
+  ::fsync(fd.get());  // blocks are allocated only when the data is written back
 }
 
-// In a mount namespace of its own. 0: all is right; 77: no such file system can be mounted here; else what is not.
+// Runs in a mount namespace of its own. Returns 0 on success, 77 if such a file system cannot be mounted here, or the
+// number of the failed check.
 int measure(const std::string& folder) {
   const auto image = folder + "/image";
   const auto at = folder + "/mounted";
@@ -53,22 +54,21 @@ int measure(const std::string& folder) {
   write_out(layer + "/file", 5 * kMiB);
   write_out(at + "/of-another", 3 * kMiB);
   const std::atomic<bool> stop{false};
-  // Not one entry may be looked at: the kernel has counted.
+  // No entry may be read: the quota has the sum.
   const auto usage = usage_of(fd.get(), {.max_entries = 0, .entries_per_second = 0}, stop);
   if (!usage) return 3;
   if (!usage->by_quota) return 4;
   return usage->bytes >= 5 * kMiB && usage->bytes < 6 * kMiB ? 0 : 5;
 }
 
-TEST(ALayerWithAProjectQuota, IsMeasuredByWhatTheKernelCounts) {
+TEST(UsageOf, ReadsTheProjectQuotaWithoutWalkingTheDirectory) {
   const testing_files::TempDir folder;
   const auto child = ::fork();
   if (child == 0) ::_exit(measure(folder.path()));
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status)) << status;
-  if (WEXITSTATUS(status) == 77)
-    GTEST_SKIP() << "no project quotas on this machine: nothing that has them can be mounted";
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "cannot mount a file system with project quotas on this machine";
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 

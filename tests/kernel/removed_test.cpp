@@ -23,7 +23,7 @@ class RemovedCollector : public testing_kernel::CollectedTest {
  protected:
   void open_with(collectors::CustomOptions custom) {
     auto opened = collectors::Collection::open(catalogue, {.custom = custom},
-                                               [this](const std::string& line) { notices.push_back(line); });
+                                               [this](const std::string& line) { log_lines.push_back(line); });
     ASSERT_TRUE(opened) << opened.error().what;
     collection = std::move(*opened);
   }
@@ -134,7 +134,7 @@ TEST_F(RemovedCollector, DropsCgroupsBeyondTheMaximumAgeAndNumber) {
   EXPECT_FALSE(removed_value("removed_time", "/n1"));
   EXPECT_TRUE(removed_value("removed_time", "/n4"));
   EXPECT_LE(series("removed_time", model::kNoCgroup).size(), 3U);
-  EXPECT_THAT(notices, testing::Contains(testing::HasSubstr("--collector.removed.max")));
+  EXPECT_THAT(log_lines, testing::Contains(testing::HasSubstr("--collector.removed.max")));
   ::usleep(1'100'000);
   collect();
   EXPECT_FALSE(removed_value("removed_time", "/n4"));
@@ -188,7 +188,7 @@ TEST_F(RemovedCollector, CountsHostOomKillsOfACgroupRemovedBeforeTheNextSample) 
 TEST_F(RemovedCollector, TakesOomKillsAfterTheLastSampleFromTheKernelLog) {
   if (dir("memory").empty()) GTEST_SKIP() << "no memory controller on this kernel";
   cgroup::KernelLog log({});
-  if (!log.can_be_read()) GTEST_SKIP() << "/dev/kmsg cannot be read";
+  if (!log.is_readable()) GTEST_SKIP() << "/dev/kmsg cannot be read";
   const auto logged = [&] {
     int kills = 0;
     while (const auto record = log.next()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is not read again must not have changed. For each rule of src/cgroup/quiet.cpp the thing is made to happen, on
-// cgroups that have been quiet for several snapshots, and the very next snapshot is compared with what the kernel says.
+// A file that is not read again must not have changed. For each rule of src/cgroup/skip_rules.cpp, a test causes the
+// event in a cgroup that has been idle for several snapshots, and compares the next snapshot with the kernel's file.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -23,7 +23,7 @@ void on_signal(int) {
   [[maybe_unused]] const auto n = ::write(done_pipe[1], "x", 1);
 }
 
-void burn() {
+void burn_cpu() {
   rusage used{};
   ::getrusage(RUSAGE_SELF, &used);
   const auto begin = used.ru_utime.tv_sec * 1'000'000 + used.ru_utime.tv_usec;
@@ -38,7 +38,7 @@ void touch_memory() {
   ::munmap(at, size);
 }
 
-void fork_often() {
+void fork_three_times() {
   for (int i = 0; i < 3; ++i) {
     const pid_t pid = ::fork();
     if (pid == 0) ::_exit(0);
@@ -46,17 +46,17 @@ void fork_often() {
   }
 }
 
-void fork_one_that_stays() {
+void fork_sleeper() {
   if (::fork() != 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   while (true) ::pause();
 }
 
-void enter_a_namespace() { [[maybe_unused]] const auto done = ::unshare(CLONE_NEWUTS); }
+void enter_namespace() { [[maybe_unused]] const auto done = ::unshare(CLONE_NEWUTS); }
 
-void change_its_root() { [[maybe_unused]] const auto done = ::chroot("/var"); }
+void change_root() { [[maybe_unused]] const auto done = ::chroot("/var"); }
 
-void write_through() {
+void write_synchronously() {
   const auto path = "/var/tmp/cgwarden-test-" + std::to_string(::getpid());
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_SYNC | O_CLOEXEC, 0600);
   const std::string block(64UL << 10U, 'x');
@@ -65,7 +65,7 @@ void write_through() {
   ::unlink(path.c_str());
 }
 
-class AQuietCgroup : public CollectedTest {
+class SkipRules : public CollectedTest {
  protected:
   void SetUp() override {
     CollectedTest::SetUp();
@@ -79,27 +79,28 @@ class AQuietCgroup : public CollectedTest {
     CollectedTest::TearDown();
   }
 
-  // A sleeper that does `what` when it is told to.
-  pid_t sleeper(const std::string& cgroup, void (*what)()) {
-    return spawn(cgroup, [what] {
-      work = what;
+  // Starts a process that sleeps, and calls `task` on each wake().
+  pid_t spawn_sleeper(const std::string& cgroup, void (*task)()) {
+    return spawn(cgroup, [task] {
+      work = task;
       struct sigaction action {};
       action.sa_handler = on_signal;
       ::sigaction(SIGUSR1, &action, nullptr);
     });
   }
-  static void tell(pid_t pid) {
+  static void wake(pid_t pid) {
     ::kill(pid, SIGUSR1);
     char c = 0;
     EXPECT_EQ(::read(done_pipe[0], &c, 1), 1);
     ::usleep(20'000);  // until it sleeps again
   }
 
+  // Takes snapshots until unchanged files are skipped.
   void settle() {
     for (int i = 0; i < 5; ++i) collect();
   }
 
-  // The number after `key` in one of the cgroup's files, as the kernel says it now.
+  // Reads the number after `key` in a file of the cgroup.
   [[nodiscard]] std::int64_t kernel(const std::string& controller, const std::string& cgroup, const std::string& file,
                                     const std::string& key = "") const {
     std::istringstream text(read(dir(controller, cgroup) + "/" + file));
@@ -118,52 +119,52 @@ class AQuietCgroup : public CollectedTest {
   }
 };
 
-TEST_F(AQuietCgroup, IsReadLessOftenThanOneThatRuns) {
+TEST_F(SkipRules, ReadIdleCgroupsLessOftenThanBusyOnes) {
   constexpr int count = 10;
   for (int i = 0; i < count; ++i) make("/g" + std::to_string(i));
   std::vector<pid_t> pids;
-  for (int i = 0; i < count; ++i) pids.push_back(sleeper("/g" + std::to_string(i), burn));
+  for (int i = 0; i < count; ++i) pids.push_back(spawn_sleeper("/g" + std::to_string(i), burn_cpu));
   open({"cgroup", "cpu", "pressure", "pids", "freezer"});
   const auto total = [this] {
     std::uint64_t sum = 0;
     for (const auto* name : {"cgroup", "cpu", "pressure", "pids", "freezer"}) sum += reads(name);
     return sum;
   };
-  const auto in_one_round = [&] {
+  const auto reads_of_one_sample = [&] {
     const auto before = total();
     collect();
     return total() - before;
   };
   settle();
-  const auto quiet = in_one_round();
-  for (const auto pid : pids) tell(pid);
-  const auto busy = in_one_round();
-  EXPECT_GT(busy, quiet + count * 2) << "of " << count << " cgroups that ran, more is read than of sleeping ones";
+  const auto idle = reads_of_one_sample();
+  for (const auto pid : pids) wake(pid);
+  const auto busy = reads_of_one_sample();
+  EXPECT_GT(busy, idle + count * 2) << "reads after " << count << " cgroups ran";
 }
 
-TEST_F(AQuietCgroup, ThatRunsShowsItsTicks) {
-  if (!has("cpuacct", "cpuacct.stat")) GTEST_SKIP() << "cpuacct.stat is v1's";
+TEST_F(SkipRules, ReadCpuacctStatAfterATaskRan) {
+  if (!has("cpuacct", "cpuacct.stat")) GTEST_SKIP() << "no cpuacct.stat (v1 only)";
   make("/g");
-  const auto pid = sleeper("/g", burn);
+  const auto pid = spawn_sleeper("/g", burn_cpu);
   open({"cpu"});
   settle();
   const auto before = value("cpu_user", "/g");
-  tell(pid);
+  wake(pid);
   collect();
   EXPECT_EQ(value("cpu_user", "/g").fixed(), kernel("cpuacct", "/g", "cpuacct.stat", "user") * 10'000'000);
   EXPECT_GT(value("cpu_user", "/g").fixed() + value("cpu_system", "/g").fixed(), before.fixed());
 }
 
-TEST_F(AQuietCgroup, ThatGetsAQuotaShowsItsThrottling) {
+TEST_F(SkipRules, ReadCpuStatAfterAQuotaIsSet) {
   if (!has("cpu", "cpu.stat")) GTEST_SKIP() << "no cpu controller";
   make("/g");
-  const auto pid = sleeper("/g", burn);
+  const auto pid = spawn_sleeper("/g", burn_cpu);
   open({"cpu"});
   settle();
   const bool v1 = ::access((dir("cpu", "/g") + "/cpu.cfs_quota_us").c_str(), F_OK) == 0;
   ASSERT_TRUE(v1 ? write(dir("cpu", "/g") + "/cpu.cfs_quota_us", "5000")
                  : write(dir("cpu", "/g") + "/cpu.max", "5000 100000"));
-  tell(pid);
+  wake(pid);
   collect();
   EXPECT_EQ(value("cpu_throttled_periods", "/g").fixed(), kernel("cpu", "/g", "cpu.stat", "nr_throttled"));
   EXPECT_GT(value("cpu_throttled_periods", "/g").fixed(), 0);
@@ -172,91 +173,92 @@ TEST_F(AQuietCgroup, ThatGetsAQuotaShowsItsThrottling) {
   EXPECT_EQ(value("cpu_periods", "/g").fixed(), kernel("cpu", "/g", "cpu.stat", "nr_periods"));
 }
 
-TEST_F(AQuietCgroup, ThatGetsAMemoryLimitShowsItsFailures) {
-  if (!has("memory", "memory.failcnt")) GTEST_SKIP() << "memory.failcnt is v1's";
+TEST_F(SkipRules, ReadMemoryFailcntAfterALimitIsSet) {
+  if (!has("memory", "memory.failcnt")) GTEST_SKIP() << "no memory.failcnt (v1 only)";
   make("/g");
-  const auto pid = sleeper("/g", write_through);  // pages that can be reclaimed
+  const auto pid = spawn_sleeper("/g", write_synchronously);  // page cache, which can be reclaimed
   open({"memory"});
   settle();
   ASSERT_TRUE(write(dir("memory", "/g") + "/memory.limit_in_bytes", std::to_string(1U << 20U)));
-  tell(pid);
+  wake(pid);
   collect();
   EXPECT_EQ(value("memory_failcnt", "/g").fixed(), kernel("memory", "/g", "memory.failcnt"));
   EXPECT_GT(value("memory_failcnt", "/g").fixed(), 0);
 }
 
-TEST_F(AQuietCgroup, BelowALimitShowsItsKills) {
+TEST_F(SkipRules, ReadOomKillsAfterALimitOfTheParentIsSet) {
   const bool v1 = has("memory", "memory.oom_control");
   if (!v1 && !has("memory", "memory.events")) GTEST_SKIP() << "no memory controller";
-  make("/up");
-  make("/up/g");
-  const auto pid = sleeper("/up/g", touch_memory);
+  make("/parent");
+  make("/parent/g");
+  const auto pid = spawn_sleeper("/parent/g", touch_memory);
   open({"memory"});
   settle();
-  EXPECT_EQ(value("memory_events_oom_kill", "/up/g"), model::Value::of(0));
-  ASSERT_TRUE(write(dir("memory", "/up") + (v1 ? "/memory.limit_in_bytes" : "/memory.max"), std::to_string(8U << 20U)));
-  if (!v1) write(dir("memory", "/up") + "/memory.swap.max", "0");
+  EXPECT_EQ(value("memory_events_oom_kill", "/parent/g"), model::Value::of(0));
+  ASSERT_TRUE(
+      write(dir("memory", "/parent") + (v1 ? "/memory.limit_in_bytes" : "/memory.max"), std::to_string(8U << 20U)));
+  if (!v1) write(dir("memory", "/parent") + "/memory.swap.max", "0");
   ::kill(pid, SIGUSR1);
   ::waitpid(pid, nullptr, 0);
   collect();
-  EXPECT_EQ(value("memory_events_oom_kill", "/up/g").fixed(),
-            kernel("memory", "/up/g", v1 ? "memory.oom_control" : "memory.events", "oom_kill"));
-  EXPECT_EQ(value("memory_events_oom_kill", "/up/g"), model::Value::of(1));
+  EXPECT_EQ(value("memory_events_oom_kill", "/parent/g").fixed(),
+            kernel("memory", "/parent/g", v1 ? "memory.oom_control" : "memory.events", "oom_kill"));
+  EXPECT_EQ(value("memory_events_oom_kill", "/parent/g"), model::Value::of(1));
 }
 
-TEST_F(AQuietCgroup, BelowALimitOfTasksShowsTheForksItRefused) {
+TEST_F(SkipRules, ReadPidsEventsAfterALimitOfTheParentIsSet) {
   if (!has("pids", "pids.events")) GTEST_SKIP() << "no pids.events";
-  make("/up");
-  make("/up/g");
-  const auto pid = sleeper("/up/g", fork_often);
+  make("/parent");
+  make("/parent/g");
+  const auto pid = spawn_sleeper("/parent/g", fork_three_times);
   open({"pids"});
   settle();
-  ASSERT_TRUE(write(dir("pids", "/up") + "/pids.max", "1"));
-  tell(pid);
+  ASSERT_TRUE(write(dir("pids", "/parent") + "/pids.max", "1"));
+  wake(pid);
   collect();
-  for (const auto* cgroup : {"/up", "/up/g"}) {
+  for (const auto* cgroup : {"/parent", "/parent/g"}) {
     EXPECT_EQ(value("pids_events_max", cgroup).fixed(), kernel("pids", cgroup, "pids.events", "max")) << cgroup;
   }
-  EXPECT_GT(value("pids_events_max", "/up").fixed() + value("pids_events_max", "/up/g").fixed(), 0);
+  EXPECT_GT(value("pids_events_max", "/parent").fixed() + value("pids_events_max", "/parent/g").fixed(), 0);
 }
 
-TEST_F(AQuietCgroup, ThatIsFrozenSaysSo) {
+TEST_F(SkipRules, ReadFreezerStateAfterAFreezeOfTheParent) {
   if (!has("freezer", "freezer.state")) GTEST_SKIP() << "no v1 freezer";
-  make("/up");
-  make("/up/g");
-  sleeper("/up/g", burn);
+  make("/parent");
+  make("/parent/g");
+  spawn_sleeper("/parent/g", burn_cpu);
   open({"freezer"});
   settle();
   for (const auto* state : {"FROZEN", "THAWED", "FROZEN", "THAWED"}) {
-    ASSERT_TRUE(write(dir("freezer", "/up") + "/freezer.state", state));
+    ASSERT_TRUE(write(dir("freezer", "/parent") + "/freezer.state", state));
     ::usleep(50'000);
     collect();
-    const auto said = series("freezer_state", "/up/g");
-    ASSERT_EQ(said.size(), 1U);
-    EXPECT_EQ(said.front().labels.front() + "\n", read(dir("freezer", "/up/g") + "/freezer.state"));
+    const auto reported = series("freezer_state", "/parent/g");
+    ASSERT_EQ(reported.size(), 1U);
+    EXPECT_EQ(reported.front().labels.front() + "\n", read(dir("freezer", "/parent/g") + "/freezer.state"));
   }
 }
 
-TEST_F(AQuietCgroup, CountsChildrenAndWhatIsLeftOfThem) {
+TEST_F(SkipRules, ReadCgroupStatAfterChildrenAreCreatedOrRemoved) {
   if (!has("v2", "cgroup.stat")) GTEST_SKIP() << "no v2 hierarchy";
   make("/g");
   open({"cgroup"});
   settle();
-  const auto agrees = [this] {
+  const auto checked_descendants = [this] {
     collect();
     EXPECT_EQ(value("descendants", "/g").fixed(), kernel("v2", "/g", "cgroup.stat", "nr_descendants"));
     return value("descendants", "/g").fixed();
   };
-  EXPECT_EQ(agrees(), 0);
+  EXPECT_EQ(checked_descendants(), 0);
   make("/g/child");
-  make("/g/child/below");
-  EXPECT_EQ(agrees(), 2);
+  make("/g/child/grandchild");
+  EXPECT_EQ(checked_descendants(), 2);
   remove("/g/child");
-  EXPECT_EQ(agrees(), 0);
-  // Born and gone between two snapshots: what is dying is released later.
+  EXPECT_EQ(checked_descendants(), 0);
+  // Created and removed between two snapshots: the kernel releases a dying cgroup later.
   settle();
-  make("/g/short");
-  remove("/g/short");
+  make("/g/short-lived");
+  remove("/g/short-lived");
   collect();
   for (int tries = 0; tries < 200 && kernel("v2", "/g", "cgroup.stat", "nr_dying_descendants") != 0; ++tries) {
     ::usleep(10'000);
@@ -265,11 +267,11 @@ TEST_F(AQuietCgroup, CountsChildrenAndWhatIsLeftOfThem) {
   EXPECT_EQ(value("dying_descendants", "/g").fixed(), kernel("v2", "/g", "cgroup.stat", "nr_dying_descendants"));
 }
 
-TEST_F(AQuietCgroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
+TEST_F(SkipRules, ReadCgroupEventsAndProcessesAfterAMigration) {
   if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
   make("/from");
   make("/to");
-  const auto pid = sleeper("/from", burn);
+  const auto pid = spawn_sleeper("/from", burn_cpu);
   open({"cgroup", "namespaces", "processes"});
   settle();
   EXPECT_EQ(value("populated", "/from"), model::Value::of(1));
@@ -288,18 +290,18 @@ TEST_F(AQuietCgroup, WhoseProcessIsMovedAwayIsEmptyAndTheOtherIsNot) {
   EXPECT_EQ(value("processes", "/to"), model::Value::of(1));
 }
 
-TEST_F(AQuietCgroup, ThatForksOrEndsShowsIt) {
+TEST_F(SkipRules, ReadCgroupEventsAndProcessesAfterAForkOrExit) {
   if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
   make("/g");
-  const auto pid = sleeper("/g", fork_one_that_stays);
+  const auto pid = spawn_sleeper("/g", fork_sleeper);
   open({"cgroup", "namespaces", "processes"});
   settle();
-  tell(pid);
+  wake(pid);
   collect();
   EXPECT_EQ(value("processes", "/g"), model::Value::of(2));
   settle();
   EXPECT_EQ(value("processes", "/g"), model::Value::of(2));
-  end(pid);  // and its child with it
+  end(pid);  // and its child (PR_SET_PDEATHSIG)
   for (int tries = 0; tries < 200 && kernel("v2", "/g", "cgroup.events", "populated") != 0; ++tries) ::usleep(10'000);
   collect();
   EXPECT_EQ(value("processes", "/g"), model::Value::of(0));
@@ -308,47 +310,47 @@ TEST_F(AQuietCgroup, ThatForksOrEndsShowsIt) {
   EXPECT_EQ(value("populated", "/g"), model::Value::of(0));
 }
 
-TEST_F(AQuietCgroup, ThatWaitsForADiskShowsItsPressure) {
+TEST_F(SkipRules, ReadIoPressureAfterATaskWaitedForADisk) {
   if (!has("v2", "io.pressure") || read(dir("v2") + "/io.pressure").empty()) GTEST_SKIP() << "no io.pressure";
   make("/g");
-  const auto pid = sleeper("/g", write_through);
+  const auto pid = spawn_sleeper("/g", write_synchronously);
   open({"pressure"});
   settle();
   EXPECT_EQ(value("pressure_io_some", "/g"), model::Value::of(0));
-  tell(pid);
+  wake(pid);
   ::usleep(50'000);
   collect();
   auto text = read(dir("v2", "/g") + "/io.pressure");
   const auto at = text.find("total=");
   ASSERT_NE(at, std::string::npos);
   EXPECT_EQ(value("pressure_io_some", "/g").fixed(), std::atoll(text.c_str() + at + 6) * 1000);
-  EXPECT_GT(value("pressure_io_some", "/g").fixed(), 0) << "writing through did not wait for the disk";
+  EXPECT_GT(value("pressure_io_some", "/g").fixed(), 0) << "synchronous writes did not wait for the disk";
 }
 
-TEST_F(AQuietCgroup, IsNotAskedForItsNamespacesAgain) {
+TEST_F(SkipRules, SkipNamespacesOfIdleCgroups) {
   if (!has("v2", "cgroup.events")) GTEST_SKIP() << "no v2 hierarchy";
   constexpr int count = 20;
   std::vector<pid_t> pids;
   for (int i = 0; i < count; ++i) {
     make("/g" + std::to_string(i));
-    pids.push_back(sleeper("/g" + std::to_string(i), enter_a_namespace));
+    pids.push_back(spawn_sleeper("/g" + std::to_string(i), enter_namespace));
   }
   open({"cgroup", "namespaces"});
   settle();
-  const auto in_one_round = [this] {
+  const auto reads_of_one_sample = [this] {
     const auto before = reads("namespaces");
     collect();
     return reads("namespaces") - before;
   };
-  const auto quiet = in_one_round();
-  for (const auto pid : pids) tell(pid);
-  const auto busy = in_one_round();
-  EXPECT_GE(busy, quiet + count + count / 2) << "the list and one process of each, when it ran";
+  const auto idle = reads_of_one_sample();
+  for (const auto pid : pids) wake(pid);
+  const auto busy = reads_of_one_sample();
+  EXPECT_GE(busy, idle + count + count / 2) << "the list and one process of each cgroup that ran";
 }
 
-TEST_F(AQuietCgroup, WhoseProcessEntersANamespaceShowsIt) {
+TEST_F(SkipRules, ReadNamespacesAfterAProcessEntersOne) {
   make("/g");
-  const auto pid = sleeper("/g", enter_a_namespace);
+  const auto pid = spawn_sleeper("/g", enter_namespace);
   open({"cgroup", "namespaces"});
   settle();
   const auto shown = [this] {
@@ -362,18 +364,18 @@ TEST_F(AQuietCgroup, WhoseProcessEntersANamespaceShowsIt) {
   };
   const auto before = shown();
   EXPECT_EQ(before, link());
-  tell(pid);
+  wake(pid);
   collect();
   EXPECT_EQ(shown(), link());
   EXPECT_NE(shown(), before);
 }
 
-// Two processes of one root, of which only the other one runs.
-TEST_F(AQuietCgroup, WhoseRootAnotherCgroupChangesShowsIt) {
+// Two processes share a root directory (CLONE_FS); only the process of the other cgroup runs.
+TEST_F(SkipRules, ReadTheRootThatAProcessOfAnotherCgroupChanges) {
   make("/runs");
   make("/sleeps");
   const auto runs = spawn("/runs", [] {
-    work = change_its_root;
+    work = change_root;
     struct sigaction action {};
     action.sa_handler = on_signal;
     ::sigaction(SIGUSR1, &action, nullptr);
@@ -391,7 +393,7 @@ TEST_F(AQuietCgroup, WhoseRootAnotherCgroupChangesShowsIt) {
   open({"cgroup", "namespaces"});
   settle();
   EXPECT_EQ(value("chroot_processes", "/sleeps"), model::Value::of(0));
-  tell(runs);
+  wake(runs);
   collect();
   EXPECT_EQ(value("chroot_processes", "/runs"), model::Value::of(1));
   EXPECT_EQ(value("chroot_processes", "/sleeps"), model::Value::of(1));

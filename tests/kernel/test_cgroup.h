@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cgroups for tests, on the machine's real hierarchies: made below a directory of our own in each, removed at the end,
-// also when a test fails or dies (a sanitizer's finding, a time limit): a guard outlives it. Processes are ended by
-// pid.
+// Cgroups for tests in the real hierarchies of this machine. They are created under one directory per hierarchy, and
+// removed at the end of the test. A guard process removes them if the test process is killed (by a sanitizer, a
+// timeout). Processes are killed by PID only.
 #pragma once
 
 #include <fcntl.h>
@@ -29,13 +29,13 @@
 
 namespace cgwarden::testing_kernel {
 
-inline cgroup::HostHierarchies& known_host() {
+inline cgroup::HostHierarchies& mutable_host() {
   static auto found = cgroup::find_hierarchies({});
   return *found;
 }
-inline const cgroup::HostHierarchies& host() { return known_host(); }
-// After something was mounted.
-inline void look_at_host_again() { known_host() = *cgroup::find_hierarchies({}); }
+inline const cgroup::HostHierarchies& host() { return mutable_host(); }
+// To be called after a hierarchy was mounted or unmounted.
+inline void refresh_host() { mutable_host() = *cgroup::find_hierarchies({}); }
 
 inline std::string read(const std::string& path) {
   std::ifstream file(path);
@@ -50,12 +50,12 @@ inline bool write(const std::string& path, const std::string& text) {
   return static_cast<bool>(file);
 }
 
-// Why the tests that make cgroups cannot run here; empty when they can.
-inline std::string why_not() {
-  if (::geteuid() != 0) return "not root: cannot make cgroups";
+// Returns why tests that create cgroups cannot run here, or an empty string if they can.
+inline std::string skip_reason() {
+  if (::geteuid() != 0) return "cannot create cgroups: not root";
   if (!cgroup::find_hierarchies({})) return "no cgroup file system is mounted";
   const auto probe = host().all.front().mount_point + "/cgwarden-test-probe-" + std::to_string(::getpid());
-  if (::mkdir(probe.c_str(), 0755) != 0) return "cannot make cgroups below " + host().all.front().mount_point;
+  if (::mkdir(probe.c_str(), 0755) != 0) return "cannot create cgroups in " + host().all.front().mount_point;
   ::rmdir(probe.c_str());
   return {};
 }
@@ -63,7 +63,7 @@ inline std::string why_not() {
 class CgroupTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (const auto why = why_not(); !why.empty()) GTEST_SKIP() << why;
+    if (const auto why = skip_reason(); !why.empty()) GTEST_SKIP() << why;
     top_ = "/cgwarden-test-" + std::to_string(::getpid());
     ASSERT_NO_FATAL_FAILURE(start_guard());
     make("");
@@ -78,10 +78,11 @@ class CgroupTest : public ::testing::Test {
     for (const auto& h : host().all) remove_tree(h.mount_point + top_);
     EXPECT_EQ(::send(guard_.get(), "x", 1, MSG_NOSIGNAL), 1);
     char c = 0;
-    EXPECT_EQ(::read(guard_.get(), &c, 1), 0);  // it has ended, and does not take the next test's cgroups for ours
+    EXPECT_EQ(::read(guard_.get(), &c, 1), 0);  // it has exited and cannot remove the cgroups of the next test
   }
 
-  // Directory of `cgroup` (relative to ours) in the hierarchy of `controller`; "v2" for the unified one.
+  // Returns the directory of `cgroup` (relative to the test's own) in the hierarchy of `controller`; "v2": the v2
+  // hierarchy.
   [[nodiscard]] std::string dir(const std::string& controller, const std::string& cgroup = "") const {
     for (const auto& h : host().all) {
       if (controller == "v2" ? h.version == 2 : h.version == 1 && h.has(controller))
@@ -93,7 +94,7 @@ class CgroupTest : public ::testing::Test {
 
   [[nodiscard]] std::string path(const std::string& cgroup = "") const { return top_ + cgroup; }
 
-  // In every hierarchy; on a v2 that has the controllers, not what v1 left over, with all of them switched on for it.
+  // Creates `cgroup` in every hierarchy. If v2 has the memory controller, all controllers of v2 are enabled for it.
   void make(const std::string& cgroup) const {
     for (const auto& h : host().all) {
       const auto path = h.mount_point + top_ + cgroup;
@@ -112,7 +113,7 @@ class CgroupTest : public ::testing::Test {
     for (const auto& h : host().all) remove_tree(h.mount_point + top_ + cgroup);
   }
 
-  // A child process inside `cgroup` of every hierarchy, which runs `body` and then waits for its end.
+  // Starts a child process in `cgroup` of every hierarchy. It runs `body` and then waits until it is killed.
   pid_t spawn(const std::string& cgroup, const std::function<void()>& body) {
     int ready[2];
     EXPECT_EQ(::pipe(ready), 0);
@@ -126,7 +127,7 @@ class CgroupTest : public ::testing::Test {
         joined = write(directory + "/cgroup.procs", std::to_string(::getpid()));
         if (!joined) break;
       }
-      if (!joined) ::_exit(1);  // what it does is not to be done to the machine's own cgroups
+      if (!joined) ::_exit(1);  // `body` must not run in a cgroup of the machine
       body();
       [[maybe_unused]] const auto n = ::write(ready[1], "x", 1);
       while (true) ::pause();
@@ -146,14 +147,15 @@ class CgroupTest : public ::testing::Test {
   }
 
  private:
-  // A process of its own that ends and removes what is left when ours has ended, however it did: the kernel tells it.
-  // Neither in our process cgroup nor a descendant of ours, as a test that is out of time is killed with all of those.
+  // Starts a process that kills the remaining processes and removes the remaining cgroups after the test process has
+  // exited for any reason (pidfd). It is in another process group and no descendant of the test process, because ctest
+  // kills both after a timeout.
   void start_guard() {
-    const base::Fd us(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-    ASSERT_TRUE(us) << "pidfd_open: " << std::strerror(errno);
+    const base::Fd test_process(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+    ASSERT_TRUE(test_process) << "pidfd_open: " << std::strerror(errno);
     int ends[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    base::Fd told(ends[0]);
+    base::Fd control(ends[0]);
     guard_ = base::Fd(ends[1]);
     const pid_t between = ::fork();
     ASSERT_GE(between, 0);
@@ -164,22 +166,22 @@ class CgroupTest : public ::testing::Test {
     if (::fork() != 0) ::_exit(0);
     ::setsid();
     guard_.reset();
-    for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // nobody is to wait for our end
-    pollfd news[] = {{us.get(), POLLIN, 0}, {told.get(), POLLIN, 0}};
-    while (::poll(news, 2, -1) < 0 && errno == EINTR) continue;
+    for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // nothing may wait for the guard to close them
+    pollfd events[] = {{test_process.get(), POLLIN, 0}, {control.get(), POLLIN, 0}};
+    while (::poll(events, 2, -1) < 0 && errno == EINTR) continue;
     char c = 0;
-    (void)::recv(told.get(), &c, 1, MSG_DONTWAIT);  // unread, it would make our end an error for who waits for it
+    (void)::recv(control.get(), &c, 1, MSG_DONTWAIT);  // unread data would make the peer's read fail with ECONNRESET
     for (const auto& h : host().all) {
-      end_all(h.mount_point + top_);
+      kill_all(h.mount_point + top_);
       remove_tree(h.mount_point + top_);
     }
     ::_exit(0);
   }
 
-  static void end_all(const std::string& path) {
+  static void kill_all(const std::string& path) {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-      if (entry.is_directory(error)) end_all(entry.path());
+      if (entry.is_directory(error)) kill_all(entry.path());
     }
     std::ifstream processes(path + "/cgroup.procs");
     for (pid_t pid = 0; processes >> pid;) {
@@ -192,12 +194,12 @@ class CgroupTest : public ::testing::Test {
     for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
       if (entry.is_directory(error)) remove_tree(entry.path());
     }
-    // A process that was just killed leaves its cgroup a moment later.
+    // A killed process leaves its cgroup with a delay.
     for (int tries = 0; tries < 200 && ::rmdir(path.c_str()) != 0 && errno == EBUSY; ++tries) ::usleep(10'000);
   }
 
   std::string top_;
-  base::Fd guard_;  // what is written to it ends the guard, and its end is read from it
+  base::Fd guard_;  // a byte written to it makes the guard clean up and exit, which ends the stream
   std::vector<pid_t> children_;
 };
 

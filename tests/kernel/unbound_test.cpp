@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Controllers that most hosts have bound to nothing: mounted in a mount namespace of the test's own, set and provoked
-// there, and compared with what the kernel's files say.
+// v1 controllers that most hosts do not mount. The tests mount them in a mount namespace of their own, write settings
+// and cause events there, and compare the snapshot with the kernel's files.
 #include <gmock/gmock.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -25,36 +25,36 @@ constexpr std::size_t kHugePage = 2 << 20;
 class UnboundControllers : public testing_kernel::CollectedTest {
  protected:
   void SetUp() override {
-    if (const auto why = testing_kernel::why_not(); !why.empty()) GTEST_SKIP() << why;
+    if (const auto why = testing_kernel::skip_reason(); !why.empty()) GTEST_SKIP() << why;
     ASSERT_EQ(::unshare(CLONE_NEWNS), 0) << std::strerror(errno);
     ASSERT_EQ(::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << std::strerror(errno);
     for (const std::string controller : {"net_cls", "net_prio", "perf_event", "hugetlb"}) {
       const auto at = folder_.path() + "/" + controller;
       ASSERT_EQ(::mkdir(at.c_str(), 0755), 0);
-      // Busy is what v2 has switched on, and, for a moment, what it has just let go of.
+      // EBUSY: the controller is enabled in v2, or v2 has not released it yet.
       const auto mount = [&] {
         return ::mount("cgroup", at.c_str(), "cgroup", 0, controller.c_str()) == 0 ? 0 : errno;
       };
       int error = 0;
-      wait_until([&] { return (error = mount()) != EBUSY || switched_on_in_v2(controller); });
+      wait_until([&] { return (error = mount()) != EBUSY || enabled_in_v2(controller); });
       if (error == 0) mounts_.push_back(at);
       not_mounted_ += error == 0 ? "" : controller + ": " + std::strerror(error) + "\n";
     }
-    testing_kernel::look_at_host_again();
+    testing_kernel::refresh_host();
     CollectedTest::SetUp();
   }
   void TearDown() override {
     CollectedTest::TearDown();
-    collection.reset();  // its descriptors hold the mounts
+    collection.reset();  // its descriptors keep the file systems busy
     for (const auto& at : mounts_) {
       const auto controller = at.substr(at.rfind('/') + 1);
-      // The kernel lets go of a removed cgroup a moment later; unmounted before that, the hierarchy stays for ever.
-      wait_until([&] { return counted(controller).cgroups <= 1; });
+      // The kernel releases removed cgroups with a delay. A hierarchy unmounted before that stays forever.
+      wait_until([&] { return proc_cgroups_row(controller).cgroups <= 1; });
       EXPECT_EQ(::umount2(at.c_str(), 0), 0) << at << ": " << std::strerror(errno);
-      // And of the hierarchy: until then nobody else can have the controller.
-      EXPECT_TRUE(wait_until([&] { return counted(controller).hierarchy == 0; })) << at;
+      // The hierarchy is released with a delay, too. Until then, no other hierarchy can have the controller.
+      EXPECT_TRUE(wait_until([&] { return proc_cgroups_row(controller).hierarchy == 0; })) << at;
     }
-    testing_kernel::look_at_host_again();
+    testing_kernel::refresh_host();
   }
 
   [[nodiscard]] std::map<std::string, std::int64_t> labelled(const std::string& field,
@@ -64,25 +64,25 @@ class UnboundControllers : public testing_kernel::CollectedTest {
     return out;
   }
 
-  std::string not_mounted_;  // and why
+  std::string not_mounted_;  // controllers that could not be mounted, with the reason
 
  private:
-  struct Counted {
-    int hierarchy = 0;  // 0: v2's, or none
-    int cgroups = 0;    // dying ones too
+  struct ProcCgroupsRow {
+    int hierarchy = 0;  // 0: v2 or none
+    int cgroups = 0;    // includes dying cgroups
   };
-  static Counted counted(const std::string& controller) {
+  static ProcCgroupsRow proc_cgroups_row(const std::string& controller) {
     std::istringstream table(read("/proc/cgroups"));
     std::string line;
     while (std::getline(table, line)) {
       std::istringstream row(line);
       std::string name;
-      Counted out;
+      ProcCgroupsRow out;
       if (row >> name >> out.hierarchy >> out.cgroups && name == controller) return out;
     }
     return {};
   }
-  [[nodiscard]] static bool switched_on_in_v2(const std::string& controller) {
+  [[nodiscard]] static bool enabled_in_v2(const std::string& controller) {
     const auto* v2 = host().v2();
     if (v2 == nullptr) return false;
     return (" " + read(v2->mount_point + "/cgroup.subtree_control")).find(" " + controller) != std::string::npos;
@@ -100,7 +100,7 @@ class UnboundControllers : public testing_kernel::CollectedTest {
   std::vector<std::string> mounts_;
 };
 
-TEST_F(UnboundControllers, ANetClsCgroupHasTheClassThatWasWritten) {
+TEST_F(UnboundControllers, NetClsClassIdIsTheOneThatWasWritten) {
   const auto directory = dir("net_cls");
   if (directory.empty()) GTEST_SKIP() << "no net_cls controller on this kernel";
   make("/net");
@@ -108,16 +108,16 @@ TEST_F(UnboundControllers, ANetClsCgroupHasTheClassThatWasWritten) {
   collect();
   EXPECT_EQ(value("net_cls_classid", "/net"), Value::of(0));
   ASSERT_TRUE(write(dir("net_cls", "/net") + "/net_cls.classid", "0x100001"));
-  make("/net/below");
+  make("/net/child");
   collect();
   EXPECT_EQ(value("net_cls_classid", "/net"), Value::of(0x100001));
-  for (const auto* cgroup : {"/net", "/net/below"}) {  // a child begins with its parent's
+  for (const auto* cgroup : {"/net", "/net/child"}) {  // a child inherits the value of its parent
     EXPECT_EQ(std::to_string(value("net_cls_classid", cgroup).fixed()) + "\n",
               read(dir("net_cls", cgroup) + "/net_cls.classid"));
   }
 }
 
-TEST_F(UnboundControllers, ANetPrioCgroupHasThePrioritiesOfItsMap) {
+TEST_F(UnboundControllers, NetPrioPrioritiesAreThoseOfIfpriomap) {
   if (dir("net_prio").empty()) GTEST_SKIP() << "no net_prio controller on this kernel";
   make("/net");
   open({"net"});
@@ -135,11 +135,11 @@ TEST_F(UnboundControllers, ANetPrioCgroupHasThePrioritiesOfItsMap) {
             read(dir("net_prio", "/net") + "/net_prio.prioidx"));
 }
 
-TEST_F(UnboundControllers, ACgroupOfPerfEventAloneHasItsProcesses) {
-  const auto above = dir("perf_event");
-  if (above.empty() || above == dir("v2")) GTEST_SKIP() << "perf_event has no hierarchy of its own on this kernel";
-  ASSERT_EQ(::mkdir((above + "/counted").c_str(), 0755), 0) << std::strerror(errno);
-  spawn("", [&] { write(above + "/counted/cgroup.procs", std::to_string(::getpid())); });
+TEST_F(UnboundControllers, ProcessesAreCountedInACgroupOfPerfEventOnly) {
+  const auto parent = dir("perf_event");
+  if (parent.empty() || parent == dir("v2")) GTEST_SKIP() << "perf_event has no v1 hierarchy on this machine";
+  ASSERT_EQ(::mkdir((parent + "/counted").c_str(), 0755), 0) << std::strerror(errno);
+  spawn("", [&] { write(parent + "/counted/cgroup.procs", std::to_string(::getpid())); });
   open({"processes"});
   collect();
   ASSERT_NE(index_of(path("/counted")), model::kNoCgroup);
@@ -155,11 +155,11 @@ class HugePages : public UnboundControllers {
     if (IsSkipped() || HasFatalFailure()) return;
     if (dir("hugetlb").empty()) GTEST_SKIP() << "no hugetlb controller on this kernel";
     before_ = read(kPages);
-    if (before_.empty()) GTEST_SKIP() << "no huge pages of 2 MB on this kernel";
+    if (before_.empty()) GTEST_SKIP() << "no huge pages of 2 MiB on this kernel";
     const auto wanted = std::to_string(std::stoul(before_) + 4);
     write(kPages, wanted);
-    if (read(kPages) != wanted + "\n") GTEST_SKIP() << "the memory of this machine is in too small pieces";
-    // Beside v1, a runtime may have switched v2's on.
+    if (read(kPages) != wanted + "\n") GTEST_SKIP() << "not enough contiguous memory for huge pages";
+    // On a hybrid host, a runtime may have enabled the controller in v2.
     if (dir("hugetlb") == dir("v2")) write(dir("v2") + "/cgroup.subtree_control", "+hugetlb");
     make("/huge");
     on_v1_ = ::access(file("limit_in_bytes").c_str(), F_OK) == 0;
@@ -176,16 +176,16 @@ class HugePages : public UnboundControllers {
   [[nodiscard]] std::string kernel(const std::string& v1, const std::string& v2) const {
     return read(file(on_v1_ ? v1 : v2));
   }
-  [[nodiscard]] std::string ours(const std::string& field) const {
+  [[nodiscard]] std::string reported(const std::string& field) const {
     return std::to_string(labelled(field, "/huge")["2MB"]) + "\n";
   }
-  // A process of the cgroup with that many pages, or one that wanted them.
-  void use(std::size_t pages) {
+  // Starts a process in the cgroup that touches that many huge pages in a child, and one page itself.
+  void touch_pages(std::size_t pages) {
     spawn("/huge", [pages] {
       auto* at = static_cast<char*>(::mmap(nullptr, pages * kHugePage, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0));
       if (at == MAP_FAILED) return;
-      if (::fork() != 0) {  // what is beyond the limit is answered with SIGBUS
+      if (::fork() != 0) {  // beyond the limit, the kernel sends SIGBUS to the child
         ::wait(nullptr);
         at[0] = 1;
         return;
@@ -201,24 +201,24 @@ class HugePages : public UnboundControllers {
   std::string before_;
 };
 
-TEST_F(HugePages, InUseLimitedAndRefusedAreWhatTheKernelCounts) {
+TEST_F(HugePages, UsageLimitAndFailuresEqualTheKernelFiles) {
   open({"hugetlb", "hugetlb_numa"});
   collect();
-  EXPECT_EQ(ours("hugetlb_current"), "0\n");
+  EXPECT_EQ(reported("hugetlb_current"), "0\n");
   ASSERT_TRUE(write(file(on_v1_ ? "limit_in_bytes" : "max"), std::to_string(2 * kHugePage)));
-  use(3);  // the third is refused, and one stays in use
+  touch_pages(3);  // the third fails, and one stays in use
   collect();
-  EXPECT_EQ(ours("hugetlb_current"), std::to_string(kHugePage) + "\n");
-  EXPECT_EQ(ours("hugetlb_current"), kernel("usage_in_bytes", "current"));
-  EXPECT_EQ(ours("hugetlb_max"), kernel("limit_in_bytes", "max"));
+  EXPECT_EQ(reported("hugetlb_current"), std::to_string(kHugePage) + "\n");
+  EXPECT_EQ(reported("hugetlb_current"), kernel("usage_in_bytes", "current"));
+  EXPECT_EQ(reported("hugetlb_max"), kernel("limit_in_bytes", "max"));
   if (on_v1_) {
-    EXPECT_EQ(ours("hugetlb_peak"), std::to_string(2 * kHugePage) + "\n");
-    EXPECT_EQ(ours("hugetlb_peak"), kernel("max_usage_in_bytes", ""));
-    EXPECT_NE(ours("hugetlb_failcnt"), "0\n");
-    EXPECT_EQ(ours("hugetlb_failcnt"), kernel("failcnt", ""));
+    EXPECT_EQ(reported("hugetlb_peak"), std::to_string(2 * kHugePage) + "\n");
+    EXPECT_EQ(reported("hugetlb_peak"), kernel("max_usage_in_bytes", ""));
+    EXPECT_NE(reported("hugetlb_failcnt"), "0\n");
+    EXPECT_EQ(reported("hugetlb_failcnt"), kernel("failcnt", ""));
   } else {
-    EXPECT_NE(ours("hugetlb_events_max"), "0\n");
-    EXPECT_EQ("max " + ours("hugetlb_events_max"), kernel("", "events"));
+    EXPECT_NE(reported("hugetlb_events_max"), "0\n");
+    EXPECT_EQ("max " + reported("hugetlb_events_max"), kernel("", "events"));
   }
   if (::access(file("numa_stat").c_str(), F_OK) == 0) {
     std::int64_t sum = 0;
@@ -227,26 +227,26 @@ TEST_F(HugePages, InUseLimitedAndRefusedAreWhatTheKernelCounts) {
   }
 }
 
-TEST_F(HugePages, ReservedAreCountedBeforeTheyAreUsed) {
+TEST_F(HugePages, ReservationsAreCountedBeforePagesAreUsed) {
   if (::access(file(on_v1_ ? "rsvd.limit_in_bytes" : "rsvd.max").c_str(), F_OK) != 0) {
     GTEST_SKIP() << "this kernel does not limit reservations";
   }
   open({"hugetlb"});
   ASSERT_TRUE(write(file(on_v1_ ? "rsvd.limit_in_bytes" : "rsvd.max"), std::to_string(3 * kHugePage)));
   spawn("/huge", [] {
-    for (const std::size_t pages : {2, 4}) {  // four are more than may be
+    for (const std::size_t pages : {2, 4}) {  // the second reservation exceeds the limit
       [[maybe_unused]] const auto* at =
           ::mmap(nullptr, pages * kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
     }
   });
   collect();
-  EXPECT_EQ(ours("hugetlb_current"), "0\n");
-  EXPECT_EQ(ours("hugetlb_rsvd_current"), std::to_string(2 * kHugePage) + "\n");
-  EXPECT_EQ(ours("hugetlb_rsvd_current"), kernel("rsvd.usage_in_bytes", "rsvd.current"));
-  EXPECT_EQ(ours("hugetlb_rsvd_max"), kernel("rsvd.limit_in_bytes", "rsvd.max"));
+  EXPECT_EQ(reported("hugetlb_current"), "0\n");
+  EXPECT_EQ(reported("hugetlb_rsvd_current"), std::to_string(2 * kHugePage) + "\n");
+  EXPECT_EQ(reported("hugetlb_rsvd_current"), kernel("rsvd.usage_in_bytes", "rsvd.current"));
+  EXPECT_EQ(reported("hugetlb_rsvd_max"), kernel("rsvd.limit_in_bytes", "rsvd.max"));
   if (on_v1_) {
-    EXPECT_EQ(ours("hugetlb_rsvd_failcnt"), kernel("rsvd.failcnt", ""));
-    EXPECT_NE(ours("hugetlb_rsvd_failcnt"), "0\n");
+    EXPECT_EQ(reported("hugetlb_rsvd_failcnt"), kernel("rsvd.failcnt", ""));
+    EXPECT_NE(reported("hugetlb_rsvd_failcnt"), "0\n");
   }
 }
 

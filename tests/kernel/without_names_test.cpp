@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is looked at by number and not by name, so that the kernel keeps neither name nor inode of it: interface files
-// by their inode number, namespaces by a descriptor of their process. Both say what the names say, at all times.
+// Access by number instead of by name, so that the kernel caches neither dentries nor inodes: interface files by inode
+// number, namespaces by pidfd. Both must return the same values as access by name.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/ioctl.h>
@@ -21,24 +21,24 @@ using testing_kernel::host;
 using testing_kernel::read;
 using testing_kernel::write;
 
-class WithoutNames : public testing_kernel::CollectedTest {
+class AccessByNumber : public testing_kernel::CollectedTest {
  protected:
-  struct Ways {
+  struct AccessModes {
     bool by_inode = true;
     bool by_pidfd = true;
   };
 
-  std::unique_ptr<collectors::Collection> open_by(Ways ways) {
+  std::unique_ptr<collectors::Collection> open_by(AccessModes modes) {
     collectors::CollectionOptions options;
     options.max_open_files = 0;
-    options.tree.by_inode = ways.by_inode;
-    options.processes.by_pidfd = ways.by_pidfd;
-    auto opened =
-        collectors::Collection::open(catalogue, options, [this](const std::string& line) { notices.push_back(line); });
+    options.tree.by_inode = modes.by_inode;
+    options.processes.by_pidfd = modes.by_pidfd;
+    auto opened = collectors::Collection::open(catalogue, options,
+                                               [this](const std::string& line) { log_lines.push_back(line); });
     return opened ? std::move(*opened) : nullptr;
   }
 
-  // All that is read of one of the test's own cgroups.
+  // Returns all values of one of the test's own cgroups.
   std::map<std::string, std::string> values_of(collectors::Collection& from, const std::string& cgroup) {
     snapshot = from.collect();
     std::map<std::string, std::string> out;
@@ -59,8 +59,8 @@ class WithoutNames : public testing_kernel::CollectedTest {
     return out;
   }
 
-  // KiB of the kernel's own memory that a process takes, by the cgroup it is in, for a collection of that kind.
-  std::int64_t kernel_memory(Ways ways, const std::string& cgroup) {
+  // Returns the KiB of kernel memory that are charged to `cgroup` for a collection with that access.
+  std::int64_t kernel_memory(AccessModes modes, const std::string& cgroup) {
     make(cgroup);
     const auto result = folder_.path() + "/taken";
     const auto used = [at = dir("memory", cgroup)] {
@@ -71,9 +71,9 @@ class WithoutNames : public testing_kernel::CollectedTest {
     };
     end(spawn(cgroup, [&] {
       const auto before = used();
-      const auto own = open_by(ways);
-      (void)own->collect();
-      ::usleep(300'000);  // what was given up is freed after an RCU grace period
+      const auto opened = open_by(modes);
+      (void)opened->collect();
+      ::usleep(300'000);  // kernel memory is freed after an RCU grace period
       write(result, std::to_string(used() - before));
     }));
     return std::stoll(read(result));
@@ -83,13 +83,13 @@ class WithoutNames : public testing_kernel::CollectedTest {
   testing_files::TempDir folder_;
 };
 
-bool tells_namespaces_of_a_pidfd() {
+bool has_pidfd_namespaces() {
   const base::Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-  const base::Fd space(::ioctl(self.get(), _IO(0xFF, 4), 0));
-  return static_cast<bool>(space);
+  const base::Fd ns(::ioctl(self.get(), _IO(0xFF, 4), 0));
+  return static_cast<bool>(ns);
 }
 
-TEST_F(WithoutNames, FilesSayTheSame) {
+TEST_F(AccessByNumber, ReadsTheSameValuesByInodeAsByName) {
   make("/a");
   make("/a/b");
   const auto values = [&](bool by_inode) { return values_of(*open_by({.by_inode = by_inode}), "/a"); };
@@ -102,22 +102,23 @@ TEST_F(WithoutNames, FilesSayTheSame) {
       EXPECT_EQ(found, after);
       return;
     }
-    before = after;  // the host changed: a controller that was unmounted comes to v2 a moment later
+    before = after;  // the host changed: v2 gets a controller with a delay after its v1 hierarchy was unmounted
   }
-  FAIL() << "the host does not keep still";
+  FAIL() << "the values of the host change all the time";
 }
 
-TEST_F(WithoutNames, FilesLeaveNothingBehindInTheKernel) {
+TEST_F(AccessByNumber, UsesLessKernelMemoryForFilesByInode) {
   for (int i = 0; i < 100; ++i) make("/g" + std::to_string(i));
-  (void)kernel_memory({}, "/first");  // pays for what is there for whoever comes next, so the dearer way is the last
+  (void)kernel_memory(
+      {}, "/first");  // is charged for what later runs share; therefore the more expensive access is measured last
   const auto by_inode = kernel_memory({.by_inode = true}, "/by-inode");
   const auto by_name = kernel_memory({.by_inode = false}, "/by-name");
   EXPECT_GT(by_name, 2000);
   EXPECT_LT(by_inode, by_name / 4);
 }
 
-TEST_F(WithoutNames, NamespacesLeaveNothingBehindInTheKernel) {
-  if (!tells_namespaces_of_a_pidfd()) GTEST_SKIP() << "no namespaces of a pidfd on this kernel: older than 6.11";
+TEST_F(AccessByNumber, UsesLessKernelMemoryForNamespacesByPidfd) {
+  if (!has_pidfd_namespaces()) GTEST_SKIP() << "this kernel cannot return the namespaces of a pidfd (since 6.11)";
   make("/many");
   for (int i = 0; i < 250; ++i) spawn("/many", [] {});
   (void)kernel_memory({}, "/first");
@@ -127,7 +128,7 @@ TEST_F(WithoutNames, NamespacesLeaveNothingBehindInTheKernel) {
   EXPECT_LT(by_pidfd, by_link / 4);
 }
 
-TEST_F(WithoutNames, AFileIsNeverThatOfAnotherCgroupOfTheSameName) {
+TEST_F(AccessByNumber, FailsToOpenAFileOfARecreatedCgroup) {
   make("/a");
   cgroup::Tree tree(host().all, {}, [](const std::string&) {});
   const auto& nodes = tree.nodes();
@@ -138,10 +139,10 @@ TEST_F(WithoutNames, AFileIsNeverThatOfAnotherCgroupOfTheSameName) {
   EXPECT_TRUE(file());
   remove("/a");
   make("/a");
-  EXPECT_FALSE(file());  // the tree was not told yet
+  EXPECT_FALSE(file());  // the tree has not processed the events yet
 }
 
-TEST_F(WithoutNames, FilesThatComeAndGoWithTheSwitchOfPressureAreSeenAtOnce) {
+TEST_F(AccessByNumber, SeesFilesAddedAndRemovedByCgroupPressure) {
   if (read(dir("v2") + "/cgroup.pressure") != "1\n") GTEST_SKIP() << "no cgroup.pressure on this kernel";
   make("/a");
   open({"pressure"});
@@ -155,9 +156,9 @@ TEST_F(WithoutNames, FilesThatComeAndGoWithTheSwitchOfPressureAreSeenAtOnce) {
   EXPECT_FALSE(value("pressure_cpu_some", "/a").is_absent());
 }
 
-TEST_F(WithoutNames, FilesOfAControllerThatIsSwitchedOnLaterAreSeenAtOnce) {
+TEST_F(AccessByNumber, SeesFilesOfAControllerThatIsEnabledLater) {
   if (read(dir("v2") + "/cgroup.controllers").find("pids") == std::string::npos) {
-    GTEST_SKIP() << "no cgroup v2 controllers on this machine: none to be switched on";
+    GTEST_SKIP() << "no pids controller in cgroup v2 on this machine";
   }
   make("/a");
   ASSERT_TRUE(write(dir("v2") + "/cgroup.subtree_control", "-pids"));

@@ -14,13 +14,13 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-// A /sys laid out as the kernel does: dev/block/MAJ:MIN is a link to the device, a partition is inside its disk.
-class Devices : public ::testing::Test {
+// A directory with the layout of /sys: dev/block/MAJ:MIN is a link to the device, a partition is inside its disk.
+class BlockDevicesTest : public ::testing::Test {
  protected:
-  Devices() : top_(fs::path(::testing::TempDir()) / ("cgwarden-test-devices-" + std::to_string(::getpid()))) {
+  BlockDevicesTest() : top_(fs::path(::testing::TempDir()) / ("cgwarden-test-devices-" + std::to_string(::getpid()))) {
     fs::create_directories(top_ / "dev/block");
   }
-  ~Devices() override { fs::remove_all(top_); }
+  ~BlockDevicesTest() override { fs::remove_all(top_); }
 
   void put(const std::string& path, const std::string& text) const {
     fs::create_directories((top_ / path).parent_path());
@@ -44,7 +44,7 @@ std::string mount(const std::string& number, const std::string& root, const std:
   return "30 1 " + number + " " + root + " " + point + " rw shared:1 - " + type + " " + source + " rw\n";
 }
 
-TEST_F(Devices, AreToldApartByWhatTheyLieOn) {
+TEST_F(BlockDevicesTest, ReadsKindAliasAndUnderlyingDevices) {
   device("8:0", "devices/sda", "sda");
   device("8:1", "devices/sda/sda1", "sda1");
   put("devices/sda/sda1/partition", "1\n");
@@ -60,39 +60,39 @@ TEST_F(Devices, AreToldApartByWhatTheyLieOn) {
   EXPECT_EQ(found[0].number, "253:0");
   EXPECT_EQ(found[0].kind, "dm");
   EXPECT_EQ(found[0].alias, "vg-root");
-  EXPECT_THAT(found[0].on, ElementsAre("cciss/c0d0", "sda1"));
+  EXPECT_THAT(found[0].underlying, ElementsAre("cciss/c0d0", "sda1"));
   EXPECT_EQ(found[1].kind, "disk");
-  EXPECT_THAT(found[1].on, IsEmpty());
+  EXPECT_THAT(found[1].underlying, IsEmpty());
   EXPECT_EQ(found[2].kind, "partition");
-  EXPECT_THAT(found[2].on, ElementsAre("sda"));
+  EXPECT_THAT(found[2].underlying, ElementsAre("sda"));
   EXPECT_EQ(found[3].kind, "md");
-  EXPECT_THAT(found[3].on, ElementsAre("dm-0"));
+  EXPECT_THAT(found[3].underlying, ElementsAre("dm-0"));
 }
 
-TEST_F(Devices, ALoopDeviceLiesOnTheDeviceOfItsFile) {
+TEST_F(BlockDevicesTest, FindsTheDeviceUnderALoopDevice) {
   device("8:0", "devices/sda", "sda");
   device("8:16", "devices/sdb", "sdb");
   device("7:0", "devices/loop0", "loop0");
   put("devices/loop0/loop/backing_file", "/srv/images/a b.img\n");
-  device("7:1", "devices/loop1", "loop1", "0");  // of no use
+  device("7:1", "devices/loop1", "loop1", "0");  // unused, therefore omitted
   auto found = read(mount("8:0", "/", "/", "/dev/sda") + mount("8:16", "/", "/srv/images", "/dev/sdb") +
                     mount("0:50", "/", "/srv/images-not", "none", "tmpfs"));
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0].kind, "loop");
   EXPECT_EQ(found[0].alias, "/srv/images/a b.img");
-  EXPECT_THAT(found[0].on, ElementsAre("sdb"));
-  found = read(mount("7:0", "/", "/srv", "/dev/loop0"));  // its own file system hides the file: no loop of devices
-  EXPECT_THAT(found[0].on, IsEmpty());
+  EXPECT_THAT(found[0].underlying, ElementsAre("sdb"));
+  found = read(mount("7:0", "/", "/srv", "/dev/loop0"));  // its own file system hides the file: no cycle of devices
+  EXPECT_THAT(found[0].underlying, IsEmpty());
 }
 
-TEST_F(Devices, HaveTheirWholeFileSystemsBeforeAPartOfThem) {
+TEST_F(BlockDevicesTest, ListsMountsOfWholeFileSystemsBeforeBindMounts) {
   device("8:0", "devices/sda", "sda");
   device("253:0", "devices/dm-0", "dm-0");
   put("devices/dm-0/dm/name", "pool\n");
   std::string many;
   for (int i = 0; i < 100; ++i)
     many += mount("8:0", "/volumes/" + std::to_string(i), "/run/" + std::to_string(i), "/dev/sda");
-  const auto found = read(many + mount("8:0", "/", "/srv\\040data", "/dev/sda") + "no such line\n" +
+  const auto found = read(many + mount("8:0", "/", "/srv\\040data", "/dev/sda") + "malformed line\n" +
                           mount("0:40", "/@home", "/home", "/dev/mapper/pool", "btrfs"));
   ASSERT_EQ(found.size(), 2U);
   ASSERT_EQ(found[1].mounts.size(), 1U);
@@ -102,7 +102,7 @@ TEST_F(Devices, HaveTheirWholeFileSystemsBeforeAPartOfThem) {
   EXPECT_EQ(found[0].mounts[0].point, "/home");
 }
 
-TEST_F(Devices, WithOddNamesAndTextsAreBounded) {
+TEST_F(BlockDevicesTest, BoundsNamesMountsAndUnderlyingDevices) {
   device("8:0", "devices/sda", "");
   device("7:0", "devices/loop0", "loop0");
   put("devices/loop0/loop/backing_file", std::string(100'000, '\n') + "x");
@@ -112,7 +112,7 @@ TEST_F(Devices, WithOddNamesAndTextsAreBounded) {
   const auto found = read(mounts);
   ASSERT_EQ(found.size(), 2U);
   EXPECT_LE(found[0].alias.size(), 1024U);
-  EXPECT_EQ(found[0].on.size(), 64U);
+  EXPECT_EQ(found[0].underlying.size(), 64U);
   EXPECT_EQ(found[1].name, "8:0");
   EXPECT_LE(found[1].mounts.size(), 16U);
   EXPECT_LE(found[1].mounts[0].point.size(), 1024U);

@@ -38,7 +38,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Not;
 
-TEST(Mountinfo, OfAHybridHostWithEachControllerApart) {
+TEST(ParseMountinfo, ReadsAHybridHostWithSeparateControllers) {
   const auto host = host_of("hybrid-separate");
   EXPECT_EQ(host.layout(), "hybrid");
   EXPECT_THAT(titles(host), Contains("cpu"));
@@ -47,14 +47,14 @@ TEST(Mountinfo, OfAHybridHostWithEachControllerApart) {
   EXPECT_THAT(titles(host), Contains("v2"));
 }
 
-TEST(Mountinfo, OfAPureV2Host) {
+TEST(ParseMountinfo, ReadsAV2Host) {
   const auto host = host_of("v2-systemd");
   EXPECT_EQ(host.layout(), "v2");
   EXPECT_THAT(titles(host), ElementsAre("v2"));
   EXPECT_EQ(host.v2()->mount_point, "/sys/fs/cgroup");
 }
 
-TEST(Mountinfo, OfAV1HostWithJoinedControllers) {
+TEST(ParseMountinfo, ReadsAV1HostWithCoMountedControllers) {
   const auto host = host_of("v1-systemd");
   EXPECT_EQ(host.layout(), "v1");
   EXPECT_EQ(host.v2(), nullptr);
@@ -63,13 +63,13 @@ TEST(Mountinfo, OfAV1HostWithJoinedControllers) {
   EXPECT_TRUE(joined->has("cpuacct"));
 }
 
-TEST(Mountinfo, OfAContainerHasItsMountsRoot) {
+TEST(ParseMountinfo, ReadsTheRootOfAMountInAContainer) {
   const auto host = host_of("container-v1");
   ASSERT_THAT(host.all, Not(IsEmpty()));
   EXPECT_NE(host.all.front().root, "/");
 }
 
-TEST(Mountinfo, SeenFromACgroupNamespaceStartsAtTheTop) {
+TEST(ParseMountinfo, NormalizesARootOutsideOfTheCgroupNamespace) {
   for (const auto* name : {"container-v2-cgroupns", "container-v2-hostns"}) {
     const auto host = host_of(name);
     ASSERT_NE(host.v2(), nullptr) << name;
@@ -77,15 +77,15 @@ TEST(Mountinfo, SeenFromACgroupNamespaceStartsAtTheTop) {
   }
 }
 
-TEST(Mountinfo, OfTheSameHierarchyTwiceCountsOnce) {
+TEST(ParseMountinfo, ReturnsAHierarchyWithTwoMountsOnce) {
   const auto host = host_of("bind-duplicate");
   auto all = titles(host);
   std::ranges::sort(all);
   EXPECT_EQ(std::ranges::adjacent_find(all), all.end());
 }
 
-TEST(Mountinfo, UnescapesMountPoints) {
-  // The same hierarchy is mounted several times: look at one mount at a time.
+TEST(ParseMountinfo, UnescapesMountPoints) {
+  // The same hierarchy is mounted several times; parsing one line at a time returns each mount.
   std::vector<std::string> mount_points;
   std::istringstream lines(sample("octal-escapes.txt"));
   for (std::string line; std::getline(lines, line);) {
@@ -95,24 +95,24 @@ TEST(Mountinfo, UnescapesMountPoints) {
               testing::IsSupersetOf({"/run/a b", "/run/tab\there", "/run/back\\slash", "/run/new\nline"}));
 }
 
-TEST(Mountinfo, KnowsNamedHierarchies) {
+TEST(ParseMountinfo, ReadsNamedHierarchies) {
   EXPECT_THAT(titles(host_of("named-only")), Contains(testing::StartsWith("name=")));
 }
 
-TEST(Mountinfo, OfGarbageIsEmpty) {
+TEST(ParseMountinfo, IgnoresMalformedLines) {
   for (const auto* garbage :
        {"", "\n\n", "a b c", "1 2 3 / /x - cgroup", "- cgroup2 x y", "1 2 3 / /x rw - cgroup none rw,xattr"}) {
     EXPECT_THAT(parse_mountinfo(garbage), IsEmpty()) << garbage;
   }
 }
 
-TEST(ProcCgroups, NamesWhatIsBoundToNothing) {
+TEST(ParseUnboundControllers, ReturnsEnabledControllersWithoutAHierarchy) {
   EXPECT_THAT(parse_unbound_controllers("#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
                                         "cpu\t1\t1\t1\nnet_cls\t0\t1\t1\nrdma\t0\t1\t0\n"),
               ElementsAre("net_cls"));
 }
 
-TEST(Hierarchies, OfARecordedHostAreFoundBelowItsPaths) {
+TEST(FindHierarchies, ReadsARecordedHost) {
   const std::string root = test::test_data() / "hosts/v2";
   const auto host = find_hierarchies({root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"});
   ASSERT_TRUE(host) << host.error().what;
@@ -121,7 +121,7 @@ TEST(Hierarchies, OfARecordedHostAreFoundBelowItsPaths) {
   EXPECT_THAT(host->summary(), testing::StartsWith("v2: v2 "));
 }
 
-TEST(Hierarchies, OfAHostWithoutCgroupsAreAClearError) {
+TEST(FindHierarchies, FailsOnAHostWithoutMountinfo) {
   const auto host = find_hierarchies({test::test_data(), "/sys", "", "/"});
   ASSERT_FALSE(host);
   EXPECT_THAT(host.error().what, testing::HasSubstr("mountinfo"));

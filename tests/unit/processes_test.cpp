@@ -6,12 +6,12 @@
 namespace cgwarden::cgroup {
 namespace {
 
-TEST(NamespaceLink, GivesTheNumberOfItsKind) {
+TEST(ParseNamespaceLink, ReturnsTheInodeNumber) {
   EXPECT_EQ(parse_namespace_link("net:[4026531840]", "net"), 4026531840U);
   EXPECT_EQ(parse_namespace_link("mnt:[1]", "mnt"), 1U);
 }
 
-TEST(NamespaceLink, OfAnythingElseIsUnknown) {
+TEST(ParseNamespaceLink, ReturnsZeroForAnyOtherText) {
   for (const auto* link : {"", "net", "net:", "net:[", "net:[]", "net:[x]", "net:[1", "mnt:[1]", "net:[-1]",
                            "net:[99999999999999999999999]", "net:[1]x"}) {
     EXPECT_EQ(parse_namespace_link(link, "net"), 0U) << link;
@@ -20,7 +20,7 @@ TEST(NamespaceLink, OfAnythingElseIsUnknown) {
 
 constexpr std::string_view kRest = "1 1 1 0 -1 4194560 9 0 0 0 0 1 0 0 20 0 3 0 88826 1000 200";
 
-TEST(ProcessStat, IsReadBehindTheCommandWhateverIsInIt) {
+TEST(ParseProcessStat, ReadsFieldsAfterAnyCommandName) {
   for (const auto* command : {"sh", "a) b", "x\ny", ") R 1 (", "", "((("}) {
     ProcessStat stat;
     ASSERT_TRUE(parse_process_stat("17 (" + std::string(command) + ") S " + std::string(kRest), stat)) << command;
@@ -31,7 +31,7 @@ TEST(ProcessStat, IsReadBehindTheCommandWhateverIsInIt) {
   }
 }
 
-TEST(ProcessStat, IsRefusedWhenItIsCutShort) {
+TEST(ParseProcessStat, RejectsATruncatedLine) {
   const auto whole = "17 (sh) S " + std::string(kRest.substr(0, kRest.find(" 1000")));
   ProcessStat stat;
   EXPECT_TRUE(parse_process_stat(whole, stat));

@@ -69,13 +69,14 @@ TEST_F(CollectionOnRecordedHost, FailsWithOneLineIfNoHierarchyCanBeOpened) {
       collectors::Collection::open(catalogue, {.paths = {root + "/proc", root + "/sys", root + "/sys/fs/cgroup", "/"}},
                                    [this](const std::string& line) { log.push_back(line); });
   ASSERT_FALSE(opened);
-  EXPECT_EQ(opened.error().what, "none of the mounted cgroup file systems can be opened; the first: " + root +
-                                     "/sys/fs/cgroup/cpu: No such file or directory");
+  EXPECT_EQ(opened.error().what,
+            "cgroup file systems: none can be opened: " + root + "/sys/fs/cgroup/cpu: No such file or directory");
   EXPECT_THAT(log, testing::IsEmpty());
 
   fs::create_directories(root + "/sys/fs/cgroup/cpu");
   collect();
-  EXPECT_THAT(log, testing::ElementsAre("cannot open " + root + "/sys/fs/cgroup/unified: No such file or directory"));
+  EXPECT_THAT(log, testing::ElementsAre("cannot open hierarchy: " + root +
+                                        "/sys/fs/cgroup/unified: No such file or directory"));
 }
 
 TEST_F(CollectionOnRecordedHost, DistinguishesNumberAbsentAndUnlimited) {

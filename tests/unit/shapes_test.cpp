@@ -60,20 +60,20 @@ struct Parser {
 
 Value of(std::int64_t n) { return Value::of(n); }
 
-TEST(SingleValue, IsTheWholeFile) {
+TEST(ParseSingle, ReadsTheWholeFileAsOneValue) {
   Parser p({""});
   EXPECT_THAT(p(Shape::single, "4096\n"), ElementsAre(Pair("", of(4096))));
   EXPECT_THAT(p(Shape::single, "0"), ElementsAre(Pair("", of(0))));
 }
 
-TEST(SingleValue, IsAnErrorWhenItIsNoNumber) {
+TEST(ParseSingle, GivesAnErrorUnlessTheFileIsANumber) {
   Parser p({""});
   for (const auto* garbage : {"", "\n", "abc", "12 34", "1e3", "0x10", "\xff", "99999999999999999999999"}) {
     EXPECT_THAT(p(Shape::single, garbage), ElementsAre(Pair("", Value::error()))) << garbage;
   }
 }
 
-TEST(FlatKeyed, FindsKeysInAnyOrderAndKeepsReadingAfterGarbage) {
+TEST(ParseFlatKeyed, FindsKeysInAnyOrderAndContinuesAfterAnInvalidValue) {
   Parser p({"anon", "file", "kernel"});
   EXPECT_THAT(p(Shape::flat_keyed, "kernel 3\nanon 1\nfile x\n"),
               ElementsAre(Pair("anon", of(1)), Pair("file", Value::error()), Pair("kernel", of(3))));
@@ -81,7 +81,7 @@ TEST(FlatKeyed, FindsKeysInAnyOrderAndKeepsReadingAfterGarbage) {
               ElementsAre(Pair("anon", of(1)), Pair("file", of(2)), Pair("kernel", of(3))));
 }
 
-TEST(FlatKeyed, ReportsAnUnknownKeyOnce) {
+TEST(ParseFlatKeyed, ReportsAnUnknownKeyOnce) {
   Parser p({"anon"});
   p(Shape::flat_keyed, "anon 1\nbrand_new 2\n");
   EXPECT_THAT(p.out.unknown, ElementsAre("brand_new"));
@@ -89,17 +89,17 @@ TEST(FlatKeyed, ReportsAnUnknownKeyOnce) {
   EXPECT_THAT(p.out.unknown, IsEmpty());
 }
 
-TEST(FlatKeyed, RemembersOnlySoManyUnknownKeys) {
+TEST(ParseFlatKeyed, RemembersALimitedNumberOfUnknownKeys) {
   Parser p({"anon"});
   std::string text;
   for (int i = 0; i < 10'000; ++i) text += "k" + std::to_string(i) + " 1\n";
   text += std::string(100'000, 'x') + " 1\n";
   p(Shape::flat_keyed, text + "anon 5\n");
-  EXPECT_EQ(p.out.unknown.size(), KeyTable::kMaxUnknown);
+  EXPECT_EQ(p.out.unknown.size(), KeyTable::kMaxUnknownKeys);
   EXPECT_THAT(p.out.values, ElementsAre(Pair("anon", of(5))));
 }
 
-TEST(FlatKeyed, TakesTheLabelFromWhatTheStarStandsFor) {
+TEST(ParseFlatKeyed, TakesTheLabelFromTheWildcardMatch) {
   Parser p({"default", "*", "nr_*"});
   EXPECT_THAT(p(Shape::flat_keyed, "default 100\n8:0 200\n"),
               UnorderedElementsAre(Pair("default", of(100)), Pair("*/8:0", of(200))));
@@ -107,55 +107,55 @@ TEST(FlatKeyed, TakesTheLabelFromWhatTheStarStandsFor) {
               UnorderedElementsAre(Pair("default", of(101)), Pair("*/8:0", of(201))));
 }
 
-TEST(FlatLabelled, TakesTheFirstWordAsLabel) {
+TEST(ParseFlatLabelled, TakesTheFirstWordAsLabel) {
   Parser p({""}, {.may_be_unlimited = true});
   EXPECT_THAT(p(Shape::flat_labelled, "res_a 3\nres_b max\ndefault 100\n"),
               UnorderedElementsAre(Pair("/res_a", of(3)), Pair("/res_b", Value::unlimited())));
 }
 
-TEST(FlatLabelled, CanTakeTheKeyFromTheLabelsEnd) {
+TEST(ParseFlatLabelled, TakesTheKeyFromTheEndOfTheFirstWord) {
   Parser p({"max"});
   EXPECT_THAT(p(Shape::flat_labelled, "res.a.max 3\nres_b.max 4\n"),
               UnorderedElementsAre(Pair("max/res.a", of(3)), Pair("max/res_b", of(4))));
 }
 
-TEST(Spaced, CountsPositions) {
+TEST(ParseSpaced, UsesPositionsAsKeys) {
   Parser p({"0", "1"}, {.may_be_unlimited = true});
   EXPECT_THAT(p(Shape::spaced, "max 100000\n"), ElementsAre(Pair("0", Value::unlimited()), Pair("1", of(100000))));
 }
 
-TEST(NestedKeyed, ReadsPressure) {
+TEST(ParseNestedKeyed, ReadsPressure) {
   Parser p({"some.total", "full.total"});
   p(Shape::nested_keyed,
     "some avg10=0.12 avg60=0.00 avg300=0.00 total=77\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
   EXPECT_THAT(p.out.values, ElementsAre(Pair("full.total", of(5)), Pair("some.total", of(77))));
 }
 
-TEST(NestedByLine, ReadsIoStatAlsoWhenALineHasNoKeys) {
+TEST(ParseNestedByLine, ReadsIoStatWithALineWithoutKeys) {
   Parser p({"rbytes", "wbytes"});
   EXPECT_THAT(p(Shape::nested_by_line, "8:0 rbytes=1 wbytes=2\n8:16\n254:0 wbytes=9\n"),
               UnorderedElementsAre(Pair("rbytes/8:0", of(1)), Pair("wbytes/8:0", of(2)), Pair("wbytes/254:0", of(9))));
 }
 
-TEST(NestedByLine, ReadsWordsOfIoCostAsTheyAre) {
+TEST(ParseNestedByLine, ReadsWordsOfIoCostAsText) {
   Parser p({"ctrl"}, {.is_text = true});
   EXPECT_THAT(p(Shape::nested_by_line, "8:0 enable=1 ctrl=auto\n8:16 ctrl=\n"),
               UnorderedElementsAre(Pair("ctrl/8:0=auto", of(1)), Pair("ctrl/8:16=", of(1))));
 }
 
-TEST(NestedByKey, ReadsNumaStat) {
+TEST(ParseNestedByKey, ReadsNumaStat) {
   Parser p({"anon"});
   EXPECT_THAT(p(Shape::nested_by_key, "anon N0=4096 N300=8192\nfile N0=1\n"),
               UnorderedElementsAre(Pair("anon/0", of(4096)), Pair("anon/300", of(8192))));
 }
 
-TEST(NumaV1, DropsTheSum) {
+TEST(ParseNumaV1, IgnoresTheSum) {
   Parser p({"total"});
   EXPECT_THAT(p(Shape::numa_v1, "total=3 N0=1 N1=2\nfile=9 N0=9 N1=0\n"),
               UnorderedElementsAre(Pair("total/0", of(1)), Pair("total/1", of(2))));
 }
 
-TEST(Blkio, ReadsOperationsAndDropsTotals) {
+TEST(ParseBlkio, ReadsOperationsAndIgnoresTotals) {
   Parser p({"Read", "Write", "Sync"});
   EXPECT_THAT(p(Shape::blkio, "8:0 Read 7\n8:0 Write 8\n8:0 Sync 15\n8:0 Total 15\n8:16 Read 1\nTotal 16\n"),
               UnorderedElementsAre(Pair("Read/8:0", of(7)), Pair("Write/8:0", of(8)), Pair("Sync/8:0", of(15)),
@@ -163,42 +163,42 @@ TEST(Blkio, ReadsOperationsAndDropsTotals) {
   EXPECT_THAT(p.out.unknown, IsEmpty());
 }
 
-TEST(Blkio, ReadsFilesWithoutOperations) {
+TEST(ParseBlkio, ReadsFilesWithoutOperations) {
   Parser p({""});
   EXPECT_THAT(p(Shape::blkio, "8:0 300\nTotal 300\ndefault 100\n"), ElementsAre(Pair("/8:0", of(300))));
 }
 
-TEST(PerCpu, LabelsByPosition) {
+TEST(ParsePerCpu, UsesPositionsAsLabels) {
   Parser p({""});
   EXPECT_THAT(p(Shape::per_cpu, "11 22 \n"), UnorderedElementsAre(Pair("/0", of(11)), Pair("/1", of(22))));
 }
 
-TEST(CpuTable, LabelsByTheFirstColumn) {
+TEST(ParseCpuTable, UsesTheFirstColumnAsLabel) {
   Parser p({"user", "system"});
   EXPECT_THAT(p(Shape::cpu_table, "cpu user system\n0 1 2\n7 3 4\n"),
               UnorderedElementsAre(Pair("user/0", of(1)), Pair("system/0", of(2)), Pair("user/7", of(3)),
                                    Pair("system/7", of(4))));
 }
 
-TEST(Text, IsKeptWithoutItsLineEnd) {
+TEST(ParseText, RemovesTheLineEnd) {
   Parser p({""});
   EXPECT_THAT(p(Shape::text, "domain threaded\n"), ElementsAre(Pair("=domain threaded", of(1))));
 }
 
-TEST(Lines, AreCounted) {
+TEST(ParseLines, CountsLines) {
   Parser p({""});
   EXPECT_THAT(p(Shape::lines, "1\n2\n3\n"), ElementsAre(Pair("", of(3))));
   EXPECT_THAT(p(Shape::lines, ""), ElementsAre(Pair("", of(0))));
 }
 
-TEST(EachLine, IsASeries) {
+TEST(ParseEachLine, MakesASeriesOfEachLine) {
   Parser p({""});
   EXPECT_THAT(p(Shape::each_line, "c 1:3 rwm\nb *:* m\n"),
               UnorderedElementsAre(Pair("=c 1:3 rwm", of(1)), Pair("=b *:* m", of(1))));
   EXPECT_THAT(p(Shape::each_line, ""), ElementsAre());
 }
 
-TEST(EveryShape, SurvivesGarbage) {
+TEST(Parse, AcceptsAnyTextForEachShape) {
   const std::string nul("a\0b 1\n\0\0", 8);
   const std::string garbage[] = {"",
                                  "\n\n\n",
@@ -225,7 +225,7 @@ TEST(EveryShape, SurvivesGarbage) {
   }
 }
 
-// One test for each unit that the kernel's files are in.
+// One case for each unit that the kernel's files use.
 struct UnitCase {
   Scale scale;
   Unit unit;
@@ -233,7 +233,7 @@ struct UnitCase {
   std::int64_t fixed;
 };
 
-TEST(Units, AreConvertedOnceToTheFixedPointOfTheField) {
+TEST(ToValue, ConvertsEachUnitToTheFixedPointOfTheField) {
   const auto page = ::sysconf(_SC_PAGESIZE);
   const auto tick = 1'000'000'000 / ::sysconf(_SC_CLK_TCK);
   const UnitCase cases[] = {
@@ -260,7 +260,7 @@ TEST(Units, AreConvertedOnceToTheFixedPointOfTheField) {
   }
 }
 
-TEST(Limits, KnowEveryWayOfSayingUnlimited) {
+TEST(ToValue, RecognizesEachSpellingOfUnlimited) {
   Field field;
   field.kind = MetricKind::setting;
   field.unit = Unit::bytes;
@@ -274,7 +274,7 @@ TEST(Limits, KnowEveryWayOfSayingUnlimited) {
   EXPECT_TRUE(to_value("-1", conversion_of(field, source)).is_unlimited());
 }
 
-TEST(Counters, AreNeverNegativeNorUnlimited) {
+TEST(ToValue, MakesCountersNeitherNegativeNorUnlimited) {
   Field field;
   field.kind = MetricKind::counter;
   const auto conversion = conversion_of(field, {});
