@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kMaxDevices = 4096;
 constexpr std::size_t kMaxMounts = 16;
-constexpr std::size_t kMaxLower = 64;
+constexpr std::size_t kMaxUnderlying = 64;
 constexpr std::size_t kMaxNameLength = 1024;
 
 std::string read_small(int dir, const char* file) {
@@ -143,7 +143,7 @@ std::vector<BlockDevice> BlockDevices::read(std::string_view mountinfo) const {
       device.alias = base::trim_end(read_small(dir.get(), "loop/backing_file"));
     }
     device.alias.resize(std::min(device.alias.size(), kMaxNameLength));
-    for (auto& lower : entries(dir.get(), "slaves", kMaxLower)) {
+    for (auto& lower : entries(dir.get(), "slaves", kMaxUnderlying)) {
       std::ranges::replace(lower, '!', '/');  // sysfs's "cciss!c0d0" is DEVNAME's "cciss/c0d0"
       device.underlying.push_back(std::move(lower));
     }

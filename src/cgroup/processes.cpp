@@ -21,8 +21,8 @@
 namespace cgwarden::cgroup {
 namespace {
 
-constexpr std::size_t kProcBuffer = 64UL << 10U;
-constexpr std::size_t kMaxProcFile = 4UL << 20U;
+constexpr std::size_t kInitialProcBufferSize = 64UL << 10U;
+constexpr std::size_t kMaxProcFileSize = 4UL << 20U;
 constexpr int kRead = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
@@ -85,7 +85,7 @@ ProcessTable::ProcessTable(const HostHierarchies& host, const HostPaths& paths, 
       options_(options),
       log_(std::move(log)),
       proc_(::open(paths.procfs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-      buffer_(kProcBuffer) {
+      buffer_(kInitialProcBufferSize) {
   struct statfs fs {};
   if (!proc_ || ::fstatfs(proc_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return;  // a recorded host
   // cgroup.procs lists PIDs of the reader's PID namespace, so /proc must be of the same namespace.
@@ -164,7 +164,7 @@ std::string_view ProcessTable::read_file(int process, const char* file, model::C
     if (n <= 0) break;
     size += static_cast<std::size_t>(n);
     if (size < buffer_.size()) continue;
-    if (size >= kMaxProcFile) break;
+    if (size >= kMaxProcFileSize) break;
     buffer_.resize(size * 2);
   }
   stats.bytes += size;
@@ -197,7 +197,7 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
       if (n < 0) break;
       size += static_cast<std::size_t>(n);
       if (size < buffer_.size()) continue;
-      if (size >= kMaxProcFile) break;
+      if (size >= kMaxProcFileSize) break;
       buffer_.resize(size * 2);
     }
     if (n < 0 && errno == EOPNOTSUPP && !threads) {  // a threaded cgroup has threads, not processes

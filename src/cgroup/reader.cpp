@@ -20,8 +20,8 @@ using model::FieldId;
 using model::Shape;
 using model::Value;
 
-constexpr std::size_t kBuffer = 64UL << 10U;
-constexpr std::size_t kMaxFile = 4UL << 20U;
+constexpr std::size_t kInitialBufferSize = 64UL << 10U;
+constexpr std::size_t kMaxFileSize = 4UL << 20U;
 constexpr std::uint32_t kAbsentRetrySeconds = 60;  // until a missing file is tried again
 constexpr std::uint32_t kRereadSeconds = 300;      // until a file is read again without a write or another event
 constexpr std::uint32_t kRelistSeconds = 1200;     // until files are listed again: a kernel module may have added some
@@ -116,7 +116,7 @@ class Reader::Sink : public RowSink {
     if (text.empty()) return;
     auto& column = snapshot_.columns[field];
     const auto at = column.text.size();
-    column.text += text.substr(0, kMaxText);
+    column.text += text.substr(0, kMaxTextLength);
     std::replace(column.text.begin() + static_cast<std::ptrdiff_t>(at), column.text.end(), '\n', ' ');
     add_series(column, at, Value::of(1));
   }
@@ -126,7 +126,7 @@ class Reader::Sink : public RowSink {
     const auto at = column.text.size();
     column.text += label.find(':') != std::string_view::npos ? reader_.devices_.name_of(label) : label;
     column.text += '\0';
-    column.text += text.substr(0, kMaxText);
+    column.text += text.substr(0, kMaxTextLength);
     add_series(column, at, Value::of(1));
   }
 
@@ -152,7 +152,7 @@ class Reader::Sink : public RowSink {
   }
 
  private:
-  static constexpr std::size_t kMaxText = 4096;
+  static constexpr std::size_t kMaxTextLength = 4096;
 
   void add_series(model::Column& column, std::size_t at, Value value) const {
     column.series.push_back({cgroup_, static_cast<std::uint32_t>(at),
@@ -184,7 +184,7 @@ Reader::Reader(std::shared_ptr<const model::Catalogue> catalogue, const HostHier
       log_(std::move(log)),
       devices_(paths.sysfs),
       stats_(catalogue_->collectors().size()),
-      buffer_(kBuffer),
+      buffer_(kInitialBufferSize),
       vmstat_(::open((paths.procfs + "/vmstat").c_str(), O_RDONLY | O_CLOEXEC)) {
   options_.collectors.resize(stats_.size(), false);
   for (std::size_t c = 0; c < stats_.size(); ++c) stats_[c].enabled = options_.collectors[c];
@@ -382,7 +382,7 @@ Reader::ReadStatus Reader::read_text(int fd, bool read_to_eof, std::string_view&
     size += static_cast<std::size_t>(n);
     if (n == 0 || (!read_to_eof && size < buffer_.size())) break;
     if (size == buffer_.size()) {
-      if (size >= kMaxFile) {
+      if (size >= kMaxFileSize) {
         errno = EFBIG;
         return ReadStatus::error;
       }

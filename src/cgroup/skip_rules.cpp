@@ -49,8 +49,7 @@ constexpr SkipRule kRules[] = {
     {.version = 1, .file = "memory.failcnt", .own_unlimited = kMemoryLimit},
     {.version = 1, .file = "memory.memsw.failcnt", .own_unlimited = kMemorySwapLimit},
     // mm/oom_kill.c, __oom_kill_process(): each kill is also counted for the host (vmstat). under_oom needs a limit on
-    // the
-    // cgroup or an ancestor.
+    // the cgroup or an ancestor.
     {.version = 1,
      .file = "memory.oom_control",
      .no_oom_kill = true,
@@ -58,8 +57,7 @@ constexpr SkipRule kRules[] = {
     // kernel/cgroup/legacy_freezer.c: only a write to the cgroup or an ancestor ends THAWED.
     {.version = 1, .file = "freezer.state", .text_condition = is_thawed},
     // kernel/cgroup/pids.c, pids_can_fork(): a fork fails at a limit of the cgroup or an ancestor; v2 counts the
-    // failure for
-    // the ancestors, too.
+    // failure for the ancestors, too.
     {.version = 1, .file = "pids.events", .path_unlimited = kPidsLimit},
     {.version = 2, .file = "pids.events", .leaf = true, .path_unlimited = kPidsLimit},
     // mm/memcontrol.c, memcg_memory_event(): each event needs a limit, a protection (memory.low), or an OOM kill.
