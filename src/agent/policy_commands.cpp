@@ -232,7 +232,7 @@ base::Result<void> play_directory(Options options, const std::string& root, std:
 }
 
 // Median time between two samples.
-policy::Duration interval_of(const record::Reader& recording) {
+policy::Duration interval_of(const record::RecordingReader& recording) {
   std::vector<policy::Duration> steps;
   for (std::size_t i = 1; i < recording.size(); ++i) {
     steps.push_back(recording.moment(i).at - recording.moment(i - 1).at);
@@ -245,7 +245,7 @@ policy::Duration interval_of(const record::Reader& recording) {
 
 base::Result<void> play_recording(const std::string& path, const std::shared_ptr<const model::Catalogue>& catalogue,
                                   Player& player) {
-  auto recording = record::Reader::open(path, catalogue);
+  auto recording = record::RecordingReader::open(path, catalogue);
   if (!recording) return tl::unexpected(recording.error());
   auto& reader = **recording;
   const auto interval = interval_of(reader);

@@ -112,7 +112,7 @@ void Ring::add(Sample taken, bool after_gap) {
 
 tl::expected<std::unique_ptr<Recording>, ExitError> Recording::open(const std::string& path,
                                                                     std::shared_ptr<const model::Catalogue> catalogue) {
-  auto reader = record::Reader::open(path, std::move(catalogue));
+  auto reader = record::RecordingReader::open(path, std::move(catalogue));
   if (!reader) return tl::unexpected(stop_of(reader.error()));
   return std::unique_ptr<Recording>(new Recording(std::move(*reader)));
 }
@@ -132,9 +132,9 @@ std::string Recording::why_gap(std::size_t i) const {
 }
 
 std::string Recording::losses() const {
-  if (reader_->lost_places() == 0) return {};
-  return std::to_string(reader_->lost_places()) +
-         (reader_->lost_places() == 1 ? " damaged place with " : " damaged places with ") +
+  if (reader_->lost_ranges() == 0) return {};
+  return std::to_string(reader_->lost_ranges()) +
+         (reader_->lost_ranges() == 1 ? " damaged place with " : " damaged places with ") +
          std::to_string(reader_->lost_bytes()) + " bytes left out";
 }
 
@@ -250,10 +250,10 @@ int run_record(const Options& o) {
   const auto catalogue = collectors::make_catalogue();
   auto source = open_source(o, catalogue);
   if (!source) return stop(source.error());
-  record::Writer::Options limits;
+  record::RecordingWriter::Options limits;
   limits.max_bytes = o.max_size;
   limits.max_age = std::chrono::duration_cast<std::chrono::seconds>(o.max_age);
-  auto writer = record::Writer::open(o.file, catalogue, limits);
+  auto writer = record::RecordingWriter::open(o.file, catalogue, limits);
   if (!writer) return stop(stop_of(writer.error()));
 
   sigset_t signals;
@@ -321,7 +321,7 @@ int run_snapshot(const Options& o) {
   if (!range) return stop(range.error());
   std::error_code error;
   if (std::filesystem::exists(o.file, error)) return stop({kUsage, base::printable(o.file) + " is there already"});
-  auto writer = record::Writer::open(o.file, catalogue, {});
+  auto writer = record::RecordingWriter::open(o.file, catalogue, {});
   if (!writer) return stop(stop_of(writer.error()));
   std::size_t lost = 0;
   base::Result<void> done;

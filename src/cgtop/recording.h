@@ -15,7 +15,7 @@ namespace cgwarden::cgtop {
 
 class History {
  public:
-  using Moment = record::Reader::Moment;
+  using Moment = record::RecordingReader::Moment;
 
   History() = default;
   virtual ~History() = default;
@@ -59,13 +59,13 @@ class Recording : public History {
   [[nodiscard]] const Moment& moment(std::size_t i) const override { return reader_->moment(i); }
   base::Result<Sample> at(std::size_t i) override;
   [[nodiscard]] std::string why_gap(std::size_t i) const override;
-  [[nodiscard]] const record::Reader& reader() const { return *reader_; }
+  [[nodiscard]] const record::RecordingReader& reader() const { return *reader_; }
   // One line, or nothing when nothing is missing.
   [[nodiscard]] std::string losses() const;
 
  private:
-  explicit Recording(std::unique_ptr<record::Reader> reader) : reader_(std::move(reader)) {}
-  std::unique_ptr<record::Reader> reader_;
+  explicit Recording(std::unique_ptr<record::RecordingReader> reader) : reader_(std::move(reader)) {}
+  std::unique_ptr<record::RecordingReader> reader_;
 };
 
 // "2026-11-24T03:41:06Z", "2026-11-24 03:41", "03:41" (of the day of `now`), "-10m" (before `now`), "@1764041000",

@@ -334,7 +334,7 @@ class ScreenSession {
         ui_->set_message("cannot record: no directory can be created under XDG_STATE_HOME or HOME");
         return;
       }
-      auto writer = record::Writer::open(record_path_, catalogue_, {});
+      auto writer = record::RecordingWriter::open(record_path_, catalogue_, {});
       if (writer) {
         writer_ = std::move(*writer);
         ui_->set_message("recording: " + record_path_);
@@ -378,7 +378,7 @@ class ScreenSession {
   asio::posix::stream_descriptor keys_{loop_};
   asio::steady_timer timer_{loop_};
   asio::steady_timer slow_{loop_};
-  std::unique_ptr<record::Writer> writer_;
+  std::unique_ptr<record::RecordingWriter> writer_;
   std::string record_path_;
   base::Monotonic last_sample_at_ = base::monotonic_now();
   std::unique_ptr<Terminal> terminal_;

@@ -233,9 +233,9 @@ void Ui::make_timeline(int columns) {
   } else if ((marks & record::kFrozen) != 0) {
     line.event = "frozen or thawed";
   } else if (marks != 0) {
-    line.event = (marks & record::kCreationObserved) == 0 ? "cgroups removed"
-                 : (marks & record::kDied) == 0           ? "cgroups created"
-                                                          : "cgroups created and removed";
+    line.event = (marks & record::kCreated) == 0   ? "cgroups removed"
+                 : (marks & record::kRemoved) == 0 ? "cgroups created"
+                                                   : "cgroups created and removed";
   }
   scene_.timeline = std::move(line);
 }

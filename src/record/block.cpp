@@ -15,9 +15,9 @@ namespace {
 constexpr std::array<std::int64_t, 3> kDivisors = {1, 1000, 4096};
 constexpr std::size_t kMaxFields = 4096;
 constexpr std::size_t kMaxCgroups = 4U << 20U;
-constexpr std::size_t kMaxNote = 1U << 20U;
+constexpr std::size_t kMaxNoteSize = 1U << 20U;
 
-enum class CustomCollector : std::uint8_t { absent, error, unlimited, number };
+enum class SpecialValue : std::uint8_t { absent, error, unlimited, number };
 
 std::int64_t number_or_zero(Value v) { return v.is_number() ? v.fixed() : 0; }
 std::int64_t minus(std::int64_t a, std::int64_t b) {
@@ -27,7 +27,7 @@ std::int64_t plus(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
 
-// n values: the divisor, then (how many are as before, the next one)...
+// Writes n values: the divisor, then pairs of the number of unchanged values and the next changed value.
 template <class Before, class Now>
 void put_values(ByteWriter& out, std::size_t n, const Before& before, const Now& now) {
   std::array<bool, kDivisors.size()> divides{true, true, true};
@@ -50,15 +50,15 @@ void put_values(ByteWriter& out, std::size_t n, const Before& before, const Now&
     out.u(std::exchange(run, 0));
     if (!v.is_number()) {
       out.u(0);
-      out.u(static_cast<std::uint64_t>(v.is_absent()  ? CustomCollector::absent
-                                       : v.is_error() ? CustomCollector::error
-                                                      : CustomCollector::unlimited));
+      out.u(static_cast<std::uint64_t>(v.is_absent()  ? SpecialValue::absent
+                                       : v.is_error() ? SpecialValue::error
+                                                      : SpecialValue::unlimited));
       continue;
     }
     const auto token = ByteWriter::zigzag(minus(v.fixed(), number_or_zero(old)) / kDivisors[chosen]);
     if (token == std::numeric_limits<std::uint64_t>::max()) {
       out.u(0);
-      out.u(static_cast<std::uint64_t>(CustomCollector::number));
+      out.u(static_cast<std::uint64_t>(SpecialValue::number));
       out.s(v.fixed());
     } else {
       out.u(token + 1);
@@ -67,6 +67,7 @@ void put_values(ByteWriter& out, std::size_t n, const Before& before, const Now&
   if (run > 0) out.u(run);
 }
 
+// Reads n values and passes each to `set`.
 template <class Before, class Set>
 void get_values(ByteReader& in, std::size_t n, const Before& before, const Set& set) {
   const auto divisor = kDivisors[in.u(kDivisors.size() - 1)];
@@ -82,16 +83,16 @@ void get_values(ByteReader& in, std::size_t n, const Before& before, const Set& 
           static_cast<std::uint64_t>(ByteReader::unzigzag(token - 1)) * static_cast<std::uint64_t>(divisor);
       v = Value::of(plus(number_or_zero(before(i)), static_cast<std::int64_t>(scaled)));
     } else {
-      switch (static_cast<CustomCollector>(in.u(3))) {
-        case CustomCollector::absent:
+      switch (static_cast<SpecialValue>(in.u(3))) {
+        case SpecialValue::absent:
           break;
-        case CustomCollector::error:
+        case SpecialValue::error:
           v = Value::error();
           break;
-        case CustomCollector::unlimited:
+        case SpecialValue::unlimited:
           v = Value::unlimited();
           break;
-        case CustomCollector::number:
+        case SpecialValue::number:
           v = Value::of(in.s());
           break;
       }
@@ -130,8 +131,9 @@ std::array<std::int64_t, 7> numbers_of(const model::TreeStats& t) {
           n(t.watches),         n(t.dropped_cgroups), n(t.open_files)};
 }
 
-// An Origin's fact outlives everything: one of the program's own names.
-std::string_view own_fact_name(std::string_view name) {
+// Returns the program's own string for the name of a fact, because Origin::fact is a view that must stay valid; empty
+// if it is unknown.
+std::string_view static_fact_name(std::string_view name) {
   for (const auto& f : model::kTextFacts) {
     if (f.name == name) return f.name;
   }
@@ -144,16 +146,17 @@ std::string_view own_fact_name(std::string_view name) {
   return name == "labels" ? std::string_view("labels") : std::string_view();
 }
 
-// How a column is stored in a sample.
+// How a column of a sample is stored: its dense values, its series, and (for lists) whether it is that of the sample
+// before.
 enum class Dense : std::uint8_t { none, all, other_size };
-enum class Cells : std::uint8_t { none, same_list, new_list };
+enum class SeriesChange : std::uint8_t { none, same_list, new_list };
 enum class Change : std::uint8_t { none, same, other };
 
 }  // namespace
 
-void TextWriter::put(ByteWriter& out, std::string_view text) {
-  const auto [at, made] = known_.try_emplace(std::string(text), known_.size() + 1);
-  if (made) {
+void TextTableWriter::put(ByteWriter& out, std::string_view text) {
+  const auto [at, inserted] = known_.try_emplace(std::string(text), known_.size() + 1);
+  if (inserted) {
     out.u(0);
     out.text(text);
   } else {
@@ -161,7 +164,7 @@ void TextWriter::put(ByteWriter& out, std::string_view text) {
   }
 }
 
-std::string_view TextReader::get(ByteReader& in) {
+std::string_view TextTableReader::get(ByteReader& in) {
   const auto n = in.u(known_.size());
   if (n > 0) return known_[n - 1];
   const auto text = in.text();
@@ -191,7 +194,7 @@ void Alignment::align(const model::CgroupList* before, const model::CgroupList* 
   const std::size_t old_size = before != nullptr ? before->cgroups.size() : 0;
   const std::size_t size = now != nullptr ? now->cgroups.size() : 0;
   begin(old_size, size);
-  // Most stay: walk side by side, and look up only what moved.
+  // Most cgroups have the same index in both lists; only the others are looked up.
   std::unordered_multimap<std::uint64_t, std::size_t> by_id;
   bool all = old_size == size;
   for (std::size_t g = 0; g < size; ++g) {
@@ -231,14 +234,14 @@ void BlockEncoder::add(const model::SnapshotPtr& snapshot, std::string_view note
   const auto old = times(before_);
   const auto now = times(snapshot);
   for (std::size_t i = 0; i < now.size(); ++i) meta_.s(minus(now[i], old[i]));
-  add_roster(s);
+  add_cgroup_list(s);
   add_hierarchies(s);
   add_containers(s);
   add_stats(s);
   const bool new_note = note != note_;
   meta_.u(new_note ? 1 : 0);
   if (new_note) {
-    note_ = note.substr(0, kMaxNote);
+    note_ = note.substr(0, kMaxNoteSize);
     meta_.text(note_);
   }
   raw_ += meta_.bytes().size() - meta_before;
@@ -248,7 +251,7 @@ void BlockEncoder::add(const model::SnapshotPtr& snapshot, std::string_view note
   before_ = snapshot;
 }
 
-void BlockEncoder::add_roster(const model::Snapshot& s) {
+void BlockEncoder::add_cgroup_list(const model::Snapshot& s) {
   const auto* const cgroup_list = s.cgroup_list.get();
   if (cgroup_list == nullptr) {
     meta_.u(static_cast<std::uint64_t>(Change::none));
@@ -264,7 +267,7 @@ void BlockEncoder::add_roster(const model::Snapshot& s) {
   meta_.u(n);
   const bool any_before = before_ && before_->cgroup_list;
   std::size_t expected = 0;
-  std::string_view above;
+  std::string_view previous;
   for (std::size_t g = 0; g < n;) {
     const auto start = any_before ? alignment_.before(g) : Alignment::kNew;
     if (start != Alignment::kNew) {
@@ -277,7 +280,8 @@ void BlockEncoder::add_roster(const model::Snapshot& s) {
     } else {
       const auto& cgroup = *cgroup_list->cgroups[g];
       std::size_t shared = 0;
-      while (shared < std::min(above.size(), cgroup.path.size()) && above[shared] == cgroup.path[shared]) ++shared;
+      while (shared < std::min(previous.size(), cgroup.path.size()) && previous[shared] == cgroup.path[shared])
+        ++shared;
       meta_.u(0);
       meta_.u(cgroup.id);
       meta_.u(shared);
@@ -286,7 +290,7 @@ void BlockEncoder::add_roster(const model::Snapshot& s) {
       meta_.u(cgroup.creation_observed ? 1 : 0);
       ++g;
     }
-    above = cgroup_list->cgroups[g - 1]->path;
+    previous = cgroup_list->cgroups[g - 1]->path;
   }
   for (std::size_t g = 0; g < n; ++g) {
     const auto parent = g < cgroup_list->parents.size() ? cgroup_list->parents[g] : model::kNoCgroup;
@@ -348,7 +352,7 @@ void BlockEncoder::add_container(const model::Container& c) {
 }
 
 void BlockEncoder::add_containers(const model::Snapshot& s) {
-  static const model::Containers kNobody;
+  static const model::Containers kNoContainers;
   if (!s.containers) {
     meta_.u(static_cast<std::uint64_t>(Change::none));
     return;
@@ -358,7 +362,7 @@ void BlockEncoder::add_containers(const model::Snapshot& s) {
     return;
   }
   meta_.u(static_cast<std::uint64_t>(Change::other));
-  const auto& old = before_ && before_->containers ? *before_->containers : kNobody;
+  const auto& old = before_ && before_->containers ? *before_->containers : kNoContainers;
   const auto& now = *s.containers;
   meta_.u(now.generation);
   const auto put_key = [this](std::uint64_t key) {
@@ -424,9 +428,9 @@ void BlockEncoder::add_stats(const model::Snapshot& s) {
 }
 
 void BlockEncoder::add_column(model::FieldId field, const model::Snapshot& s) {
-  static const model::Column kNothing;
-  const auto& now = field < s.columns.size() ? s.columns[field] : kNothing;
-  const auto& old = before_ && field < before_->columns.size() ? before_->columns[field] : kNothing;
+  static const model::Column kEmptyColumn;
+  const auto& now = field < s.columns.size() ? s.columns[field] : kEmptyColumn;
+  const auto& old = before_ && field < before_->columns.size() ? before_->columns[field] : kEmptyColumn;
   auto& stream = streams_[field];
   if (!stream.used) {
     if (now.dense.empty() && now.series.empty()) return;
@@ -439,14 +443,14 @@ void BlockEncoder::add_column(model::FieldId field, const model::Snapshot& s) {
   const auto dense = now.dense.empty()                      ? Dense::none
                      : now.dense.size() == s.cgroup_count() ? Dense::all
                                                             : Dense::other_size;
-  auto series = now.series.empty() ? Cells::none : Cells::new_list;
-  if (series != Cells::none && old.series.size() == now.series.size()) {
+  auto series = now.series.empty() ? SeriesChange::none : SeriesChange::new_list;
+  if (series != SeriesChange::none && old.series.size() == now.series.size()) {
     bool same_list = true;
     for (std::size_t i = 0; i < now.series.size() && same_list; ++i) {
       same_list = alignment_.now(old.series[i].cgroup) == now.series[i].cgroup &&
                   old.text_of(old.series[i]) == now.text_of(now.series[i]);
     }
-    if (same_list) series = Cells::same_list;
+    if (same_list) series = SeriesChange::same_list;
   }
   out.u(static_cast<std::uint64_t>(dense) | static_cast<std::uint64_t>(series) << 2U);
 
@@ -459,20 +463,20 @@ void BlockEncoder::add_column(model::FieldId field, const model::Snapshot& s) {
   if (dense != Dense::none) {
     put_values(out, now.dense.size(), old_dense, [&](std::size_t i) { return now.dense[i]; });
   }
-  if (series == Cells::new_list) {
+  if (series == SeriesChange::new_list) {
     out.u(now.series.size());
-    std::uint64_t above = 0;
-    for (const auto& cell : now.series) {
-      const std::uint64_t cgroup = cell.cgroup == model::kNoCgroup ? s.cgroup_count() : cell.cgroup;
-      out.s(static_cast<std::int64_t>(cgroup) - static_cast<std::int64_t>(above));
-      above = cgroup;
-      stream.texts.put(out, now.text_of(cell));
+    std::uint64_t previous = 0;
+    for (const auto& entry : now.series) {
+      const std::uint64_t cgroup = entry.cgroup == model::kNoCgroup ? s.cgroup_count() : entry.cgroup;
+      out.s(static_cast<std::int64_t>(cgroup) - static_cast<std::int64_t>(previous));
+      previous = cgroup;
+      stream.texts.put(out, now.text_of(entry));
     }
   }
-  if (series != Cells::none) {
+  if (series != SeriesChange::none) {
     put_values(
         out, now.series.size(),
-        [&](std::size_t i) { return series == Cells::same_list ? old.series[i].value : Value(); },
+        [&](std::size_t i) { return series == SeriesChange::same_list ? old.series[i].value : Value(); },
         [&](std::size_t i) { return now.series[i].value; });
   }
   raw_ += out.bytes().size() - size_before;
@@ -503,13 +507,13 @@ std::string BlockEncoder::finish() const {
 
 base::Result<std::unique_ptr<BlockDecoder>> BlockDecoder::open(std::string payload,
                                                                std::shared_ptr<const model::Catalogue> catalogue) {
-  std::unique_ptr<BlockDecoder> made(new BlockDecoder);
-  auto& d = *made;
+  std::unique_ptr<BlockDecoder> decoder(new BlockDecoder);
+  auto& d = *decoder;
   d.payload_ = std::move(payload);
   d.catalogue_ = std::move(catalogue);
   ByteReader in{std::string_view(d.payload_)};
   std::vector<int> fields(in.u(kMaxFields), -1);
-  std::vector<bool> taken(d.catalogue_->size());
+  std::vector<bool> assigned(d.catalogue_->size());
   for (auto& field : fields) {
     const auto field_name = in.text();
     const auto kind = in.text();
@@ -519,8 +523,8 @@ base::Result<std::unique_ptr<BlockDecoder>> BlockDecoder::open(std::string paylo
     const auto id = d.catalogue_->find(field_name);
     const bool known = id && name(d.catalogue_->field(*id).kind) == kind &&
                        name(d.catalogue_->field(*id).unit) == unit && d.catalogue_->field(*id).labels == labels;
-    if (known && !taken[*id]) {
-      taken[*id] = true;
+    if (known && !assigned[*id]) {
+      assigned[*id] = true;
       field = *id;
     } else {
       d.unknown_fields_.emplace_back(field_name);
@@ -536,11 +540,11 @@ base::Result<std::unique_ptr<BlockDecoder>> BlockDecoder::open(std::string paylo
     const auto bytes = in.text();
     if (field >= 0) d.streams_.push_back({static_cast<model::FieldId>(field), ByteReader(bytes), {}});
   }
-  if (in.bad()) return base::fail("a block is damaged: its list of fields");
-  return made;
+  if (in.bad()) return base::fail("damaged block: list of fields");
+  return decoder;
 }
 
-bool BlockDecoder::read_roster(model::Snapshot& s) {
+bool BlockDecoder::read_cgroup_list(model::Snapshot& s) {
   const auto* const old = before_ ? before_->cgroup_list.get() : nullptr;
   switch (static_cast<Change>(meta_.u(2))) {
     case Change::none:
@@ -649,7 +653,7 @@ model::ContainerPtr BlockDecoder::read_container() {
     c->labels.emplace_back(label, texts_.get(meta_));
   }
   for (auto origins = meta_.u(meta_.left()); origins > 0 && !meta_.bad(); --origins) {
-    const auto fact = own_fact_name(texts_.get(meta_));
+    const auto fact = static_fact_name(texts_.get(meta_));
     const auto source = texts_.get(meta_);
     if (!fact.empty()) c->origins.push_back({fact, std::string(source)});
   }
@@ -726,13 +730,13 @@ void BlockDecoder::read_stats(model::Snapshot& s) {
 }
 
 bool BlockDecoder::read_column(Stream& stream, model::Snapshot& s) {
-  static const model::Column kNothing;
+  static const model::Column kEmptyColumn;
   auto& in = stream.bytes;
   auto& now = s.columns[stream.field];
-  const auto& old = before_ ? before_->columns[stream.field] : kNothing;
-  const auto how = in.u(15);
-  const auto dense = how & 3U;
-  const auto series = how >> 2U;
+  const auto& old = before_ ? before_->columns[stream.field] : kEmptyColumn;
+  const auto encoding = in.u(15);
+  const auto dense = encoding & 3U;
+  const auto series = encoding >> 2U;
   if (dense > 2 || series > 2) return false;
 
   if (dense != 0) {
@@ -754,26 +758,26 @@ bool BlockDecoder::read_column(Stream& stream, model::Snapshot& s) {
     if (values_ > kMaxValues) return false;
     now.series = old.series;
     now.text = old.text;
-    for (auto& cell : now.series) {
-      cell.cgroup = alignment_.now(cell.cgroup);
-      if (cell.cgroup == Alignment::kGone) return false;
+    for (auto& entry : now.series) {
+      entry.cgroup = alignment_.now(entry.cgroup);
+      if (entry.cgroup == Alignment::kGone) return false;
     }
   } else {
     const auto n = in.u(in.left());
     values_ += n;
     if (values_ > kMaxValues) return false;
-    std::int64_t above = 0;
+    std::int64_t previous = 0;
     for (std::size_t i = 0; i < n && !in.bad(); ++i) {
       const auto step = in.s();
       if (step > static_cast<std::int64_t>(kMaxCgroups) || step < -static_cast<std::int64_t>(kMaxCgroups)) return false;
-      above += step;
+      previous += step;
       const auto text = stream.texts.get(in);
-      if (above < 0 || static_cast<std::uint64_t>(above) > s.cgroup_count() || text.size() > 65535 ||
+      if (previous < 0 || static_cast<std::uint64_t>(previous) > s.cgroup_count() || text.size() > 65535 ||
           now.text.size() > kMaxRawBytes) {
         return false;
       }
-      const auto cgroup =
-          static_cast<std::uint64_t>(above) == s.cgroup_count() ? model::kNoCgroup : static_cast<CgroupIndex>(above);
+      const auto cgroup = static_cast<std::uint64_t>(previous) == s.cgroup_count() ? model::kNoCgroup
+                                                                                   : static_cast<CgroupIndex>(previous);
       now.series.push_back(
           {cgroup, static_cast<std::uint32_t>(now.text.size()), static_cast<std::uint16_t>(text.size()), Value()});
       now.text += text;
@@ -789,17 +793,17 @@ bool BlockDecoder::read_column(Stream& stream, model::Snapshot& s) {
 base::Result<std::pair<model::SnapshotPtr, std::string>> BlockDecoder::next() {
   const auto damaged = [this]() -> tl::unexpected<base::Error> {
     meta_.fail();
-    return base::fail("a block is damaged inside");
+    return base::fail("damaged block: sample data");
   };
   if (meta_.bad() || meta_.left() == 0) return damaged();
-  auto made = std::make_shared<model::Snapshot>();
-  auto& s = *made;
+  auto snapshot = std::make_shared<model::Snapshot>();
+  auto& s = *snapshot;
   s.catalogue = catalogue_;
   const auto since = [](std::int64_t old, std::int64_t difference) { return plus(old, difference); };
   s.begun = monotonic(since(before_ ? ticks(before_->begun) : 0, meta_.s()));
   s.taken = monotonic(since(before_ ? ticks(before_->taken) : 0, meta_.s()));
   s.taken_wall = wall(since(before_ ? ticks(before_->taken_wall) : 0, meta_.s()));
-  if (!read_roster(s) || !read_hierarchies(s) || !read_containers(s)) return damaged();
+  if (!read_cgroup_list(s) || !read_hierarchies(s) || !read_containers(s)) return damaged();
   read_stats(s);
   if (meta_.u(1) != 0) note_ = meta_.text();
   if (meta_.bad()) return damaged();
@@ -807,8 +811,8 @@ base::Result<std::pair<model::SnapshotPtr, std::string>> BlockDecoder::next() {
   for (auto& stream : streams_) {
     if (!read_column(stream, s)) return damaged();
   }
-  before_ = made;
-  return std::pair{model::SnapshotPtr(std::move(made)), note_};
+  before_ = snapshot;
+  return std::pair{model::SnapshotPtr(std::move(snapshot)), note_};
 }
 
 }  // namespace cgwarden::record

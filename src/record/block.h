@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The payload of one block: samples, each as what changed since the one before; the first as what changed since
-// nothing.
+// The payload of one block: samples, each encoded as the changes since the previous one. The first sample is encoded as
+// the changes since an empty snapshot.
 //
-//   fields       name, kind, unit, whether labelled     of those that have any value in the block
+//   fields       name, kind, unit, labels of each field that has a value in the block
 //   collectors   names
-//   meta         times, roster, containers, counters of the agent, note: of all samples, one after the other
-//   streams      one a field: its column of all samples, one after the other; so neighbours are alike and pack well
+//   meta         for each sample: times, cgroup list, hierarchies, containers, counters of the agent, note
+//   streams      for each field: its columns of all samples; adjacent data is similar and compresses well
 //
-// Values are differences to the same cgroup's value before, divided by 1000 or 4096 where all of a column can be (the
-// kernel counts microseconds and pages), and what did not change is a count. Pure: no file, no compression.
+// Values are differences to the previous value of the same cgroup, divided by 1000 or 4096 if all differences of the
+// column are divisible (the kernel counts microseconds and pages). Runs of unchanged values are stored as their length.
+// This file does no I/O and no compression.
 #pragma once
 
 #include <array>
@@ -25,29 +26,29 @@
 
 namespace cgwarden::record {
 
-// A block ends when it is this large; a reader refuses more than one sample beyond it can make.
+// A block is full at this size. Readers reject a block that is larger than this plus one more sample can make it.
 inline constexpr std::size_t kBlockRawBytes = 8U << 20U;
 inline constexpr std::size_t kBlockValues = 32U << 20U;
 inline constexpr std::size_t kMaxRawBytes = 256U << 20U;
 inline constexpr std::size_t kMaxValues = 128U << 20U;
 
-// Texts that come again are a number.
-class TextWriter {
+// Write and read texts; a repeated text is stored as its number.
+class TextTableWriter {
  public:
   void put(ByteWriter& out, std::string_view text);
 
  private:
   std::unordered_map<std::string, std::uint64_t> known_;
 };
-class TextReader {
+class TextTableReader {
  public:
   std::string_view get(ByteReader& in);
 
  private:
-  std::vector<std::string_view> known_;  // in the payload
+  std::vector<std::string_view> known_;  // views into the payload
 };
 
-// Which cgroup of a roster is which of the one before.
+// Maps the cgroups of a cgroup list to those of the previous list, and back.
 class Alignment {
  public:
   void align(const model::CgroupList* before, const model::CgroupList* now);
@@ -58,7 +59,7 @@ class Alignment {
   }
   static constexpr std::size_t kNew = static_cast<std::size_t>(-1);
   static constexpr model::CgroupIndex kGone = model::kNoCgroup - 1;
-  // Filled by a decoder, which is told and need not search.
+  // For a decoder, which reads the pairs instead of searching for them.
   void begin(std::size_t before_size, std::size_t now_size);
   void pair(std::size_t before, std::size_t now);
   void keep() { identical_ = true; }
@@ -77,13 +78,13 @@ class BlockEncoder {
   [[nodiscard]] bool full() const { return raw_ >= kBlockRawBytes || values_ >= kBlockValues; }
   [[nodiscard]] std::size_t samples() const { return samples_; }
 
-  // The block's index, kept with it by its user.
+  // Index of the block; filled by the caller.
   ByteWriter index;
   std::size_t index_entries = 0;
   base::Wall first, last;
 
  private:
-  void add_roster(const model::Snapshot& s);
+  void add_cgroup_list(const model::Snapshot& s);
   void add_hierarchies(const model::Snapshot& s);
   void add_containers(const model::Snapshot& s);
   void add_container(const model::Container& container);
@@ -94,10 +95,10 @@ class BlockEncoder {
   model::SnapshotPtr before_;
   Alignment alignment_;
   ByteWriter meta_;
-  TextWriter texts_;
+  TextTableWriter texts_;
   struct Stream {
     ByteWriter bytes;
-    TextWriter texts;
+    TextTableWriter texts;
     bool used = false;
   };
   std::vector<Stream> streams_;
@@ -109,16 +110,16 @@ class BlockEncoder {
 
 class BlockDecoder {
  public:
-  // Error: it is no payload.
+  // Error: `payload` is malformed.
   static base::Result<std::unique_ptr<BlockDecoder>> open(std::string payload,
                                                           std::shared_ptr<const model::Catalogue> catalogue);
-  // Error: there is none, or it is damaged.
+  // Returns the next sample and its note. Error: there is no further sample, or it is damaged.
   base::Result<std::pair<model::SnapshotPtr, std::string>> next();
   [[nodiscard]] const std::vector<std::string>& unknown_fields() const { return unknown_fields_; }
 
  private:
   BlockDecoder() = default;
-  bool read_roster(model::Snapshot& s);
+  bool read_cgroup_list(model::Snapshot& s);
   bool read_hierarchies(model::Snapshot& s);
   bool read_containers(model::Snapshot& s);
   model::ContainerPtr read_container();
@@ -126,7 +127,7 @@ class BlockDecoder {
   struct Stream {
     model::FieldId field = 0;
     ByteReader bytes;
-    TextReader texts;
+    TextTableReader texts;
   };
   bool read_column(Stream& stream, model::Snapshot& s);
 
@@ -135,8 +136,8 @@ class BlockDecoder {
   model::SnapshotPtr before_;
   Alignment alignment_;
   ByteReader meta_;
-  TextReader texts_;
-  std::vector<int> collectors_;  // the block's: number in our catalogue, or -1
+  TextTableReader texts_;
+  std::vector<int> collectors_;  // by collector of the block: its CollectorId in our catalogue, or -1
   std::vector<std::array<std::int64_t, 6>> stats_;
   std::array<std::int64_t, 7> tree_{};
   std::vector<Stream> streams_;

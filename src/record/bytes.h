@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Integers, times and texts as bytes: seven bits a byte, the smallest first; signed ones with the sign in the lowest
-// bit.
+// Encoding of integers, times and texts: variable-length integers of seven bits per byte, least significant first;
+// signed integers are zigzag-encoded (the sign in the lowest bit).
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace cgwarden::record {
 
-// Times in nanoseconds, of their own clock's epoch.
+// Times are nanoseconds since the epoch of their clock.
 inline std::int64_t ticks(base::Wall t) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
 }
@@ -24,6 +24,7 @@ inline std::int64_t ticks(base::Monotonic t) {
 }
 inline base::Monotonic monotonic(std::int64_t ns) { return base::Monotonic(std::chrono::nanoseconds(ns)); }
 
+// Appends encoded values. u: unsigned, s: signed, text: with its size, raw: without.
 class ByteWriter {
  public:
   void u(std::uint64_t n) {
@@ -49,7 +50,7 @@ class ByteWriter {
   std::string bytes_;
 };
 
-// Reads what may be anything. The first thing that cannot be makes it bad; then and ever after it gives zeros.
+// Decodes untrusted bytes. After the first invalid value, bad() is true and each further value is 0 or empty.
 class ByteReader {
  public:
   ByteReader() = default;
@@ -69,10 +70,10 @@ class ByteReader {
     return 0;
   }
   std::int64_t s() { return unzigzag(u()); }
-  // At most `most`, or it is bad.
-  std::uint64_t u(std::uint64_t most) {
+  // A value above `max` is invalid.
+  std::uint64_t u(std::uint64_t max) {
     const auto n = u();
-    if (n > most) fail();
+    if (n > max) fail();
     return bad_ ? 0 : n;
   }
   std::string_view text() { return raw(u(rest_.size())); }

@@ -9,7 +9,7 @@
 namespace cgwarden::record {
 namespace {
 
-constexpr std::size_t kMaxWhy = 256;
+constexpr std::size_t kMaxReasonSize = 256;
 
 void put(std::string& out, std::uint64_t n, int bytes) {
   for (int i = 0; i < bytes; ++i) {
@@ -73,7 +73,7 @@ void put_gap(ByteWriter& index, base::Wall from, base::Wall to, std::string_view
   index.u(1);
   index.s(ticks(from));
   index.s(ticks(to));
-  index.text(why.substr(0, kMaxWhy));
+  index.text(why.substr(0, kMaxReasonSize));
 }
 
 std::optional<Index> parse_index(std::string_view bytes) {
@@ -82,7 +82,7 @@ std::optional<Index> parse_index(std::string_view bytes) {
   bool gap = false;
   while (in.left() > 0) {
     if (in.u(1) == 0) {
-      Reader::Moment moment;
+      RecordingReader::Moment moment;
       moment.at = wall(in.s());
       moment.marks = static_cast<std::uint8_t>(in.u(255));
       moment.cpu = static_cast<std::uint32_t>(in.u(std::numeric_limits<std::uint32_t>::max()));
@@ -93,7 +93,7 @@ std::optional<Index> parse_index(std::string_view bytes) {
       const auto from = in.s();
       const auto to = in.s();
       const auto why = in.text();
-      out.gaps.push_back({wall(from), wall(to), std::string(why.substr(0, kMaxWhy))});
+      out.gaps.push_back({wall(from), wall(to), std::string(why.substr(0, kMaxReasonSize))});
       gap = true;
     }
   }

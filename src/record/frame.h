@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Header and index of a block: what is in the file around the payload. Pure.
+// Header and index of a block. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -29,16 +29,17 @@ struct Header {
 
 std::uint32_t crc32(std::string_view bytes);
 std::string to_bytes(const Header& header);
-// Nothing: this is no header of a block, or a damaged one.
+// Returns nullopt if `bytes` do not start with an undamaged block header.
 std::optional<Header> parse_header(std::string_view bytes);
 
-// An entry is a sample or a gap.
+// Append an entry of the index: a sample or a gap.
 void put_sample(ByteWriter& index, base::Wall at, std::uint8_t marks, std::uint32_t cpu);
 void put_gap(ByteWriter& index, base::Wall from, base::Wall to, std::string_view why);
 struct Index {
-  std::vector<Reader::Moment> moments;
-  std::vector<Reader::Gap> gaps;
+  std::vector<RecordingReader::Moment> moments;
+  std::vector<RecordingReader::Gap> gaps;
 };
+// Returns nullopt if the index is malformed.
 std::optional<Index> parse_index(std::string_view bytes);
 
 }  // namespace cgwarden::record

@@ -14,10 +14,10 @@ namespace cgwarden::record {
 namespace {
 
 constexpr std::size_t kMaxMoments = 16U << 20U;
-constexpr std::size_t kRecent = 4;
+constexpr std::size_t kMaxRecentSamples = 4;
 constexpr std::size_t kSearchBytes = 1U << 16U;
 
-// What is there of it: shorter at the end of the file.
+// Reads up to `size` bytes; fewer at the end of the file.
 base::Result<std::string> read_at(int fd, std::uint64_t at, std::size_t size) {
   std::string out(size, '\0');
   std::size_t done = 0;
@@ -36,27 +36,27 @@ tl::unexpected<base::Error> damaged(std::string what) { return tl::unexpected(ba
 
 }  // namespace
 
-Reader::Reader(base::Fd file, std::shared_ptr<const model::Catalogue> catalogue)
+RecordingReader::RecordingReader(base::Fd file, std::shared_ptr<const model::Catalogue> catalogue)
     : file_(std::move(file)), catalogue_(std::move(catalogue)) {}
 
-Reader::~Reader() = default;
+RecordingReader::~RecordingReader() = default;
 
-base::Result<std::unique_ptr<Reader>> Reader::open(const std::string& path,
-                                                   std::shared_ptr<const model::Catalogue> catalogue) {
+base::Result<std::unique_ptr<RecordingReader>> RecordingReader::open(
+    const std::string& path, std::shared_ptr<const model::Catalogue> catalogue) {
   base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file) return base::fail_errno("cannot open " + path);
+  if (!file) return base::fail_errno(path + ": cannot open");
   struct stat status {};
-  if (::fstat(file.get(), &status) != 0) return base::fail_errno("cannot open " + path);
-  if (!S_ISREG(status.st_mode)) return damaged(path + " is not a file");
-  std::unique_ptr<Reader> made(new Reader(std::move(file), std::move(catalogue)));
-  if (auto scanned = made->scan(); !scanned) {
+  if (::fstat(file.get(), &status) != 0) return base::fail_errno(path + ": cannot open");
+  if (!S_ISREG(status.st_mode)) return damaged(path + ": not a regular file");
+  std::unique_ptr<RecordingReader> reader(new RecordingReader(std::move(file), std::move(catalogue)));
+  if (auto scanned = reader->scan(); !scanned) {
     scanned.error().what.insert(0, path + ": ");
     return tl::unexpected(scanned.error());
   }
-  return made;
+  return reader;
 }
 
-base::Result<void> Reader::scan() {
+base::Result<void> RecordingReader::scan() {
   std::uint64_t at = 0;
   std::uint64_t lost_from = 0;
   bool lost = false;
@@ -64,7 +64,7 @@ base::Result<void> Reader::scan() {
   const auto end_loss = [&](std::uint64_t to) {
     if (!std::exchange(lost, false)) return;
     lost_bytes_ += to - lost_from;
-    ++lost_places_;
+    ++lost_ranges_;
   };
   while (true) {
     const auto head = read_at(file_.get(), at, kHeaderBytes);
@@ -76,7 +76,7 @@ base::Result<void> Reader::scan() {
       at = next;
     };
     if (!header) {
-      // To the next place where a block may begin.
+      // Search for the next possible start of a block.
       const auto some = read_at(file_.get(), at + 1, kSearchBytes + kMagic.size() - 1);
       if (!some) return tl::unexpected(some.error());
       const auto found = some->find(kMagic);
@@ -99,7 +99,7 @@ base::Result<void> Reader::scan() {
     if (body->size() < std::size_t{header->index_size} + header->packed_size ||
         crc32(index_bytes) != header->index_crc ||
         crc32(std::string_view(*body).substr(header->index_size)) != header->payload_crc) {
-      skip_to(at + 1);  // the sizes may be wrong: another block may begin anywhere
+      skip_to(at + 1);  // the sizes may be wrong: the next block may start anywhere
       continue;
     }
     const auto index = parse_index(index_bytes);
@@ -127,18 +127,18 @@ base::Result<void> Reader::scan() {
   end_loss(size);
   if (!blocks_.empty()) return {};
   if (newer > kVersion) {
-    return damaged("this recording has format " + std::to_string(newer) + ", this program reads " +
-                   std::to_string(kVersion) + ": use a newer one");
+    return damaged("unsupported format version " + std::to_string(newer) + ": this program reads version " +
+                   std::to_string(kVersion) + " (use a newer program)");
   }
-  return damaged(size == 0 ? "the file is empty" : "this is no recording, or nothing of it is left to read");
+  return damaged(size == 0 ? "the file is empty" : "not a recording, or no readable block");
 }
 
-std::pair<std::uint64_t, std::uint64_t> Reader::block_place(std::size_t block) const {
+std::pair<std::uint64_t, std::uint64_t> RecordingReader::block_extent(std::size_t block) const {
   const auto& b = blocks_[block];
   return {b.at, std::uint64_t{b.payload_at} + b.packed};
 }
 
-std::optional<std::size_t> Reader::find(base::Wall at) const {
+std::optional<std::size_t> RecordingReader::find(base::Wall at) const {
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < moments_.size(); ++i) {
     if (moments_[i].at <= at && (!best || moments_[i].at >= moments_[*best].at)) best = i;
@@ -146,12 +146,12 @@ std::optional<std::size_t> Reader::find(base::Wall at) const {
   return best;
 }
 
-base::Result<std::unique_ptr<BlockDecoder>> Reader::unpack(const Block& block) {
+base::Result<std::unique_ptr<BlockDecoder>> RecordingReader::unpack(const Block& block) {
   const auto packed = read_at(file_.get(), block.at + block.payload_at, block.packed);
   if (!packed) return tl::unexpected(packed.error());
   std::string raw(block.raw, '\0');
   const auto size = ZSTD_decompress(raw.data(), raw.size(), packed->data(), packed->size());
-  if (ZSTD_isError(size) != 0 || size != raw.size()) return damaged("a block cannot be unpacked");
+  if (ZSTD_isError(size) != 0 || size != raw.size()) return damaged("damaged block: cannot decompress");
   auto decoder = BlockDecoder::open(std::move(raw), catalogue_);
   if (!decoder) return damaged(decoder.error().what);
   for (const auto& name : (*decoder)->unknown_fields()) {
@@ -162,8 +162,8 @@ base::Result<std::unique_ptr<BlockDecoder>> Reader::unpack(const Block& block) {
   return decoder;
 }
 
-base::Result<Sample> Reader::at(std::size_t i) {
-  if (i >= moments_.size()) return damaged("the recording has no such sample");
+base::Result<Sample> RecordingReader::at(std::size_t i) {
+  if (i >= moments_.size()) return damaged("no such sample in the recording");
   for (const auto& [number, sample] : recent_) {
     if (number == i) return sample;
   }
@@ -184,7 +184,7 @@ base::Result<Sample> Reader::at(std::size_t i) {
     }
     const auto here = i - moment.in_block + next_in_block_;
     Sample sample{std::move(next->first), std::move(next->second)};
-    if (recent_.size() >= kRecent) recent_.erase(recent_.begin());
+    if (recent_.size() >= kMaxRecentSamples) recent_.erase(recent_.begin());
     recent_.emplace_back(here, sample);
     if (next_in_block_++ == moment.in_block) return sample;
   }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Snapshots in a file, and back, bit for bit.
+// Recordings: writes snapshots to a file and reads them back unchanged.
 //
-//   file    block block block ...        appended only, so two recordings of one host may be put together with cat(1)
+//   file    block block block ...        append-only, so that recordings of one host can be concatenated with cat(1)
 //   block   header    magic, version, sizes, CRC-32 of each part
-//           index     time and marks of each sample, gaps; read without unpacking anything
-//           payload   zstd: the fields' names, then what changed from sample to sample (block.h)
+//           index     time and marks of each sample, gaps; read without decompressing the payload
+//           payload   zstd: field names, then the changes from sample to sample (block.h)
 //
-// Every block can be read by itself and names its fields, so a damaged or cut place costs the block it is in, and a
-// program with other fields reads those it knows. Integers are little-endian. A file is somebody else's: everything
-// read is checked and bounded.
+// Each block can be read independently and names its fields. Damage or truncation therefore loses only the block that
+// it affects, and a program with other fields reads those that it knows. Integers of the header are little-endian.
+// Files are untrusted: all input is checked and bounded.
 //
-// Threads: none of its own; an object belongs to one thread at a time.
+// Thread: any; an object belongs to one thread at a time.
 #pragma once
 
 #include <chrono>
@@ -31,53 +31,56 @@ namespace cgwarden::record {
 
 inline constexpr std::uint16_t kVersion = 1;
 
-// Error::code of a file that is no recording, or of a newer version, or where nothing can be read.
+// Error::code if the file is not a recording, has a newer format version, or has no readable block.
 inline constexpr int kDamaged = -1;
 
-// What happened between the sample before and this one.
+// Events between the previous sample and this one.
 enum Mark : std::uint8_t {
-  kCreationObserved = 1,  // a cgroup was made
-  kDied = 2,              // one was removed
-  kOomKilled = 4,         // memory.events: oom_kill grew
-  kFrozen = 8,            // a cgroup was frozen or thawed
+  kCreated = 1,    // a cgroup was created
+  kRemoved = 2,    // a cgroup was removed
+  kOomKilled = 4,  // oom_kill of memory.events increased
+  kFrozen = 8,     // a cgroup was frozen or thawed
 };
+// Returns the marks (Mark) of the events between the two snapshots.
 std::uint8_t marks_between(const model::Snapshot& before, const model::Snapshot& now);
 
-// Percent of one core that the topmost cgroup used between the two; 0 when that is not known.
+// Returns the CPU usage of the root cgroup between the two snapshots in percent of one core; 0 if it is unknown.
 std::uint32_t cpu_between(const model::SnapshotPtr& before, const model::SnapshotPtr& now);
 
 class BlockEncoder;
 class BlockDecoder;
 
-class Writer {
+class RecordingWriter {
  public:
   struct Options {
-    std::uint64_t max_bytes = 0;      // 0: no limit. The oldest blocks go first, an eighth of the file at a time.
-    std::chrono::seconds max_age{0};  // 0: no limit; blocks that ended longer ago go
-    // A block ends with its time, or when it is large. What was not yet written is lost with the program.
+    std::uint64_t max_bytes = 0;      // 0: unlimited. The oldest blocks are removed, one eighth of the limit at a time.
+    std::chrono::seconds max_age{0};  // 0: unlimited. Blocks whose last sample is older are removed.
+    // A block is written after this time, or earlier if it is large. If the program is killed, the open block is lost.
     std::chrono::seconds block_span = std::chrono::minutes(5);
-    int level = 9;  // zstd's
+    int level = 9;  // zstd compression level
   };
 
-  // Makes the file, or goes on with it. Errors: kDamaged when it is something else; EWOULDBLOCK when another program
-  // records into it.
-  static base::Result<std::unique_ptr<Writer>> open(const std::string& path,
-                                                    std::shared_ptr<const model::Catalogue> catalogue, Options options);
-  // Writes what waits, and keeps silent about errors: close() tells them.
-  ~Writer();
-  Writer(const Writer&) = delete;
-  Writer& operator=(const Writer&) = delete;
+  // Creates the file, or appends to it. Errors: kDamaged if the file is not a recording, EWOULDBLOCK if another program
+  // records into it, or the errno of a system call.
+  static base::Result<std::unique_ptr<RecordingWriter>> open(const std::string& path,
+                                                             std::shared_ptr<const model::Catalogue> catalogue,
+                                                             Options options);
+  // Writes the open block and ignores errors; call flush() first to get them.
+  ~RecordingWriter();
+  RecordingWriter(const RecordingWriter&) = delete;
+  RecordingWriter& operator=(const RecordingWriter&) = delete;
 
-  // All snapshots must be of the catalogue. `note` belongs to the caller and comes back as it is.
+  // Adds a sample. The snapshot must use the writer's catalogue. `note` is any text of the caller; it is stored
+  // unchanged.
   base::Result<void> add(const model::SnapshotPtr& snapshot, std::string_view note = {});
-  // Nothing was recorded between the two.
+  // Records that there are no samples between the two times, and why.
   base::Result<void> add_gap(base::Wall from, base::Wall to, std::string_view why);
-  // Writes what waits.
+  // Writes the open block.
   base::Result<void> flush();
 
   [[nodiscard]] std::uint64_t bytes() const { return size_; }
   [[nodiscard]] std::uint64_t samples() const { return samples_; }
-  // The last sample that the file held when it was opened.
+  // Time of the last sample in the file when it was opened; nullopt if it had none.
   [[nodiscard]] std::optional<base::Wall> resumed_after() const { return resumed_after_; }
 
  private:
@@ -86,8 +89,8 @@ class Writer {
     std::uint64_t size = 0;
     base::Wall last;
   };
-  Writer(std::string path, base::Fd file, std::shared_ptr<const model::Catalogue> catalogue, Options options);
-  base::Result<void> make_room(std::uint64_t bytes, base::Wall now);
+  RecordingWriter(std::string path, base::Fd file, std::shared_ptr<const model::Catalogue> catalogue, Options options);
+  base::Result<void> remove_old_blocks(std::uint64_t bytes, base::Wall now);
 
   std::string path_;
   base::Fd file_;
@@ -106,14 +109,14 @@ struct Sample {
   std::string note;
 };
 
-class Reader {
+class RecordingReader {
  public:
-  // Of the index: known without unpacking.
+  // A sample as listed in the index, available without decompression.
   struct Moment {
     base::Wall at;
     std::uint8_t marks = 0;  // Mark
-    std::uint32_t cpu = 0;   // percent of one core that the topmost cgroup used since the sample before
-    bool after_gap = false;  // nothing was recorded, or it was lost, between the sample before and this one
+    std::uint32_t cpu = 0;   // CPU usage of the root cgroup since the previous sample, percent of one core
+    bool after_gap = false;  // samples between the previous one and this one were not recorded or are lost
     std::uint32_t block = 0;
     std::uint32_t in_block = 0;
   };
@@ -123,38 +126,38 @@ class Reader {
     std::string why;
   };
 
-  // Reads all of the index and checks every block. Errors: kDamaged, or errno. Snapshots are of `catalogue`; fields
-  // that it does not have, or has with another meaning, are left out.
-  static base::Result<std::unique_ptr<Reader>> open(const std::string& path,
-                                                    std::shared_ptr<const model::Catalogue> catalogue);
-  ~Reader();
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
+  // Reads the whole index and checks each block. Errors: kDamaged, or errno. Snapshots use `catalogue`; recorded fields
+  // that it does not have, or has with another kind, unit or labels, are omitted and listed in unknown_fields().
+  static base::Result<std::unique_ptr<RecordingReader>> open(const std::string& path,
+                                                             std::shared_ptr<const model::Catalogue> catalogue);
+  ~RecordingReader();
+  RecordingReader(const RecordingReader&) = delete;
+  RecordingReader& operator=(const RecordingReader&) = delete;
 
   [[nodiscard]] std::size_t size() const { return moments_.size(); }  // samples
   [[nodiscard]] std::size_t block_count() const { return blocks_.size(); }
-  // Where in the file, and how large.
-  [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> block_place(std::size_t block) const;
+  // Returns offset and size of the block in the file.
+  [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> block_extent(std::size_t block) const;
   [[nodiscard]] const Moment& moment(std::size_t i) const { return moments_[i]; }
   [[nodiscard]] const std::vector<Gap>& gaps() const { return gaps_; }
-  // Bytes that belong to no readable block, and how many places they are in.
+  // Bytes that belong to no readable block, and the number of contiguous ranges of them.
   [[nodiscard]] std::uint64_t lost_bytes() const { return lost_bytes_; }
-  [[nodiscard]] std::size_t lost_places() const { return lost_places_; }
+  [[nodiscard]] std::size_t lost_ranges() const { return lost_ranges_; }
   [[nodiscard]] const std::vector<std::string>& unknown_fields() const { return unknown_fields_; }
 
-  // The newest sample that is not later than `at`; nothing when all are.
+  // Returns the newest sample that is not later than `at`; nullopt if all are later.
   [[nodiscard]] std::optional<std::size_t> find(base::Wall at) const;
-  // Going on with the next sample costs one sample; anywhere else, up to one block. Error: kDamaged.
+  // Returns sample `i`. Reading the next sample decodes one sample, any other up to one block. Error: kDamaged.
   base::Result<Sample> at(std::size_t i);
 
  private:
   struct Block {
     std::uint64_t at = 0;
-    std::uint32_t payload_at = 0;  // from there
-    std::uint32_t packed = 0;
-    std::uint32_t raw = 0;
+    std::uint32_t payload_at = 0;  // relative to `at`
+    std::uint32_t packed = 0;      // compressed size of the payload
+    std::uint32_t raw = 0;         // size of the payload
   };
-  Reader(base::Fd file, std::shared_ptr<const model::Catalogue> catalogue);
+  RecordingReader(base::Fd file, std::shared_ptr<const model::Catalogue> catalogue);
   base::Result<void> scan();
   base::Result<std::unique_ptr<BlockDecoder>> unpack(const Block& block);
 
@@ -165,11 +168,11 @@ class Reader {
   std::vector<Gap> gaps_;
   std::vector<std::string> unknown_fields_;
   std::uint64_t lost_bytes_ = 0;
-  std::size_t lost_places_ = 0;
+  std::size_t lost_ranges_ = 0;
   std::unique_ptr<BlockDecoder> decoder_;
   std::size_t decoded_block_ = 0;
   std::size_t next_in_block_ = 0;
-  // The last few, as a screen looks at two neighbours and goes back and forth.
+  // The last few samples: a screen reads two adjacent samples, and moves back and forth.
   std::vector<std::pair<std::size_t, Sample>> recent_;
 };
 

@@ -230,9 +230,9 @@ TEST_F(Screen, DrawsEveryTabOfACgroup) {
 // Twelve samples, 5 s apart, with an OOM kill at the seventh and a gap of ten minutes before the ninth.
 std::unique_ptr<Recording> recorded(const std::string& path, int damaged_from = -1) {
   {
-    record::Writer::Options options;
+    record::RecordingWriter::Options options;
     options.block_span = std::chrono::seconds(10);
-    auto writer = record::Writer::open(path, test::catalogue(), options);
+    auto writer = record::RecordingWriter::open(path, test::catalogue(), options);
     for (int i = 0; i < 12; ++i) {
       const double at = 5 * i + (i >= 8 ? 600 : 0);
       auto made = std::make_shared<model::Snapshot>(*db07(1 + i));

@@ -21,20 +21,20 @@ namespace {
 
 using namespace std::chrono_literals;
 using model::Value;
-using record::Reader;
-using record::Writer;
+using record::RecordingReader;
+using record::RecordingWriter;
 
 struct Folder : testing_files::TempDir {
   [[nodiscard]] std::string file(const char* name = "recording") const { return path() + "/" + name; }
 };
 
-std::string slurp(const std::string& path) {
+std::string read_bytes(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream out;
   out << in.rdbuf();
   return out.str();
 }
-void spit(const std::string& path, const std::string& bytes) {
+void write_bytes(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc)
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
@@ -54,14 +54,14 @@ bool same(const model::Container& a, const model::Container& b) {
                     [](const auto& x, const auto& y) { return x.fact == y.fact && x.source == y.source; });
 }
 
-// Nothing, or the first difference.
+// Returns the name of the first part that differs, or an empty string.
 std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
   if (a.begun != b.begun || a.taken != b.taken || a.taken_wall != b.taken_wall) return "times";
   if (a.catalogue != b.catalogue) return "catalogue";
-  if (!a.cgroup_list != !b.cgroup_list) return "roster";
+  if (!a.cgroup_list != !b.cgroup_list) return "cgroup list";
   if (a.cgroup_list) {
     if (a.cgroup_list->generation != b.cgroup_list->generation || a.cgroup_list->parents != b.cgroup_list->parents)
-      return "roster";
+      return "cgroup list";
     if (a.cgroup_list->cgroups.size() != b.cgroup_list->cgroups.size()) return "count of cgroups";
     for (std::size_t g = 0; g < a.cgroup_list->cgroups.size(); ++g) {
       const auto& x = *a.cgroup_list->cgroups[g];
@@ -104,7 +104,7 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
                     [&](const model::Series& p, const model::Series& q) {
                       return p.cgroup == q.cgroup && p.value == q.value && x.text_of(p) == y.text_of(q);
                     })) {
-      return "cells of " + column;
+      return "series of " + column;
     }
   }
   if (a.collectors.size() != b.collectors.size()) return "collectors";
@@ -135,29 +135,29 @@ model::SnapshotPtr simple(double at, std::int64_t cpu = 0) {
       .make();
 }
 
-// Blocks of one sample each.
-Writer::Options small_blocks() {
-  Writer::Options options;
+// Options for blocks of one sample each.
+RecordingWriter::Options small_blocks() {
+  RecordingWriter::Options options;
   options.block_span = 0s;
   return options;
 }
 
-TEST(Recording, gives_back_any_history_bit_for_bit) {
+TEST(Recording, RestoresAnyHistoryUnchanged) {
   for (unsigned seed = 1; seed <= 5; ++seed) {
     const Folder folder;
     test::AnyHistory history(seed);
     std::vector<std::pair<model::SnapshotPtr, std::string>> all;
-    Writer::Options options;
+    RecordingWriter::Options options;
     options.block_span = std::chrono::seconds(seed * 5);
     {
-      auto writer = Writer::open(folder.file(), test::catalogue(), options);
+      auto writer = RecordingWriter::open(folder.file(), test::catalogue(), options);
       ASSERT_TRUE(writer) << writer.error().what;
       for (int i = 0; i < 30; ++i) {
         all.emplace_back(history.next(), history.any_text());
         ASSERT_TRUE((*writer)->add(all.back().first, all.back().second));
       }
     }
-    auto reader = Reader::open(folder.file(), test::catalogue());
+    auto reader = RecordingReader::open(folder.file(), test::catalogue());
     ASSERT_TRUE(reader) << reader.error().what;
     ASSERT_EQ((*reader)->size(), all.size());
     EXPECT_EQ((*reader)->lost_bytes(), 0U);
@@ -169,11 +169,11 @@ TEST(Recording, gives_back_any_history_bit_for_bit) {
       EXPECT_EQ((*reader)->moment(i).at, all[i].first->taken_wall);
     };
     for (std::size_t i = 0; i < all.size(); ++i) check(i);
-    for (int i = 0; i < 20; ++i) check(history.below(all.size()));  // and in any order
+    for (int i = 0; i < 20; ++i) check(history.below(all.size()));  // and in random order
   }
 }
 
-TEST(Recording, gives_back_what_a_recorded_host_shows) {
+TEST(Recording, RestoresSnapshotsOfARecordedHost) {
   collectors::CollectionOptions options;
   const std::string host = test::test_data() / "hosts/v2";
   options.paths.procfs = host + "/proc";
@@ -186,77 +186,77 @@ TEST(Recording, gives_back_what_a_recorded_host_shows) {
   const model::SnapshotPtr second = (*collection)->collect();
   const Folder folder;
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), {});
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), {});
     ASSERT_TRUE(writer);
     ASSERT_TRUE((*writer)->add(first));
     ASSERT_TRUE((*writer)->add(second));
   }
-  auto reader = Reader::open(folder.file(), test::catalogue());
+  auto reader = RecordingReader::open(folder.file(), test::catalogue());
   ASSERT_TRUE(reader);
   EXPECT_EQ(difference(*first, *(*reader)->at(0)->snapshot), "");
   EXPECT_EQ(difference(*second, *(*reader)->at(1)->snapshot), "");
 }
 
-TEST(Recording, loses_a_damaged_block_and_not_the_file) {
+TEST(RecordingReader, LosesOnlyTheDamagedBlock) {
   const Folder folder;
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), small_blocks());
     ASSERT_TRUE(writer);
     for (int i = 0; i < 5; ++i) ASSERT_TRUE((*writer)->add(simple(i, i * 1'000'000)));
   }
-  const auto whole = slurp(folder.file());
-  auto reader = Reader::open(folder.file(), test::catalogue());
+  const auto whole = read_bytes(folder.file());
+  auto reader = RecordingReader::open(folder.file(), test::catalogue());
   ASSERT_TRUE(reader);
-  const auto [at, size] = (*reader)->block_place(2);
-  // Whichever byte of the block it is.
+  const auto [at, size] = (*reader)->block_extent(2);
+  // Damage each seventh byte of the block.
   for (std::uint64_t byte = at; byte < at + size; byte += 7) {
     auto bytes = whole;
     bytes[byte] = static_cast<char>(bytes[byte] ^ 0x21);
-    spit(folder.file("damaged"), bytes);
-    auto damaged = Reader::open(folder.file("damaged"), test::catalogue());
+    write_bytes(folder.file("damaged"), bytes);
+    auto damaged = RecordingReader::open(folder.file("damaged"), test::catalogue());
     ASSERT_TRUE(damaged) << damaged.error().what;
     ASSERT_EQ((*damaged)->size(), 4U) << "byte " << byte - at;
     EXPECT_EQ((*damaged)->lost_bytes(), size);
-    EXPECT_EQ((*damaged)->lost_places(), 1U);
+    EXPECT_EQ((*damaged)->lost_ranges(), 1U);
     EXPECT_TRUE((*damaged)->moment(2).after_gap);
     EXPECT_FALSE((*damaged)->moment(3).after_gap);
     EXPECT_EQ(difference(*simple(3, 3'000'000), *(*damaged)->at(2)->snapshot), "");
   }
 }
 
-TEST(Recording, loses_the_last_block_of_a_file_that_was_cut) {
+TEST(RecordingReader, LosesOnlyTheLastBlockOfATruncatedFile) {
   const Folder folder;
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), small_blocks());
     for (int i = 0; i < 3; ++i) ASSERT_TRUE((*writer)->add(simple(i)));
   }
-  const auto whole = slurp(folder.file());
-  const auto last = (*Reader::open(folder.file(), test::catalogue()))->block_place(2).first;
+  const auto whole = read_bytes(folder.file());
+  const auto last = (*RecordingReader::open(folder.file(), test::catalogue()))->block_extent(2).first;
   for (auto size = last; size < whole.size(); size += 5) {
-    spit(folder.file("cut"), whole.substr(0, size));
-    auto cut = Reader::open(folder.file("cut"), test::catalogue());
+    write_bytes(folder.file("cut"), whole.substr(0, size));
+    auto cut = RecordingReader::open(folder.file("cut"), test::catalogue());
     ASSERT_TRUE(cut);
     EXPECT_EQ((*cut)->size(), 2U);
     EXPECT_EQ((*cut)->lost_bytes(), size - last);
   }
 }
 
-TEST(Recording, goes_on_after_a_cut_and_says_what_is_missing) {
+TEST(RecordingWriter, AppendsToATruncatedFileAndRecordsTheGap) {
   const Folder folder;
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), small_blocks());
     for (int i = 0; i < 3; ++i) ASSERT_TRUE((*writer)->add(simple(i)));
   }
-  const auto whole = slurp(folder.file());
-  spit(folder.file(), whole.substr(0, whole.size() - 20));
+  const auto whole = read_bytes(folder.file());
+  write_bytes(folder.file(), whole.substr(0, whole.size() - 20));
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), small_blocks());
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), small_blocks());
     ASSERT_TRUE(writer) << writer.error().what;
     ASSERT_EQ((*writer)->resumed_after(), simple(1)->taken_wall);
     ASSERT_TRUE((*writer)->add_gap(*(*writer)->resumed_after(), simple(9)->taken_wall, "nobody recorded"));
     ASSERT_TRUE((*writer)->add(simple(9)));
   }
-  auto reader = Reader::open(folder.file(), test::catalogue());
+  auto reader = RecordingReader::open(folder.file(), test::catalogue());
   ASSERT_EQ((*reader)->size(), 3U);
   EXPECT_TRUE((*reader)->moment(2).after_gap);
   ASSERT_EQ((*reader)->gaps().size(), 2U);
@@ -266,11 +266,11 @@ TEST(Recording, goes_on_after_a_cut_and_says_what_is_missing) {
   EXPECT_FALSE((*reader)->find(simple(-1)->taken_wall));
 }
 
-TEST(Recording, stays_below_its_limit_of_size_and_keeps_the_newest) {
+TEST(RecordingWriter, RemovesTheOldestBlocksAtTheSizeLimit) {
   const Folder folder;
   auto options = small_blocks();
   options.max_bytes = 12'000;
-  auto writer = Writer::open(folder.file(), test::catalogue(), options);
+  auto writer = RecordingWriter::open(folder.file(), test::catalogue(), options);
   test::AnyHistory history(7);
   model::SnapshotPtr last;
   const auto one = [&] {
@@ -284,62 +284,63 @@ TEST(Recording, stays_below_its_limit_of_size_and_keeps_the_newest) {
     ASSERT_LE(status.st_size, 12'000);
     ASSERT_EQ(static_cast<std::uint64_t>(status.st_size), (*writer)->bytes());
   }
-  auto reader = Reader::open(folder.file(), test::catalogue());
+  auto reader = RecordingReader::open(folder.file(), test::catalogue());
   ASSERT_TRUE(reader);
   EXPECT_EQ((*reader)->lost_bytes(), 0U);
   EXPECT_GT((*reader)->size(), 5U);
   EXPECT_EQ(difference(*last, *(*reader)->at((*reader)->size() - 1)->snapshot), "");
 }
 
-TEST(Recording, lets_go_of_what_is_too_old) {
+TEST(RecordingWriter, RemovesBlocksThatAreTooOld) {
   const Folder folder;
   auto options = small_blocks();
   options.max_age = 10s;
-  auto writer = Writer::open(folder.file(), test::catalogue(), options);
+  auto writer = RecordingWriter::open(folder.file(), test::catalogue(), options);
   for (int i = 0; i < 100; ++i) ASSERT_TRUE((*writer)->add(simple(i)));
-  auto reader = Reader::open(folder.file(), test::catalogue());
+  auto reader = RecordingReader::open(folder.file(), test::catalogue());
   EXPECT_GE((*reader)->size(), 10U);
   EXPECT_LE((*reader)->size(), 13U);
   EXPECT_EQ((*reader)->moment((*reader)->size() - 1).at, simple(99)->taken_wall);
 }
 
-TEST(Recording, is_written_by_one_program_at_a_time) {
+TEST(RecordingWriter, FailsIfAnotherProgramRecordsIntoTheFile) {
   const Folder folder;
-  auto first = Writer::open(folder.file(), test::catalogue(), {});
+  auto first = RecordingWriter::open(folder.file(), test::catalogue(), {});
   ASSERT_TRUE(first);
-  auto second = Writer::open(folder.file(), test::catalogue(), {});
+  auto second = RecordingWriter::open(folder.file(), test::catalogue(), {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, EWOULDBLOCK);
 }
 
-TEST(Recording, never_writes_into_another_file) {
+TEST(RecordingWriter, DoesNotChangeAFileThatIsNotARecording) {
   const Folder folder;
-  spit(folder.file(), "my letters");
-  auto writer = Writer::open(folder.file(), test::catalogue(), {});
+  write_bytes(folder.file(), "not a recording");
+  auto writer = RecordingWriter::open(folder.file(), test::catalogue(), {});
   ASSERT_FALSE(writer);
   EXPECT_EQ(writer.error().code, record::kDamaged);
-  EXPECT_EQ(slurp(folder.file()), "my letters");
+  EXPECT_EQ(read_bytes(folder.file()), "not a recording");
 }
 
-TEST(Recording, says_that_it_is_of_a_newer_format) {
+TEST(RecordingReader, RejectsANewerFormatVersion) {
   const Folder folder;
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), {});
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), {});
     ASSERT_TRUE((*writer)->add(simple(1)));
   }
-  auto bytes = slurp(folder.file());
+  auto bytes = read_bytes(folder.file());
   auto header = record::parse_header(bytes);
   ASSERT_TRUE(header);
   header->version = record::kVersion + 1;
   bytes.replace(0, record::kHeaderBytes, record::to_bytes(*header));
-  spit(folder.file(), bytes);
-  const auto newer = Reader::open(folder.file(), test::catalogue());
+  write_bytes(folder.file(), bytes);
+  const auto newer = RecordingReader::open(folder.file(), test::catalogue());
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().code, record::kDamaged);
-  EXPECT_NE(newer.error().what.find("has format 2, this program reads 1"), std::string::npos) << newer.error().what;
+  EXPECT_NE(newer.error().what.find("unsupported format version 2: this program reads version 1"), std::string::npos)
+      << newer.error().what;
 }
 
-TEST(Recording, is_read_by_a_program_with_other_fields) {
+TEST(RecordingReader, OmitsFieldsThatTheCatalogueLacks) {
   using model::Field;
   static constexpr Field rows[] = {
       {.name = "cpu_usage",
@@ -360,7 +361,7 @@ TEST(Recording, is_read_by_a_program_with_other_fields) {
   const auto other = std::make_shared<const model::Catalogue>(std::span(&info, 1));
   const Folder folder;
   {
-    auto writer = Writer::open(folder.file(), test::catalogue(), {});
+    auto writer = RecordingWriter::open(folder.file(), test::catalogue(), {});
     ASSERT_TRUE((*writer)->add(test::SnapshotMaker(1)
                                    .cgroup(1, "/")
                                    .set("cpu_usage", 5)
@@ -368,7 +369,7 @@ TEST(Recording, is_read_by_a_program_with_other_fields) {
                                    .set("pids_current", 7)
                                    .make()));
   }
-  auto reader = Reader::open(folder.file(), other);
+  auto reader = RecordingReader::open(folder.file(), other);
   ASSERT_TRUE(reader);
   const auto sample = (*reader)->at(0);
   ASSERT_TRUE(sample);
@@ -378,7 +379,7 @@ TEST(Recording, is_read_by_a_program_with_other_fields) {
   EXPECT_THAT((*reader)->unknown_fields(), (std::vector<std::string>{"memory_current", "pids_current"}));
 }
 
-TEST(Recording, marks_what_happened) {
+TEST(MarksBetween, ReturnsEventsBetweenTwoSnapshots) {
   using record::marks_between;
   const auto make = [](std::int64_t kills, std::int64_t frozen, std::uint64_t id) {
     return test::SnapshotMaker(1)
@@ -391,7 +392,7 @@ TEST(Recording, marks_what_happened) {
   EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 2)), 0);
   EXPECT_EQ(marks_between(*make(1, 0, 2), *make(2, 0, 2)), record::kOomKilled);
   EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 1, 2)), record::kFrozen);
-  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 3)), record::kCreationObserved | record::kDied);
+  EXPECT_EQ(marks_between(*make(1, 0, 2), *make(1, 0, 3)), record::kCreated | record::kRemoved);
 }
 
 }  // namespace
