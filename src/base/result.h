@@ -32,8 +32,8 @@ inline tl::unexpected<Error> fail_errno(std::string doing) {
   return tl::unexpected(Error::from_errno(errno, std::move(doing)));
 }
 
-// Whether errno means that the cgroup was removed after it was found. This is not an error: the sample omits the
-// cgroup.
-constexpr bool means_vanished(int code) { return code == ENOENT || code == ENODEV || code == ESRCH || code == ENOTDIR; }
+// Returns whether errno `code` means that a cgroup or process no longer exists. This is not an error: it is omitted
+// from the sample.
+constexpr bool is_gone(int code) { return code == ENOENT || code == ENODEV || code == ESRCH || code == ENOTDIR; }
 
 }  // namespace cgwarden::base

@@ -188,7 +188,7 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
   while (true) {
     const base::Fd fd(
         tree.open_file(node, hierarchy, threads ? "cgroup.threads" : "cgroup.procs", O_RDONLY | O_NOFOLLOW));
-    if (!fd) return base::means_vanished(errno);
+    if (!fd) return base::is_gone(errno);
     ++stats.reads;
     size = 0;
     ssize_t n = 0;
@@ -204,7 +204,7 @@ bool ProcessTable::read_list(const Tree& tree, const Node& node, std::size_t hie
       threads = true;
       continue;
     }
-    if (n < 0) return base::means_vanished(errno) || errno == EOPNOTSUPP;
+    if (n < 0) return base::is_gone(errno) || errno == EOPNOTSUPP;
     break;
   }
   stats.bytes += size;

@@ -377,7 +377,7 @@ Reader::ReadStatus Reader::read_text(int fd, bool read_to_eof, std::string_view&
       if (errno == EINTR) continue;
       // Not supported in this state: PSI disabled, or cgroup.procs of a threaded cgroup.
       if (errno == EOPNOTSUPP) return ReadStatus::absent;
-      return base::means_vanished(errno) ? ReadStatus::gone : ReadStatus::error;
+      return base::is_gone(errno) ? ReadStatus::gone : ReadStatus::error;
     }
     size += static_cast<std::size_t>(n);
     if (n == 0 || (!read_to_eof && size < buffer_.size())) break;
@@ -458,7 +458,7 @@ Reader::ReadStatus Reader::fetch(const Tree& tree, const Node& node, const Plann
   if (!was_open) {
     fd = tree.open_file(node, file.hierarchy, file.name.c_str(), O_RDONLY | O_NOFOLLOW);
     if (fd < 0) {
-      if (errno != ENOENT) return base::means_vanished(errno) ? ReadStatus::gone : ReadStatus::error;
+      if (errno != ENOENT) return base::is_gone(errno) ? ReadStatus::gone : ReadStatus::error;
       slot.mark_read(now_);
       slot.absent = true;
       return ReadStatus::absent;
