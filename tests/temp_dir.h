@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A folder of a test's own, which goes with all that is in it, also when the test fails.
+// A temporary directory that is removed with its contents at the end of the test, also when the test fails.
 #pragma once
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@ namespace cgwarden::testing_files {
 class TempDir {
  public:
   TempDir() : path_((std::filesystem::temp_directory_path() / "cgwarden-test-").string() + std::string(6, 'X')) {
-    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make the folder " + path_);
+    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot create the directory " + path_);
   }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
