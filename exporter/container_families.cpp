@@ -149,11 +149,11 @@ std::vector<Shown> shown(const model::Snapshot& snapshot, bool units) {
       if (const auto* container = table.find(cgroup->id, cgroup->path)) add(*cgroup, *container);
     }
   }
-  for (const auto& ended : table.ended) {
+  for (const auto& exited : table.exited) {
     model::Cgroup cgroup;
-    cgroup.id = ended.cgroup_id;
-    cgroup.path = ended.path;
-    add(cgroup, *ended.container);
+    cgroup.id = exited.cgroup_id;
+    cgroup.path = exited.path;
+    add(cgroup, *exited.container);
   }
   return out;
 }

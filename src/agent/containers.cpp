@@ -94,7 +94,7 @@ void find_writable_layers(model::Snapshot& snapshot, const std::string& procfs) 
     const auto at = table->by_cgroup.find(model::cgroup_key(cgroup->id, cgroup->path));
     if (at == table->by_cgroup.end() || at->second->writable_layer || !at->second->pid) continue;
     if (at->second->role != model::Role::container && at->second->role != model::Role::sandbox) continue;
-    discovery::SizeOf request;
+    discovery::SizeQuery request;
     request.procfs = procfs;
     request.cgroup = cgroup->path;
     request.pid = static_cast<pid_t>(*at->second->pid);

@@ -126,7 +126,7 @@ void DaemonPoller::begin_round() {
   if (ids.empty()) return plan(now);
   round_running_ = true;
   boost::asio::post(worker_, [this, stop = stop_, daemon = daemon_, ids = std::move(ids)] {
-    auto round = daemon->ask(ids);
+    auto round = daemon->query(ids);
     boost::asio::post(loop_, [this, stop, ids, round = std::move(round)] {
       if (!*stop) end_round(ids, round);
     });
@@ -136,22 +136,22 @@ void DaemonPoller::begin_round() {
 void DaemonPoller::end_round(const std::vector<std::string>& ids, const discovery::Daemon::Round& round) {
   round_running_ = false;
   const auto now = base::monotonic_now();
-  const bool reachable = !round.told.empty();
-  for (std::size_t i = 0; i < round.asked; ++i) queried_[ids[i]] = {true, now, reachable ? now + timing_.refresh : now};
-  for (const auto& one : round.told) queried_[one.first].failed = false;
+  const bool reachable = !round.results.empty();
+  for (std::size_t i = 0; i < round.queried; ++i) queried_[ids[i]] = {true, now, reachable ? now + timing_.refresh : now};
+  for (const auto& one : round.results) queried_[one.first].failed = false;
   for (const auto& id : std::exchange(forgotten_, {})) queried_.erase(id);
-  requests_.Increment(static_cast<double>(round.asked));
+  requests_.Increment(static_cast<double>(round.queried));
   for (std::size_t i = 0; i < failures_.size(); ++i) failures_[i]->Increment(static_cast<double>(round.failures[i]));
   if (reachable) {
     if (std::exchange(unreachable_, false)) log::info("daemon reachable again", log_fields_);
     delay_ = {};
-    hooks_.on_facts(round.told);
+    hooks_.on_facts(round.results);
     return plan(now);
   }
   delay_ = std::clamp(delay_ * 2, timing_.first_delay, timing_.max_delay);
   if (!std::exchange(unreachable_, true)) {
     log::warn("daemon unreachable, retrying; facts that only the daemon has are missing or stale",
-              with(log_fields_, round.problem, delay_));
+              with(log_fields_, round.error, delay_));
     hooks_.invalidate();
   }
   wait_until(now + delay_);
@@ -238,7 +238,7 @@ void ContainerdListener::stream_ended(const discovery::ContainerdEvents::End& en
   delay_ = std::clamp(delay_ * 2, timing_.first_delay, timing_.max_delay);
   if (!std::exchange(unreachable_, true)) {
     log::warn("event stream lost, retrying; new containers are named later and exit codes are missing",
-              with(log_fields_, end.why, delay_));
+              with(log_fields_, end.error, delay_));
   }
   timer_.expires_after(delay_);
   timer_.async_wait([this](const boost::system::error_code& error) {
@@ -261,15 +261,15 @@ void query_daemons_once(const Options& options, discovery::Resolver& resolver) {
     auto ids = resolver.wanted(one.title);
     const auto daemon = discovery::make_daemon(one);
     for (const auto end = base::monotonic_now() + kOnceTimeout; !ids.empty() && base::monotonic_now() < end;) {
-      const auto round = daemon->ask(ids);
-      if (!round.problem.empty()) {
+      const auto round = daemon->query(ids);
+      if (!round.error.empty()) {
         auto fields = fields_of(one);
-        fields.emplace_back("error", round.problem);
+        fields.emplace_back("error", round.error);
         log::warn("daemon query failed", fields);
       }
-      resolver.tell(one.title, round.told);
-      ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(round.asked));
-      if (round.told.empty()) break;
+      resolver.merge(one.title, round.results);
+      ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(round.queried));
+      if (round.results.empty()) break;
     }
   }
 }

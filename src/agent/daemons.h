@@ -34,7 +34,7 @@ class DaemonPoller {
  public:
   struct Hooks {
     std::function<std::vector<std::string>()> wanted;  // container IDs to query
-    std::function<void(const discovery::Daemon::Told&)> on_facts;
+    std::function<void(const discovery::Daemon::Results&)> on_facts;
     std::function<void()> invalidate;  // the daemon became unreachable
   };
   struct Timing {

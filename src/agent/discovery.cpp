@@ -80,8 +80,8 @@ void Discovery::start_pollers(asio::io_context& loop, const Options& options, pr
   for (const auto& one : daemon_options(options)) {
     DaemonPoller::Hooks hooks;
     hooks.wanted = [this, title = one.title] { return resolver_.wanted(title); };
-    hooks.on_facts = [this, title = one.title](const discovery::Daemon::Told& facts) {
-      resolver_.tell(title, facts);
+    hooks.on_facts = [this, title = one.title](const discovery::Daemon::Results& facts) {
+      resolver_.merge(title, facts);
       update();
     };
     hooks.invalidate = [this, title = one.title] {
@@ -94,7 +94,7 @@ void Discovery::start_pollers(asio::io_context& loop, const Options& options, pr
     events.connected = [poller = pollers_.back().get()] { poller->poll_all(); };
     events.on_event = [this, poller = pollers_.back().get(),
                        source = "unix:" + one.socket](const discovery::ContainerdEvent& event) {
-      if (!event.ended) return poller->poll(event.key);
+      if (!event.exited) return poller->poll(event.key);
       resolver_.record_exit(event.key, event.exit_code, event.finished, source);
       update();
     };
@@ -145,7 +145,7 @@ void Discovery::update() {
   const auto stats = resolver_.stats();
   containers_.Add({{"state", "named"}}).Set(static_cast<double>(stats.named));
   containers_.Add({{"state", "unnamed"}}).Set(static_cast<double>(stats.unnamed));
-  containers_.Add({{"state", "exited"}}).Set(static_cast<double>(stats.ended));
+  containers_.Add({{"state", "exited"}}).Set(static_cast<double>(stats.exited));
   watches_.Set(static_cast<double>(stats.watches));
   raise_to(lookups_, stats.lookups);
   raise_to(reads_, stats.files.reads);
@@ -156,7 +156,7 @@ void Discovery::update() {
   const auto generation = resolver_.table()->generation;
   if (std::exchange(generation_, generation) == generation) return;
   changed_();
-  const auto changed = resolver_.take_turned();
+  const auto changed = resolver_.take_changed();
   for (const auto& poller : pollers_) {
     poller->forget(changed);
     poller->poll_new();

@@ -77,7 +77,7 @@ std::vector<DiskUsage::Job> DiskUsage::jobs() const {
     job.what.procfs = options_.paths.procfs;
     job.what.cgroup = cgroup->path;
     job.what.pid = static_cast<pid_t>(container->pid.value_or(0));
-    if (container->id && discovery::is_engine_id(*container->id)) {
+    if (container->id && discovery::is_container_id(*container->id)) {
       const auto& id = *container->id;
       if (container->runtime == "docker") {
         for (const auto& root : options_.discovery_roots.docker) job.what.logs.push_back(root + "/containers/" + id);

@@ -37,7 +37,7 @@ class DiskUsage {
   using Gauges = prometheus::Family<prometheus::Gauge>;
   struct Job {
     prometheus::Labels labels;
-    discovery::SizeOf what;
+    discovery::SizeQuery what;
   };
 
   void wait();

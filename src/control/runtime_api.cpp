@@ -16,7 +16,7 @@
 namespace cgwarden::control {
 namespace {
 
-using discovery::HttpAnswer;
+using discovery::HttpResponse;
 using discovery::UnixHttp;
 using Json = nlohmann::json;
 
@@ -47,7 +47,7 @@ const Row* find_runtime_row(std::string_view runtime) {
 }
 
 // The error text of {"message":"..."} or of {"cause":"..."}.
-std::string error_text_of(const HttpAnswer& answer) {
+std::string error_text_of(const HttpResponse& answer) {
   const auto parsed = Json::parse(answer.body, nullptr, false);
   std::string out;
   for (const auto* key : {"message", "cause"}) {
@@ -58,10 +58,10 @@ std::string error_text_of(const HttpAnswer& answer) {
   return base::printable(base::trim_end(std::string_view(out).substr(0, kMaxReason)));
 }
 
-base::Result<void> result_of(const RuntimeContainer& container, const HttpAnswer& answer) {
+base::Result<void> result_of(const RuntimeContainer& container, const HttpResponse& answer) {
   const std::string runtime(container.runtime);
-  if (answer.kind != HttpAnswer::Kind::answered) {
-    return base::fail(runtime + " at " + container.socket + ": " + answer.why);
+  if (answer.outcome != discovery::HttpOutcome::answered) {
+    return base::fail(runtime + " at " + container.socket + ": " + answer.error);
   }
   if (answer.status / 100 != 2) return base::fail(runtime + ": " + error_text_of(answer));
   return {};
@@ -109,7 +109,7 @@ base::Result<std::optional<RuntimeContainer>> find_runtime_container(const Runti
   UnixHttp server(container.socket, kMaxResponse);
   const auto answer = server.get(target_of(container, "/json"), UnixHttp::Clock::now() + kQueryTimeout);
   // Not running here, or a container of another runtime.
-  if (answer.kind == HttpAnswer::Kind::unreachable || answer.status == 404) return std::nullopt;
+  if (answer.outcome == discovery::HttpOutcome::unreachable || answer.status == 404) return std::nullopt;
   if (const auto done = result_of(container, answer); !done) return tl::unexpected(done.error());
   auto parsed_container = parse_runtime_container(answer.body, container.id);
   if (!parsed_container)

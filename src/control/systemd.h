@@ -41,7 +41,7 @@ class Systemd {
   // Whether this host was booted with systemd (sd_booted(3)).
   static bool is_running();
 
-  // Error::code: ETIMEDOUT no answer in time, ENOTCONN no bus, EACCES not allowed, ENOENT no such unit, EOPNOTSUPP the
+  // Error::code: ETIMEDOUT timed out, ENOTCONN no bus, EACCES not allowed, ENOENT no such unit, EOPNOTSUPP the
   // unit cannot do it, else 0.
   //
   // The unit whose cgroup this is or that contains it; nullopt if there is none.

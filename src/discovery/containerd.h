@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// containerd, for what only its database tells: images, labels of users and pods, and how a task ended. Asked by gRPC,
-// a container at a time (Containers/Get, Tasks/Get), and listened to (Events/Subscribe), which names a container before
-// its cgroup is seen and tells exit codes that nothing keeps.
+// Client of containerd for data that only its database holds: images, labels of users and pods, and exit statuses.
+// It queries one container at a time over gRPC (Containers/Get, Tasks/Get) and subscribes to events
+// (Events/Subscribe). An event identifies a container before its cgroup is seen and carries the exit code, which
+// containerd does not store.
 //
-// A container is "<namespace>/<id>" or, its id being an engine's, that id alone: those are unique in the world. What is
-// Docker's there, Docker knows better.
+// The key of a container is "<namespace>/<id>", or the id alone if it has 64 hexadecimal digits, because such ids are
+// globally unique. Containers of dockerd (namespace "moby") are ignored: dockerd has more data about them.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +26,10 @@ namespace cgwarden::discovery {
 
 std::unique_ptr<Daemon> make_containerd(const Daemon::Options& options);
 
-// Something happened to a container.
+// An event of one container.
 struct ContainerdEvent {
   std::string key;
-  bool ended = false;  // else it is another one now: made, changed, started
+  bool exited = false;  // false: created, updated, started, paused or resumed
   std::int64_t exit_code = 0;
   std::optional<base::Wall> finished;
 };
@@ -36,15 +37,16 @@ struct ContainerdEvent {
 class ContainerdEvents {
  public:
   struct End {
-    std::optional<Daemon::Failure> failure;  // nothing: cancelled
-    std::string why;
+    std::optional<Daemon::Failure> failure;  // nullopt: canceled
+    std::string error;
   };
 
   explicit ContainerdEvents(Daemon::Options options);
 
-  // Blocks until there is nothing more to hear. `begun`: from now on nothing is missed.
-  End listen(const std::function<void()>& begun, const std::function<void(ContainerdEvent)>& heard);
-  // Ends that at once, and every later one. From any thread.
+  // Blocks until the stream ends. Calls `on_subscribed` once the server has accepted the subscription: no event after
+  // this is missed. Calls `on_event` for each event. Both run on the calling thread.
+  End listen(const std::function<void()>& on_subscribed, const std::function<void(ContainerdEvent)>& on_event);
+  // Ends the current and every later listen() immediately. Any thread.
   void cancel() { client_.cancel(); }
 
  private:
@@ -52,19 +54,19 @@ class ContainerdEvents {
   GrpcClient client_;
 };
 
-// May stand for a namespace or a container in what containerd is asked.
+// True if containerd accepts `text` as the name of a namespace or a container.
 bool is_containerd_name(std::string_view text);
 
-// Its answers, pure.
+// Parsers of containerd's messages. Pure.
 struct ContainerdFacts {
-  bool broken = false;            // or of another container
-  model::ContainerPtr container;  // null: it is not containerd's own
+  bool broken = false;            // malformed, or of another container
+  model::ContainerPtr container;  // null: the container belongs to dockerd
 };
-// `task` is empty where there is none.
+// `container` and `task` are the responses of Containers/Get and Tasks/Get; `task` is empty if the container has none.
 ContainerdFacts parse_containerd(std::string_view container, std::string_view task, const std::string& key,
                                  const std::string& source, const LabelFilter& labels);
 std::vector<std::string> parse_containerd_namespaces(std::string_view answer);
-// Nothing: of no container that is asked for.
+// nullopt: malformed, or not an event of a container that the resolver queries (dockerd's, or an additional process).
 std::optional<ContainerdEvent> parse_containerd_event(std::string_view envelope);
 
 }  // namespace cgwarden::discovery

@@ -12,26 +12,26 @@
 namespace cgwarden::discovery {
 namespace {
 
-Daemon::Failure failure_of(HttpAnswer::Kind kind) {
-  switch (kind) {
-    case HttpAnswer::Kind::timeout:
+Daemon::Failure failure_of(HttpOutcome outcome) {
+  switch (outcome) {
+    case HttpOutcome::timeout:
       return Daemon::Failure::timeout;
-    case HttpAnswer::Kind::too_big:
+    case HttpOutcome::too_big:
       return Daemon::Failure::too_big;
-    case HttpAnswer::Kind::broken:
+    case HttpOutcome::broken:
       return Daemon::Failure::broken;
     default:
       return Daemon::Failure::unreachable;
   }
 }
 
-// Docker's API.
-class Inspector final : public Daemon {
+// A daemon that implements the Docker API.
+class DockerDaemon final : public Daemon {
  public:
-  explicit Inspector(Options options)
+  explicit DockerDaemon(Options options)
       : options_(std::move(options)), labels_(options_.labels), server_(options_.socket, options_.max_bytes) {}
 
-  Round ask(const std::vector<std::string>& ids) override;
+  Round query(const std::vector<std::string>& ids) override;
   void cancel() override { server_.cancel(); }
 
  private:
@@ -40,36 +40,37 @@ class Inspector final : public Daemon {
   UnixHttp server_;
 };
 
-Daemon::Round Inspector::ask(const std::vector<std::string>& ids) {
+Daemon::Round DockerDaemon::query(const std::vector<std::string>& ids) {
   Round out;
-  const auto end = UnixHttp::Clock::now() + options_.round_within;
-  const auto fail = [&](Failure failure, std::string why) {
+  const auto end = UnixHttp::Clock::now() + options_.round_timeout;
+  const auto fail = [&](Failure failure, std::string error) {
     ++out.failures[static_cast<std::size_t>(failure)];
-    out.problem = std::move(why);
+    out.error = std::move(error);
   };
   for (const auto& id : ids) {
     const auto now = UnixHttp::Clock::now();
-    if (out.asked == options_.max_asked || now >= end || server_.cancelled()) break;
-    ++out.asked;
-    if (!is_engine_id(id)) continue;
-    const auto answer = server_.get("/containers/" + id + "/json", std::min(end, now + options_.answer_within));
-    if (answer.kind == HttpAnswer::Kind::cancelled) break;
-    if (answer.kind != HttpAnswer::Kind::answered) {
-      fail(failure_of(answer.kind), answer.why);
-      if (answer.kind == HttpAnswer::Kind::too_big) continue;
-      break;  // so it would be for the next one
+    if (out.queried == options_.max_queries || now >= end || server_.cancelled()) break;
+    ++out.queried;
+    if (!is_container_id(id)) continue;
+    const auto response = server_.get("/containers/" + id + "/json", std::min(end, now + options_.answer_timeout));
+    if (response.outcome == HttpOutcome::cancelled) break;
+    if (response.outcome != HttpOutcome::answered) {
+      fail(failure_of(response.outcome), response.error);
+      if (response.outcome == HttpOutcome::too_big) continue;
+      break;  // the next query would fail in the same way
     }
-    if (answer.status == 404) {
-      out.told.emplace_back(id, nullptr);
-    } else if (answer.status != 200) {
-      fail(Failure::status, "it answers " + std::to_string(answer.status));
-    } else if (auto told = parse_inspected(answer.body, id, options_.title, "unix:" + options_.socket, labels_)) {
-      out.told.emplace_back(id, std::move(told));
+    if (response.status == 404) {
+      out.results.emplace_back(id, nullptr);
+    } else if (response.status != 200) {
+      fail(Failure::status, "HTTP status " + std::to_string(response.status));
+    } else if (auto container =
+                   parse_inspected(response.body, id, options_.title, "unix:" + options_.socket, labels_)) {
+      out.results.emplace_back(id, std::move(container));
     } else {
-      fail(Failure::broken, "an answer is broken or of another container");
+      fail(Failure::broken, kMalformedResponse);
     }
   }
-  // None that idles until the next round: the daemon may be another one then.
+  // Do not keep an idle connection until the next round: the daemon may have been restarted by then.
   server_.close();
   return out;
 }
@@ -78,7 +79,7 @@ Daemon::Round Inspector::ask(const std::vector<std::string>& ids) {
 
 std::unique_ptr<Daemon> make_daemon(const Daemon::Options& options) {
   if (options.title == "containerd") return make_containerd(options);
-  return std::make_unique<Inspector>(options);
+  return std::make_unique<DockerDaemon>(options);
 }
 
 bool is_socket_path(std::string_view path) {

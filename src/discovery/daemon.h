@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asks a runtime's daemon for what its state on disk does not tell: a question a container, over its Unix socket, of
-// nothing but what is there to be read. Docker's and Podman's speak Docker's API, for containerd's see containerd.h.
+// Queries a container daemon for data that is not in its state on disk, with read-only requests over its Unix socket,
+// one request per container. Docker and Podman are queried through the Docker API; for containerd see containerd.h.
 //
-// It may be hung, slow, lying or away. An answer has a deadline and a largest size, a round of them too; what is broken
-// is counted and costs its own container only; where there is no talking to it the round ends. Blocks its thread for a
-// round at most: not for the loop's.
+// The daemon may be hung, slow, faulty or not running. Each response has a timeout and a size limit; a round of queries
+// has a timeout, too. A malformed response is counted and affects only its own container. If the daemon cannot be
+// reached, the round ends. query() blocks its thread for one round at most, so it must not run on the loop thread.
 #pragma once
 
 #include <array>
@@ -26,24 +26,24 @@ namespace cgwarden::discovery {
 class Daemon {
  public:
   struct Options {
-    std::string title;   // "docker", "podman" or "containerd": whose containers it tells of
-    std::string socket;  // as this process sees it
+    std::string title;   // "docker", "podman" or "containerd"
+    std::string socket;  // path in the mount namespace of this process
     std::vector<std::string> labels = {};
-    std::chrono::milliseconds answer_within{2000};  // connecting, asking and the whole of the answer
-    std::chrono::milliseconds round_within{5000};
-    std::size_t max_bytes = std::size_t{1} << 20U;  // of an answer
-    std::size_t max_asked = 256;                    // containers in a round
+    std::chrono::milliseconds answer_timeout{2000};  // connect, request and complete response
+    std::chrono::milliseconds round_timeout{5000};
+    std::size_t max_bytes = std::size_t{1} << 20U;  // size limit of a response
+    std::size_t max_queries = 256;                  // containers queried per round
   };
   enum class Failure : std::uint8_t { unreachable, timeout, too_big, status, broken };
   static constexpr std::array<std::string_view, 5> kFailures = {"unreachable", "timeout", "too_big", "status",
                                                                 "broken"};
-  // What it said of containers, by id; null: it knows none of that id.
-  using Told = std::vector<std::pair<std::string, model::ContainerPtr>>;
+  // Pairs of container id and facts. Null facts: the daemon does not know the id.
+  using Results = std::vector<std::pair<std::string, model::ContainerPtr>>;
   struct Round {
-    Told told;
-    std::size_t asked = 0;  // of the ids the first so many
+    Results results;
+    std::size_t queried = 0;  // number of ids processed, from the beginning of the list
     std::array<std::uint64_t, kFailures.size()> failures{};
-    std::string problem;  // the last failure in words, for the log
+    std::string error;  // description of the last failure, for the log
   };
 
   Daemon() = default;
@@ -51,20 +51,22 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Ids are an engine's (is_engine_id), or of containerd "<namespace>/<id>"; others are not asked for. One thread at a
-  // time.
-  virtual Round ask(const std::vector<std::string>& ids) = 0;
-  // Ends a round at once, and every later one. From any thread.
+  // Queries the containers with these ids. An id has 64 hexadecimal digits (is_container_id) or, for containerd, may be
+  // "<namespace>/<id>"; others are skipped. One thread at a time.
+  virtual Round query(const std::vector<std::string>& ids) = 0;
+  // Ends the current and every later round immediately. Any thread.
   virtual void cancel() = 0;
 };
 
+// Error text of Round::error for a response that cannot be used.
+inline constexpr const char* kMalformedResponse = "response is malformed or of another container";
+
 std::unique_ptr<Daemon> make_daemon(const Daemon::Options& options);
 
-// The path fits into a socket's address.
+// True if the path is absolute and fits into sockaddr_un::sun_path.
 bool is_socket_path(std::string_view path);
 
-// A daemon's answer by Docker's API about one container as facts; nothing when it is none or of another container.
-// Pure.
+// Parses the response of the Docker API to GET /containers/ID/json. Null: malformed, or of another container. Pure.
 model::ContainerPtr parse_inspected(std::string_view text, const std::string& id, const std::string& title,
                                     const std::string& source, const LabelFilter& labels);
 

@@ -15,7 +15,7 @@
 namespace cgwarden::discovery {
 namespace {
 
-constexpr std::size_t kPrefix = 5;  // before each message: compressed or not, and its size
+constexpr std::size_t kPrefix = 5;  // per message: compression flag and size
 constexpr std::size_t kMaxReason = 256;
 constexpr std::uint32_t kMaxHeaders = 16U << 10U;
 
@@ -31,7 +31,7 @@ std::string_view text_of(const std::uint8_t* data, std::size_t size) {
 }
 
 nghttp2_nv header(std::string_view name, std::string_view value) {
-  // nghttp2 copies both; its interface only forgot to say so.
+  // nghttp2 copies name and value (NGHTTP2_NV_FLAG_NONE) but takes pointers to non-const.
   const auto bytes = [](std::string_view text) {
     return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(text.data()));
   };
@@ -66,7 +66,7 @@ struct GrpcSession::Callbacks {
 
   static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* user) {
     auto& self = of(user);
-    if (frame->hd.type == NGHTTP2_SETTINGS && (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) self.greeted_ = true;
+    if (frame->hd.type == NGHTTP2_SETTINGS && (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) self.settings_received_ = true;
     return 0;
   }
 
@@ -77,7 +77,7 @@ struct GrpcSession::Callbacks {
   }
 
   static int on_error(nghttp2_session* /*session*/, int /*code*/, const char* text, std::size_t size, void* user) {
-    of(user).fault_ = std::string_view(text, std::min(size, kMaxReason));
+    of(user).last_error_ = std::string_view(text, std::min(size, kMaxReason));
     return 0;
   }
 
@@ -129,7 +129,7 @@ bool GrpcSession::begin(GrpcCall call) {
                                      header("content-type", "application/grpc"),
                                      header("te", "trailers"),
                                      header("user-agent", "cgwarden/" CGWARDEN_VERSION)};
-  if (!call_.space.empty()) headers.push_back(header("containerd-namespace", call_.space));
+  if (!call_.name_space.empty()) headers.push_back(header("containerd-namespace", call_.name_space));
   nghttp2_data_provider body{};
   body.read_callback = Callbacks::read_message;
   stream_ = nghttp2_submit_request(session_, nullptr, headers.data(), headers.size(), &body, nullptr);
@@ -142,21 +142,20 @@ std::string GrpcSession::to_send() {
   const std::uint8_t* data = nullptr;
   for (ssize_t size = 0; (size = nghttp2_session_mem_send(session_, &data)) != 0;) {
     if (size < 0) {
-      end(GrpcResult::Kind::broken, nghttp2_strerror(static_cast<int>(size)));
+      end(GrpcOutcome::broken, nghttp2_strerror(static_cast<int>(size)));
       break;
     }
     out += text_of(data, static_cast<std::size_t>(size));
   }
-  // nghttp2 has told the server that it makes no sense.
-  if (!ended_ && nghttp2_session_want_read(session_) == 0)
-    end(GrpcResult::Kind::broken, "this is no HTTP/2: " + fault_);
+  // nghttp2 has sent GOAWAY because of a protocol error.
+  if (!ended_ && nghttp2_session_want_read(session_) == 0) end(GrpcOutcome::broken, "invalid HTTP/2: " + last_error_);
   return out;
 }
 
 void GrpcSession::receive(std::string_view bytes) {
   const auto* const data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   const auto taken = nghttp2_session_mem_recv(session_, data, bytes.size());
-  if (taken < 0) end(GrpcResult::Kind::broken, nghttp2_strerror(static_cast<int>(taken)));
+  if (taken < 0) end(GrpcOutcome::broken, nghttp2_strerror(static_cast<int>(taken)));
 }
 
 std::optional<std::string> GrpcSession::take_message() {
@@ -176,40 +175,40 @@ void GrpcSession::add(std::string_view data) {
       if (partial_.size() < kPrefix) return;
     }
     for (std::size_t i = 1; i < kPrefix; ++i) size = size << 8U | static_cast<unsigned char>(partial_[i]);
-    if (partial_[0] != '\0') return end(GrpcResult::Kind::broken, "a message is compressed, which nobody asked for");
-    if (size > max_bytes_) return end(GrpcResult::Kind::too_big, "an answer is larger than it may be");
+    if (partial_[0] != '\0') return end(GrpcOutcome::broken, "unexpected compressed message");
+    if (size > max_bytes_) return end(GrpcOutcome::too_big, "response exceeds the size limit");
     const auto body = data.substr(0, kPrefix + size - partial_.size());
     partial_ += body;
     data.remove_prefix(body.size());
     if (partial_.size() < kPrefix + size) return;
-    if (!call_.streams && !messages_.empty()) return end(GrpcResult::Kind::broken, "two answers to one question");
+    if (!call_.streams && !messages_.empty()) return end(GrpcOutcome::broken, "more than one response to a unary call");
     messages_.push_back(partial_.substr(kPrefix));
     partial_.clear();
   }
 }
 
-void GrpcSession::end(GrpcResult::Kind kind, std::string why, int status) {
+void GrpcSession::end(GrpcOutcome outcome, std::string error, int status) {
   if (ended_) return;
   ended_ = true;
-  result_ = {kind, status, std::move(why)};
+  result_ = {outcome, status, std::move(error)};
   partial_ = {};
 }
 
 void GrpcSession::end_of_stream(std::uint32_t error) {
   if (http_status_ && *http_status_ != 200) {
-    return end(GrpcResult::Kind::refused, "it answers with the status " + std::to_string(*http_status_) + " of HTTP");
+    return end(GrpcOutcome::refused, "HTTP status " + std::to_string(*http_status_));
   }
   if (grpc_status_ && *grpc_status_ != 0) {
-    return end(GrpcResult::Kind::refused, "it answers " + std::to_string(*grpc_status_) + ": " + grpc_message_,
+    return end(GrpcOutcome::refused, "gRPC status " + std::to_string(*grpc_status_) + ": " + grpc_message_,
                *grpc_status_);
   }
   if (!grpc_status_ && error != NGHTTP2_NO_ERROR) {
-    return end(GrpcResult::Kind::unreachable, std::string("it ended the call: ") + nghttp2_http2_strerror(error));
+    return end(GrpcOutcome::unreachable, std::string("call aborted by the server: ") + nghttp2_http2_strerror(error));
   }
   if (!grpc_status_ || !is_grpc_ || !partial_.empty() || (!call_.streams && messages_.empty())) {
-    return end(GrpcResult::Kind::broken, "an answer is no gRPC");
+    return end(GrpcOutcome::broken, "response is not valid gRPC");
   }
-  end(GrpcResult::Kind::answered, {});
+  end(GrpcOutcome::answered, {});
 }
 
 void GrpcClient::close() {
@@ -219,9 +218,9 @@ void GrpcClient::close() {
 }
 
 GrpcResult GrpcClient::failure_of(const boost::system::error_code& error) const {
-  if (cancelled()) return {GrpcResult::Kind::cancelled};
-  if (error == boost::asio::error::timed_out) return {GrpcResult::Kind::timeout, 0, "no answer in time"};
-  return {GrpcResult::Kind::unreachable, 0, error.message()};
+  if (cancelled()) return {GrpcOutcome::cancelled};
+  if (error == boost::asio::error::timed_out) return {GrpcOutcome::timeout, 0, "timed out"};
+  return {GrpcOutcome::unreachable, 0, error.message()};
 }
 
 GrpcResult GrpcClient::begin(GrpcCall call, Clock::time_point deadline) {
@@ -234,7 +233,7 @@ GrpcResult GrpcClient::begin(GrpcCall call, Clock::time_point deadline) {
   session_ = std::make_unique<GrpcSession>(max_bytes_);
   if (session_->begin(std::move(call))) return {};
   close();
-  return {GrpcResult::Kind::broken, 0, "it takes no calls"};
+  return {GrpcOutcome::broken, 0, "connection accepts no calls"};
 }
 
 std::optional<GrpcResult> GrpcClient::exchange(Clock::time_point write_by, Clock::time_point read_by) {
@@ -258,29 +257,29 @@ std::optional<GrpcResult> GrpcClient::exchange(Clock::time_point write_by, Clock
 
 GrpcResult GrpcClient::call(GrpcCall call, Clock::time_point deadline, std::string& answer) {
   auto result = begin(std::move(call), deadline);
-  if (result.kind != GrpcResult::Kind::answered) return result;
+  if (result.outcome != GrpcOutcome::answered) return result;
   while (!session_->ended()) {
     if (auto failure = exchange(deadline, deadline)) return *failure;
   }
   result = session_->result();
-  if (result.kind == GrpcResult::Kind::answered) answer = session_->take_message().value_or("");
-  if (result.kind != GrpcResult::Kind::answered && result.kind != GrpcResult::Kind::refused) close();
+  if (result.outcome == GrpcOutcome::answered) answer = session_->take_message().value_or("");
+  if (result.outcome != GrpcOutcome::answered && result.outcome != GrpcOutcome::refused) close();
   return result;
 }
 
 GrpcResult GrpcClient::subscribe(GrpcCall call, Clock::time_point deadline) {
   auto result = begin(std::move(call), deadline);
-  if (result.kind != GrpcResult::Kind::answered) return result;
-  while (!session_->ended() && !session_->greeted()) {
+  if (result.outcome != GrpcOutcome::answered) return result;
+  while (!session_->ended() && !session_->settings_received()) {
     if (auto failure = exchange(deadline, deadline)) return *failure;
   }
-  return session_->greeted() ? GrpcResult{} : end_of_stream();
+  return session_->settings_received() ? GrpcResult{} : end_of_stream();
 }
 
 GrpcResult GrpcClient::next(std::chrono::milliseconds write_within, std::string& message) {
   while (session_) {
-    if (auto told = session_->take_message()) {
-      message = std::move(*told);
+    if (auto next_message = session_->take_message()) {
+      message = std::move(*next_message);
       return {};
     }
     if (session_->ended()) break;
@@ -290,8 +289,8 @@ GrpcResult GrpcClient::next(std::chrono::milliseconds write_within, std::string&
 }
 
 GrpcResult GrpcClient::end_of_stream() {
-  GrpcResult out{GrpcResult::Kind::unreachable, 0, "it ended the stream"};
-  if (session_ && session_->result().kind != GrpcResult::Kind::answered) out = session_->result();
+  GrpcResult out{GrpcOutcome::unreachable, 0, "stream closed by the server"};
+  if (session_ && session_->result().outcome != GrpcOutcome::answered) out = session_->result();
   close();
   return out;
 }

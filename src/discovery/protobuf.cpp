@@ -23,7 +23,7 @@ std::optional<std::uint64_t> ProtoReader::varint() {
   for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
     const auto byte = static_cast<unsigned char>(rest_.front());
     rest_.remove_prefix(1);
-    if (shift == 63 && byte > 1) return std::nullopt;  // 65 bits or more
+    if (shift == 63 && byte > 1) return std::nullopt;  // more than 64 bits
     value |= std::uint64_t{byte & 0x7FU} << shift;
     if (byte < 0x80) return value;
   }
@@ -40,7 +40,7 @@ std::optional<std::uint64_t> ProtoReader::fixed(std::size_t size) {
 
 std::optional<ProtoField> ProtoReader::next() {
   if (broken_ || rest_.empty()) return std::nullopt;
-  broken_ = true;  // until the field is whole
+  broken_ = true;  // until the field is complete
   const auto tag = varint();
   if (!tag || *tag >> 3U == 0 || *tag >> 3U > kMaxNumber) return std::nullopt;
   ProtoField out;
@@ -63,7 +63,7 @@ std::optional<ProtoField> ProtoReader::next() {
       out.has_bytes = true;
       rest_.remove_prefix(*value);
       break;
-    default:  // cgroups, which proto3 does not have, and what is no type at all
+    default:  // groups, which proto3 does not have, and undefined wire types
       return std::nullopt;
   }
   if (!value) return std::nullopt;

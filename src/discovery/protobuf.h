@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The wire format of Protocol Buffers, as much of it as asking a daemon takes: fields one after the other, in place. A
-// message within another is bytes until somebody reads them, so nothing recurses and depth costs nothing. Hostile
-// input: what is cut off, too long or of a kind that proto3 does not have ends the reading. Pure.
+// Reader and writer for the part of the Protocol Buffers wire format that queries to a daemon need. Fields are read
+// sequentially and in place. An embedded message is returned as bytes, so the reader does not recurse and nesting depth
+// has no cost. Input is untrusted: reading ends at a truncated or oversized field or at a wire type that proto3 does
+// not have. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace cgwarden::discovery {
 
 struct ProtoField {
   std::uint32_t number = 0;
-  std::uint64_t integer = 0;  // of a varint or of 4 or 8 bytes
-  std::string_view bytes;     // of a text, a message, a packed list; within what is read
+  std::uint64_t integer = 0;  // value of a varint or a 4- or 8-byte field
+  std::string_view bytes;     // string, message or packed list; points into the input
   bool has_bytes = false;
 };
 
@@ -22,7 +23,7 @@ class ProtoReader {
  public:
   explicit ProtoReader(std::string_view message) : rest_(message) {}
 
-  // The next field; nothing at the end, and where the message is broken.
+  // The next field; nullopt at the end of the message and on malformed input (see broken()).
   std::optional<ProtoField> next();
   [[nodiscard]] bool broken() const { return broken_; }
 
@@ -34,7 +35,7 @@ class ProtoReader {
   bool broken_ = false;
 };
 
-// A text, or a message within this one.
+// Appends a string or an embedded message.
 void add_proto_bytes(std::string& message, std::uint32_t number, std::string_view bytes);
 void add_proto_integer(std::string& message, std::uint32_t number, std::uint64_t value);
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gives every cgroup of a roster its container, pod or unit: by its path and by what runtimes left on disk.
+// Maps each cgroup of a CgroupList to its container, pod or systemd unit, based on its path, on the runtimes' state
+// files and on reports of container daemons.
 //
-//   roster -> locate(path), Claims -> readers of state -> Containers      a cgroup is looked up when it appears,
-//   inotify on what was looked at ------^                                 when its state changes, and, not named yet,
-//   back-off ---------------------------^                                 again and again, ever more seldom
+//   CgroupList -> locate(path), Claims -> state readers -> Containers     a cgroup is looked up when it appears, when
+//   inotify events on the files read --------^                            its state changes and, until its name is
+//   exponential backoff ---------------------^                            known, again with exponential backoff
 //
-// A cgroup is one life of a cgroup: a container that is started again is another one. What has ended is shown for a
-// while with what its runtime says then. All on the loop's thread; tables are handed out immutable.
+// A cgroup that is removed and created again is a different one, even at the same path: a restarted container is a new
+// entry. Exited containers stay in the table for `exited_for`, with what their runtime reports about the exit. Loop
+// thread. The tables returned are immutable.
 #pragma once
 
 #include <chrono>
@@ -39,43 +41,45 @@ class Resolver {
     std::string procfs = "/proc";
     std::vector<std::string> labels = {};
     std::size_t max_watches = 8192;
-    std::size_t max_ended = 256;
-    std::chrono::seconds ended_for{300};
+    std::size_t max_exited = 256;
+    std::chrono::seconds exited_for{300};
   };
   struct Stats {
     StateFiles::Stats files;
     std::size_t watches = 0;
-    std::size_t named = 0;    // containers and machines whose name is known
-    std::size_t unnamed = 0;  // and those whose name is not
-    std::size_t ended = 0;
+    std::size_t named = 0;    // containers and machines with a known name
+    std::size_t unnamed = 0;  // containers and machines without a known name
+    std::size_t exited = 0;
     std::uint64_t lookups = 0;
   };
 
-  // `notice` gets single lines for the log.
-  Resolver(Options options, std::function<void(std::string)> notice);
+  // `log` is called with single lines for the log.
+  Resolver(Options options, std::function<void(std::string)> log);
 
-  // What is known of the roster's cgroups.
+  // Updates the table to this list of cgroups and returns it.
   std::shared_ptr<const model::Containers> resolve(const std::shared_ptr<const model::CgroupList>& cgroup_list,
                                                    base::Monotonic now = base::monotonic_now());
-  // Ids of the cgroups of which a daemon of "docker", "podman" or "containerd" may know more than the disk tells: of
-  // those that have ended, how.
+  // Ids of containers about which the daemon `title` ("docker", "podman" or "containerd") may have data that is not on
+  // disk; for exited containers: exit code and time.
   [[nodiscard]] std::vector<std::string> wanted(std::string_view title) const;
-  // What that daemon said, kept as long as the cgroups are there, and for a moment where they are not yet: the disk
-  // comes first, this fills what it leaves open. True: table() is another one.
-  bool tell(std::string_view title, const Daemon::Told& told, base::Monotonic now = base::monotonic_now());
-  // That it said how this one has ended. What its database says later may know nothing of that.
+  // Merges a daemon's reports. They are kept as long as the cgroup exists, and for 10 s if it does not exist yet. State
+  // on disk takes precedence; reports only supply missing facts. True: table() has changed.
+  bool merge(std::string_view title, const Daemon::Results& results, base::Monotonic now = base::monotonic_now());
+  // Records an exit event. containerd's database does not keep the exit code once the task is deleted. True: table()
+  // has changed.
   bool record_exit(const std::string& id, std::int64_t exit_code, std::optional<base::Wall> finished,
                    const std::string& source, base::Monotonic now = base::monotonic_now());
-  // Ids whose cgroups came or went since the last call: what a daemon said of them is of another moment.
-  std::vector<std::string> take_turned() { return std::exchange(turned_, {}); }
-  // It answers no longer: what may have changed since (state, health, restarts) is not known by it any more.
+  // Ids whose cgroups were created or removed since the last call: earlier reports about them are stale.
+  std::vector<std::string> take_changed() { return std::exchange(changed_, {}); }
+  // Drops the daemon's facts that may be stale (state, health, restart count), because it no longer answers. True:
+  // table() has changed.
   bool invalidate(std::string_view title, base::Monotonic now = base::monotonic_now());
 
-  // Readable when state on disk changed; -1: there is no inotify.
+  // Becomes readable when state on disk changes; -1 if inotify is not available.
   [[nodiscard]] int event_fd() const { return watcher_.event_fd(); }
-  // Looks again where the kernel says something changed, and where the time has come. True: table() is another one.
+  // Repeats lookups after inotify events and lookups that are due. True: table() has changed.
   bool refresh(base::Monotonic now = base::monotonic_now());
-  // When refresh() will have something to do without an event; nothing when it will not.
+  // Time at which the next lookup without an event is due; nullopt if none is.
   [[nodiscard]] std::optional<base::Monotonic> next() const;
 
   [[nodiscard]] const std::shared_ptr<const model::Containers>& table() const { return table_; }
@@ -85,20 +89,20 @@ class Resolver {
   using Key = Watcher::Key;
   struct Entry {
     std::shared_ptr<const model::Cgroup> cgroup;
-    std::optional<PathMatch> place;
-    std::string daemon_id;                              // its id to a daemon; empty: none is to be asked for it
-    std::shared_ptr<const model::Container> container;  // null: nothing is known
-    bool named = false;                                 // nothing more is waited for
-    bool known = false;                                 // and that is because it is known who it is
+    std::optional<PathMatch> match;
+    std::string daemon_id;                              // id for queries to daemons; empty: not queried
+    std::shared_ptr<const model::Container> container;  // null: unknown
+    bool named = false;                                 // no retry needed
+    bool known = false;                                 // identified, not merely a cgroup without a name of its own
     bool watched = true;
     std::uint64_t seen = 0;
     std::chrono::nanoseconds delay{};
     base::Monotonic due = base::Monotonic::max();
   };
-  struct Ended {
+  struct Exited {
     Entry entry;
-    base::Monotonic gone;
-    base::Wall gone_wall;
+    base::Monotonic removed_at;
+    base::Wall removed_wall;
   };
 
   struct DaemonFacts {
@@ -106,19 +110,19 @@ class Resolver {
     base::Monotonic at;
   };
 
-  // Reads what is known of the cgroup now. True: that is something else than before.
+  // Reads the current facts about the cgroup. True: they have changed.
   bool look_up(Key key, Entry& entry, base::Monotonic now);
-  // What the states say of an engine's container. True: they know it.
-  bool read_states(StateContext& context, const PathMatch& place, bool known, ContainerFacts& out);
-  model::ContainerPtr find_out(const Entry& entry, bool& named);
-  void look_up_ended(Key key, Ended& ended);
+  // Reads the state of a container from all matching runtimes. True: at least one of them knows it.
+  bool read_states(StateContext& context, const PathMatch& match, bool known, ContainerFacts& out);
+  model::ContainerPtr collect_facts(const Entry& entry, bool& named);
+  void look_up_exited(Key key, Exited& exited);
   bool refresh_claims(base::Monotonic now);
-  bool drop_ended(base::Monotonic now);
-  bool look_up_reported(const std::unordered_set<std::string>& ids, base::Monotonic now);
+  bool drop_exited(base::Monotonic now);
+  bool look_up_ids(const std::unordered_set<std::string>& ids, base::Monotonic now);
   [[nodiscard]] std::string daemon_id(const Entry& entry) const;
-  void forget_reported(base::Monotonic now);
-  void changed(const std::string& id);
-  void plan(Entry& entry, bool again, base::Monotonic now);
+  void drop_stale_facts(base::Monotonic now);
+  void mark_changed(const std::string& id);
+  void schedule(Entry& entry, bool repeated, base::Monotonic now);
   void publish();
 
   Options options_;
@@ -127,14 +131,14 @@ class Resolver {
   StateContext context_;
   Users users_{files_};
   Claims claims_;
-  std::unordered_map<std::string, DaemonFacts> told_;  // by id
-  std::vector<std::string> turned_;
+  std::unordered_map<std::string, DaemonFacts> daemon_facts_;  // by id
+  std::vector<std::string> changed_;
   Watcher watcher_;
   std::unordered_map<Key, Entry> entries_;
-  std::unordered_map<Key, Ended> ended_;
-  std::deque<Key> ended_order_;      // oldest first
-  std::unordered_set<Key> waiting_;  // entries with a due time
-  base::Monotonic claims_due_{};     // at once
+  std::unordered_map<Key, Exited> exited_;
+  std::deque<Key> exited_order_;     // oldest first
+  std::unordered_set<Key> waiting_;  // keys of entries with a due time
+  base::Monotonic claims_due_{};     // immediately
   std::chrono::nanoseconds claims_delay_{};
   std::shared_ptr<const model::CgroupList> cgroup_list_;
   std::shared_ptr<const model::Containers> table_;

@@ -15,15 +15,15 @@ using model::Role;
 enum Flags : std::uint8_t {
   kNone = 0,
   kNamed = 1,   // the id is the name
-  kInside = 2,  // only directly below a container, a machine, a job or one of their own cgroups
-  kMaybe = 4,   // only if a runtime's state knows the id
+  kInside = 2,  // only as a child of a container, a machine, a job or a payload cgroup
+  kMaybe = 4,   // only if the state of a runtime contains the id
 };
 
-// A pattern fits the last components of a path; '/' stands between components.
-//   {hex}  64 lower-case hexadecimal digits: the id       {uid}  a pod's uid, with '-' or '_'
-//   {id}   one byte or more: the id                        {num}  digits
-//   {esc}  the same, escaped as systemd does               *      anything within a component
-// The first row that fits counts.
+// A pattern matches the last components of a path; '/' separates components.
+//   {hex}  64 lower-case hexadecimal digits: the id       {uid}  uid of a pod, with '-' or '_'
+//   {id}   one or more bytes: the id                        {num}  digits
+//   {esc}  the same, with systemd's escapes                *      any bytes within a component
+// The first matching row wins.
 struct Row {
   std::string_view pattern;
   std::string_view runtime;
@@ -41,7 +41,7 @@ constexpr Row kRows[] = {
     {"ecs/*/*/{hex}", "docker", Role::container},
     {"docker/buildkit/{id}", "buildkit", Role::container},
 
-    // containerd: by Kubernetes, by nerdctl
+    // containerd, used by Kubernetes and by nerdctl
     {"cri-containerd-{hex}.scope", "containerd", Role::container},
     {"*:cri-containerd:{hex}", "containerd", Role::container},
     {"k8s.io/{hex}", "containerd", Role::container},
@@ -68,7 +68,7 @@ constexpr Row kRows[] = {
     {"podman-{num}.scope", "podman", Role::helper},
     {"podman-pause-*.scope", "podman", Role::helper},
 
-    // runC and crun with the systemd driver; their other paths are free
+    // runC and crun with the systemd driver; with cgroupfs they accept any path
     {"runc-{id}.scope", "runc", Role::container, kNamed},
     {"crun-{id}.scope", "crun", Role::container, kNamed},
 
@@ -80,7 +80,7 @@ constexpr Row kRows[] = {
     {"lxc.pivot", "lxc", Role::helper},
     {"lxc/{id}", "lxc", Role::container, kNamed},
 
-    // libvirt, then systemd-nspawn, which has what else machined registers
+    // libvirt, then systemd-nspawn for all other machines that systemd-machined registers
     {"machine-qemu\\x2d{num}\\x2d{esc}.scope", "libvirt-qemu", Role::machine, kNamed},
     {"machine-lxc\\x2d{num}\\x2d{esc}.scope", "libvirt-lxc", Role::container, kNamed},
     {"qemu-{num}-{id}.libvirt-qemu", "libvirt-qemu", Role::machine, kNamed},
@@ -92,14 +92,14 @@ constexpr Row kRows[] = {
     {"machine-{esc}.scope", "systemd-nspawn", Role::container, kNamed},
     {"systemd-nspawn@{esc}.service", "systemd-nspawn", Role::container, kNamed},
 
-    // Pods of Kubernetes: systemd driver, cgroupfs driver
+    // Kubernetes pods: systemd driver, cgroupfs driver
     {"*kubepods*-pod{uid}.slice", "", Role::pod},
     {"*kubepods/pod{uid}", "", Role::pod},
     {"*kubepods/burstable/pod{uid}", "", Role::pod},
     {"*kubepods/besteffort/pod{uid}", "", Role::pod},
     {"pod{uid}/{hex}", "", Role::container},
 
-    // Batch systems and others
+    // Batch systems and other runtimes
     {"slurm*/uid_*/job_{id}", "slurm", Role::job},
     {"*slurmstepd.scope/job_{id}", "slurm", Role::job},
     {"job_*/step_*", "slurm", Role::payload, kInside},
@@ -109,7 +109,7 @@ constexpr Row kRows[] = {
     {"user/task_*", "slurm", Role::payload, kInside},
     {"mesos/{id}", "mesos", Role::container},
 
-    // What runtimes and an init make within a container's own cgroup
+    // Child cgroups that runtimes and init systems create inside the cgroup of a container
     {"container", "", Role::payload, kInside},
     {"payload", "", Role::payload, kInside},
     {"libcrun", "", Role::payload, kInside},
@@ -127,7 +127,7 @@ constexpr Row kRows[] = {
     {"*.socket", "systemd", Role::unit},
     {"*.swap", "systemd", Role::unit},
 
-    // --cgroup-parent and its like
+    // Any parent, as with --cgroup-parent
     {"{hex}", "", Role::container, kMaybe},
 };
 
@@ -142,7 +142,7 @@ struct Captured {
   bool escaped = false;
 };
 
-// Whether `pattern` fits all of `text`, both one component.
+// True if `pattern` matches `text` completely. Both are one component.
 bool fits(std::string_view pattern, std::string_view text, Captured& out) {
   while (!pattern.empty()) {
     if (pattern.front() == '*') {
@@ -160,20 +160,20 @@ bool fits(std::string_view pattern, std::string_view text, Captured& out) {
       continue;
     }
     pattern.remove_prefix(1);
-    const auto what = base::take_until(pattern, '}');
-    if (what == "id" || what == "esc") {
-      // Always followed by plain text or nothing.
+    const auto kind = base::take_until(pattern, '}');
+    if (kind == "id" || kind == "esc") {
+      // In the table, only literal text follows.
       if (text.size() <= pattern.size() || !text.ends_with(pattern)) return false;
       out.id = text.substr(0, text.size() - pattern.size());
-      out.escaped = what == "esc";
+      out.escaped = kind == "esc";
       return true;
     }
     std::size_t n = 0;
-    if (what == "hex") {
+    if (kind == "hex") {
       while (n < text.size() && n < kIdDigits && is_hex(text[n])) ++n;
       if (n != kIdDigits) return false;
       out.id = text.substr(0, n);
-    } else if (what == "uid") {
+    } else if (kind == "uid") {
       while (n < text.size() && (is_hex(text[n]) || text[n] == '-' || text[n] == '_')) ++n;
       if (n != 32 && n != 36) return false;
       out.uid = text.substr(0, n);
@@ -186,7 +186,7 @@ bool fits(std::string_view pattern, std::string_view text, Captured& out) {
   return text.empty();
 }
 
-// Whether `pattern` fits the last components of `path`.
+// True if `pattern` matches the last components of `path`.
 bool fits_end(std::string_view pattern, std::string_view path, Captured& out) {
   for (;;) {
     const auto pattern_at = pattern.rfind('/');
@@ -201,7 +201,7 @@ bool fits_end(std::string_view pattern, std::string_view path, Captured& out) {
   }
 }
 
-bool holds_cgroups_of_its_own(Role role) {
+bool may_contain_cgroups(Role role) {
   return role == Role::container || role == Role::machine || role == Role::job || role == Role::payload;
 }
 
@@ -219,30 +219,31 @@ std::string dashes(std::string_view uid) {
   return out;
 }
 
-// What the last component of `path` is, `around` being what the one before it is.
-std::optional<PathMatch> locate_last(std::string_view path, const std::optional<PathMatch>& around) {
+// Match of the last component of `path`; `enclosing` is the match of its parent.
+std::optional<PathMatch> locate_last(std::string_view path, const std::optional<PathMatch>& enclosing) {
   for (const auto& row : kRows) {
-    if ((row.flags & kInside) != 0 && !(around && around->certain && holds_cgroups_of_its_own(around->role))) continue;
+    if ((row.flags & kInside) != 0 && !(enclosing && enclosing->certain && may_contain_cgroups(enclosing->role)))
+      continue;
     Captured captured;
     if (!fits_end(row.pattern, path, captured)) continue;
-    PathMatch place;
-    place.role = row.role;
-    place.runtime = row.runtime;
-    place.named = (row.flags & kNamed) != 0;
-    place.certain = (row.flags & kMaybe) == 0;
+    PathMatch match;
+    match.role = row.role;
+    match.runtime = row.runtime;
+    match.named = (row.flags & kNamed) != 0;
+    match.certain = (row.flags & kMaybe) == 0;
     if (!captured.id.empty()) {
-      place.id = base::to_utf8(captured.escaped ? unescape_unit(captured.id) : std::string(captured.id));
+      match.id = base::to_utf8(captured.escaped ? unescape_unit(captured.id) : std::string(captured.id));
     } else if (row.runtime == "systemd") {
-      place.id = base::to_utf8(path.substr(path.rfind('/') + 1));
+      match.id = base::to_utf8(path.substr(path.rfind('/') + 1));
     }
     if (!captured.uid.empty()) {
-      place.pod_uid = dashes(captured.uid);
-      place.qos = qos_of(path);
-    } else if (around && around->role == Role::pod) {
-      place.pod_uid = around->pod_uid;
-      place.qos = around->qos;
+      match.pod_uid = dashes(captured.uid);
+      match.qos = qos_of(path);
+    } else if (enclosing && enclosing->role == Role::pod) {
+      match.pod_uid = enclosing->pod_uid;
+      match.qos = enclosing->qos;
     }
-    return place;
+    return match;
   }
   return std::nullopt;
 }
@@ -266,7 +267,7 @@ std::string unescape_unit(std::string_view text) {
   return out;
 }
 
-std::string_view slice_around(std::string_view cgroup_path) {
+std::string_view enclosing_slice(std::string_view cgroup_path) {
   for (auto end = cgroup_path.rfind('/'); end != std::string_view::npos && end != 0;) {
     cgroup_path = cgroup_path.substr(0, end);
     end = cgroup_path.rfind('/');
@@ -287,13 +288,13 @@ std::string_view user_of(std::string_view cgroup_path) {
 }
 
 std::optional<PathMatch> locate(std::string_view cgroup_path) {
-  std::optional<PathMatch> place;
+  std::optional<PathMatch> match;
   for (std::size_t end = 0; end < cgroup_path.size();) {
     end = cgroup_path.find('/', end + 1);
     if (end == std::string_view::npos) end = cgroup_path.size();
-    place = locate_last(cgroup_path.substr(0, end), place);
+    match = locate_last(cgroup_path.substr(0, end), match);
   }
-  return place;
+  return match;
 }
 
 std::vector<std::string_view> known_runtimes() {

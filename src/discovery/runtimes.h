@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a cgroup's path says about its runtime: a table of patterns, one row a layout. Pure functions of a path.
+// Derives runtime, role and id from the path of a cgroup. The table has one pattern per layout. Pure functions.
 //
 //   /system.slice/docker-4f1c....scope                            docker, container 4f1c...
-//   /kubepods/burstable/pod1111-.../4f1c...                       a container of a pod, runtime to be looked up
-//   /lxc.payload.web/system.slice/docker-4f1c....scope            docker: the innermost counts
-//   /user.slice/user-1000.slice/user@1000.service                 systemd, the manager of user 1000
+//   /kubepods/burstable/pod1111-.../4f1c...                       container of a pod, runtime unknown
+//   /lxc.payload.web/system.slice/docker-4f1c....scope            docker: the innermost match wins
+//   /user.slice/user-1000.slice/user@1000.service                 systemd, service manager of user 1000
 //   /machine.slice/libpod-conmon-4f1c....scope                    podman, helper
 #pragma once
 
@@ -19,26 +19,26 @@ namespace cgwarden::discovery {
 
 struct PathMatch {
   model::Role role = model::Role::container;
-  std::string_view runtime;  // of the table; empty: the path does not tell, the states on disk may
-  std::string id;            // valid UTF-8; of a unit its name. Hostile: may hold '/' once it is unescaped
+  std::string_view runtime;  // empty: not evident from the path, may be known from state on disk
+  std::string id;            // valid UTF-8; for a unit its name. Untrusted: may contain '/' after unescaping
   std::string pod_uid;
   std::string_view qos;
-  bool named = false;   // the id is the name people gave
-  bool certain = true;  // false: a container only if some runtime's state knows the id
+  bool named = false;   // the id is also the name
+  bool certain = true;  // false: a container only if the state of a runtime contains the id
 };
 
-// Nothing when no row fits.
+// nullopt if no row of the table matches.
 std::optional<PathMatch> locate(std::string_view cgroup_path);
 
-// Name of the nearest slice that the cgroup is in; empty: none.
-std::string_view slice_around(std::string_view cgroup_path);
-// Digits of the first user-UID.slice in the path; empty: none.
+// Name of the innermost slice that contains the cgroup; empty: none.
+std::string_view enclosing_slice(std::string_view cgroup_path);
+// UID of the first user-UID.slice in the path, as text; empty: none.
 std::string_view user_of(std::string_view cgroup_path);
 
-// Every runtime that the table names, each once.
+// All runtimes in the table, without duplicates.
 std::vector<std::string_view> known_runtimes();
 
-// "machine-lab\x2dweb" as "machine-lab-web". Bytes that are no escapes stay.
+// Unescapes a unit name (systemd.unit(5)): "machine-lab\x2dweb" becomes "machine-lab-web". Invalid escapes are kept.
 std::string unescape_unit(std::string_view text);
 
 }  // namespace cgwarden::discovery

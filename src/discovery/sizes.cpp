@@ -25,10 +25,10 @@
 namespace cgwarden::discovery {
 namespace {
 
-constexpr std::size_t kDeepest = 256;
-constexpr std::size_t kMaxLinked = 1UL << 20U;  // files with several names that are remembered
+constexpr std::size_t kMaxWalkDepth = 256;
+constexpr std::size_t kMaxLinked = 1UL << 20U;  // tracked files with several hard links
 constexpr std::size_t kMaxLogs = 1000;
-constexpr std::size_t kEntriesAStep = 512;
+constexpr std::size_t kEntriesPerStep = 512;
 constexpr int kProjectQuota = 2;  // PRJQUOTA
 
 struct Mount {
@@ -36,7 +36,7 @@ struct Mount {
   std::string root;
   std::string point;
   std::string_view type;
-  std::string_view options;  // of the file system
+  std::string_view options;  // super options
 };
 
 bool parse_mount(std::string_view line, Mount& out) {
@@ -60,13 +60,13 @@ std::optional<std::string> upper_directory(std::string_view options) {
     const auto option = base::take_until(options, ',');
     if (!option.starts_with("upperdir=")) continue;
     auto path = base::unescape_octal(option.substr(9));
-    if (!path.starts_with('/')) return std::nullopt;  // relative to where its daemon was
+    if (!path.starts_with('/')) return std::nullopt;  // relative to the daemon's working directory, which is unknown
     return path;
   }
-  return std::nullopt;  // read-only
+  return std::nullopt;  // no upper directory: read-only
 }
 
-// A path of the host, which may lead through links of the host's but not out of rootfs.
+// Opens a host path. Links are followed, but not out of rootfs.
 base::Fd open_directory(const std::string& rootfs, const std::string& path) {
   const base::Fd root(::open(rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   open_how how{};
@@ -77,7 +77,7 @@ base::Fd open_directory(const std::string& rootfs, const std::string& path) {
 
 std::uint64_t bytes_of(const struct stat& s) { return static_cast<std::uint64_t>(s.st_blocks) * 512; }
 
-// From the project quota that runtimes give a layer (Docker's overlay2.size, containerd, CRI-O): kept by the kernel.
+// Usage from the project quota that runtimes may set on a layer (Docker's overlay2.size, containerd, CRI-O).
 std::optional<Usage> quota_of(int directory) {
 #ifdef SYS_quotactl_fd
   fsxattr attributes{};
@@ -103,16 +103,16 @@ Dir open_dir(base::Fd fd) {
 
 bool is_dots(const char* name) { return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')); }
 
-// Sum of the log's files; nothing where there is none.
-std::optional<std::uint64_t> log_bytes(const SizeOf& what) {
+// Total size of the log files in bytes; nullopt if there are none.
+std::optional<std::uint64_t> log_bytes(const SizeQuery& query) {
   std::optional<std::uint64_t> sum;
-  for (const auto& path : what.logs) {
-    const auto dir = open_dir(open_directory(what.rootfs, path));
+  for (const auto& path : query.logs) {
+    const auto dir = open_dir(open_directory(query.rootfs, path));
     std::size_t seen = 0;
     while (const auto* entry = dir ? ::readdir(dir.get()) : nullptr) {
       if (++seen > kMaxLogs) break;
       struct stat s {};
-      if (!std::string_view(entry->d_name).starts_with(what.log_prefix)) continue;
+      if (!std::string_view(entry->d_name).starts_with(query.log_prefix)) continue;
       if (::fstatat(::dirfd(dir.get()), entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(s.st_mode)) continue;
       sum = sum.value_or(0) + bytes_of(s);
     }
@@ -120,7 +120,7 @@ std::optional<std::uint64_t> log_bytes(const SizeOf& what) {
   return sum;
 }
 
-// Whether a line of /proc/PID/cgroup names the cgroup.
+// True if a line of /proc/PID/cgroup has the cgroup or a descendant of it.
 bool is_in(std::string_view lines, std::string_view cgroup) {
   while (!lines.empty()) {
     auto path = base::take_line(lines);
@@ -140,22 +140,22 @@ std::optional<std::string> writable_layer(std::string_view host, std::string_vie
   while (!container.empty()) {
     Mount mount;
     if (!parse_mount(base::take_line(container), mount) || mount.point != "/") continue;
-    own = mount;  // the last one covers those before it
+    own = mount;  // the last mount hides those before it
     found = true;
   }
   if (!found) return std::nullopt;
   std::optional<std::string> best;
   std::size_t best_root = 0;
-  bool of_host = false;  // the container's root is the host's
+  bool is_host_root = false;  // the container's root is the host's
   while (!host.empty()) {
     Mount mount;
     if (!parse_mount(base::take_line(host), mount) || mount.number != own.number) continue;
-    if (mount.point == "/" && mount.root == own.root) of_host = true;
+    if (mount.point == "/" && mount.root == own.root) is_host_root = true;
     if (mount.type == "overlay") {
       best = upper_directory(mount.options);
       continue;
     }
-    // The directory below the file system's root, by the mount that shows most of it.
+    // Path relative to the file system's root, mapped through the mount with the shortest root.
     const bool shown = mount.root == "/" || own.root == mount.root ||
                        (own.root.starts_with(mount.root) && own.root[mount.root.size()] == '/');
     if (!shown || (best && mount.root.size() >= best_root)) continue;
@@ -163,7 +163,7 @@ std::optional<std::string> writable_layer(std::string_view host, std::string_vie
     best = mount.point == "/" ? below : mount.point + (below == "/" ? "" : below);
     best_root = mount.root.size();
   }
-  if (of_host || best == "/" || best == "") return std::nullopt;
+  if (is_host_root || best == "/" || best == "") return std::nullopt;
   return best;
 }
 
@@ -186,8 +186,8 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
     }
     if (is_dots(entry->d_name)) continue;
     if (++sum.inodes > limits.max_entries || stop) return std::nullopt;
-    if (limits.entries_per_second > 0 && sum.inodes % kEntriesAStep == 0) {
-      step_ends += std::chrono::microseconds(kEntriesAStep * 1'000'000 / limits.entries_per_second);
+    if (limits.entries_per_second > 0 && sum.inodes % kEntriesPerStep == 0) {
+      step_ends += std::chrono::microseconds(kEntriesPerStep * 1'000'000 / limits.entries_per_second);
       step_ends = std::max(step_ends, std::chrono::steady_clock::now() - std::chrono::milliseconds(10));
       std::this_thread::sleep_until(step_ends);
     }
@@ -199,8 +199,8 @@ std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std
     }
     sum.bytes += bytes_of(s);
     if (!S_ISDIR(s.st_mode)) continue;
-    if (stack.size() == kDeepest) return std::nullopt;
-    // It may have become a link, or another directory, since: then it is left out.
+    if (stack.size() == kMaxWalkDepth) return std::nullopt;
+    // Skip the entry if it has been replaced since fstatat(), by a link or another directory.
     base::Fd below(::openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     struct stat same {};
     if (!below || ::fstat(below.get(), &same) != 0 || same.st_dev != s.st_dev || same.st_ino != s.st_ino) continue;
@@ -214,20 +214,20 @@ bool is_in_cgroup(const std::string& procfs, std::int64_t pid, std::string_view 
   return process && is_in(base::read_file(process.get(), "cgroup").value_or(""), cgroup);
 }
 
-std::optional<std::string> writable_layer_of(const SizeOf& what, std::string_view host) {
-  if (what.pid <= 0) return std::nullopt;
+std::optional<std::string> writable_layer_of(const SizeQuery& query, std::string_view host) {
+  if (query.pid <= 0) return std::nullopt;
   const base::Fd process(
-      ::open((what.procfs + '/' + std::to_string(what.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!process || !is_in(base::read_file(process.get(), "cgroup").value_or(""), what.cgroup)) return std::nullopt;
+      ::open((query.procfs + '/' + std::to_string(query.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!process || !is_in(base::read_file(process.get(), "cgroup").value_or(""), query.cgroup)) return std::nullopt;
   return writable_layer(host, base::read_file(process.get(), "mountinfo").value_or(""));
 }
 
-Sizes sizes_of(const SizeOf& what, std::string_view host, const WalkLimits& limits, const std::atomic<bool>& stop) {
+Sizes sizes_of(const SizeQuery& query, std::string_view host, const WalkLimits& limits, const std::atomic<bool>& stop) {
   Sizes out;
-  out.log = log_bytes(what);
-  const auto path = writable_layer_of(what, host);
+  out.log = log_bytes(query);
+  const auto path = writable_layer_of(query, host);
   if (!path) return out;
-  const auto directory = open_directory(what.rootfs, *path);
+  const auto directory = open_directory(query.rootfs, *path);
   if (directory) out.layer = usage_of(directory.get(), limits, stop);
   return out;
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much a container wrote: its writable layer, and its logs.
+// Disk usage of a container: its writable layer and its logs.
 //
-// Where the layer is, the host's own mounts say: the container's root has a device number, and the host's mount of that
-// number its upper directory (overlay) or the directory itself (vfs, btrfs, LXC, nspawn). What a container claims of
-// itself is not believed. A mount that the host does not see (a daemon in a mount namespace of its own) is unknown.
+// The layer is located through the host's mountinfo. The device number of the container's root identifies the host's
+// mount, which gives the upper directory (overlay) or the directory itself (vfs, btrfs, LXC, nspawn). Paths in the
+// container's own mountinfo are not trusted. If the mount is not visible to the host (the daemon has its own mount
+// namespace), the layer is unknown.
 //
-// Bytes are those of the file system's blocks. A project quota knows them; else the directory is walked: no link is
-// followed, no other file system entered, a file with several names counted once. That takes time and disk: for a
-// thread of its own, at a pace. Thread: any, one call at a time.
+// Sizes are in bytes of allocated blocks. If the directory has a project quota, the kernel's counters are used.
+// Otherwise the directory is walked at a limited rate, without following links or entering other file systems; a file
+// with several hard links is counted once. A walk takes time and disk I/O, so it needs a thread of its own. Any thread,
+// one call at a time.
 #pragma once
 
 #include <sys/types.h>
@@ -22,8 +24,8 @@
 
 namespace cgwarden::discovery {
 
-// Path of the directory that takes what the container writes, as the host has it; nothing: not known.
-// Both are mountinfo of proc(5): the host's, and that of a process of the container.
+// Host path of the container's writable layer; nullopt: unknown. The arguments are the contents of
+// /proc/PID/mountinfo (proc(5)) for the host and for a process of the container.
 std::optional<std::string> writable_layer(std::string_view host_mountinfo, std::string_view container_mountinfo);
 
 struct Usage {
@@ -33,35 +35,35 @@ struct Usage {
 };
 
 struct WalkLimits {
-  std::size_t max_entries = 2'000'000;      // a larger one is unknown
-  std::size_t entries_per_second = 50'000;  // 0: no pause
+  std::size_t max_entries = 2'000'000;      // the usage of a larger directory is unknown
+  std::size_t entries_per_second = 50'000;  // 0: unlimited
 };
 
-// Nothing: not a directory, too large, or `stop` was set.
+// nullopt: not a directory, more than max_entries, too deep, or `stop` was set.
 std::optional<Usage> usage_of(int directory, const WalkLimits& limits, const std::atomic<bool>& stop);
 
-struct SizeOf {
+struct SizeQuery {
   std::string rootfs = "/";
   std::string procfs = "/proc";
-  std::string cgroup;             // the process must be in it: a pid may be somebody else's by now
-  pid_t pid = 0;                  // 0: none known, no layer
-  std::vector<std::string> logs;  // directories with the container's logs, as paths of the host
-  std::string log_prefix;         // how their names begin
+  std::string cgroup;             // must contain the process, because its pid may have been reused
+  pid_t pid = 0;                  // 0: unknown, the layer is not measured
+  std::vector<std::string> logs;  // directories with the container's logs, host paths
+  std::string log_prefix;         // prefix of the names of log files
 };
 struct Sizes {
   std::optional<Usage> layer;
   std::optional<std::uint64_t> log;
 };
-Sizes sizes_of(const SizeOf& what, std::string_view host_mountinfo, const WalkLimits& limits,
+Sizes sizes_of(const SizeQuery& query, std::string_view host_mountinfo, const WalkLimits& limits,
                const std::atomic<bool>& stop);
 
-// The process is in the cgroup or in one below it.
+// True if the process is in the cgroup or a descendant of it.
 bool is_in_cgroup(const std::string& procfs, std::int64_t pid, std::string_view cgroup);
 
-// The same path for a container of which a process is known; nothing if that process is not in the cgroup.
-std::optional<std::string> writable_layer_of(const SizeOf& what, std::string_view host_mountinfo);
+// writable_layer() for the container of process `query.pid`; nullopt also if the process is not in the cgroup.
+std::optional<std::string> writable_layer_of(const SizeQuery& query, std::string_view host_mountinfo);
 
-// The host's mounts, as pid 1 sees them or, where that is not permitted, this process. Empty: neither.
+// Mountinfo of PID 1 or, if reading it is not permitted, of this process. Empty: neither can be read.
 std::string host_mountinfo(const std::string& procfs);
 
 }  // namespace cgwarden::discovery

@@ -12,18 +12,18 @@ namespace {
 using model::Container;
 
 constexpr RootRow kRootRows[] = {
-    {"docker-root", &Roots::docker, "Docker's data root"},
-    {"containerd-state", &Roots::containerd, "containerd's state directory"},
-    {"podman-root", &Roots::podman, "Podman's and CRI-O's storage, rootless users' too"},
-    {"podman-run", &Roots::podman_run, "Podman's and CRI-O's run root"},
-    {"podman-tmp", &Roots::podman_tmp, "Podman's and CRI-O's temporary directory, for exit codes"},
-    {"runc-root", &Roots::runc, "runC's root"},
-    {"crun-root", &Roots::crun, "crun's root"},
-    {"runsc-root", &Roots::runsc, "gVisor's root"},
-    {"lxc-path", &Roots::lxc, "LXC's containers"},
-    {"lxd-dir", &Roots::lxd, "Directory of LXD or Incus"},
-    {"machines-dir", &Roots::machines, "What systemd-machined writes"},
-    {"libvirt-run", &Roots::libvirt, "libvirt's run directory"},
+    {"docker-root", &Roots::docker, "Docker data root"},
+    {"containerd-state", &Roots::containerd, "containerd state directory"},
+    {"podman-root", &Roots::podman, "Storage directory (graph root) of Podman and CRI-O"},
+    {"podman-run", &Roots::podman_run, "Run root of Podman and CRI-O"},
+    {"podman-tmp", &Roots::podman_tmp, "Temporary directory of Podman and CRI-O with exit codes"},
+    {"runc-root", &Roots::runc, "runC state directory (--root)"},
+    {"crun-root", &Roots::crun, "crun state directory (--root)"},
+    {"runsc-root", &Roots::runsc, "gVisor (runsc) state directory (--root)"},
+    {"lxc-path", &Roots::lxc, "LXC container directory (lxcpath)"},
+    {"lxd-dir", &Roots::lxd, "LXD or Incus directory"},
+    {"machines-dir", &Roots::machines, "systemd-machined state directory"},
+    {"libvirt-run", &Roots::libvirt, "libvirt run directory"},
 };
 
 constexpr StateRow kStateRows[] = {
@@ -36,13 +36,13 @@ constexpr StateRow kStateRows[] = {
     {"systemd-nspawn", "systemd-nspawn", false, read_machine},
     {"libvirt-lxc", "libvirt-lxc", false, read_libvirt},
     {"libvirt-qemu", "libvirt-qemu", false, read_libvirt},
-    // Below those above, or alone.
+    // Low-level runtimes, used by those above or on their own.
     {"runsc", "runsc", true, read_runsc},
     {"runc", "runc", true, read_runc},
     {"crun", "crun", true, read_crun},
 };
 
-// Labels and annotations that are facts. Where two say the same, the first seen counts.
+// Labels and annotations that set facts. If two set the same fact, the first one read wins.
 struct KnownLabel {
   std::string_view label;
   Container::Text Container::*fact;
@@ -55,7 +55,7 @@ constexpr KnownLabel kKnownLabels[] = {
     {"com.docker.compose.service", &Container::project_service},
     {"io.podman.compose.project", &Container::project},
     {"PODMAN_SYSTEMD_UNIT", &Container::unit},
-    // Kubernetes by the kubelet's labels (Docker, CRI-O), by containerd's and by CRI-O's annotations
+    // Kubernetes: labels of the kubelet (Docker, CRI-O), annotations of containerd and of CRI-O
     {"io.kubernetes.pod.name", &Container::pod},
     {"io.kubernetes.pod.namespace", &Container::pod_namespace},
     {"io.kubernetes.pod.uid", &Container::pod_uid},
@@ -69,7 +69,7 @@ constexpr KnownLabel kKnownLabels[] = {
     {"io.kubernetes.cri-o.Namespace", &Container::pod_namespace},
     {"io.kubernetes.cri-o.ImageName", &Container::image},
     {"io.kubernetes.cri-o.Image", &Container::image},
-    // An OCI bundle that was made of an image may say which
+    // OCI image annotation, which an unpacked bundle may have
     {"org.opencontainers.image.ref.name", &Container::image},
 };
 
@@ -91,12 +91,12 @@ Roots roots_of(std::string_view title, const std::string& root) {
   return out;
 }
 
-bool is_engine_id(std::string_view id) {
+bool is_container_id(std::string_view id) {
   return id.size() == 64 &&
          std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-bool is_digest(std::string_view text) { return text.starts_with("sha256:") && is_engine_id(text.substr(7)); }
+bool is_digest(std::string_view text) { return text.starts_with("sha256:") && is_container_id(text.substr(7)); }
 
 void remember_layers(StateContext& context, const std::string& key,
                      const std::shared_ptr<const model::Layers>& layers) {
@@ -151,11 +151,11 @@ void ContainerFacts::drop_pid() {
 
 void ContainerFacts::set_layers(std::shared_ptr<const model::Layers> layers) {
   if (facts_.image_layers || !layers || layers->empty() || layers->size() > kMaxLayers) return;
-  // No layer has a petabyte, and the sum of them all is still a number.
-  constexpr std::int64_t most = std::int64_t{1} << 50U;
+  // 1 PiB per layer: larger values are invalid, and the sum of 256 layers does not overflow.
+  constexpr std::int64_t max_layer_bytes = std::int64_t{1} << 50U;
   std::optional<std::int64_t> sum = 0;
   for (const auto& layer : *layers) {
-    if (layer.bytes && (*layer.bytes < 0 || *layer.bytes > most)) return;
+    if (layer.bytes && (*layer.bytes < 0 || *layer.bytes > max_layer_bytes)) return;
     if (sum) sum = layer.bytes ? std::optional(*sum + *layer.bytes) : std::nullopt;
   }
   facts_.image_layers = std::move(layers);
@@ -188,29 +188,29 @@ void ContainerFacts::labels(const nlohmann::json* object) {
   }
 }
 
-void ContainerFacts::fill(const Container& told) {
+void ContainerFacts::fill(const Container& other) {
   const auto from_source_of = [&](std::string_view fact) {
     source_.clear();
-    for (const auto& origin : told.origins) {
+    for (const auto& origin : other.origins) {
       if (origin.fact == fact) source_ = origin.source;
     }
   };
-  // Of a process that is there nobody can say how it ended: that was the run before.
+  // While a process runs, exit facts belong to the previous run.
   const bool runs = facts_.pid.has_value();
   const auto fill_all = [&](const auto& facts) {
     for (const auto& fact : facts) {
       if (runs && (fact.name == "exit_code" || fact.name == "finished")) continue;
       from_source_of(fact.name);
-      set(fact.member, told.*fact.member);
+      set(fact.member, other.*fact.member);
     }
   };
   fill_all(model::kTextFacts);
   fill_all(model::kNumberFacts);
   fill_all(model::kTimeFacts);
-  if (told.role == model::Role::sandbox) set_role(told.role);
+  if (other.role == model::Role::sandbox) set_role(other.role);
   from_source_of("labels");
   const auto before = facts_.labels.size();
-  for (const auto& [name, value] : told.labels) label(name, value);
+  for (const auto& [name, value] : other.labels) label(name, value);
   if (before == 0 || facts_.labels.size() == before) return;
   for (auto& origin : facts_.origins) {
     if (origin.fact == "labels") origin.source += " and " + source_;
@@ -301,7 +301,7 @@ std::string cgroup_of_spec(std::string_view cgroups_path) {
   const auto slice = base::take_until(cgroups_path, ':');
   const auto prefix = base::take_until(cgroups_path, ':');
   if (cgroups_path.empty() || (!slice.empty() && !slice.ends_with(".slice"))) return {};
-  // "a-b.slice" lives in "a.slice".
+  // "a-b.slice" is a child of "a.slice" (systemd.slice(5)).
   std::string out;
   if (slice != "-.slice") {
     for (std::size_t dash = slice.find('-'); dash != std::string_view::npos; dash = slice.find('-', dash + 1)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What runtimes leave on disk about their containers: one row a runtime, one file a family of them. A reader gets the
-// id that the cgroup's path holds and says what the state says, or that it says nothing.
+// Readers of the runtimes' state on disk: one row per runtime, one source file per family of runtimes. A reader takes
+// the id from the path of a cgroup and adds the facts that the state has, or returns that there is none. Loop thread.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@
 
 namespace cgwarden::discovery {
 
-// Where runtimes keep their state, as paths of the host. Several: all are asked, in this order. "/*" at the end stands
-// for every directory there: engines have one for each of their namespaces.
+// State directories of the runtimes, as host paths. All are searched, in this order. A trailing "/*" stands for every
+// subdirectory: container managers have one per namespace.
 struct Roots {
   std::vector<std::string> docker = {"/var/lib/docker"};
   std::vector<std::string> containerd = {"/run/containerd"};
@@ -36,7 +36,7 @@ struct Roots {
   std::vector<std::string> libvirt = {"/run/libvirt"};
 };
 
-// One option of the command line a row: --discovery.NAME.
+// One command-line option per row: --discovery.NAME.
 struct RootRow {
   std::string_view name;
   std::vector<std::string> Roots::*roots;
@@ -44,7 +44,7 @@ struct RootRow {
 };
 std::span<const RootRow> root_rows();
 
-// Which labels and annotations are kept: names, or beginnings of names with '*' behind.
+// Allow-list of labels and annotations. A pattern is a name or a prefix followed by '*'.
 class LabelFilter {
  public:
   LabelFilter() = default;
@@ -55,36 +55,37 @@ class LabelFilter {
   std::vector<std::string> patterns_;
 };
 
-// Facts put together from several files. The first to know a fact counts; who told is kept with it.
+// Facts about a container, collected from several sources. The first value of a fact wins; its source is recorded.
 class ContainerFacts {
  public:
   explicit ContainerFacts(const LabelFilter& labels) : labels_(labels) {}
 
-  // Who tells what is set next.
+  // Sets the source of the facts that are set next.
   void from(const std::string& root, std::string_view file);
   void from(std::string source) { source_ = std::move(source); }
 
-  // Texts that are empty or too long, and times of year 1, are no facts.
+  // Set a fact unless it is set already. Empty and overlong texts are ignored.
   void set(model::Container::Text model::Container::*fact, std::optional<std::string> value);
   void set(model::Container::Number model::Container::*fact, std::optional<std::int64_t> value);
   void set(model::Container::Time model::Container::*fact, std::optional<base::Wall> value);
   void drop_pid();
   void set_role(model::Role role) { facts_.role = role; }
-  // Null is no fact. Their sum is one if all have a size.
+  // Sets the layers and, if all sizes are known, their sum as image_bytes. Null is ignored.
   void set_layers(std::shared_ptr<const model::Layers> layers);
-  // A label or an annotation: a fact if its name is one of those runtimes use, and kept if it is allowed.
+  // Adds a label or an annotation. Well-known names set facts; the label itself is kept if the filter allows it.
   void label(const std::string& name, const std::string& value);
   void labels(const nlohmann::json* object);
 
-  // What another told, where nothing is known yet. Of its labels those that are new.
-  void fill(const model::Container& told);
+  // Adds the facts and labels of `other` that are not set yet.
+  void fill(const model::Container& other);
 
   [[nodiscard]] const model::Container& facts() const { return facts_; }
   model::Container take();
 
   static constexpr std::size_t kMaxLength = 4096;
   static constexpr std::size_t kMaxLabels = 128;
-  static constexpr std::size_t kMaxLayers = 256;  // an image of more is unknown: half of one would be wrong
+  static constexpr std::size_t kMaxLayers =
+      256;  // an image with more layers is unknown, because a partial list would be wrong
 
  private:
   const LabelFilter& labels_;
@@ -92,20 +93,20 @@ class ContainerFacts {
   model::Container facts_;
 };
 
-// Files that many containers share, parsed once for each of their versions.
+// Index of a containers.json, which many containers share. Parsed once per version of the file.
 struct PodmanIndex {
   struct Entry {
     std::string name;
     std::string image;
     std::string image_id;
     std::string created;
-    std::string layer;  // the writable one
+    std::string layer;  // writable layer
   };
   std::uint64_t version = 0;
   std::unordered_map<std::string, Entry> by_id;
 };
 
-// The same storage's layers, of images and of containers.
+// Index of the layers of images and containers in the same storage.
 struct LayerIndex {
   struct Entry {
     std::string parent;
@@ -121,102 +122,104 @@ struct StateContext {
   const Roots& roots;
   std::unordered_map<std::string, PodmanIndex> podman = {};        // by path
   std::unordered_map<std::string, LayerIndex> podman_layers = {};  // by path
-  // By path of the storage and id of the topmost layer. What has been written of a layer stays so.
+  // By path of the storage and id of the topmost layer. Layers are immutable.
   std::unordered_map<std::string, std::shared_ptr<const model::Layers>> layers = {};
 };
 inline constexpr std::size_t kMaxImages = 1024;
 void remember_layers(StateContext& context, const std::string& key, const std::shared_ptr<const model::Layers>& layers);
 
 struct StateRow {
-  std::string_view runtime;  // of the table of paths, whose containers this knows
-  std::string_view title;    // what it says the runtime is
-  // Whose ids are made by engines: such an id names one container of the world, whoever is asked for it.
-  bool engine_ids = false;
-  Answer (*read)(StateContext& context, const std::string& id, ContainerFacts& out);
+  std::string_view runtime;  // as in the table of paths
+  std::string_view title;    // value of Container::runtime
+  // Ids may be generated by a container manager. Such ids are globally unique, so any runtime's state can be searched.
+  bool unique_ids = false;
+  FileStatus (*read)(StateContext& context, const std::string& id, ContainerFacts& out);
 };
 std::span<const StateRow> state_rows();
-// Only what the claim's runtime has at the claim's root.
+// Roots with only the given runtime's state at `root`.
 Roots roots_of(std::string_view title, const std::string& root);
 
-// A container whose cgroup has a path that says nothing: its state says which one it is.
+// Maps a cgroup whose path does not identify its container to the container whose state file has that path.
 struct Claim {
   std::string cgroup;
   std::string_view title;
-  std::string id;    // for containerd "<namespace>/<id>"
-  std::string root;  // whose state it is
+  std::string id;    // "<namespace>/<id>" for containerd
+  std::string root;  // state directory with the file
 };
-// Those of containerd, runC, crun and runsc whose ids are names. At most kMostClaims.
+// Claims of containers of containerd, runC, crun and runsc whose ids are names. At most kMaxClaims.
 inline constexpr std::size_t kMaxClaims = 4096;
 class Claims {
  public:
-  // All of them; files that did not change are not read again.
+  // Lists all state files and reads those that are new or have changed.
   void refresh(StateContext& context);
   [[nodiscard]] const Claim* find(const std::string& cgroup) const;
 
  private:
-  struct Known {
+  struct CachedClaim {
     std::uint64_t version = 0;
     Claim claim;
   };
-  std::unordered_map<std::string, Known> known_;  // by file
+  std::unordered_map<std::string, CachedClaim> cached_;  // by file
   std::unordered_map<std::string, Claim> by_cgroup_;
 };
 
-// The readers, by family.
-Answer read_docker(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_containerd(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_podman(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_runc(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_crun(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_runsc(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_lxc(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_lxd(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_machine(StateContext& context, const std::string& id, ContainerFacts& out);
-Answer read_libvirt(StateContext& context, const std::string& id, ContainerFacts& out);
+// The readers, by family of runtimes.
+FileStatus read_docker(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_containerd(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_podman(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_runc(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_crun(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_runsc(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_lxc(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_lxd(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_machine(StateContext& context, const std::string& id, ContainerFacts& out);
+FileStatus read_libvirt(StateContext& context, const std::string& id, ContainerFacts& out);
 
-// What one file's text says, for the readers and their fuzzer: pure. False: it is of another container or version.
+// Parsers of one file each. Pure. False: the file is of another container or version.
 bool parse_docker_config(const nlohmann::json& config, const std::string& id, ContainerFacts& out);
-// A daemon's answer to the question for one container: Docker's API, which Podman speaks too. Its pid is not taken: of
-// processes the kernel and the state on disk tell.
+// Parses the response to GET /containers/ID/json of the Docker API, which Podman implements as well. The pid is
+// ignored: pids come from state on disk and are verified with the kernel.
 bool parse_inspect(const nlohmann::json& answer, const std::string& id, ContainerFacts& out);
 bool parse_runc_state(const nlohmann::json& state, const std::string& id, ContainerFacts& out);
 void parse_runsc_state(const nlohmann::json& state, ContainerFacts& out);
-// Of the storage's list of containers; of one container's spec.
+// Adds the entries of a containers.json to the index. False: not a list.
 bool index_podman(const nlohmann::json& list, PodmanIndex& index);
-// Of the storage's list of layers, and the layers below one of them; null: they are not all there, or are too many.
+// Adds the entries of a layers.json to the index. False: not a list.
 bool index_layers(const nlohmann::json& list, LayerIndex& index);
+// The layers below `layer`, lowest first. Null: a layer is missing, or there are more than kMaxLayers.
 std::shared_ptr<const model::Layers> layers_below(const LayerIndex& index, const std::string& layer);
 void parse_podman_spec(const nlohmann::json& spec, ContainerFacts& out);
 void parse_crio_state(const nlohmann::json& state, ContainerFacts& out);
-// Podman's own name for the container that holds a pod's namespaces: "a6dd3b264c35-infra".
+// True for the name of Podman's infra container, which holds the namespaces of a pod: "a6dd3b264c35-infra".
 bool is_podman_infra(std::string_view name);
 void parse_lxd_backup(std::string_view backup, ContainerFacts& out);
 void parse_lxc_config(std::string_view config, ContainerFacts& out);
 bool parse_libvirt(std::string_view xml, const std::string& id, ContainerFacts& out);
-// Machined's leaves its files behind, so whether the leader lives decides what it is worth.
+// systemd-machined may leave stale files; an entry is valid only while its leader PID is alive.
 struct MachineState {
   std::int64_t leader = 0;
   std::string unit;
   std::optional<base::Wall> started;
 };
 std::optional<MachineState> parse_machine(std::string_view text, const std::string& id);
-// The cgroup that the state of runC, crun or runsc or a bundle of containerd says it is of; empty: it says none.
+// Path of the cgroup in a state file of runC, crun or runsc or in a bundle of containerd; empty: not in the file.
 std::string claimed_cgroup(const nlohmann::json& state);
 
-// For those files.
-// 64 hexadecimal digits.
-bool is_engine_id(std::string_view id);
-// "sha256:" and 64 hexadecimal digits.
+// Helpers for these files.
+// True for 64 lower-case hexadecimal digits: an id generated by a container manager, globally unique.
+bool is_container_id(std::string_view id);
+// True for "sha256:" followed by 64 hexadecimal digits.
 bool is_digest(std::string_view text);
-// The value at the end of `keys`, or null.
+// The value at the path `keys`, or null.
 const nlohmann::json* at(const nlohmann::json& json, std::initializer_list<const char*> keys);
 std::optional<std::string> text_at(const nlohmann::json& json, std::initializer_list<const char*> keys);
 std::optional<std::int64_t> number_at(const nlohmann::json& json, std::initializer_list<const char*> keys);
 bool true_at(const nlohmann::json& json, std::initializer_list<const char*> keys);
-// RFC 3339; nothing for year 1, which is Go's "never".
+// Parses RFC 3339. nullopt before 1970 (Go's zero time is in year 1) and after 2200.
 std::optional<base::Wall> parse_time(std::string_view text);
 std::optional<base::Wall> time_at(const nlohmann::json& json, std::initializer_list<const char*> keys);
-// "/a/b" or, systemd's way, "a.slice:prefix:name" as the path of a cgroup; empty when it is neither.
+// Converts linux.cgroupsPath of an OCI spec to the path of the cgroup. Accepts "/a/b" and, for the systemd driver,
+// "a.slice:prefix:name"; empty: neither.
 std::string cgroup_of_spec(std::string_view cgroups_path);
 
 }  // namespace cgwarden::discovery

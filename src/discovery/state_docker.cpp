@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Docker, below its data root:
 //   containers/<id>/config.v2.json                                rewritten at every change of state
-//   image/<driver>/layerdb/mounts/<id>/{mount-id,parent}          its writable layer, the topmost of its image's
+//   image/<driver>/layerdb/mounts/<id>/{mount-id,parent}          writable layer, topmost layer of the image
 //   image/<driver>/layerdb/sha256/<chain>/{diff,size,parent}      one layer of an image
-// Seen with 20.10. Where containerd keeps the images (the driver is "overlayfs" then) there is no layerdb.
+// Verified with Docker 20.10. With the containerd image store (driver "overlayfs") there is no layerdb.
 #include <algorithm>
 #include <memory>
 
@@ -15,7 +15,7 @@ namespace {
 
 using model::Container;
 
-// Which of these Docker's flags mean. "created" has never been started.
+// The state that Docker's flags stand for. "created" means never started.
 std::string state_of(const nlohmann::json& config) {
   if (true_at(config, {"State", "Dead"})) return "dead";
   if (true_at(config, {"State", "Restarting"})) return "restarting";
@@ -24,15 +24,15 @@ std::string state_of(const nlohmann::json& config) {
   return time_at(config, {"State", "StartedAt"}) ? "exited" : "created";
 }
 
-// Then there is an exit code, and it is of the last run. "stopped" is Podman's, before it has cleaned up.
-bool has_ended(std::string_view state) {
+// True if the exit code is that of the last run. "stopped" is Podman's state before cleanup.
+bool has_exited(std::string_view state) {
   return state == "exited" || state == "dead" || state == "restarting" || state == "stopped";
 }
 
-// Where a driver has the directory of a writable layer. Docker's other drivers have none that could be named.
+// Directory of a writable layer, by storage driver. Other drivers have no such directory.
 struct DockerDriver {
   std::string_view name;
-  std::string_view before;  // the layer's id
+  std::string_view before;  // path before the layer id
   std::string_view after;
 };
 constexpr DockerDriver kDockerDrivers[] = {{"overlay2", "overlay2/", "/diff"},
@@ -42,13 +42,14 @@ constexpr DockerDriver kDockerDrivers[] = {{"overlay2", "overlay2/", "/diff"},
 
 constexpr std::size_t kDigestLimit = 128;
 
-// All of a small file of the layer store's; nothing if it is not there. `usable` turns false if it cannot be read.
-std::optional<std::string> read_settled(StateContext& context, const std::string& root, const std::string& file,
-                                        bool& usable) {
+// Reads a small immutable file of the layer store. nullopt: missing or unreadable; sets `usable` to false if
+// unreadable.
+std::optional<std::string> read_constant(StateContext& context, const std::string& root, const std::string& file,
+                                         bool& usable) {
   std::string text;
   const auto answer = context.files.read(root, file, text, kDigestLimit, Changes::none);
-  if (answer == Answer::unusable) usable = false;
-  if (answer != Answer::found) return std::nullopt;
+  if (answer == FileStatus::unusable) usable = false;
+  if (answer != FileStatus::found) return std::nullopt;
   return std::string(base::trim_end(text));
 }
 
@@ -60,9 +61,9 @@ std::shared_ptr<const model::Layers> read_chain(StateContext& context, const std
   while (is_digest(chain) && layers->size() < ContainerFacts::kMaxLayers) {
     const auto at = store + "sha256/" + chain.substr(7) + '/';
     bool usable = true;
-    const auto id = read_settled(context, root, at + "diff", usable);
-    const auto bytes = read_settled(context, root, at + "size", usable);
-    const auto parent = read_settled(context, root, at + "parent", usable);
+    const auto id = read_constant(context, root, at + "diff", usable);
+    const auto bytes = read_constant(context, root, at + "size", usable);
+    const auto parent = read_constant(context, root, at + "parent", usable);
     if (!usable || !id || !is_digest(*id)) return nullptr;
     layers->push_back({*id, bytes ? base::to_int<std::int64_t>(*bytes) : std::nullopt});
     if (!parent) {
@@ -75,7 +76,7 @@ std::shared_ptr<const model::Layers> read_chain(StateContext& context, const std
   return nullptr;
 }
 
-// Written before the container's own state, so they need not be waited for.
+// These files are written before the container's state file, so they need no watch.
 void read_docker_layers(StateContext& context, const std::string& root, const std::string& driver,
                         const std::string& id, ContainerFacts& out) {
   const auto* row = std::ranges::find(kDockerDrivers, driver, &DockerDriver::name);
@@ -83,17 +84,17 @@ void read_docker_layers(StateContext& context, const std::string& root, const st
   const auto store = "image/" + driver + "/layerdb/";
   const auto mount = store + "mounts/" + id + '/';
   bool usable = true;
-  if (const auto layer = read_settled(context, root, mount + "mount-id", usable); layer && is_engine_id(*layer)) {
+  if (const auto layer = read_constant(context, root, mount + "mount-id", usable); layer && is_container_id(*layer)) {
     out.from(root, mount + "mount-id");
     out.set(&Container::writable_layer, root + '/' + std::string(row->before) + *layer + std::string(row->after));
   }
-  if (const auto chain = read_settled(context, root, mount + "parent", usable)) {
+  if (const auto chain = read_constant(context, root, mount + "parent", usable)) {
     out.from(root, store + "sha256");
     out.set_layers(read_chain(context, root, store, *chain));
   }
 }
 
-// What the file and the daemon's answer have in the same places.
+// The fields that the state file and the API response have in common.
 void parse_docker_common(const nlohmann::json& config, const std::string& id, ContainerFacts& out) {
   auto name = text_at(config, {"Name"}).value_or("");
   if (name.starts_with('/')) name.erase(0, 1);
@@ -116,7 +117,7 @@ bool parse_docker_config(const nlohmann::json& config, const std::string& id, Co
   const auto state = state_of(config);
   out.set(&Container::state, state);
   if (const auto pid = number_at(config, {"State", "Pid"}); pid && *pid > 0) out.set(&Container::pid, pid);
-  if (has_ended(state)) {
+  if (has_exited(state)) {
     out.set(&Container::exit_code, number_at(config, {"State", "ExitCode"}));
     out.set(&Container::finished, time_at(config, {"State", "FinishedAt"}));
   }
@@ -126,13 +127,13 @@ bool parse_docker_config(const nlohmann::json& config, const std::string& id, Co
 bool parse_inspect(const nlohmann::json& answer, const std::string& id, ContainerFacts& out) {
   if (text_at(answer, {"Id"}) != id) return false;
   parse_docker_common(answer, id, out);
-  // Podman leaves the algorithm out.
+  // Podman omits the algorithm.
   auto digest = text_at(answer, {"Image"}).value_or("");
-  if (is_engine_id(digest)) digest = "sha256:" + digest;
+  if (is_container_id(digest)) digest = "sha256:" + digest;
   out.set(&Container::image_digest, digest);
   const auto state = text_at(answer, {"State", "Status"});
   out.set(&Container::state, state);
-  if (state && has_ended(*state)) {
+  if (state && has_exited(*state)) {
     out.set(&Container::exit_code, number_at(answer, {"State", "ExitCode"}));
     out.set(&Container::finished, time_at(answer, {"State", "FinishedAt"}));
   }
@@ -142,21 +143,21 @@ bool parse_inspect(const nlohmann::json& answer, const std::string& id, Containe
   return true;
 }
 
-Answer read_docker(StateContext& context, const std::string& id, ContainerFacts& out) {
-  auto worst = Answer::absent;
+FileStatus read_docker(StateContext& context, const std::string& id, ContainerFacts& out) {
+  auto worst = FileStatus::missing;
   for (const auto& root : context.roots.docker) {
     const auto file = "containers/" + id + "/config.v2.json";
     nlohmann::json config;
     const auto answer = context.files.read_json(root, file, config);
-    if (answer == Answer::unusable) worst = answer;
-    if (answer != Answer::found) continue;
+    if (answer == FileStatus::unusable) worst = answer;
+    if (answer != FileStatus::found) continue;
     out.from(root, file);
     if (!parse_docker_config(config, id, out)) {
-      worst = context.files.broken(root, file, "is of another container or another version");
+      worst = context.files.broken(root, file, "of another container or an unknown version");
       continue;
     }
     read_docker_layers(context, root, text_at(config, {"Driver"}).value_or(""), id, out);
-    return Answer::found;
+    return FileStatus::found;
   }
   return worst;
 }

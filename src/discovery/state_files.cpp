@@ -21,8 +21,8 @@
 namespace cgwarden::discovery {
 namespace {
 
-constexpr std::size_t kMaxTold = 256;
-constexpr int kMaxAbove = 64;
+constexpr std::size_t kMaxLogged = 256;
+constexpr int kMaxJsonDepth = 64;
 
 int open_within(int at, const std::string& path, int flags, std::uint64_t resolve) {
   struct open_how how {};
@@ -31,8 +31,8 @@ int open_within(int at, const std::string& path, int flags, std::uint64_t resolv
   return static_cast<int>(::syscall(SYS_openat2, at, path.c_str(), &how, sizeof how));
 }
 
-// Kernels before 5.6 and seccomp filters that do not know the call.
-bool no_such_call() { return errno == ENOSYS || errno == EPERM; }
+// Linux before 5.6 (ENOSYS) and seccomp filters that reject openat2() (EPERM).
+bool is_openat2_unavailable() { return errno == ENOSYS || errno == EPERM; }
 
 std::string join(std::string_view directory, std::string_view name) {
   std::string out(directory);
@@ -41,10 +41,10 @@ std::string join(std::string_view directory, std::string_view name) {
   return out;
 }
 
-// Between what is the administrator's of a root and what is a user's.
-constexpr std::string_view kUsers = "/./";
+// Separates the part of a root that the administrator controls from the part that a user controls.
+constexpr std::string_view kUserSeparator = "/./";
 
-bool is_users(const std::string& root) { return root.find(kUsers) != std::string::npos; }
+bool is_user_root(const std::string& root) { return root.find(kUserSeparator) != std::string::npos; }
 
 std::string parent_of(std::string_view path) {
   const auto slash = path.rfind('/');
@@ -62,26 +62,26 @@ std::optional<nlohmann::json> parse_state(std::string_view text) {
   using Event = nlohmann::json::parse_event_t;
   const auto keep = [](int depth, Event event, const nlohmann::json& parsed) {
     if (event == Event::key) return parsed != "env" && parsed != "Env";
-    return depth < kMaxAbove;
+    return depth < kMaxJsonDepth;
   };
   auto out = nlohmann::json::parse(text, keep, false);
   if (!out.is_object() && !out.is_array()) return std::nullopt;
   return out;
 }
 
-StateFiles::StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> notice)
-    : rootfs_(std::move(rootfs)), procfs_(std::move(procfs)), notice_(std::move(notice)) {}
+StateFiles::StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> log)
+    : rootfs_(std::move(rootfs)), procfs_(std::move(procfs)), log_(std::move(log)) {}
 
-// A root is the administrator's own choice and may be a link, which then leads within the host's root.
+// A root is set by the administrator and may be a symbolic link, which is resolved within the host's root directory.
 base::Fd StateFiles::open_root(const std::string& root) {
   constexpr int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   const base::Fd host(::open(rootfs_.c_str(), flags));
   if (!host) return {};
-  const auto users = root.find(kUsers);
+  const auto users = root.find(kUserSeparator);
   const auto above = root.substr(0, users);
   base::Fd fd(open_within(host.get(), above, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
-  if (!fd && no_such_call()) fd = base::Fd(::open(join(rootfs_ == "/" ? "" : rootfs_, above).c_str(), flags));
-  if (fd && users != std::string::npos) fd = open_below(fd, root.substr(users + kUsers.size()), flags, true);
+  if (!fd && is_openat2_unavailable()) fd = base::Fd(::open(join(rootfs_ == "/" ? "" : rootfs_, above).c_str(), flags));
+  if (fd && users != std::string::npos) fd = open_below(fd, root.substr(users + kUserSeparator.size()), flags, true);
   return fd;
 }
 
@@ -90,8 +90,8 @@ base::Fd StateFiles::open_below(const base::Fd& root, const std::string& relativ
   const std::uint64_t how =
       RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | (of_user ? RESOLVE_NO_XDEV : 0U);
   base::Fd fd(open_within(root.get(), path, flags | O_NOFOLLOW, how));
-  if (fd || !no_such_call()) return fd;
-  // One component after the other, none of them a link.
+  if (fd || !is_openat2_unavailable()) return fd;
+  // Fallback: open one component at a time, rejecting links.
   base::Fd at(::openat(root.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct stat first {};
   if (at && ::fstat(at.get(), &first) != 0) return {};
@@ -113,77 +113,77 @@ base::Fd StateFiles::open_below(const base::Fd& root, const std::string& relativ
   return at;
 }
 
-void StateFiles::look(const std::string& root, std::string_view relative, bool whole) {
+void StateFiles::add_watch_key(const std::string& root, std::string_view relative, bool whole) {
   if (whole) {
-    looks_.insert({root, std::string(relative), {}});
+    watch_keys_.insert({root, std::string(relative), {}});
   } else {
-    looks_.insert({root, parent_of(relative), std::string(base::last_part(relative))});
+    watch_keys_.insert({root, parent_of(relative), std::string(base::last_part(relative))});
   }
 }
 
-void StateFiles::tell(const std::string& root, const std::string& relative, std::string_view why) {
+void StateFiles::log_once(const std::string& root, const std::string& relative, std::string_view reason) {
   auto key = root + '\0';
-  key += why;
-  if (told_.size() >= kMaxTold || !told_.insert(std::move(key)).second) return;
-  notice_("discovery: " + base::printable(join(root, relative)) + ": " + std::string(why) +
-          "; ignoring, and counting further ones");
+  key += reason;
+  if (logged_.size() >= kMaxLogged || !logged_.insert(std::move(key)).second) return;
+  log_("discovery: state file ignored: " + base::printable(join(root, relative)) + " (" + std::string(reason) +
+       "); further errors of this kind are only counted");
 }
 
-Answer StateFiles::failed(int error, const std::string& root, const std::string& relative) {
+FileStatus StateFiles::failed(int error, const std::string& root, const std::string& relative) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
-      return Answer::absent;
+      return FileStatus::missing;
     case EACCES:
     case EPERM:
       ++stats_.denied;
-      tell(root, relative, "no right to read it");
-      return Answer::unusable;
+      log_once(root, relative, "permission denied");
+      return FileStatus::unusable;
     case EXDEV:
       ++stats_.refused;
-      tell(root, relative, "is or is below a symbolic link, or is on another file system");
-      return Answer::unusable;
+      log_once(root, relative, "symbolic link in the path, or on another file system");
+      return FileStatus::unusable;
     case ELOOP:
       ++stats_.refused;
-      tell(root, relative, "is or is below a symbolic link");
-      return Answer::unusable;
+      log_once(root, relative, "symbolic link in the path");
+      return FileStatus::unusable;
     default:
       ++stats_.refused;
-      tell(root, relative, std::strerror(error));
-      return Answer::unusable;
+      log_once(root, relative, std::strerror(error));
+      return FileStatus::unusable;
   }
 }
 
-Answer StateFiles::broken(const std::string& root, const std::string& relative, std::string_view why) {
+FileStatus StateFiles::broken(const std::string& root, const std::string& relative, std::string_view reason) {
   ++stats_.broken;
-  tell(root, relative, why);
-  return Answer::unusable;
+  log_once(root, relative, reason);
+  return FileStatus::unusable;
 }
 
-Answer StateFiles::read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit,
-                        Changes changes) {
+FileStatus StateFiles::read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit,
+                            Changes changes) {
   out.clear();
-  if (changes == Changes::watched) look(root, relative, false);
+  if (changes == Changes::watched) add_watch_key(root, relative, false);
   const auto dir = open_root(root);
   if (!dir) return failed(errno, root, relative);
-  const auto fd = open_below(dir, relative, O_RDONLY | O_NONBLOCK | O_NOCTTY, is_users(root));
+  const auto fd = open_below(dir, relative, O_RDONLY | O_NONBLOCK | O_NOCTTY, is_user_root(root));
   if (!fd) return failed(errno, root, relative);
   struct stat about {};
   if (::fstat(fd.get(), &about) != 0) return failed(errno, root, relative);
   if (!S_ISREG(about.st_mode)) {
     ++stats_.refused;
-    tell(root, relative, "is no regular file");
-    return Answer::unusable;
+    log_once(root, relative, "not a regular file");
+    return FileStatus::unusable;
   }
   const auto too_big = [&] {
     ++stats_.too_big;
-    tell(root, relative, "is larger than a state file may be");
+    log_once(root, relative, "larger than the limit for state files");
     out.clear();
-    return Answer::unusable;
+    return FileStatus::unusable;
   };
   if (static_cast<std::uint64_t>(about.st_size) > limit) return too_big();
   ++stats_.reads;
-  // It may grow while it is read; one byte more than allowed is asked for.
+  // The file may grow while it is read; request one byte more than the limit to detect that.
   std::size_t size = 0;
   std::size_t room = static_cast<std::size_t>(about.st_size) + 1;
   for (;;) {
@@ -197,30 +197,30 @@ Answer StateFiles::read(const std::string& root, const std::string& relative, st
     room = 4096;
   }
   out.resize(size);
-  if (!base::is_utf8(out)) return broken(root, relative, "is no UTF-8");
-  return Answer::found;
+  if (!base::is_utf8(out)) return broken(root, relative, "not UTF-8");
+  return FileStatus::found;
 }
 
-Answer StateFiles::read_json(const std::string& root, const std::string& relative, nlohmann::json& out,
-                             Changes changes) {
+FileStatus StateFiles::read_json(const std::string& root, const std::string& relative, nlohmann::json& out,
+                                 Changes changes) {
   std::string text;
-  if (const auto answer = read(root, relative, text, kFileLimit, changes); answer != Answer::found) return answer;
+  if (const auto answer = read(root, relative, text, kFileLimit, changes); answer != FileStatus::found) return answer;
   auto parsed = parse_state(text);
-  if (!parsed) return broken(root, relative, "is no JSON, or only half written");
+  if (!parsed) return broken(root, relative, "not JSON, or incomplete");
   out = std::move(*parsed);
-  return Answer::found;
+  return FileStatus::found;
 }
 
 std::uint64_t StateFiles::version(const std::string& root, const std::string& relative, Changes changes) {
-  if (changes == Changes::watched) look(root, relative, false);
+  if (changes == Changes::watched) add_watch_key(root, relative, false);
   const auto dir = open_root(root);
-  const auto fd = dir ? open_below(dir, relative, O_PATH, is_users(root)) : base::Fd();
+  const auto fd = dir ? open_below(dir, relative, O_PATH, is_user_root(root)) : base::Fd();
   struct stat about {};
   if (!fd || ::fstat(fd.get(), &about) != 0) {
     failed(errno, root, relative);
     return 0;
   }
-  std::uint64_t hash = 1469598103934665603U;  // FNV-1a over what tells two files apart
+  std::uint64_t hash = 1469598103934665603U;  // FNV-1a
   for (const auto part :
        {static_cast<std::uint64_t>(about.st_ino), static_cast<std::uint64_t>(about.st_size),
         static_cast<std::uint64_t>(about.st_ctim.tv_sec), static_cast<std::uint64_t>(about.st_ctim.tv_nsec)}) {
@@ -229,22 +229,22 @@ std::uint64_t StateFiles::version(const std::string& root, const std::string& re
   return hash == 0 ? 1 : hash;
 }
 
-std::optional<base::Wall> StateFiles::changed(const std::string& root, const std::string& relative) {
+std::optional<base::Wall> StateFiles::changed_at(const std::string& root, const std::string& relative) {
   const auto dir = open_root(root);
-  const auto fd = dir ? open_below(dir, relative, O_PATH, is_users(root)) : base::Fd();
+  const auto fd = dir ? open_below(dir, relative, O_PATH, is_user_root(root)) : base::Fd();
   struct stat about {};
   if (!fd || ::fstat(fd.get(), &about) != 0) return std::nullopt;
   return base::Wall(std::chrono::seconds(about.st_ctim.tv_sec) + std::chrono::nanoseconds(about.st_ctim.tv_nsec));
 }
 
 std::vector<std::string> StateFiles::list(const std::string& root, const std::string& relative) {
-  look(root, relative, true);
+  add_watch_key(root, relative, true);
   const auto dir = open_root(root);
   if (!dir) {
     failed(errno, root, relative);
     return {};
   }
-  auto fd = open_below(dir, relative, O_RDONLY | O_DIRECTORY, is_users(root));
+  auto fd = open_below(dir, relative, O_RDONLY | O_DIRECTORY, is_user_root(root));
   if (!fd) {
     failed(errno, root, relative);
     return {};
@@ -257,7 +257,7 @@ std::vector<std::string> StateFiles::list(const std::string& root, const std::st
     if (entry->d_name[0] == '.') continue;
     if (names.size() == kListLimit) {
       ++stats_.too_big;
-      tell(root, relative, "has more entries than are looked at");
+      log_once(root, relative, "more than " + std::to_string(kListLimit) + " entries, the rest is skipped");
       break;
     }
     names.emplace_back(entry->d_name);
@@ -270,23 +270,23 @@ std::vector<std::string> StateFiles::list(const std::string& root, const std::st
 bool StateFiles::alive(std::int64_t pid) const {
   if (pid <= 0 || pid > std::numeric_limits<pid_t>::max()) return false;
   if (base::exists(AT_FDCWD, (procfs_ + '/' + std::to_string(pid)).c_str())) return true;
-  // Hidden by the mount's hidepid, it still answers to the question whether it is there.
+  // With hidepid (proc(5)) the directory is hidden, but kill(2) with signal 0 fails with EPERM if the process exists.
   return procfs_ == "/proc" && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == EPERM;
 }
 
-base::Fd StateFiles::open_for_watch(Look& look) {
-  auto dir = open_root(look.root);
-  while (!dir && look.root.size() > 1) {
-    look = {parent_of(look.root), {}, std::string(base::last_part(look.root))};
-    if (look.root.empty()) look.root = "/";
-    dir = open_root(look.root);
+base::Fd StateFiles::open_for_watch(WatchKey& key) {
+  auto dir = open_root(key.root);
+  while (!dir && key.root.size() > 1) {
+    key = {parent_of(key.root), {}, std::string(base::last_part(key.root))};
+    if (key.root.empty()) key.root = "/";
+    dir = open_root(key.root);
   }
   if (!dir) return {};
   for (;;) {
-    auto fd = open_below(dir, look.directory, O_PATH | O_DIRECTORY, is_users(look.root));
-    if (fd || look.directory.empty()) return fd;
-    look.name = base::last_part(look.directory);
-    look.directory = parent_of(look.directory);
+    auto fd = open_below(dir, key.directory, O_PATH | O_DIRECTORY, is_user_root(key.root));
+    if (fd || key.directory.empty()) return fd;
+    key.name = base::last_part(key.directory);
+    key.directory = parent_of(key.directory);
   }
 }
 

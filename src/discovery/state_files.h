@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads files below a runtime's state directory. They belong to somebody else: a link, a FIFO, a device, a huge or a
-// half-written file is answered with "unusable" and counted, told once, and asked again later; nothing outside of the
-// directory is opened, nothing blocks, nothing grows.
+// Reads files below a runtime's state directory. Their content is untrusted: a symbolic link, a FIFO, a device, an
+// oversized or an incomplete file is reported as `unusable`, counted, logged once and read again later. No file outside
+// of the directory is opened, no read blocks, and memory is bounded.
 //
-// What was looked at is remembered, so that it can be watched (watcher.h). Loop thread.
+// The names read are recorded so that they can be watched (watcher.h). Loop thread.
 #pragma once
 
 #include <cstddef>
@@ -24,18 +24,18 @@
 
 namespace cgwarden::discovery {
 
-enum class Answer : std::uint8_t { found, absent, unusable };
+enum class FileStatus : std::uint8_t { found, missing, unusable };
 
-// Where somebody looked: for one name in a directory or, the name being empty, for all of it.
-struct Look {
+// An object to watch with inotify: one name in a directory or, if the name is empty, all names in it.
+struct WatchKey {
   std::string root;
-  std::string directory;  // relative to the root; "" is the root itself
+  std::string directory;  // relative to the root; empty: the root itself
   std::string name;
-  friend auto operator<=>(const Look&,
-                          const Look&) = default;  // NOLINT(modernize-use-nullptr): clang 14 sees one in <=>
+  friend auto operator<=>(const WatchKey&,
+                          const WatchKey&) = default;  // NOLINT(modernize-use-nullptr): clang 14 sees one in <=>
 };
 
-// What is written once and never again need not be watched: each watch holds memory of the kernel's.
+// Whether a file may change. Immutable files are not watched, because each inotify watch pins kernel memory.
 enum class Changes : std::uint8_t { watched, none };
 
 class StateFiles {
@@ -45,61 +45,62 @@ class StateFiles {
 
   struct Stats {
     std::uint64_t reads = 0;
-    std::uint64_t denied = 0;   // by rights
-    std::uint64_t refused = 0;  // links, FIFOs, devices, and what lies outside
-    std::uint64_t too_big = 0;  // and directories with too many entries
-    std::uint64_t broken = 0;   // half-written, no UTF-8, another format
+    std::uint64_t denied = 0;   // permission denied
+    std::uint64_t refused = 0;  // links, FIFOs, devices, paths out of the root, I/O errors
+    std::uint64_t too_big = 0;  // oversized files and directories with too many entries
+    std::uint64_t broken = 0;   // incomplete, not UTF-8, unknown format
   };
 
-  // Roots are paths of the host, below `rootfs`. What stands behind a "/./" in one is not the administrator's but a
-  // user's choice: no link is followed there, and no other mount is entered, as a user may make both. `notice` gets a
-  // line for the log.
-  StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> notice);
+  // Roots are host paths, below `rootfs`. In a root, the part after "/./" is controlled by a user rather than by the
+  // administrator: links are not followed and mount points are not crossed there, because users can create both. `log`
+  // is called with single lines for the log.
+  StateFiles(std::string rootfs, std::string procfs, std::function<void(std::string)> log);
 
-  // The whole of root/relative. Tells refusals apart from absence.
-  Answer read(const std::string& root, const std::string& relative, std::string& out, std::size_t limit = kFileLimit,
-              Changes changes = Changes::watched);
-  // The same, parsed by parse_state().
-  Answer read_json(const std::string& root, const std::string& relative, nlohmann::json& out,
-                   Changes changes = Changes::watched);
-  // Identity and age of a file, to know whether it is another one now; 0 when there is none.
+  // Reads all of root/relative into `out`, at most `limit` bytes.
+  FileStatus read(const std::string& root, const std::string& relative, std::string& out,
+                  std::size_t limit = kFileLimit, Changes changes = Changes::watched);
+  // Reads and parses (parse_state()).
+  FileStatus read_json(const std::string& root, const std::string& relative, nlohmann::json& out,
+                       Changes changes = Changes::watched);
+  // Hash of inode, size and ctime, which changes with the file; 0 if it cannot be opened.
   std::uint64_t version(const std::string& root, const std::string& relative, Changes changes = Changes::watched);
-  // When the file was put there or written last, by the kernel's clock. Not watched: for a file that was just read.
-  std::optional<base::Wall> changed(const std::string& root, const std::string& relative);
-  // Names in a directory, sorted, without those that begin with a dot.
+  // The ctime of the file: when it was created or last written. Adds no watch; for a file that was just read.
+  std::optional<base::Wall> changed_at(const std::string& root, const std::string& relative);
+  // Names in a directory, sorted, without those that start with a dot. At most kListLimit.
   std::vector<std::string> list(const std::string& root, const std::string& relative);
-  // The file is there, but it is not what it should be.
-  Answer broken(const std::string& root, const std::string& relative, std::string_view why);
-  // A process of the host is there.
+  // Counts and logs a file with invalid content. Returns `unusable`.
+  FileStatus broken(const std::string& root, const std::string& relative, std::string_view reason);
+  // True if the process exists on the host.
   [[nodiscard]] bool alive(std::int64_t pid) const;
 
-  // The directory itself, for the watcher; or the nearest one above it that exists, `directory` and `name` changed so.
-  base::Fd open_for_watch(Look& look);
+  // Opens the directory of `key` for an inotify watch. If it does not exist, opens the nearest existing ancestor and
+  // updates `key` accordingly.
+  base::Fd open_for_watch(WatchKey& key);
 
-  // What was looked at since the last call.
-  std::set<Look> take_looks() { return std::exchange(looks_, {}); }
+  // Names read since the last call.
+  std::set<WatchKey> take_watch_keys() { return std::exchange(watch_keys_, {}); }
   [[nodiscard]] const Stats& stats() const { return stats_; }
 
  private:
   base::Fd open_root(const std::string& root);
   base::Fd open_below(const base::Fd& root, const std::string& relative, int flags, bool of_user);
-  Answer failed(int error, const std::string& root, const std::string& relative);
-  void tell(const std::string& root, const std::string& relative, std::string_view why);
-  void look(const std::string& root, std::string_view relative, bool whole);
+  FileStatus failed(int error, const std::string& root, const std::string& relative);
+  void log_once(const std::string& root, const std::string& relative, std::string_view reason);
+  void add_watch_key(const std::string& root, std::string_view relative, bool whole);
 
   std::string rootfs_;
   std::string procfs_;
-  std::function<void(std::string)> notice_;
-  std::set<Look> looks_;
-  std::set<std::string> told_;  // root and reason
+  std::function<void(std::string)> log_;
+  std::set<WatchKey> watch_keys_;
+  std::set<std::string> logged_;  // root and reason of lines that were logged
   Stats stats_;
 };
 
-// A state file's text as an object or a list; nothing when it is neither, or only half written. Values below a key
-// "env" or "Env" are never kept. Pure.
+// Parses a state file. nullopt: not a JSON object or array, or incomplete. Values of keys "env" and "Env" are dropped.
+// Pure.
 std::optional<nlohmann::json> parse_state(std::string_view text);
 
-// May stand as one component of a path below a root.
+// True if `text` is valid as one component of a path.
 bool is_file_name(std::string_view text);
 
 }  // namespace cgwarden::discovery

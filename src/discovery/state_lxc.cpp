@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// LXC:         <lxcpath>/<name>/config          the name is in the cgroup's path; the file proves that there is one
-// LXD, Incus:  <dir>/storage-pools/<pool>/containers/<name>/backup.yaml          (<dir>/containers/ holds links)
-// Seen with LXC 5.0 and LXD 5.0.
+// LXC:         <lxcpath>/<name>/config          proves that the container with the name in the cgroup's path exists
+// LXD, Incus:  <dir>/storage-pools/<pool>/containers/<name>/backup.yaml          (<dir>/containers/ has links only)
+// Verified with LXC 5.0 and LXD 5.0.
 #include "src/base/text.h"
 #include "src/discovery/state.h"
 
@@ -17,7 +17,7 @@ std::string_view trim(std::string_view text) {
   return base::trim_end(text);
 }
 
-// A plain or quoted scalar of one line. Others are none we need.
+// A plain or quoted one-line YAML scalar. Other scalars do not occur in the keys read here.
 std::string scalar(std::string_view text) {
   text = trim(text);
   if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front()) {
@@ -29,7 +29,7 @@ std::string scalar(std::string_view text) {
 
 }  // namespace
 
-// Of the instance's part of backup.yaml: its "config:" by lines, and its own keys.
+// Parses created_at and the lines of "config:" in the instance section of backup.yaml.
 void parse_lxd_backup(std::string_view backup, ContainerFacts& out) {
   bool instance = false;
   bool config = false;
@@ -68,13 +68,13 @@ void parse_lxc_config(std::string_view config, ContainerFacts& out) {
   while (!config.empty()) {
     auto line = base::take_line(config);
     const auto key = trim(base::take_until(line, '='));
-    // "lxc.environment" is never looked at.
+    // Never read "lxc.environment".
     if (key.starts_with("user.")) out.label(std::string(key), std::string(trim(line)));
   }
 }
 
-Answer read_lxd(StateContext& context, const std::string& id, ContainerFacts& out) {
-  auto worst = Answer::absent;
+FileStatus read_lxd(StateContext& context, const std::string& id, ContainerFacts& out) {
+  auto worst = FileStatus::missing;
   for (const auto& root : context.roots.lxd) {
     auto pools = context.files.list(root, "storage-pools");
     if (pools.size() > kMaxPools) pools.resize(kMaxPools);
@@ -82,25 +82,25 @@ Answer read_lxd(StateContext& context, const std::string& id, ContainerFacts& ou
       const auto file = "storage-pools/" + pool + "/containers/" + id + "/backup.yaml";
       std::string text;
       const auto answer = context.files.read(root, file, text);
-      if (answer == Answer::unusable) worst = answer;
-      if (answer != Answer::found) continue;
+      if (answer == FileStatus::unusable) worst = answer;
+      if (answer != FileStatus::found) continue;
       out.from(root, file);
       out.set(&Container::runtime, root.ends_with("incus") ? "incus" : "lxd");
       out.set(&Container::id, id);
-      // "<project>_<name>" unless the project is the default one; a name holds no '_'.
+      // The id is "<project>_<name>", or "<name>" in the default project. Names contain no '_'.
       const auto project = id.find('_');
       out.set(&Container::name, project == std::string::npos ? id : id.substr(project + 1));
       if (project != std::string::npos) out.set(&Container::project, id.substr(0, project));
       parse_lxd_backup(text, out);
-      return Answer::found;
+      return FileStatus::found;
     }
   }
   return worst;
 }
 
-Answer read_lxc(StateContext& context, const std::string& id, ContainerFacts& out) {
-  auto worst = Answer::absent;
-  // LXC appends "-1" and so on where the cgroup of that name was still there.
+FileStatus read_lxc(StateContext& context, const std::string& id, ContainerFacts& out) {
+  auto worst = FileStatus::missing;
+  // LXC appends "-1", "-2" and so on if a cgroup of that name still existed.
   std::vector<std::string> names = {id};
   if (const auto dash = id.rfind('-'); dash != std::string::npos && base::to_int<unsigned>(id.substr(dash + 1))) {
     names.push_back(id.substr(0, dash));
@@ -111,13 +111,13 @@ Answer read_lxc(StateContext& context, const std::string& id, ContainerFacts& ou
       const auto file = name + "/config";
       std::string text;
       const auto answer = context.files.read(root, file, text);
-      if (answer == Answer::unusable) worst = answer;
-      if (answer != Answer::found) continue;
+      if (answer == FileStatus::unusable) worst = answer;
+      if (answer != FileStatus::found) continue;
       out.from(root, file);
       out.set(&Container::id, name);
       out.set(&Container::name, name);
       parse_lxc_config(text, out);
-      return Answer::found;
+      return FileStatus::found;
     }
   }
   return worst;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// systemd-machined:  /run/systemd/machines/<name>, NAME=VALUE by lines; stays behind when machined dies first
-// libvirt:           <run>/{lxc,qemu}/<name>.xml, of which only a few places are searched for
-// Seen with systemd 252 and libvirt 9.0.
+// systemd-machined:  /run/systemd/machines/<name>, lines NAME=VALUE; stale if machined exited before the machine
+// libvirt:           <run>/{lxc,qemu}/<name>.xml, searched for a few elements only
+// Verified with systemd 252 and libvirt 9.0.
 #include <chrono>
 
 #include "src/base/text.h"
@@ -12,10 +12,10 @@ namespace {
 
 using model::Container;
 
-constexpr std::int64_t kLatest = 7'258'118'400'000'000;  // year 2200, in microseconds: nanoseconds hold it
+constexpr std::int64_t kLatest = 7'258'118'400'000'000;  // year 2200 in microseconds: fits into 64-bit nanoseconds
 
-// machined escapes the value as C does; what is shown has no need of more than the backslash.
-std::string unquoted(std::string_view value) {
+// machined escapes values as in C. Only the backslash needs to be handled for the values shown.
+std::string unescape_value(std::string_view value) {
   std::string out;
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (value[i] == '\\' && i + 1 < value.size()) ++i;
@@ -24,13 +24,13 @@ std::string unquoted(std::string_view value) {
   return out;
 }
 
-// What stands between `before` and `after`; nothing where it holds markup or an entity.
+// The text between `before` and `after`; nullopt if it is missing, too long or contains markup or an entity.
 std::optional<std::string> between(std::string_view text, std::string_view before, std::string_view after) {
   const auto from = text.find(before);
   if (from == std::string_view::npos) return std::nullopt;
   text.remove_prefix(from + before.size());
   const auto to = text.find(after);
-  if (to > 1024) return std::nullopt;  // npos as well
+  if (to > 1024) return std::nullopt;  // also if npos
   const auto found = text.substr(0, to);
   if (found.find_first_of("<&") != std::string_view::npos) return std::nullopt;
   return std::string(found);
@@ -43,7 +43,7 @@ std::optional<MachineState> parse_machine(std::string_view text, const std::stri
   while (!text.empty()) {
     auto line = base::take_line(text);
     const std::string key(base::take_until(line, '='));
-    values.try_emplace(key, unquoted(line));
+    values.try_emplace(key, unescape_value(line));
   }
   const auto leader = base::to_int<std::int64_t>(values["LEADER"]);
   if (values["NAME"] != id || !leader) return std::nullopt;
@@ -67,16 +67,16 @@ bool parse_libvirt(std::string_view xml, const std::string& id, ContainerFacts& 
   return true;
 }
 
-Answer read_machine(StateContext& context, const std::string& id, ContainerFacts& out) {
-  auto worst = Answer::absent;
+FileStatus read_machine(StateContext& context, const std::string& id, ContainerFacts& out) {
+  auto worst = FileStatus::missing;
   for (const auto& root : context.roots.machines) {
     std::string text;
     const auto answer = context.files.read(root, id, text, std::size_t{64} << 10U);
-    if (answer == Answer::unusable) worst = answer;
-    if (answer != Answer::found) continue;
+    if (answer == FileStatus::unusable) worst = answer;
+    if (answer != FileStatus::found) continue;
     const auto state = parse_machine(text, id);
     if (!state) {
-      worst = context.files.broken(root, id, "is no state of a machine");
+      worst = context.files.broken(root, id, "not a machine state file");
       continue;
     }
     if (!context.files.alive(state->leader)) continue;
@@ -87,26 +87,26 @@ Answer read_machine(StateContext& context, const std::string& id, ContainerFacts
     out.set(&Container::state, "running");
     out.set(&Container::unit, state->unit);
     out.set(&Container::started, state->started);
-    return Answer::found;
+    return FileStatus::found;
   }
   return worst;
 }
 
-Answer read_libvirt(StateContext& context, const std::string& id, ContainerFacts& out) {
-  auto worst = Answer::absent;
+FileStatus read_libvirt(StateContext& context, const std::string& id, ContainerFacts& out) {
+  auto worst = FileStatus::missing;
   for (const auto& root : context.roots.libvirt) {
     for (const char* kind : {"lxc/", "qemu/"}) {
       const auto file = kind + id + ".xml";
       std::string text;
       const auto answer = context.files.read(root, file, text);
-      if (answer == Answer::unusable) worst = answer;
-      if (answer != Answer::found) continue;
+      if (answer == FileStatus::unusable) worst = answer;
+      if (answer != FileStatus::found) continue;
       out.from(root, file);
       if (!parse_libvirt(text, id, out)) {
-        worst = context.files.broken(root, file, "is of another domain");
+        worst = context.files.broken(root, file, "of another domain");
         continue;
       }
-      return Answer::found;
+      return FileStatus::found;
     }
   }
   return worst;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Podman and CRI-O, whose storage is the same library's:
+// Podman and CRI-O, which both use containers/storage:
 //   <graph root>/<driver>-containers/containers.json             names and images of all; also volatile-containers.json
 //   <graph root>/<driver>-containers/<id>/userdata/config.json   annotations
 //   <graph root>/<driver>-layers/layers.json                     all layers; also volatile-layers.json
-//   <run root>/<driver>-containers/<id>/userdata/pidfile         pid of its init
-//   <tmp>/exits/<id>                                             exit code, and by its age when that was
-//   <graph root>/<driver>-containers/<id>/userdata/state.json    the same and more, of CRI-O only
-// Podman keeps labels in its database only. Seen with Podman 4.3; CRI-O after its documentation.
+//   <run root>/<driver>-containers/<id>/userdata/pidfile         pid of the init process
+//   <tmp>/exits/<id>                                             exit code; the ctime of the file is the exit time
+//   <graph root>/<driver>-containers/<id>/userdata/state.json    exit code, exit time and start time, CRI-O only
+// Podman keeps labels in its database only. Verified with Podman 4.3; CRI-O according to its documentation.
 #include <algorithm>
 #include <memory>
 
@@ -18,32 +18,33 @@ namespace {
 
 using model::Container;
 
-// Where a driver has the directory of a layer.
+// Directory of a layer, by storage driver.
 struct PodmanDriver {
   const char* name;
-  std::string_view before;  // the layer's id
+  std::string_view before;  // path before the layer id
   std::string_view after;
 };
 constexpr PodmanDriver kPodmanDrivers[] = {
     {"overlay", "overlay/", "/diff"}, {"vfs", "vfs/dir/", ""}, {"btrfs", "btrfs/subvolumes/", ""}};
-// Those of containers that are to be forgotten when the machine stops ("podman run --rm") are in lists of their own.
+// Containers that do not survive a reboot ("podman run --rm") are in the volatile lists.
 constexpr const char* kContainerFiles[] = {"containers.json", "volatile-containers.json"};
 constexpr const char* kLayerFiles[] = {"layers.json", "volatile-layers.json"};
 constexpr std::size_t kMaxIndexed = 65'536;
 
-const PodmanIndex& index_of(StateContext& context, const std::string& root, const std::string& file, Answer& answer) {
+const PodmanIndex& index_of(StateContext& context, const std::string& root, const std::string& file,
+                            FileStatus& answer) {
   auto& index = context.podman[root + '/' + file];
   const auto version = context.files.version(root, file);
-  answer = version == 0 ? Answer::absent : Answer::found;
+  answer = version == 0 ? FileStatus::missing : FileStatus::found;
   if (version == index.version) return index;
   index.by_id.clear();
   index.version = 0;
   if (version == 0) return index;
   nlohmann::json all;
   answer = context.files.read_json(root, file, all);
-  if (answer != Answer::found) return index;
+  if (answer != FileStatus::found) return index;
   if (!index_podman(all, index)) {
-    answer = context.files.broken(root, file, "is no list of containers");
+    answer = context.files.broken(root, file, "not a list of containers");
     return index;
   }
   index.version = version;
@@ -52,7 +53,7 @@ const PodmanIndex& index_of(StateContext& context, const std::string& root, cons
 
 std::optional<std::int64_t> read_number(StateContext& context, const std::string& root, const std::string& file) {
   std::string text;
-  if (context.files.read(root, file, text, 32) != Answer::found) return std::nullopt;
+  if (context.files.read(root, file, text, 32) != FileStatus::found) return std::nullopt;
   return base::to_int<std::int64_t>(base::trim_end(text));
 }
 
@@ -62,12 +63,12 @@ struct PodmanExit {
   std::string root;
 };
 
-// Podman takes the exit code into its database and deletes the file within a moment: it has to be watched before it is
-// there, and read before all else.
+// Podman stores the exit code in its database and deletes the file shortly after. So the file must be watched before it
+// exists, and read before any other file.
 PodmanExit read_exit(StateContext& context, const std::string& id) {
   for (const auto& root : context.roots.podman_tmp) {
     const auto code = read_number(context, root, "exits/" + id);
-    if (code) return {code, context.files.changed(root, "exits/" + id), root};
+    if (code) return {code, context.files.changed_at(root, "exits/" + id), root};
   }
   return {};
 }
@@ -81,7 +82,7 @@ void read_run_state(StateContext& context, const std::string& driver, const std:
     out.from(root, file);
     out.set(&Container::pid, pid);
     out.set(&Container::state, "running");
-    return;  // what code there is belongs to another run
+    return;  // an exit code belongs to the previous run
   }
   if (!exit.code) return;
   out.from(exit.root, "exits/" + id);
@@ -94,12 +95,12 @@ void read_crio_state(StateContext& context, const std::string& root, const std::
                      ContainerFacts& out) {
   const auto file = driver + "-containers/" + id + "/userdata/state.json";
   nlohmann::json state;
-  if (context.files.read_json(root, file, state) != Answer::found) return;
+  if (context.files.read_json(root, file, state) != FileStatus::found) return;
   out.from(root, file);
   parse_crio_state(state, out);
 }
 
-// Both files as one index. One that is not there is empty; one that cannot be read is asked for again.
+// Indexes both files. A missing file counts as empty; an unreadable file is read again at the next lookup.
 void refresh_layers(StateContext& context, const std::string& root, const std::string& directory, LayerIndex& index) {
   std::uint64_t version = 0;
   for (const auto* file : kLayerFiles) {
@@ -111,15 +112,15 @@ void refresh_layers(StateContext& context, const std::string& root, const std::s
   for (const auto* file : kLayerFiles) {
     nlohmann::json all;
     const auto answer = context.files.read_json(root, directory + file, all, Changes::none);
-    if (answer == Answer::unusable) index.version = 0;
-    if (answer != Answer::found || index_layers(all, index)) continue;
-    context.files.broken(root, directory + file, "is no list of layers");
+    if (answer == FileStatus::unusable) index.version = 0;
+    if (answer != FileStatus::found || index_layers(all, index)) continue;
+    context.files.broken(root, directory + file, "not a list of layers");
   }
 }
 
 void read_podman_layers(StateContext& context, const std::string& root, const PodmanDriver& driver,
                         const std::string& layer, ContainerFacts& out) {
-  if (!is_engine_id(layer)) return;
+  if (!is_container_id(layer)) return;
   const auto directory = std::string(driver.name) + "-layers/";
   auto& index = context.podman_layers[root + '/' + directory];
   if (!index.by_id.contains(layer)) refresh_layers(context, root, directory, index);
@@ -138,7 +139,7 @@ void read_spec(StateContext& context, const std::string& root, const std::string
                ContainerFacts& out) {
   const auto file = driver + "-containers/" + id + "/userdata/config.json";
   nlohmann::json spec;
-  if (context.files.read_json(root, file, spec) != Answer::found) return;
+  if (context.files.read_json(root, file, spec) != FileStatus::found) return;
   out.from(root, file);
   parse_podman_spec(spec, out);
 }
@@ -164,7 +165,7 @@ bool index_podman(const nlohmann::json& list, PodmanIndex& index) {
     entry.image_id = text_at(one, {"image"}).value_or("");
     entry.created = text_at(one, {"created"}).value_or("");
     entry.layer = text_at(one, {"layer"}).value_or("");
-    // JSON in a text.
+    // A string that contains JSON.
     const auto metadata = nlohmann::json::parse(text_at(one, {"metadata"}).value_or(""), nullptr, false);
     entry.image = text_at(metadata, {"image-name"}).value_or("");
     index.by_id.emplace(*id, std::move(entry));
@@ -204,11 +205,11 @@ void parse_podman_spec(const nlohmann::json& spec, ContainerFacts& out) {
   const bool crio = manager == "cri-o" || text_at(spec, {"annotations", "io.kubernetes.cri-o.ContainerID"});
   if (crio) {
     out.set(&Container::runtime, "cri-o");
-    // The storage's name is the long one of the kubelet.
+    // The name in containers.json is the long one that the kubelet generates.
     out.set(&Container::name, text_at(spec, {"annotations", "io.kubernetes.container.name"}));
     out.set(&Container::image, text_at(spec, {"annotations", "io.kubernetes.cri-o.ImageName"}));
     out.set(&Container::created, time_at(spec, {"annotations", "io.kubernetes.cri-o.Created"}));
-    // Labels of the pod, JSON in a text.
+    // Labels of the pod, as a string that contains JSON.
     const auto labels = nlohmann::json::parse(text_at(spec, {"annotations", "io.kubernetes.cri-o.Labels"}).value_or(""),
                                               nullptr, false);
     out.labels(&labels);
@@ -218,7 +219,7 @@ void parse_podman_spec(const nlohmann::json& spec, ContainerFacts& out) {
   out.labels(at(spec, {"annotations"}));
 }
 
-// Written when it was started and when it has ended.
+// CRI-O writes the file when the container is started and when it exits.
 void parse_crio_state(const nlohmann::json& state, ContainerFacts& out) {
   out.set(&Container::started, time_at(state, {"started"}));
   if (text_at(state, {"status"}) != "stopped") return;
@@ -227,16 +228,16 @@ void parse_crio_state(const nlohmann::json& state, ContainerFacts& out) {
   out.set(&Container::exit_code, number_at(state, {"exitCode"}));
 }
 
-Answer read_podman(StateContext& context, const std::string& id, ContainerFacts& out) {
+FileStatus read_podman(StateContext& context, const std::string& id, ContainerFacts& out) {
   const auto exit = read_exit(context, id);
-  auto worst = Answer::absent;
+  auto worst = FileStatus::missing;
   for (const auto& root : context.roots.podman) {
     for (const auto& driver : kPodmanDrivers) {
       for (const auto* list : kContainerFiles) {
         const auto file = std::string(driver.name) + "-containers/" + list;
-        Answer answer{};
+        FileStatus answer{};
         const auto& index = index_of(context, root, file, answer);
-        if (answer == Answer::unusable) worst = answer;
+        if (answer == FileStatus::unusable) worst = answer;
         const auto entry = index.by_id.find(id);
         if (entry == index.by_id.end()) continue;
         read_spec(context, root, driver.name, id, out);
@@ -252,7 +253,7 @@ Answer read_podman(StateContext& context, const std::string& id, ContainerFacts&
         read_podman_layers(context, root, driver, entry->second.layer, out);
         if (out.facts().runtime == "cri-o") read_crio_state(context, root, driver.name, id, out);
         read_run_state(context, driver.name, id, exit, out);
-        return Answer::found;
+        return FileStatus::found;
       }
     }
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Unix socket to a daemon, for a thread that may wait: every operation runs until it is done, its time is over, or
-// another thread cancels.
+// A Unix stream socket with blocking operations: each runs until it completes, its deadline expires or another thread
+// calls cancel().
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@ class TimedSocket {
   using Socket = boost::asio::local::stream_protocol::socket;
   struct Done {
     boost::system::error_code error;
-    std::size_t size = 0;  // bytes moved, where any are
+    std::size_t size = 0;  // bytes transferred
   };
   static constexpr Clock::time_point kNoDeadline = Clock::time_point::max();
 
@@ -36,21 +36,22 @@ class TimedSocket {
         .error;
   }
 
-  // What `start` begins with the handler it gets. After an error: close() before the operation's buffers go.
+  // Runs the asynchronous operation that `start` initiates with the given handler. After an error, call close() before
+  // the operation's buffers are destroyed.
   template <class Start>
   Done run(Clock::time_point deadline, const Start& start) {
-    struct State {
+    struct Operation {
       bool done = false;
       Done result;
     };
-    const auto state = std::make_shared<State>();
+    const auto state = std::make_shared<Operation>();
     start([state](const boost::system::error_code& error, std::size_t size = 0) {
       state->done = true;
       state->result = {error, size};
     });
     io_.restart();
     while (!state->done && !cancelled_ && Clock::now() < deadline) {
-      // Without a deadline no clock wakes the thread.
+      // Without a deadline, run_one() waits without periodic wakeups.
       const auto ran = deadline == kNoDeadline ? io_.run_one() : io_.run_one_until(deadline);
       if (ran == 0 && io_.stopped() && !cancelled_) io_.restart();
     }
@@ -62,10 +63,10 @@ class TimedSocket {
     boost::system::error_code ignored;
     socket_.close(ignored);
     io_.restart();
-    (void)io_.poll();  // what was given up still looks at its buffers
+    (void)io_.poll();  // let aborted operations finish: they still refer to their buffers
   }
 
-  // Ends what runs at once, and all that is begun later. From any thread.
+  // Ends the current and every later operation immediately. Any thread.
   void cancel() {
     cancelled_ = true;
     io_.stop();

@@ -38,18 +38,18 @@ Request request_for(http::verb verb, const std::string& target) {
 }  // namespace
 
 struct UnixHttp::Connection {
-  Connection(std::string path, std::size_t most) : max_bytes(most), socket(std::move(path)) {}
+  Connection(std::string path, std::size_t max) : max_bytes(max), socket(std::move(path)) {}
 
   const std::size_t max_bytes;
   beast::flat_buffer buffer{kMaxBuffered};
-  TimedSocket socket;  // the last: nothing reads or writes any more when the buffer goes
+  TimedSocket socket;  // declared last: destroyed before the buffer that its operations use
 
   void close() {
     socket.close();
     buffer.clear();
   }
 
-  HttpAnswer ask(const Request& request, Clock::time_point deadline) {
+  HttpResponse send(const Request& request, Clock::time_point deadline) {
     http::response_parser<http::string_body> parser;
     parser.body_limit(max_bytes);
     parser.header_limit(kMaxHeader);
@@ -60,15 +60,15 @@ struct UnixHttp::Connection {
     if (!error) error = socket.run(deadline, [&](auto done) { http::async_read(stream, buffer, parser, done); }).error;
     if (error || !parser.get().keep_alive()) close();
     if (!error)
-      return {.kind = HttpAnswer::Kind::answered,
+      return {.outcome = HttpOutcome::answered,
               .status = static_cast<int>(parser.get().result_int()),
               .body = std::move(parser.get().body())};
     if (error == http::error::body_limit)
-      return {.kind = HttpAnswer::Kind::too_big, .why = "an answer is larger than it may be"};
-    if (socket.cancelled()) return {.kind = HttpAnswer::Kind::cancelled};
-    if (error == boost::asio::error::timed_out) return {.kind = HttpAnswer::Kind::timeout, .why = "no answer in time"};
-    if (is_http_error(error)) return {.kind = HttpAnswer::Kind::broken, .why = "this is no HTTP: " + error.message()};
-    return {.kind = HttpAnswer::Kind::unreachable, .why = error.message()};
+      return {.outcome = HttpOutcome::too_big, .error = "response exceeds the size limit"};
+    if (socket.cancelled()) return {.outcome = HttpOutcome::cancelled};
+    if (error == boost::asio::error::timed_out) return {.outcome = HttpOutcome::timeout, .error = "timed out"};
+    if (is_http_error(error)) return {.outcome = HttpOutcome::broken, .error = "invalid HTTP: " + error.message()};
+    return {.outcome = HttpOutcome::unreachable, .error = error.message()};
   }
 };
 
@@ -76,16 +76,16 @@ UnixHttp::UnixHttp(std::string path, std::size_t max_bytes)
     : connection_(std::make_unique<Connection>(std::move(path), max_bytes)) {}
 UnixHttp::~UnixHttp() = default;
 
-HttpAnswer UnixHttp::get(const std::string& target, Clock::time_point deadline) {
-  return connection_->ask(request_for(http::verb::get, target), deadline);
+HttpResponse UnixHttp::get(const std::string& target, Clock::time_point deadline) {
+  return connection_->send(request_for(http::verb::get, target), deadline);
 }
 
-HttpAnswer UnixHttp::post(const std::string& target, std::string json, Clock::time_point deadline) {
+HttpResponse UnixHttp::post(const std::string& target, std::string json, Clock::time_point deadline) {
   auto request = request_for(http::verb::post, target);
   if (!json.empty()) request.set(http::field::content_type, "application/json");
   request.body() = std::move(json);
   request.prepare_payload();
-  return connection_->ask(request, deadline);
+  return connection_->send(request, deadline);
 }
 
 void UnixHttp::close() { connection_->close(); }

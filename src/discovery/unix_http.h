@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP/1.1 as a client of one server on a Unix socket, as engines of containers speak it: a question at a time, over a
-// connection that is kept for the next one. The server may be hung, slow or lying: an answer has a deadline and a
-// largest size, and a connection on which something went wrong is not used again.
+// HTTP/1.1 client of one server on a Unix socket, such as a container daemon. One request at a time, over a connection
+// that is kept for the next one. The server may be hung, slow or faulty: each response has a deadline and a size limit,
+// and a connection on which an error occurred is not reused.
 //
-// Blocks its thread; cancel() is for any.
+// Requests block the thread; cancel() may be called from any thread.
 #pragma once
 
 #include <chrono>
@@ -14,19 +14,20 @@
 
 namespace cgwarden::discovery {
 
-struct HttpAnswer {
-  enum class Kind : std::uint8_t {
-    answered,
-    unreachable,  // not there, gone, or going
-    timeout,
-    cancelled,
-    too_big,  // the server may do better with another question
-    broken,   // not HTTP
-  };
-  Kind kind = Kind::answered;
+enum class HttpOutcome : std::uint8_t {
+  answered,
+  unreachable,  // not running, disconnected or shutting down
+  timeout,
+  cancelled,
+  too_big,  // exceeds the size limit; another request may succeed
+  broken,   // not HTTP
+};
+
+struct HttpResponse {
+  HttpOutcome outcome = HttpOutcome::answered;
   int status = 0;
   std::string body = {};
-  std::string why = {};  // of what is no answer
+  std::string error = {};  // reason if `outcome` is not `answered`
 };
 
 class UnixHttp {
@@ -38,12 +39,12 @@ class UnixHttp {
   UnixHttp(const UnixHttp&) = delete;
   UnixHttp& operator=(const UnixHttp&) = delete;
 
-  // Connects where it is not.
-  HttpAnswer get(const std::string& target, Clock::time_point deadline);
-  HttpAnswer post(const std::string& target, std::string json, Clock::time_point deadline);
+  // Connect if there is no connection.
+  HttpResponse get(const std::string& target, Clock::time_point deadline);
+  HttpResponse post(const std::string& target, std::string json, Clock::time_point deadline);
 
   void close();
-  // Ends what is asked at once, and all that is asked later.
+  // Ends the current and every later request immediately. Any thread.
   void cancel();
   [[nodiscard]] bool cancelled() const;
 

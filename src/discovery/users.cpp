@@ -42,7 +42,7 @@ StateContext* Users::state_of(std::string_view cgroup_path) {
   const auto version = files_.version("/etc", "passwd");
   if (version != passwd_version_) {
     by_uid_.clear();
-    passwd_version_ = files_.read("/etc", "passwd", passwd_) == Answer::found ? version : 0;
+    passwd_version_ = files_.read("/etc", "passwd", passwd_) == FileStatus::found ? version : 0;
   }
   if (const auto known = by_uid_.find(uid); known != by_uid_.end()) {
     return known->second ? &known->second->context : nullptr;
@@ -50,7 +50,7 @@ StateContext* Users::state_of(std::string_view cgroup_path) {
   const auto home = home_of(passwd_, uid);
   if (by_uid_.size() >= kMaxUsers) by_uid_.clear();
   auto& state = by_uid_[uid];
-  if (!home.empty()) state = std::make_unique<State>(files_, roots_of_user(uid, home));
+  if (!home.empty()) state = std::make_unique<UserState>(files_, roots_of_user(uid, home));
   return state ? &state->context : nullptr;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Containers that users run without root: in whose slice a cgroup is says whose they are, and /etc/passwd where that
-// user keeps the state of his runtimes.
+// Rootless containers. The slice (user-UID.slice) that contains a cgroup identifies its user, and /etc/passwd has the
+// home directory with the state of the user's runtimes.
 //
-// All of it is the user's: it is asked for cgroups in his own slice only, so he can name nobody else's containers, and
-// no link and no mount below his home is followed ("/./" in a root, see StateFiles). Users that only a directory
-// service knows are not looked up: that may take long, and the loop does not wait. Loop thread.
+// The state is controlled by the user. So it is used only for cgroups in the user's own slice, which prevents a user
+// from naming other containers, and no link or mount below the home directory is followed ("/./" in a root, see
+// StateFiles). Users known only to a directory service (NSS) are not looked up: this may take long, and the loop must
+// not block. Loop thread.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +22,14 @@ class Users {
  public:
   explicit Users(StateFiles& files) : files_(files) {}
 
-  // Of the user in whose slice the cgroup is; null: in none, or in that of root or of somebody unknown.
+  // State of the user whose slice contains the cgroup; null: in no user slice, or the user is root or unknown.
   StateContext* state_of(std::string_view cgroup_path);
 
   static constexpr std::size_t kMaxUsers = 256;
 
  private:
-  struct State {
-    State(StateFiles& files, Roots where) : roots(std::move(where)), context{files, roots} {}
+  struct UserState {
+    UserState(StateFiles& files, Roots where) : roots(std::move(where)), context{files, roots} {}
     Roots roots;
     StateContext context;
   };
@@ -36,12 +37,12 @@ class Users {
   StateFiles& files_;
   std::uint64_t passwd_version_ = 0;
   std::string passwd_;
-  std::unordered_map<std::string, std::unique_ptr<State>> by_uid_;  // null: nobody
+  std::unordered_map<std::string, std::unique_ptr<UserState>> by_uid_;  // null: unknown user
 };
 
-// The home in passwd(5) of the user with that number; empty: none that could hold any state. Pure.
+// Home directory of the user in passwd(5) text; empty: no such user, or no usable home. Pure.
 std::string home_of(std::string_view passwd, std::string_view uid);
-// Where Docker, Podman and their runtimes keep a user's state by default.
+// Default directories of rootless Docker, Podman and their runtimes.
 Roots roots_of_user(const std::string& uid, const std::string& home);
 
 }  // namespace cgwarden::discovery

@@ -11,19 +11,19 @@
 namespace cgwarden::discovery {
 namespace {
 
-// Not IN_MODIFY: a container's log may lie in the same directory.
+// Without IN_MODIFY: a container's log may be in the same directory.
 constexpr std::uint32_t kEvents =
     IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
 }  // namespace
 
-Watcher::Watcher(std::size_t max_watches) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), most_(max_watches) {}
+Watcher::Watcher(std::size_t max_watches) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), max_watches_(max_watches) {}
 
-Watcher::Watched Watcher::watch(Key key, const std::set<Look>& looks, StateFiles& files) {
+Watcher::Watched Watcher::watch(Key key, const std::set<WatchKey>& watch_keys, StateFiles& files) {
   auto& now = keys_[key];
   const auto before = std::exchange(now, {});
   Watched out{.all = static_cast<bool>(fd_)};
-  for (auto look : looks) {
+  for (auto look : watch_keys) {
     if (!fd_) break;
     const auto dir = files.open_for_watch(look);
     if (!dir) {
@@ -31,13 +31,14 @@ Watcher::Watched Watcher::watch(Key key, const std::set<Look>& looks, StateFiles
       continue;
     }
     const auto path = "/proc/self/fd/" + std::to_string(dir.get());
-    // Asking again for a directory that is watched gives the same number, so the bound is checked afterwards.
+    // For a directory that is watched already, inotify_add_watch() returns the same descriptor, so check the bound
+    // afterwards.
     const int watch = ::inotify_add_watch(fd_.get(), path.c_str(), kEvents);
     if (watch < 0) {
       out.all = false;
       continue;
     }
-    if (!directories_.contains(watch) && directories_.size() >= most_) {
+    if (!directories_.contains(watch) && directories_.size() >= max_watches_) {
       ::inotify_rm_watch(fd_.get(), watch);
       out.all = false;
       continue;
@@ -48,11 +49,11 @@ Watcher::Watched Watcher::watch(Key key, const std::set<Look>& looks, StateFiles
   std::ranges::sort(now);
   now.erase(std::unique(now.begin(), now.end()), now.end());
   out.fresh = !std::ranges::includes(before, now);
-  // What is looked at no longer; after the new ones, so that a watch is not given up and taken again.
-  std::vector<std::pair<int, std::string>> no_longer;
-  std::ranges::set_difference(before, now, std::back_inserter(no_longer));
+  // Drop old names after the new ones were added, so that a watch in both sets is not removed and added again.
+  std::vector<std::pair<int, std::string>> removed;
+  std::ranges::set_difference(before, now, std::back_inserter(removed));
   if (now.empty()) keys_.erase(key);
-  for (const auto& [watch, name] : no_longer) drop(watch, name, key);
+  for (const auto& [watch, name] : removed) drop(watch, name, key);
   return out;
 }
 
@@ -79,12 +80,12 @@ void Watcher::forget(Key key) {
 
 std::unordered_set<Watcher::Key> Watcher::take_events(bool& all) {
   all = false;
-  std::unordered_set<Key> told;
-  if (!fd_) return told;
+  std::unordered_set<Key> affected;
+  if (!fd_) return affected;
   alignas(inotify_event) char buffer[16 * 1024];
   for (;;) {
     const auto size = ::read(fd_.get(), buffer, sizeof buffer);
-    if (size <= 0) return told;
+    if (size <= 0) return affected;
     for (const char* at = buffer; at < buffer + size;) {
       inotify_event event{};
       std::memcpy(&event, at, sizeof event);
@@ -95,14 +96,15 @@ std::unordered_set<Watcher::Key> Watcher::take_events(bool& all) {
       if (directory == directories_.end()) continue;
       auto& by_name = directory->second.by_name;
       if ((event.mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
-        for (const auto& [_, keys] : by_name) told.insert(keys.begin(), keys.end());
-        // A removed watch's number is never used again before it wraps; those who looked will look and watch anew.
+        for (const auto& [_, keys] : by_name) affected.insert(keys.begin(), keys.end());
+        // Watch descriptors are not reused before they wrap around (inotify(7)). The keys are looked up and watched
+        // again.
         if ((event.mask & IN_IGNORED) != 0) directories_.erase(directory);
         continue;
       }
       for (const std::string& wanted : {std::string(), std::string(event.len > 0 ? name : "")}) {
         if (const auto keys = by_name.find(wanted); keys != by_name.end()) {
-          told.insert(keys->second.begin(), keys->second.end());
+          affected.insert(keys->second.begin(), keys->second.end());
         }
       }
     }

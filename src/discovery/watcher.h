@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watches with inotify what was looked at: who looked for a name in a directory is told when something of that name
-// changes there. Bounded; who cannot be watched has to ask again now and then. Loop thread.
+// Watches state files with inotify. Each watch is on a directory; a key is notified when a name that it registered
+// changes there. The number of watches is bounded; a key that cannot be watched must be polled by the caller. Loop
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -20,34 +21,34 @@ namespace cgwarden::discovery {
 
 class Watcher {
  public:
-  using Key = std::uint64_t;  // who looked
+  using Key = std::uint64_t;  // identifies the lookup that read the names
 
   explicit Watcher(std::size_t max_watches);
 
   struct Watched {
-    bool all = true;     // false: some cannot be
-    bool fresh = false;  // some were not watched before: they may have changed between the look and this
+    bool all = true;     // false: some names cannot be watched
+    bool fresh = false;  // some names were not watched before and may have changed since they were read
   };
 
-  // Watches these looks for `key`, instead of those before.
-  Watched watch(Key key, const std::set<Look>& looks, StateFiles& files);
+  // Replaces the names watched for `key`.
+  Watched watch(Key key, const std::set<WatchKey>& watch_keys, StateFiles& files);
   void forget(Key key);
-  // Readable when there are events; -1 when there is no inotify.
+  // Becomes readable when there are events; -1 if inotify is not available.
   [[nodiscard]] int event_fd() const { return fd_.get(); }
-  // Whose looks may have another answer now. Sets `all` when the kernel lost events.
+  // Keys with changed names. Sets `all` if the kernel dropped events (IN_Q_OVERFLOW).
   std::unordered_set<Key> take_events(bool& all);
   [[nodiscard]] std::size_t watches() const { return directories_.size(); }
 
  private:
   struct Directory {
-    std::unordered_map<std::string, std::unordered_set<Key>> by_name;  // "" is for every name
+    std::unordered_map<std::string, std::unordered_set<Key>> by_name;  // empty name: every name
   };
   void drop(int watch, const std::string& name, Key key);
 
   base::Fd fd_;
-  std::size_t most_;
+  std::size_t max_watches_;
   std::unordered_map<int, Directory> directories_;                          // by watch descriptor
-  std::unordered_map<Key, std::vector<std::pair<int, std::string>>> keys_;  // ordered
+  std::unordered_map<Key, std::vector<std::pair<int, std::string>>> keys_;  // sorted
 };
 
 }  // namespace cgwarden::discovery

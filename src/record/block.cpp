@@ -391,14 +391,14 @@ void BlockEncoder::add_containers(const model::Snapshot& s) {
     put_key(key);
     add_container(*now.by_cgroup.at(key));
   }
-  meta_.u(now.ended.size());
-  for (const auto& e : now.ended) {
-    const auto at = std::ranges::find_if(old.ended, [&](const model::EndedContainer& o) {
+  meta_.u(now.exited.size());
+  for (const auto& e : now.exited) {
+    const auto at = std::ranges::find_if(old.exited, [&](const model::ExitedContainer& o) {
       return o.cgroup_id == e.cgroup_id && o.path == e.path && o.seen_gone == e.seen_gone &&
              same(o.container, e.container);
     });
-    if (at != old.ended.end()) {
-      meta_.u(static_cast<std::uint64_t>(at - old.ended.begin()) + 1);
+    if (at != old.exited.end()) {
+      meta_.u(static_cast<std::uint64_t>(at - old.exited.begin()) + 1);
       continue;
     }
     meta_.u(0);
@@ -672,12 +672,12 @@ bool BlockDecoder::read_containers(model::Snapshot& s) {
       break;
   }
   auto all = std::make_shared<model::Containers>();
-  std::vector<model::EndedContainer> old_ended;
+  std::vector<model::ExitedContainer> old_exited;
   if (before_ && before_->containers) {
-    values_ += before_->containers->by_cgroup.size() + before_->containers->ended.size();
+    values_ += before_->containers->by_cgroup.size() + before_->containers->exited.size();
     if (values_ > kMaxValues) return false;
     all->by_cgroup = before_->containers->by_cgroup;
-    old_ended = before_->containers->ended;
+    old_exited = before_->containers->exited;
   }
   all->generation = meta_.u();
   const auto get_key = [this] {
@@ -693,16 +693,16 @@ bool BlockDecoder::read_containers(model::Snapshot& s) {
     if (!meta_.bad()) all->by_cgroup.insert_or_assign(key, std::move(container));
   }
   for (auto ended = meta_.u(meta_.left()); ended > 0 && !meta_.bad(); --ended) {
-    if (const auto from = meta_.u(old_ended.size()); from > 0) {
-      all->ended.push_back(old_ended[from - 1]);
+    if (const auto from = meta_.u(old_exited.size()); from > 0) {
+      all->exited.push_back(old_exited[from - 1]);
       continue;
     }
-    model::EndedContainer e;
+    model::ExitedContainer e;
     e.cgroup_id = meta_.u();
     e.path = meta_.text();
     e.seen_gone = wall(meta_.s());
     if (meta_.u(1) != 0) e.container = read_container();
-    all->ended.push_back(std::move(e));
+    all->exited.push_back(std::move(e));
   }
   s.containers = std::move(all);
   return !meta_.bad();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as what containerd sends, as messages of its services and as all of a connection: facts are UTF-8, bounded,
-// have a source and hold only allowed labels; names are containerd's; the connection ends or waits for more.
+// Parses arbitrary bytes as messages of containerd and as all data of a connection. Facts must be UTF-8, bounded and
+// have a source; labels must be allowed; names must be valid; the connection must end or wait for more data.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -40,9 +40,9 @@ void expect_fields(std::string_view message) {
 
 void expect_facts(std::string_view container, std::string_view task) {
   for (const std::string key : {"default/web", "default/a"}) {
-    const auto told = discovery::parse_containerd(container, task, key, "it", kAllowed);
-    if (told.broken || !told.container) continue;
-    const auto& c = *told.container;
+    const auto report = discovery::parse_containerd(container, task, key, "it", kAllowed);
+    if (report.broken || !report.container) continue;
+    const auto& c = *report.container;
     must(c.id == key.substr(8) && c.runtime == "containerd" && !c.pid);
     for (const auto& fact : model::kTextFacts) {
       const auto& value = c.*fact.member;
@@ -59,7 +59,7 @@ void expect_facts(std::string_view container, std::string_view task) {
 
 void expect_connection(std::string_view bytes, bool streams) {
   discovery::GrpcSession session(kMaxMessageSize);
-  must(session.begin({.method = "/x/y", .space = "default", .message = "question", .streams = streams}));
+  must(session.begin({.method = "/x/y", .name_space = "default", .message = "question", .streams = streams}));
   // In pieces, as they come from a socket.
   for (std::size_t at = 0, piece = 1; at < bytes.size() && !session.ended(); at += piece, piece = piece * 7 % 61 + 1) {
     (void)session.to_send();
@@ -68,8 +68,8 @@ void expect_connection(std::string_view bytes, bool streams) {
     while (const auto message = session.take_message()) must(message->size() <= kMaxMessageSize);
   }
   (void)session.to_send();
-  const auto kind = session.result().kind;
-  must(session.ended() || kind == discovery::GrpcResult::Kind::answered);
+  const auto outcome = session.result().outcome;
+  must(session.ended() || outcome == discovery::GrpcOutcome::answered);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as each of the files that runtimes leave about their containers, and as a daemon's answer: facts are UTF-8,
-// bounded, have a source, hold only allowed labels and never anything of an environment.
+// Parses arbitrary bytes as each kind of state file and as a response of the Docker API. Facts must be UTF-8, bounded
+// and have a source; labels must be allowed, and no environment variable may appear.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -24,12 +24,12 @@ void must(bool holds) {
 const std::string kSource = "a file";
 const discovery::LabelFilter kAllowed({"org.lab.*", "user.tier"});
 
-// `tell` gets what a reader does. What it found is as it has to be.
-template <class Tell>
-void expect_facts(Tell tell) {
+// Runs `parse` and checks the facts that it sets.
+template <class Parse>
+void expect_facts(Parse parse) {
   discovery::ContainerFacts found(kAllowed);
   found.from(kSource);
-  tell(found);
+  parse(found);
   const auto c = found.take();
   const auto has_source = [&](std::string_view fact) {
     return std::ranges::count_if(c.origins, [&](const auto& one) { return one.fact == fact; }) == 1;
@@ -70,7 +70,8 @@ void read_json(std::string_view text) {
   const auto daemon_id = discovery::text_at(*json, {"Id"}).value_or("");
   expect_facts([&](auto& out) { discovery::parse_inspect(*json, daemon_id, out); });
   expect_facts([&](auto& out) {
-    if (const auto told = discovery::parse_inspected(text, daemon_id, "podman", kSource, kAllowed)) out.fill(*told);
+    if (const auto container = discovery::parse_inspected(text, daemon_id, "podman", kSource, kAllowed))
+      out.fill(*container);
   });
   expect_facts([&](auto& out) { discovery::parse_runc_state(*json, id, out); });
   expect_facts([&](auto& out) { discovery::parse_runsc_state(*json, out); });
@@ -93,7 +94,7 @@ void read_json(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::vector<char> exact(data, data + size);
   const std::string_view text(exact.data(), exact.size());
-  // Readers get nothing else (StateFiles::read).
+  // StateFiles::read() passes only UTF-8 to the parsers.
   if (!base::is_utf8(text)) return 0;
 
   read_json(text);

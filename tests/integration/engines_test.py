@@ -210,7 +210,7 @@ def check_hanging_runtime(runtime, container):
     os.kill(runtime.daemon, signal.SIGSTOP)
     try:
         done = runtime.act("limit", container.cgroup, "pids.max=42")
-        want("was not updated" in done["text"] and "no answer in time" in done["text"], done["text"])
+        want("was not updated" in done["text"] and "timed out" in done["text"], done["text"])
         want(container.pids() == "42", "no limit")
         frozen = runtime.act("freeze", container.cgroup, "--for", "1500ms")
         want(frozen["route"] == "cgroupfs" and container.frozen(), f"not frozen: {frozen}")

@@ -30,12 +30,12 @@ class DaemonPollerTest : public testing::Test {
   DaemonPollerTest() {
     options_.title = "podman";
     options_.socket = temporary_.path() + "/daemon.sock";
-    options_.answer_within = 50ms;
+    options_.answer_timeout = 50ms;
   }
   void start() {
     DaemonPoller::Hooks hooks;
     hooks.wanted = [this] { return wanted_; };
-    hooks.on_facts = [this](const discovery::Daemon::Told& facts) {
+    hooks.on_facts = [this](const discovery::Daemon::Results& facts) {
       for (const auto& one : facts) queried_.push_back(one.first);
     };
     hooks.invalidate = [this] { ++invalidations_; };
@@ -93,7 +93,7 @@ TEST_F(DaemonPollerTest, QueriesEachContainerOnceAndNewOnesImmediately) {
 }
 
 TEST_F(DaemonPollerTest, QueriesForgottenContainersAgainEvenDuringARound) {
-  options_.answer_within = options_.round_within = 60s;
+  options_.answer_timeout = options_.round_timeout = 60s;
   std::atomic<bool> go = false;
   FakeDaemon daemon(options_.socket, [&](int fd, const std::string& target) {
     while (!go) std::this_thread::sleep_for(1ms);
@@ -117,7 +117,7 @@ TEST_F(DaemonPollerTest, QueriesAgainAfterTheRefreshInterval) {
 }
 
 TEST_F(DaemonPollerTest, SplitsManyContainersIntoRounds) {
-  options_.max_asked = 2;
+  options_.max_queries = 2;
   wanted_ = {engine_id('a'), engine_id('b'), engine_id('c'), engine_id('d'), engine_id('e')};
   FakeDaemon daemon(options_.socket, answer_all());
   start();
@@ -187,7 +187,7 @@ TEST_F(DaemonPollerTest, BacksOffAndLogsOnceWhenTheDaemonIsUnreachable) {
 }
 
 TEST_F(DaemonPollerTest, DoesNotBlockLoopOrDestructorWhenTheDaemonHangs) {
-  options_.answer_within = options_.round_within = 60s;
+  options_.answer_timeout = options_.round_timeout = 60s;
   FakeDaemon* fake = nullptr;
   FakeDaemon daemon(options_.socket, [&](int fd, const std::string&) { return fake->hang(fd); });
   fake = &daemon;
@@ -287,7 +287,7 @@ TEST_F(ContainerdListenerTest, ReportsANewConnectionWhenEventsAreDropped) {
 }
 
 TEST_F(ContainerdListenerTest, DoesNotBlockLoopOrDestructorWhenTheDaemonHangs) {
-  options_.answer_within = 60s;
+  options_.answer_timeout = 60s;
   discovery::FakeContainerd daemon(
       options_.socket, [this](int fd, const Request&) { return fake_->hang(fd); }, false);
   fake_ = &daemon;

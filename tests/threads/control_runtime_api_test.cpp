@@ -165,7 +165,7 @@ TEST_F(RuntimeApi, TimesOutWhenTheDaemonHangs) {
   daemon = &hanging;
   const auto found = find();
   ASSERT_FALSE(found);
-  EXPECT_THAT(found.error().what, HasSubstr("no answer in time"));
+  EXPECT_THAT(found.error().what, HasSubstr("timed out"));
   const RuntimeContainer container{.runtime = "docker", .id = kContainerId, .socket = socket_};
   EXPECT_FALSE(pause(container, milliseconds(50)));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemons of Docker and Podman, played by a thread that behaves as badly as one can.
+// The Docker API client against a fake daemon that misbehaves, and what the resolver does with its reports.
 #include <gmock/gmock.h>
 
 #include "src/base/fd.h"
@@ -20,30 +20,30 @@ using testing::SizeIs;
 using testing::UnorderedElementsAre;
 using Clock = std::chrono::steady_clock;
 
-const std::string kA = engine_id('a');
-const std::string kB = engine_id('b');
-const std::string kSandboxed = engine_id('c');
+const std::string kA = container_id('a');
+const std::string kB = container_id('b');
+const std::string kSandboxed = container_id('c');
 
 std::string id_of(const std::string& target) { return target.substr(12, 64); }
 
-class ADaemon : public testing::Test {
+class DockerDaemonTest : public testing::Test {
  protected:
-  Daemon::Round ask(const std::vector<std::string>& ids, FakeDaemon::Answer answer) {
+  Daemon::Round query(const std::vector<std::string>& ids, FakeDaemon::Handler answer) {
     FakeDaemon fake(options_.socket, std::move(answer));
     fake_ = &fake;
     const auto begin = Clock::now();
-    auto round = make_daemon(options_)->ask(ids);
-    took_ = Clock::now() - begin;
+    auto round = make_daemon(options_)->query(ids);
+    elapsed_ = Clock::now() - begin;
     targets_ = fake.targets();
     connections_ = fake.connections();
     return round;
   }
-  // How often that went wrong; all other counts are zero.
-  std::uint64_t only(const Daemon::Round& round, Daemon::Failure failure) {
+  // Number of failures of this kind. Expects that there are no other failures.
+  std::uint64_t only_failure(const Daemon::Round& round, Daemon::Failure failure) {
     const auto count = round.failures[static_cast<std::size_t>(failure)];
     std::uint64_t all = 0;
     for (const auto one : round.failures) all += one;
-    EXPECT_EQ(all, count) << round.problem;
+    EXPECT_EQ(all, count) << round.error;
     return count;
   }
 
@@ -51,23 +51,23 @@ class ADaemon : public testing::Test {
   Daemon::Options options_{.title = "podman",
                            .socket = temporary_.path() + "/daemon.sock",
                            .labels = {"org.lab.*"},
-                           .answer_within = 200ms,
-                           .round_within = 2000ms};
+                           .answer_timeout = 200ms,
+                           .round_timeout = 2000ms};
   FakeDaemon* fake_ = nullptr;
-  Clock::duration took_{};
+  Clock::duration elapsed_{};
   std::vector<std::string> targets_;
   int connections_ = 0;
 };
 
-TEST_F(ADaemon, TellsWhatItKnowsOfEachContainerOverOneConnection) {
-  const auto round = ask({kA, kB}, [&](int fd, const std::string& target) {
+TEST_F(DockerDaemonTest, QueriesAllContainersOverOneConnection) {
+  const auto round = query({kA, kB}, [&](int fd, const std::string& target) {
     return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(id_of(target), "web", R"({"org.lab.tier":"x"})")));
   });
   EXPECT_THAT(targets_, ElementsAre("/containers/" + kA + "/json", "/containers/" + kB + "/json"));
   EXPECT_EQ(connections_, 1);
-  ASSERT_THAT(round.told, SizeIs(2));
-  EXPECT_EQ(round.told[1].first, kB);
-  const auto& c = *round.told[0].second;
+  ASSERT_THAT(round.results, SizeIs(2));
+  EXPECT_EQ(round.results[1].first, kB);
+  const auto& c = *round.results[0].second;
   EXPECT_THAT(c.runtime, Optional(std::string("podman")));
   EXPECT_THAT(c.id, Optional(kA));
   EXPECT_THAT(c.name, Optional(std::string("web")));
@@ -77,127 +77,127 @@ TEST_F(ADaemon, TellsWhatItKnowsOfEachContainerOverOneConnection) {
   EXPECT_THAT(c.health, Optional(std::string("healthy")));
   EXPECT_THAT(c.restart_count, Optional(3));
   EXPECT_TRUE(c.created && c.started);
-  EXPECT_EQ(c.pid, std::nullopt) << "a daemon may not say which process is whose";
+  EXPECT_EQ(c.pid, std::nullopt) << "pids from a daemon are not trusted";
   EXPECT_EQ(origin_of(c, "labels"), "unix:" + options_.socket);
 }
 
-TEST_F(ADaemon, TellsOnlyAllowedLabelsWhateverTheyHoldAndNoEnvironment) {
+TEST_F(DockerDaemonTest, ReportsOnlyAllowedLabels) {
   options_.labels = {"*"};
   const auto labels = R"({"a\"b\n":"\"quoted\"\nline\t\\","Env":"SECRET=2","env":"SECRET=3","big":")" +
                       std::string(5000, 'x') + R"(","n":1})";
   const auto answer = [&](int fd, const std::string&) {
     return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(kA, "web", labels)));
   };
-  EXPECT_THAT(ask({kA}, answer).told.at(0).second->labels, ElementsAre(Pair("a\"b\n", "\"quoted\"\nline\t\\")));
+  EXPECT_THAT(query({kA}, answer).results.at(0).second->labels, ElementsAre(Pair("a\"b\n", "\"quoted\"\nline\t\\")));
   options_.labels = {"other"};
-  EXPECT_THAT(ask({kA}, answer).told.at(0).second->labels, IsEmpty());
+  EXPECT_THAT(query({kA}, answer).results.at(0).second->labels, IsEmpty());
 }
 
-TEST_F(ADaemon, ThatHangsCostsOneDeadlineAndNotOneForEachContainer) {
-  const auto round = ask({kA, kB}, [&](int fd, const std::string&) { return fake_->hang(fd); });
-  EXPECT_EQ(only(round, Daemon::Failure::timeout), 1);
-  EXPECT_EQ(round.asked, 1);
-  EXPECT_THAT(round.told, IsEmpty());
-  EXPECT_GE(took_, 200ms);
-  EXPECT_LT(took_, 1500ms);
+TEST_F(DockerDaemonTest, EndsRoundAfterOneTimeoutWhenDaemonHangs) {
+  const auto round = query({kA, kB}, [&](int fd, const std::string&) { return fake_->hang(fd); });
+  EXPECT_EQ(only_failure(round, Daemon::Failure::timeout), 1);
+  EXPECT_EQ(round.queried, 1);
+  EXPECT_THAT(round.results, IsEmpty());
+  EXPECT_GE(elapsed_, 200ms);
+  EXPECT_LT(elapsed_, 1500ms);
 }
 
-TEST_F(ADaemon, ThatSendsHalfAnAnswerAndNoMoreCostsOneDeadline) {
+TEST_F(DockerDaemonTest, EndsRoundAfterPartialResponse) {
   const auto whole = FakeDaemon::http(200, inspected(kA, "web"));
   for (const std::size_t half : {std::size_t{20}, whole.size() - 5}) {
-    const auto hung = ask({kA}, [&](int fd, const std::string&) {
+    const auto hung = query({kA}, [&](int fd, const std::string&) {
       return FakeDaemon::send(fd, whole.substr(0, half)) && fake_->hang(fd);
     });
-    EXPECT_EQ(only(hung, Daemon::Failure::timeout), 1);
-    const auto closed = ask({kA}, [&](int fd, const std::string&) {
+    EXPECT_EQ(only_failure(hung, Daemon::Failure::timeout), 1);
+    const auto closed = query({kA}, [&](int fd, const std::string&) {
       FakeDaemon::send(fd, whole.substr(0, half));
       return false;
     });
-    EXPECT_EQ(only(closed, Daemon::Failure::unreachable), 1);
-    EXPECT_THAT(closed.told, IsEmpty());
+    EXPECT_EQ(only_failure(closed, Daemon::Failure::unreachable), 1);
+    EXPECT_THAT(closed.results, IsEmpty());
   }
 }
 
-TEST_F(ADaemon, ThatDripsItsAnswerHasNoMoreTimeThanOneThatHangs) {
-  const auto round = ask({kA}, [&](int fd, const std::string&) {
+TEST_F(DockerDaemonTest, TimesOutOnSlowResponse) {
+  const auto round = query({kA}, [&](int fd, const std::string&) {
     for (const char c : FakeDaemon::http(200, inspected(kA, "web"))) {
       if (!FakeDaemon::send(fd, std::string(1, c))) return false;
       std::this_thread::sleep_for(5ms);
     }
     return true;
   });
-  EXPECT_EQ(only(round, Daemon::Failure::timeout), 1);
-  EXPECT_LT(took_, 1500ms);
+  EXPECT_EQ(only_failure(round, Daemon::Failure::timeout), 1);
+  EXPECT_LT(elapsed_, 1500ms);
 }
 
-TEST_F(ADaemon, ThatSendsAGigabyteIsNotReadToItsEnd) {
-  options_.answer_within = 2000ms;
-  const auto announced = ask({kA, kB}, [&](int fd, const std::string&) {
+TEST_F(DockerDaemonTest, StopsReadingOversizedResponse) {
+  options_.answer_timeout = 2000ms;
+  const auto announced = query({kA, kB}, [&](int fd, const std::string&) {
     return FakeDaemon::send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n") && fake_->hang(fd);
   });
-  EXPECT_EQ(only(announced, Daemon::Failure::too_big), 2);
+  EXPECT_EQ(only_failure(announced, Daemon::Failure::too_big), 2);
   std::size_t sent = 0;
-  const auto unannounced = ask({kA}, [&](int fd, const std::string&) {
+  const auto unannounced = query({kA}, [&](int fd, const std::string&) {
     const auto piece = "10000\r\n" + std::string(65536, 'x') + "\r\n";
     if (!FakeDaemon::send(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")) return false;
     while (sent < std::size_t{1} << 30U && FakeDaemon::send(fd, piece)) sent += piece.size();
     return false;
   });
-  EXPECT_EQ(only(unannounced, Daemon::Failure::too_big), 1);
+  EXPECT_EQ(only_failure(unannounced, Daemon::Failure::too_big), 1);
   EXPECT_LT(sent, std::size_t{4} << 20U);
 }
 
-TEST_F(ADaemon, ThatSaysWhatIsNoAnswerIsCountedAndLeftAlone) {
+TEST_F(DockerDaemonTest, EndsRoundOnInvalidHttp) {
   const auto noise =
-      ask({kA, kB}, [](int fd, const std::string&) { return FakeDaemon::send(fd, "\x01\x02 no HTTP\r\n\r\n"); });
-  EXPECT_EQ(only(noise, Daemon::Failure::broken), 1);
-  EXPECT_EQ(noise.asked, 1);
-  const auto header = ask({kA}, [](int fd, const std::string&) {
+      query({kA, kB}, [](int fd, const std::string&) { return FakeDaemon::send(fd, "\x01\x02 no HTTP\r\n\r\n"); });
+  EXPECT_EQ(only_failure(noise, Daemon::Failure::broken), 1);
+  EXPECT_EQ(noise.queried, 1);
+  const auto header = query({kA}, [](int fd, const std::string&) {
     return FakeDaemon::send(fd, "HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'x') + "\r\n\r\n");
   });
-  EXPECT_EQ(only(header, Daemon::Failure::broken), 1);
+  EXPECT_EQ(only_failure(header, Daemon::Failure::broken), 1);
 }
 
-TEST_F(ADaemon, WhoseAnswerOnOneContainerIsBrokenTellsOfTheNext) {
+TEST_F(DockerDaemonTest, ContinuesAfterMalformedResponse) {
   for (const std::string& broken :
        std::vector<std::string>{"", "[]", inspected(kB, "web").substr(0, 100), inspected(kB, "web"),
                                 inspected(kA, "web\xFF"), inspected(kA, "web", "{\"org.lab.a\":\"\xC3\x28\"}")}) {
-    const auto round = ask({kA, kB}, [&](int fd, const std::string& target) {
+    const auto round = query({kA, kB}, [&](int fd, const std::string& target) {
       return FakeDaemon::send(fd, FakeDaemon::http(200, id_of(target) == kA ? broken : inspected(kB, "shop")));
     });
-    EXPECT_EQ(only(round, Daemon::Failure::broken), 1) << broken;
-    ASSERT_THAT(round.told, SizeIs(1));
-    EXPECT_THAT(round.told[0].second->name, Optional(std::string("shop")));
+    EXPECT_EQ(only_failure(round, Daemon::Failure::broken), 1) << broken;
+    ASSERT_THAT(round.results, SizeIs(1));
+    EXPECT_THAT(round.results[0].second->name, Optional(std::string("shop")));
   }
 }
 
-TEST_F(ADaemon, MayNotKnowAContainerAndThatIsAnAnswer) {
-  const auto round = ask({kA}, [](int fd, const std::string&) {
+TEST_F(DockerDaemonTest, ReportsUnknownContainer) {
+  const auto round = query({kA}, [](int fd, const std::string&) {
     return FakeDaemon::send(fd, FakeDaemon::http(404, R"({"message":"No such container"})"));
   });
-  EXPECT_THAT(round.told, ElementsAre(Pair(kA, nullptr)));
-  EXPECT_EQ(round.problem, "");
+  EXPECT_THAT(round.results, ElementsAre(Pair(kA, nullptr)));
+  EXPECT_EQ(round.error, "");
 }
 
-TEST_F(ADaemon, ThatAnswersWithAnotherStatusTellsNothing) {
+TEST_F(DockerDaemonTest, CountsErrorStatus) {
   for (const int status : {204, 302, 400, 500}) {
-    const auto round = ask({kA}, [&](int fd, const std::string&) {
+    const auto round = query({kA}, [&](int fd, const std::string&) {
       return FakeDaemon::send(fd, FakeDaemon::http(status, status == 204 ? "" : inspected(kA, "web")));
     });
-    EXPECT_EQ(only(round, Daemon::Failure::status), 1) << status;
-    EXPECT_THAT(round.told, IsEmpty());
+    EXPECT_EQ(only_failure(round, Daemon::Failure::status), 1) << status;
+    EXPECT_THAT(round.results, IsEmpty());
   }
 }
 
-TEST_F(ADaemon, ThatIsAwayCostsNothing) {
+TEST_F(DockerDaemonTest, EndsRoundImmediatelyWhenDaemonIsNotRunning) {
   const auto begin = Clock::now();
-  const auto round = make_daemon(options_)->ask({kA, kB});
-  EXPECT_EQ(only(round, Daemon::Failure::unreachable), 1);
-  EXPECT_EQ(round.asked, 1);
+  const auto round = make_daemon(options_)->query({kA, kB});
+  EXPECT_EQ(only_failure(round, Daemon::Failure::unreachable), 1);
+  EXPECT_EQ(round.queried, 1);
   EXPECT_LT(Clock::now() - begin, 150ms);
 }
 
-TEST_F(ADaemon, ThatAcceptsNobodyAnyMoreCostsNoMoreThanOneThatHangs) {
+TEST_F(DockerDaemonTest, EndsRoundWhenDaemonDoesNotAccept) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   options_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
@@ -211,23 +211,23 @@ TEST_F(ADaemon, ThatAcceptsNobodyAnyMoreCostsNoMoreThanOneThatHangs) {
   } while (::connect(waiting.back().get(), where, sizeof address) == 0 && waiting.size() < 100);
   ASSERT_LT(waiting.size(), 100);
   const auto begin = Clock::now();
-  const auto round = make_daemon(options_)->ask({kA, kB});
-  EXPECT_EQ(round.asked, 1);
-  EXPECT_NE(round.problem, "");
+  const auto round = make_daemon(options_)->query({kA, kB});
+  EXPECT_EQ(round.queried, 1);
+  EXPECT_NE(round.error, "");
   EXPECT_LT(Clock::now() - begin, 1500ms);
 }
 
-TEST_F(ADaemon, IsAskedForNoMoreThanSoManyAndForIdsOfEnginesOnly) {
-  options_.max_asked = 3;
-  const auto round = ask({"../../images", "web", kA, kB}, [](int fd, const std::string& target) {
+TEST_F(DockerDaemonTest, LimitsQueriesPerRoundAndSkipsInvalidIds) {
+  options_.max_queries = 3;
+  const auto round = query({"../../images", "web", kA, kB}, [](int fd, const std::string& target) {
     return FakeDaemon::send(fd, FakeDaemon::http(200, inspected(id_of(target), "web")));
   });
-  EXPECT_EQ(round.asked, 3);
+  EXPECT_EQ(round.queried, 3);
   EXPECT_THAT(targets_, ElementsAre("/containers/" + kA + "/json"));
 }
 
-TEST_F(ADaemon, IsLeftAtOnceWhenTheAgentEnds) {
-  options_.answer_within = options_.round_within = 60s;
+TEST_F(DockerDaemonTest, EndsRoundImmediatelyWhenCanceled) {
+  options_.answer_timeout = options_.round_timeout = 60s;
   FakeDaemon fake(options_.socket, [&](int fd, const std::string&) { return fake_->hang(fd); });
   fake_ = &fake;
   const auto daemon = make_daemon(options_);
@@ -235,18 +235,18 @@ TEST_F(ADaemon, IsLeftAtOnceWhenTheAgentEnds) {
     while (fake.targets().empty()) std::this_thread::sleep_for(1ms);
     daemon->cancel();
   });
-  EXPECT_THAT(daemon->ask({kA, kB}).told, IsEmpty());
+  EXPECT_THAT(daemon->query({kA, kB}).results, IsEmpty());
   ends.join();
-  EXPECT_THAT(daemon->ask({kA}).told, IsEmpty());
+  EXPECT_THAT(daemon->query({kA}).results, IsEmpty());
 }
 
-class Told : public DiscoveryTest {
+class ResolverWithDaemon : public DiscoveryTest {
  protected:
-  model::ContainerPtr says(const std::string& title, const std::string& id, const std::string& name,
-                           const std::string& labels = R"({"org.lab.tier":"web"})") {
+  model::ContainerPtr report_of(const std::string& title, const std::string& id, const std::string& name,
+                                const std::string& labels = R"({"org.lab.tier":"web"})") {
     return parse_inspected(inspected(id, name, labels), id, title, "unix:/run/it.sock", LabelFilter({"org.lab.*"}));
   }
-  static model::ContainerPtr ended(const std::string& title, const std::string& id) {
+  static model::ContainerPtr exited_report_of(const std::string& title, const std::string& id) {
     auto text = inspected(id, "shop");
     text.replace(text.find("running"), 7, "exited");
     return parse_inspected(text, id, title, "unix:/run/it.sock", {});
@@ -261,24 +261,24 @@ class Told : public DiscoveryTest {
   const std::string docker_ = "/docker/" + kB;
 };
 
-TEST_F(Told, ByADaemonFillsWhatTheDiskLeavesOpen) {
+TEST_F(ResolverWithDaemon, AddsFactsThatAreNotOnDisk) {
   options_.labels = {"org.lab.*"};
   podman(kA, "web");
   see({podman_});
   EXPECT_THAT(resolver().wanted("podman"), ElementsAre(kA));
   EXPECT_THAT(resolver().wanted("docker"), IsEmpty());
   const auto before = resolver().table()->generation;
-  EXPECT_TRUE(resolver().tell("podman", {{kA, says("podman", kA, "another")}}, now_));
+  EXPECT_TRUE(resolver().merge("podman", {{kA, report_of("podman", kA, "another")}}, now_));
   EXPECT_GT(resolver().table()->generation, before);
   const auto c = at(podman_);
-  EXPECT_THAT(c.name, Optional(std::string("web"))) << "the disk comes first";
+  EXPECT_THAT(c.name, Optional(std::string("web"))) << "state on disk takes precedence";
   EXPECT_THAT(origin_of(c, "name"), HasSubstr("containers.json"));
   EXPECT_THAT(c.labels, ElementsAre(Pair("org.lab.annotation", "disk"), Pair("org.lab.tier", "web")));
   EXPECT_THAT(origin_of(c, "labels"), HasSubstr("config.json and unix:/run/it.sock"));
   EXPECT_THAT(c.health, Optional(std::string("healthy")));
   EXPECT_EQ(origin_of(c, "health"), "unix:/run/it.sock");
-  EXPECT_FALSE(resolver().tell("podman", {{kA, says("podman", kA, "another")}}, now_)) << "it is nothing new";
-  // Neither other cgroups nor a later look at the disk make it forgotten.
+  EXPECT_FALSE(resolver().merge("podman", {{kA, report_of("podman", kA, "another")}}, now_)) << "nothing has changed";
+  // Reports are kept when the list of cgroups or the state on disk changes.
   see({podman_, "/another"});
   podman(kA, "renamed");
   resolver().refresh(now_);
@@ -286,10 +286,10 @@ TEST_F(Told, ByADaemonFillsWhatTheDiskLeavesOpen) {
   EXPECT_THAT(at(podman_).labels, SizeIs(2));
 }
 
-TEST_F(Told, ByDockerIsOnlyAskedForWhereNoFileNamesTheContainer) {
+TEST_F(ResolverWithDaemon, QueriesDockerOnlyIfStateFileIsMissing) {
   see({docker_});
   EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kB));
-  EXPECT_TRUE(resolver().tell("docker", {{kB, says("docker", kB, "shop")}}, now_));
+  EXPECT_TRUE(resolver().merge("docker", {{kB, report_of("docker", kB, "shop")}}, now_));
   EXPECT_THAT(at(docker_).name, Optional(std::string("shop")));
   EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kB)) << "its health may change";
   write("/var/lib/docker/containers/" + kB + "/config.v2.json",
@@ -299,18 +299,18 @@ TEST_F(Told, ByDockerIsOnlyAskedForWhereNoFileNamesTheContainer) {
   EXPECT_THAT(resolver().wanted("docker"), IsEmpty());
 }
 
-TEST_F(Told, ByADaemonANamelessPathHasItsRuntime) {
+TEST_F(ResolverWithDaemon, SetsRuntimeOfPathWithoutRuntime) {
   const std::string path = "/somewhere/" + kA;
   see({path});
   EXPECT_FALSE(knows(path));
   EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kA));
   EXPECT_THAT(resolver().wanted("podman"), ElementsAre(kA));
-  resolver().tell("podman", {{kA, nullptr}}, now_);
-  resolver().tell("docker", {{kA, says("docker", kA, "shop")}}, now_);
+  resolver().merge("podman", {{kA, nullptr}}, now_);
+  resolver().merge("docker", {{kA, report_of("docker", kA, "shop")}}, now_);
   EXPECT_THAT(at(path).runtime, Optional(std::string("docker")));
   EXPECT_THAT(at(path).name, Optional(std::string("shop")));
   EXPECT_THAT(resolver().wanted("podman"), IsEmpty());
-  // The runtime below knows the pid and is not who the container is of.
+  // runC's state supplies the pid but does not change the runtime.
   write("/run/runc/" + kA + "/state.json", R"({"id":")" + kA + R"(","init_process_pid":7})");
   write("/proc/7/comm", "");
   resolver().refresh(now_ + 1s);
@@ -318,72 +318,72 @@ TEST_F(Told, ByADaemonANamelessPathHasItsRuntime) {
   EXPECT_THAT(at(path).runtime, Optional(std::string("docker")));
 }
 
-TEST_F(Told, ByPodmanThePauseContainerOfAPodIsToldFromTheOthers) {
+TEST_F(ResolverWithDaemon, RecognizesInfraContainerOfPodman) {
   see({podman_});
-  resolver().tell("podman", {{kA, says("podman", kA, "a6dd3b264c35-infra")}}, now_);
+  resolver().merge("podman", {{kA, report_of("podman", kA, "a6dd3b264c35-infra")}}, now_);
   EXPECT_EQ(at(podman_).role, model::Role::sandbox);
 }
 
-TEST_F(Told, ByADaemonThatAnswersNoLongerIsKeptWhereItCannotHaveChanged) {
+TEST_F(ResolverWithDaemon, DropsStaleFactsWhenTheDaemonIsUnreachable) {
   podman(kA, "web");
   options_.labels = {"org.lab.*"};
   see({podman_});
-  resolver().tell("podman", {{kA, says("podman", kA, "web")}}, now_);
+  resolver().merge("podman", {{kA, report_of("podman", kA, "web")}}, now_);
   EXPECT_FALSE(resolver().invalidate("docker", now_));
   EXPECT_TRUE(resolver().invalidate("podman", now_));
   EXPECT_EQ(at(podman_).health, std::nullopt);
   EXPECT_EQ(at(podman_).restart_count, std::nullopt);
   EXPECT_THAT(at(podman_).labels, SizeIs(2));
   EXPECT_FALSE(resolver().invalidate("podman", now_));
-  EXPECT_TRUE(resolver().tell("podman", {{kA, says("podman", kA, "web")}}, now_));
+  EXPECT_TRUE(resolver().merge("podman", {{kA, report_of("podman", kA, "web")}}, now_));
   EXPECT_THAT(at(podman_).health, Optional(std::string("healthy")));
 }
 
-TEST_F(Told, ByADaemonOfAContainerThatHasEndedIsShownWithIt) {
+TEST_F(ResolverWithDaemon, KeepsFactsOfExitedContainer) {
   see({docker_});
-  resolver().tell("docker", {{kB, says("docker", kB, "shop")}}, now_);
+  resolver().merge("docker", {{kB, report_of("docker", kB, "shop")}}, now_);
   const auto table = see({"/"});
-  ASSERT_THAT(table->ended, SizeIs(1));
-  EXPECT_THAT(table->ended[0].container->name, Optional(std::string("shop")));
-  EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
-  EXPECT_EQ(table->ended[0].container->exit_code, std::nullopt);
+  ASSERT_THAT(table->exited, SizeIs(1));
+  EXPECT_THAT(table->exited[0].container->name, Optional(std::string("shop")));
+  EXPECT_THAT(table->exited[0].container->state, Optional(std::string("exited")));
+  EXPECT_EQ(table->exited[0].container->exit_code, std::nullopt);
 }
 
-TEST_F(Told, ByADaemonHowAContainerEndedIsShownWithIt) {
+TEST_F(ResolverWithDaemon, AddsExitCodeToExitedContainer) {
   see({docker_});
-  resolver().tell("docker", {{kB, says("docker", kB, "shop")}}, now_);
-  EXPECT_THAT(resolver().take_turned(), IsEmpty());
+  resolver().merge("docker", {{kB, report_of("docker", kB, "shop")}}, now_);
+  EXPECT_THAT(resolver().take_changed(), IsEmpty());
   see({"/"});
-  EXPECT_THAT(resolver().take_turned(), ElementsAre(kB)) << "what was said of it is old";
+  EXPECT_THAT(resolver().take_changed(), ElementsAre(kB)) << "earlier reports are stale";
   EXPECT_THAT(resolver().wanted("docker"), ElementsAre(kB));
-  EXPECT_TRUE(resolver().tell("docker", {{kB, ended("docker", kB)}}, now_));
-  ASSERT_THAT(resolver().table()->ended, SizeIs(1));
-  const auto& c = *resolver().table()->ended[0].container;
+  EXPECT_TRUE(resolver().merge("docker", {{kB, exited_report_of("docker", kB)}}, now_));
+  ASSERT_THAT(resolver().table()->exited, SizeIs(1));
+  const auto& c = *resolver().table()->exited[0].container;
   EXPECT_THAT(c.exit_code, Optional(137));
   EXPECT_EQ(c.finished, parse_time("2026-11-24T11:00:00Z"));
   EXPECT_EQ(origin_of(c, "exit_code"), "unix:/run/it.sock");
-  EXPECT_THAT(resolver().wanted("docker"), IsEmpty()) << "nothing more can be known";
+  EXPECT_THAT(resolver().wanted("docker"), IsEmpty()) << "all exit facts are known";
 }
 
-TEST_F(Told, ByADaemonOfALifeBeforeIsForgottenWhenTheContainerIsStartedAgain) {
+TEST_F(ResolverWithDaemon, DropsExitFactsOfPreviousRunAfterRestart) {
   see({docker_});
   see({"/"});
-  resolver().tell("docker", {{kB, ended("docker", kB)}}, now_);
-  resolver().take_turned();
+  resolver().merge("docker", {{kB, exited_report_of("docker", kB)}}, now_);
+  resolver().take_changed();
   see({docker_});
   EXPECT_EQ(at(docker_).exit_code, std::nullopt);
   EXPECT_EQ(at(docker_).state, std::nullopt);
-  EXPECT_THAT(resolver().take_turned(), ElementsAre(kB));
+  EXPECT_THAT(resolver().take_changed(), ElementsAre(kB));
 }
 
-TEST_F(Told, ByADaemonAnExitCodeIsOfAContainerThatHasEnded) {
-  const auto running = says("docker", kB, "shop");
+TEST_F(ResolverWithDaemon, IgnoresExitCodeOfRunningContainer) {
+  const auto running = report_of("docker", kB, "shop");
   EXPECT_EQ(running->exit_code, std::nullopt);
   EXPECT_EQ(running->finished, std::nullopt);
   EXPECT_THAT(running->writable_layer, Optional(std::string("/data/overlay2/9/diff")));
 }
 
-TEST_F(Told, BelongsToContainersAndNotToTheirHelpersAndUnits) {
+TEST_F(ResolverWithDaemon, QueriesContainersButNotHelpersAndUnits) {
   see({"/machine.slice/libpod-conmon-" + kA + ".scope", "/system.slice/ssh.service",
        "/kubepods/burstable/pod11/" + kSandboxed, "/system.slice/docker-" + kB + ".scope"});
   EXPECT_THAT(resolver().wanted("docker"), UnorderedElementsAre(kB, kSandboxed));

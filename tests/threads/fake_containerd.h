@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A containerd that answers as a test wants: rightly, late, half, wrongly, or not at all. What it gets is read by
-// nghttp2, what it sends are frames made by hand, as no library makes wrong ones.
+// A fake containerd that responds as a test requires: correctly, late, partially, wrongly or not at all. Requests are
+// parsed by nghttp2; responses are built frame by frame, because no library produces invalid frames.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -35,7 +35,7 @@ inline std::string frame(Type type, unsigned flags, std::int32_t stream, const s
          big_endian(static_cast<std::size_t>(stream), 4) + payload;
 }
 
-// Each as a literal that is not to be remembered.
+// HPACK literal header fields without indexing (RFC 7541, section 6.2.2).
 inline std::string fields(const std::vector<std::pair<std::string, std::string>>& all) {
   std::string out;
   for (const auto& [name, value] : all) {
@@ -73,15 +73,17 @@ class FakeContainerd {
  public:
   struct Request {
     std::int32_t stream = 0;
-    std::string method;  // without what all of them begin with
-    std::string space;
+    std::string method;  // without the common prefix
+    std::string name_space;
     std::string body;
   };
-  // Gets the socket and what was asked; false: the connection ends.
-  using Answer = std::function<bool(int fd, const Request& request)>;
+  // Called with the socket and the request. False closes the connection.
+  using Handler = std::function<bool(int fd, const Request& request)>;
 
-  FakeContainerd(std::string path, Answer answer, bool greets = true)
-      : answer_(std::move(answer)), greets_(greets), server_(std::move(path), [this](int fd) { talk(fd); }) {}
+  FakeContainerd(std::string path, Handler handler, bool sends_settings = true)
+      : handler_(std::move(handler)),
+        sends_settings_(sends_settings),
+        server_(std::move(path), [this](int fd) { serve(fd); }) {}
 
   std::vector<std::string> methods() {  // "Containers/Get k8s.io"
     const std::lock_guard lock(mutex_);
@@ -94,37 +96,37 @@ class FakeContainerd {
 
  private:
   struct Peer {
-    std::map<std::int32_t, Request> coming;
-    std::vector<Request> whole;
+    std::map<std::int32_t, Request> incomplete;
+    std::vector<Request> complete;
   };
 
   static int on_header(nghttp2_session* /*session*/, const nghttp2_frame* frame, const std::uint8_t* name,
                        std::size_t name_size, const std::uint8_t* value, std::size_t value_size, std::uint8_t /*flags*/,
                        void* peer) {
-    auto& request = static_cast<Peer*>(peer)->coming[frame->hd.stream_id];
+    auto& request = static_cast<Peer*>(peer)->incomplete[frame->hd.stream_id];
     const std::string key(reinterpret_cast<const char*>(name), name_size);
     const std::string text(reinterpret_cast<const char*>(value), value_size);
     if (key == ":path") request.method = text.substr(std::string_view("/containerd.services.").size());
-    if (key == "containerd-namespace") request.space = text;
+    if (key == "containerd-namespace") request.name_space = text;
     return 0;
   }
   static int on_data(nghttp2_session* /*session*/, std::uint8_t /*flags*/, std::int32_t stream,
                      const std::uint8_t* data, std::size_t size, void* peer) {
-    static_cast<Peer*>(peer)->coming[stream].body.append(reinterpret_cast<const char*>(data), size);
+    static_cast<Peer*>(peer)->incomplete[stream].body.append(reinterpret_cast<const char*>(data), size);
     return 0;
   }
   static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* peer) {
     auto& self = *static_cast<Peer*>(peer);
     if (frame->hd.type != NGHTTP2_DATA || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
-    auto& request = self.coming[frame->hd.stream_id];
+    auto& request = self.incomplete[frame->hd.stream_id];
     request.stream = frame->hd.stream_id;
     request.body.erase(0, 5);
-    self.whole.push_back(std::move(request));
-    self.coming.erase(frame->hd.stream_id);
+    self.complete.push_back(std::move(request));
+    self.incomplete.erase(frame->hd.stream_id);
     return 0;
   }
 
-  void talk(int fd) {
+  void serve(int fd) {
     Peer peer;
     nghttp2_session_callbacks* callbacks = nullptr;
     nghttp2_session* session = nullptr;
@@ -135,22 +137,22 @@ class FakeContainerd {
     nghttp2_session_server_new(&session, callbacks, &peer);
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, nullptr, 0);
-    const std::uint8_t* greeting = nullptr;
-    const auto size = static_cast<std::size_t>(nghttp2_session_mem_send(session, &greeting));
-    if (greets_) send(fd, {reinterpret_cast<const char*>(greeting), size});
-    bool goes_on = true;
-    while (goes_on && server_.readable(fd)) {
+    const std::uint8_t* settings = nullptr;
+    const auto size = static_cast<std::size_t>(nghttp2_session_mem_send(session, &settings));
+    if (sends_settings_) send(fd, {reinterpret_cast<const char*>(settings), size});
+    bool keep_open = true;
+    while (keep_open && server_.readable(fd)) {
       std::uint8_t bytes[4096];
       const auto n = ::recv(fd, bytes, sizeof bytes, 0);
       if (n <= 0 || nghttp2_session_mem_recv(session, bytes, static_cast<std::size_t>(n)) < 0) break;
-      for (const auto& request : std::exchange(peer.whole, {})) {
+      for (const auto& request : std::exchange(peer.complete, {})) {
         {
           const std::lock_guard lock(mutex_);
           const auto method = request.method.substr(request.method.rfind("v1.") + 3);
-          methods_.push_back(request.space.empty() ? method : method + ' ' + request.space);
+          methods_.push_back(request.name_space.empty() ? method : method + ' ' + request.name_space);
         }
-        if (!answer_(fd, request)) {
-          goes_on = false;
+        if (!handler_(fd, request)) {
+          keep_open = false;
           break;
         }
       }
@@ -158,14 +160,14 @@ class FakeContainerd {
     nghttp2_session_del(session);
   }
 
-  Answer answer_;
-  bool greets_;
+  Handler handler_;
+  bool sends_settings_;
   std::mutex mutex_;
   std::vector<std::string> methods_;
-  UnixServer server_;  // the last: nobody is answered any more when the rest goes
+  UnixServer server_;  // declared last: its threads end before the other members are destroyed
 };
 
-// Messages as containerd makes them.
+// Messages in containerd's format.
 inline std::string proto(std::uint32_t number, std::string_view bytes) {
   std::string out;
   add_proto_bytes(out, number, bytes);
@@ -179,32 +181,32 @@ inline std::string proto(std::uint32_t number, std::uint64_t value) {
 
 using Labels = std::map<std::string, std::string>;
 
-inline std::string told_container(const std::string& id, const std::string& image, const Labels& labels = {}) {
+inline std::string container_message(const std::string& id, const std::string& image, const Labels& labels = {}) {
   auto container = proto(1, id) + proto(3, image) + proto(5, proto(2, R"({"process":{"env":["SECRET=1"]}})")) +
                    proto(6, "overlayfs") + proto(7, id) +
                    proto(8, proto(1, std::uint64_t{1'795'000'000}) + proto(2, std::uint64_t{250'000'000}));
   for (const auto& [name, value] : labels) container += proto(2, proto(1, name) + proto(2, value));
   return proto(1, container);
 }
-// States are containerd's: 1 created, 2 running, 3 stopped, 4 paused.
-inline std::string told_task(const std::string& id, std::uint64_t state, std::uint64_t exit_status = 0) {
+// containerd's task states: 1 created, 2 running, 3 stopped, 4 paused.
+inline std::string task_message(const std::string& id, std::uint64_t state, std::uint64_t exit_status = 0) {
   return proto(1, proto(2, id) + proto(3, std::uint64_t{4711}) + proto(4, state) + proto(9, exit_status) +
                       proto(10, proto(1, std::uint64_t{1'795'000'100})));
 }
-inline std::string told_namespaces(const std::vector<std::string>& names) {
+inline std::string namespaces_message(const std::vector<std::string>& names) {
   std::string out;
   for (const auto& name : names) out += proto(1, proto(1, name));
   return out;
 }
-inline std::string told_event(const std::string& space, const std::string& topic, const std::string& event) {
+inline std::string event_message(const std::string& space, const std::string& topic, const std::string& event) {
   return proto(1, proto(1, std::uint64_t{1'795'000'000})) + proto(2, space) + proto(3, topic) +
          proto(4, proto(1, "containerd.events.X") + proto(2, event));
 }
-inline std::string told_exit(const std::string& space, const std::string& id, const std::string& process,
-                             std::uint64_t status) {
-  return told_event(space, "/tasks/exit",
-                    proto(1, id) + proto(2, process) + proto(3, std::uint64_t{4711}) + proto(4, status) +
-                        proto(5, proto(1, std::uint64_t{1'795'000'100})));
+inline std::string exit_message(const std::string& space, const std::string& id, const std::string& process,
+                                std::uint64_t status) {
+  return event_message(space, "/tasks/exit",
+                       proto(1, id) + proto(2, process) + proto(3, std::uint64_t{4711}) + proto(4, status) +
+                           proto(5, proto(1, std::uint64_t{1'795'000'100})));
 }
 
 }  // namespace cgwarden::discovery

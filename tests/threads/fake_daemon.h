@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A daemon on a Unix socket that answers as a test wants: late, half, wrongly, or not at all.
+// A fake daemon on a Unix socket that responds as a test requires: late, partially, wrongly or not at all.
 #pragma once
 
 #include <sys/socket.h>
@@ -16,11 +16,11 @@ namespace cgwarden::discovery {
 
 class FakeDaemon {
  public:
-  // Gets the socket and the path that was asked for; false: the connection ends.
-  using Answer = std::function<bool(int fd, const std::string& target)>;
+  // Called with the socket and the request target. False closes the connection.
+  using Handler = std::function<bool(int fd, const std::string& target)>;
 
-  FakeDaemon(std::string path, Answer answer)
-      : answer_(std::move(answer)), server_(std::move(path), [this](int fd) {
+  FakeDaemon(std::string path, Handler handler)
+      : handler_(std::move(handler)), server_(std::move(path), [this](int fd) {
           while (answer_one(fd)) {
           }
         }) {}
@@ -30,7 +30,7 @@ class FakeDaemon {
     return targets_;
   }
 
-  // What was posted to targets that end so.
+  // Bodies of POST requests to targets that end with `end`.
   std::vector<std::string> posted(const std::string& end) {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> out;
@@ -70,17 +70,17 @@ class FakeDaemon {
       targets_.push_back(target);
       if (request.starts_with("POST ")) posted_.emplace_back(target, body);
     }
-    return answer_(fd, target);
+    return handler_(fd, target);
   }
 
-  Answer answer_;
+  Handler handler_;
   std::mutex mutex_;
   std::vector<std::string> targets_;
   std::vector<std::pair<std::string, std::string>> posted_;  // target, body
-  UnixServer server_;                                        // the last: nobody is answered any more when the rest goes
+  UnixServer server_;  // declared last: its threads end before the other members are destroyed
 };
 
-// What Docker's API says of one.
+// Response of the Docker API for one container.
 inline std::string inspected(const std::string& id, const std::string& name, const std::string& labels = "{}") {
   return R"({"GraphDriver":{"Name":"overlay2","Data":{"UpperDir":"/data/overlay2/9/diff"}},"Id":")" + id +
          R"(","Name":"/)" + name +

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Listens on a Unix socket and talks to each who connects as a test wants, each on a thread of its own.
+// Listens on a Unix socket and runs a handler for each connection, each on its own thread.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,8 +20,9 @@ namespace cgwarden {
 
 class UnixServer {
  public:
-  // `talk` gets the connection, which is closed when it returns.
-  UnixServer(std::string path, std::function<void(int fd)> talk) : path_(std::move(path)), talk_(std::move(talk)) {
+  // `handler` is called with the connection, which is closed when it returns.
+  UnixServer(std::string path, std::function<void(int fd)> handler)
+      : path_(std::move(path)), handler_(std::move(handler)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
@@ -41,7 +42,7 @@ class UnixServer {
 
   [[nodiscard]] int connections() const { return connections_; }
 
-  // False: the test is over.
+  // Waits for data. False: the server is being destroyed.
   [[nodiscard]] bool readable(int fd) const {
     pollfd one{fd, POLLIN, 0};
     while (!stop_) {
@@ -57,7 +58,7 @@ class UnixServer {
     }
     return true;
   }
-  // Until the other side gives up; a test's end as well.
+  // Waits until the peer disconnects or the server is destroyed. Returns false.
   bool hang(int fd) const {
     pollfd one{fd, POLLRDHUP, 0};
     while (!stop_ && ::poll(&one, 1, 10) == 0) {
@@ -67,21 +68,21 @@ class UnixServer {
 
  private:
   void serve() {
-    std::vector<std::thread> talks;
+    std::vector<std::thread> connections;
     while (readable(listener_)) {
       const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
       if (fd < 0) break;
       ++connections_;
-      talks.emplace_back([this, fd] {
-        talk_(fd);
+      connections.emplace_back([this, fd] {
+        handler_(fd);
         ::close(fd);
       });
     }
-    for (auto& one : talks) one.join();
+    for (auto& one : connections) one.join();
   }
 
   std::string path_;
-  std::function<void(int fd)> talk_;
+  std::function<void(int fd)> handler_;
   int listener_ = -1;
   std::atomic<bool> stop_ = false;
   std::atomic<int> connections_ = 0;

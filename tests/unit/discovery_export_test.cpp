@@ -20,7 +20,7 @@ using model::Role;
 using testing::HasSubstr;
 using testing::Not;
 
-class ContainerExport : public testing::Test {
+class WriteContainers : public testing::Test {
  protected:
   void add(std::uint64_t id, const std::string& path, const Container& container) {
     auto cgroup = std::make_shared<model::Cgroup>();
@@ -30,8 +30,8 @@ class ContainerExport : public testing::Test {
     cgroup_list_->parents.push_back(model::kNoCgroup);
     table_->by_cgroup[model::cgroup_key(id, path)] = std::make_shared<const Container>(container);
   }
-  void add_ended(std::uint64_t id, const std::string& path, const Container& container) {
-    table_->ended.push_back({id, path, {}, std::make_shared<const Container>(container)});
+  void add_exited(std::uint64_t id, const std::string& path, const Container& container) {
+    table_->exited.push_back({id, path, {}, std::make_shared<const Container>(container)});
   }
   model::Snapshot snapshot() {
     model::Snapshot out;
@@ -62,7 +62,7 @@ Container web() {
   return c;
 }
 
-TEST_F(ContainerExport, WritesWhatIsKnownAndNothingElse) {
+TEST_F(WriteContainers, WritesOnlyKnownFacts) {
   add(1, "/docker/4f1c", web());
   EXPECT_EQ(written(),
             R"(# HELP cgroup_container_info Metadata of the container, pod or machine as labels; the value is always 1.
@@ -81,7 +81,7 @@ cgroup_container_state{cgroup="/docker/4f1c",container="web",runtime="docker",st
   EXPECT_EQ(series_, 4U);
 }
 
-TEST_F(ContainerExport, SaysHowLargeAnImageIsButNotOfWhatAndWhere) {
+TEST_F(WriteContainers, WritesImageSizeWithoutLayersAndPaths) {
   auto c = web();
   c.image_bytes = 70000012;
   c.image_layers = std::make_shared<model::Layers>(model::Layers{{"sha256:1", 70000012}});
@@ -93,14 +93,14 @@ TEST_F(ContainerExport, SaysHowLargeAnImageIsButNotOfWhatAndWhere) {
   EXPECT_THAT(written(), Not(HasSubstr("overlay2")));
 }
 
-TEST_F(ContainerExport, CallsInfoByItsFamilyInOpenMetrics) {
+TEST_F(WriteContainers, UsesInfoAndUnitTypesInOpenMetrics) {
   add(1, "/docker/4f1c", web());
   const auto text = written(exporter::Format::openmetrics);
   EXPECT_THAT(text, HasSubstr("# TYPE cgroup_container info\ncgroup_container_info{"));
   EXPECT_THAT(text, HasSubstr("# UNIT cgroup_container_start_time_seconds seconds\n"));
 }
 
-TEST_F(ContainerExport, EscapesHostileTextAndKeepsOneOfCollidingLabels) {
+TEST_F(WriteContainers, EscapesUntrustedTextAndKeepsOneOfCollidingLabels) {
   auto c = web();
   c.name = "a\"b\\c\nd";
   c.labels = {{"a-b", "first"}, {"a.b", "second"}, {"c\xff", "x\xff"}};
@@ -112,14 +112,14 @@ TEST_F(ContainerExport, EscapesHostileTextAndKeepsOneOfCollidingLabels) {
   EXPECT_THAT(text, HasSubstr("label_c_=\"x\xEF\xBF\xBD\""));
 }
 
-TEST_F(ContainerExport, ShowsEndedContainersButNoSeriesTwice) {
+TEST_F(WriteContainers, WritesExitedContainersWithoutDuplicateSeries) {
   auto gone = web();
   gone.state = "exited";
   gone.exit_code = 137;
   add(1, "/docker/4f1c", web());
-  add_ended(2, "/docker/4f1c", gone);  // the same labels
+  add_exited(2, "/docker/4f1c", gone);  // the same labels
   gone.name = "old";
-  add_ended(3, "/docker/beef", gone);
+  add_exited(3, "/docker/beef", gone);
   const auto text = written();
   EXPECT_THAT(text,
               HasSubstr("cgroup_container_exit_code{cgroup=\"/docker/beef\",container=\"old\",runtime=\"docker\"} "
@@ -128,7 +128,7 @@ TEST_F(ContainerExport, ShowsEndedContainersButNoSeriesTwice) {
   EXPECT_EQ(series_, 4U + 5U);
 }
 
-TEST_F(ContainerExport, LabelsAContainersOwnCgroupAndNoOther) {
+TEST_F(WriteContainers, LabelsOnlyTheCgroupOfTheContainer) {
   add(1, "/docker/4f1c", web());
   Container service;
   service.role = Role::service;
@@ -148,16 +148,16 @@ TEST_F(ContainerExport, LabelsAContainersOwnCgroupAndNoOther) {
             "cgroup=\"/docker/4f1c\",container=\"web\",runtime=\"docker\"\n"
             "cgroup=\"/ssh.service\"\n"
             "cgroup=\"/docker/beef\",runtime=\"docker\"\n");
-  // Another life at the same path is not named after the one before.
+  // A new cgroup at the same path does not get the labels of the removed one.
   labels.clear();
-  model::Cgroup reborn;
-  reborn.id = 9;
-  reborn.path = "/docker/4f1c";
-  source(reborn, labels);
+  model::Cgroup recreated;
+  recreated.id = 9;
+  recreated.path = "/docker/4f1c";
+  source(recreated, labels);
   EXPECT_EQ(labels, "cgroup=\"/docker/4f1c\"");
 }
 
-TEST_F(ContainerExport, ShowsUnitsThatAreNoWorkloads) {
+TEST_F(WriteContainers, WritesUnitInfoForNonWorkloads) {
   Container service;
   service.role = Role::user_manager;
   service.runtime = "systemd";
@@ -179,11 +179,11 @@ TEST_F(ContainerExport, ShowsUnitsThatAreNoWorkloads) {
   add(3, "/lxc.payload.inner/ssh.service", service);
   EXPECT_THAT(written(),
               HasSubstr("unit=\"ssh.service\",kind=\"service\",slice=\"user-1000.slice\",parent=\"inner\"} 1\n"))
-      << "one of that name may run in each container and on the host";
+      << "units of that name may exist in each container and on the host";
   EXPECT_THAT(written(exporter::Format::openmetrics), HasSubstr("# TYPE cgroup_unit info\n"));
 }
 
-TEST_F(ContainerExport, FindsByItsMountsWhereAContainerWrites) {
+TEST_F(WriteContainers, FindsWritableLayerThroughMountinfo) {
   const testing_files::TempDir proc;
   const auto write = [&](const std::string& path, const std::string& text) {
     const std::filesystem::path file = proc.path() + path;
@@ -201,8 +201,8 @@ TEST_F(ContainerExport, FindsByItsMountsWhereAContainerWrites) {
   c.pid = 5;
   add(1, "/ns/web", c);
   c.pid = 6;
-  add(2, "/ns/other", c);  // in which it is not
-  c.writable_layer = "/told";
+  add(2, "/ns/other", c);  // the process is not in this cgroup
+  c.writable_layer = "/reported";
   add(3, "/ns", c);
   auto s = snapshot();
   agent::find_writable_layers(s, proc.path());
@@ -210,10 +210,10 @@ TEST_F(ContainerExport, FindsByItsMountsWhereAContainerWrites) {
   EXPECT_EQ(found->writable_layer, "/var/lib/containerd/snapshots/7/fs");
   EXPECT_EQ(found->origins.back().source, proc.path() + "/5/mountinfo");
   EXPECT_EQ(s.containers->find(2, "/ns/other")->writable_layer, std::nullopt);
-  EXPECT_EQ(s.containers->find(3, "/ns")->writable_layer, "/told");
+  EXPECT_EQ(s.containers->find(3, "/ns")->writable_layer, "/reported");
 }
 
-TEST_F(ContainerExport, PrintsEveryFactWithItsSource) {
+TEST_F(WriteContainers, PrintsFactsWithSources) {
   auto c = web();
   c.name = "w\033[31m";
   c.origins = {{"name", "/var/lib/docker/config.v2.json"}, {"id", "path"}, {"image_layers", "/layers"}};

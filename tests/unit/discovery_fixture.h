@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host's root in a temporary directory, with what runtimes leave there, and rosters made of paths.
+// Fixture with a host root directory in a temporary directory, state files of runtimes, and cgroup lists from paths.
 #pragma once
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ namespace cgwarden::discovery {
 
 class DiscoveryTest : public testing::Test {
  protected:
-  // Written beside and renamed, as runtimes do.
+  // Writes atomically (temporary file and rename), as runtimes do.
   void write(const std::string& path, const std::string& text) {
     const std::filesystem::path file = root_ + path;
     std::filesystem::create_directories(file.parent_path());
@@ -36,12 +36,12 @@ class DiscoveryTest : public testing::Test {
     if (!resolver_) {
       options_.rootfs = root_;
       options_.procfs = root_ + "/proc";
-      resolver_ = std::make_unique<Resolver>(options_, [this](const std::string& line) { notices_.push_back(line); });
+      resolver_ = std::make_unique<Resolver>(options_, [this](const std::string& line) { log_lines_.push_back(line); });
     }
     return *resolver_;
   }
 
-  // Those cgroups are there now, by path; a cgroup keeps its id from one roster to the next.
+  // Resolves a list of exactly these cgroups. A cgroup keeps its id from one list to the next.
   std::shared_ptr<const model::Containers> see(const std::vector<std::string>& paths) {
     auto cgroup_list = std::make_shared<model::CgroupList>();
     std::map<std::string, std::shared_ptr<const model::Cgroup>> now;
@@ -69,7 +69,7 @@ class DiscoveryTest : public testing::Test {
     }
     return resolver().resolve(cgroup_list, now_);
   }
-  // The container of a path that was seen. Never null: what is unknown is empty.
+  // The container of a path passed to see(); empty if unknown.
   model::Container at(const std::string& path) {
     const auto& cgroup = cgroups_.at(path);
     const auto* found = resolver().table()->find(cgroup->id, path);
@@ -81,18 +81,18 @@ class DiscoveryTest : public testing::Test {
   const std::string root_ = temporary_.path();
   Resolver::Options options_;
   std::unique_ptr<Resolver> resolver_;
-  std::vector<std::string> notices_;
+  std::vector<std::string> log_lines_;
   std::map<std::string, std::shared_ptr<const model::Cgroup>> cgroups_;
   std::uint64_t last_id_ = 100;
   base::Monotonic now_ = base::monotonic_now();
 };
 
-inline std::string engine_id(char digit) { return std::string(60, digit) + "beef"; }
+inline std::string container_id(char digit) { return std::string(60, digit) + "beef"; }
 
-inline const std::string kId = engine_id('a');
+inline const std::string kId = container_id('a');
 inline const std::string kUid = "11111111-2222-3333-4444-555555555555";
 
-// Where the container's `fact` was read; empty if nowhere.
+// Source of the container's `fact`; empty if it is not set.
 inline std::string origin_of(const model::Container& c, std::string_view fact) {
   for (const auto& origin : c.origins) {
     if (origin.fact == fact) return origin.source;

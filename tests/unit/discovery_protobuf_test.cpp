@@ -13,7 +13,7 @@ using namespace std::string_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-// "number=integer" or "number:bytes"; "broken" at the end where it is.
+// Fields as "number=integer" or "number:bytes", followed by "broken" if the message is malformed.
 std::vector<std::string> read(std::string_view message) {
   std::vector<std::string> out;
   ProtoReader reader(message);
@@ -27,8 +27,8 @@ std::vector<std::string> read(std::string_view message) {
   return out;
 }
 
-TEST(AProtobufMessage, IsItsFieldsInTheirOrder) {
-  // The example of the format's own description: 150 in field 1, "testing" in field 2.
+TEST(ProtoReader, ReturnsFieldsInOrder) {
+  // Example of the Protocol Buffers encoding guide: 150 in field 1, "testing" in field 2.
   EXPECT_THAT(read("\x08\x96\x01\x12\x07testing"s), ElementsAre("1=150", "2:testing"));
   EXPECT_THAT(read("\x11\x01\x00\x00\x00\x00\x00\x00\x80\x1D\x02\x01\x00\x00"s),
               ElementsAre("2=9223372036854775809", "3=258"));
@@ -36,7 +36,7 @@ TEST(AProtobufMessage, IsItsFieldsInTheirOrder) {
   EXPECT_THAT(read(""), IsEmpty());
 }
 
-TEST(AProtobufMessage, ComesBackAsItWasWritten) {
+TEST(ProtoReader, ReadsBackRandomMessages) {
   std::mt19937_64 random(1);
   for (int i = 0; i < 2000; ++i) {
     std::string message;
@@ -57,33 +57,33 @@ TEST(AProtobufMessage, ComesBackAsItWasWritten) {
   }
 }
 
-TEST(AProtobufMessage, IsReadAsFarAsItIsWhole) {
+TEST(ProtoReader, StopsAtMalformedField) {
   const std::pair<std::string, std::vector<std::string>> cases[] = {
       {"\x08"s, {"broken"}},                                              // no value
-      {"\x08\x96"s, {"broken"}},                                          // half a value
-      {"\x08\x01\x12\x07test"s, {"1=1", "broken"}},                       // a text that is cut off
+      {"\x08\x96"s, {"broken"}},                                          // truncated value
+      {"\x08\x01\x12\x07test"s, {"1=1", "broken"}},                       // truncated string
       {"\x12\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01x"s, {"broken"}},     // of 2^64-1 bytes
       {"\x12\xFF\xFF\xFF\xFF\x0Fx"s, {"broken"}},                         // of 4 GiB
       {"\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02"s, {"broken"}},      // 65 bits
       {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"s, {"broken"}},  // eleven bytes
       {"\x00\x01"s, {"broken"}},                                          // field 0
       {"\x80\x80\x80\x80\x10\x01"s, {"broken"}},                          // field 2^29
-      {"\x0B\x08\x01\x0C"s, {"broken"}},                                  // a cgroup
-      {"\x0E\x01"s, {"broken"}},                                          // a type that there is not
-      {"\x09\x01\x02\x03"s, {"broken"}},                                  // three bytes of eight
-      {"\x0D\x01\x02\x03"s, {"broken"}},                                  // three of four
+      {"\x0B\x08\x01\x0C"s, {"broken"}},                                  // group
+      {"\x0E\x01"s, {"broken"}},                                          // undefined wire type
+      {"\x09\x01\x02\x03"s, {"broken"}},                                  // 3 of 8 bytes
+      {"\x0D\x01\x02\x03"s, {"broken"}},                                  // 3 of 4 bytes
   };
   for (const auto& [message, wanted] : cases) EXPECT_EQ(read(message), wanted) << testing::PrintToString(message);
   EXPECT_THAT(read("\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"s),
               ElementsAre("1=" + std::to_string(std::numeric_limits<std::uint64_t>::max())));
 }
 
-TEST(AProtobufMessage, MayBeNestedAsDeepAsItWants) {
+TEST(ProtoReader, ReadsDeeplyNestedMessages) {
   std::string message = "x";
   for (int i = 0; i < 10'000; ++i) {
-    std::string around;
-    add_proto_bytes(around, 1, message);
-    message = std::move(around);
+    std::string enclosing;
+    add_proto_bytes(enclosing, 1, message);
+    message = std::move(enclosing);
   }
   EXPECT_EQ(read(message).size(), 1);
 }

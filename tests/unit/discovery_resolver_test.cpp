@@ -27,28 +27,28 @@ class ResolverTest : public DiscoveryTest {
   }
 };
 
-TEST_F(ResolverTest, CountsAContainerAtOnceAndNamesItWhenItsStateAppears) {
+TEST_F(ResolverTest, CountsContainerImmediatelyAndNamesItWhenStateAppears) {
   std::filesystem::create_directories(root_ + "/var/lib/docker/containers");
   see({kCgroup});
   EXPECT_THAT(at(kCgroup).runtime, Optional(std::string("docker")));
   EXPECT_EQ(at(kCgroup).name, std::nullopt);
   docker(kId, "web");
-  // No time has passed: it is the event that tells.
+  // now_ is unchanged, so the inotify event triggers the lookup.
   EXPECT_TRUE(resolver().refresh(now_));
   EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
 }
 
-TEST_F(ResolverTest, NamesTheLivingAmongThousandsOfTheDead) {
+TEST_F(ResolverTest, NamesRunningContainersAmongThousandsOfExitedOnes) {
   const auto id_of = [](int n) {
     auto number = std::to_string(n);
     return std::string(64 - number.size(), 'd') + number;
   };
   std::string list;
   for (int n = 0; n < 3000; ++n) {
-    docker(id_of(n), "dead-" + std::to_string(n), R"("Running":false,"ExitCode":1)");
+    docker(id_of(n), "exited-" + std::to_string(n), R"("Running":false,"ExitCode":1)");
     list += R"({"id":")" + id_of(10'000 + n) + R"(","names":["gone-)" + std::to_string(n) + R"("]},)";
   }
-  const auto pod = engine_id('b');
+  const auto pod = container_id('b');
   docker(kId, "web");
   write("/var/lib/containers/storage/overlay-containers/containers.json",
         "[" + list + R"({"id":")" + pod + R"(","names":["shop"]}])");
@@ -57,17 +57,17 @@ TEST_F(ResolverTest, NamesTheLivingAmongThousandsOfTheDead) {
   EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
   EXPECT_THAT(at(cgroup).name, Optional(std::string("shop")));
   EXPECT_THAT(resolver().table()->by_cgroup, SizeIs(2));
-  EXPECT_LT(resolver().stats().watches, 40U) << "the dead are not watched";
+  EXPECT_LT(resolver().stats().watches, 40U) << "state of exited containers is not watched";
 }
 
-TEST_F(ResolverTest, FindsARuntimeThatIsInstalledLater) {
+TEST_F(ResolverTest, FindsRuntimeInstalledAfterStart) {
   see({kCgroup});
   docker(kId, "web");
   EXPECT_TRUE(resolver().refresh(now_));
   EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
 }
 
-TEST_F(ResolverTest, SeesARename) {
+TEST_F(ResolverTest, UpdatesNameAfterRename) {
   docker(kId, "web");
   see({kCgroup});
   const auto before = resolver().table()->generation;
@@ -78,7 +78,7 @@ TEST_F(ResolverTest, SeesARename) {
   EXPECT_FALSE(resolver().refresh(now_));
 }
 
-TEST_F(ResolverTest, AsksEverMoreSeldomForWhatIsNotThereAndNeverGivesUp) {
+TEST_F(ResolverTest, RetriesMissingStateWithExponentialBackoff) {
   see({kCgroup});
   std::vector<std::int64_t> waits;
   for (int i = 0; i < 14; ++i) {
@@ -93,7 +93,7 @@ TEST_F(ResolverTest, AsksEverMoreSeldomForWhatIsNotThereAndNeverGivesUp) {
   EXPECT_EQ(waits.back(), 60'000);
 }
 
-TEST_F(ResolverTest, WaitsForNothingOnceAllIsNamed) {
+TEST_F(ResolverTest, SchedulesNothingOnceAllContainersAreNamed) {
   docker(kId, "web");
   see({kCgroup});
   now_ += seconds(2);
@@ -101,37 +101,37 @@ TEST_F(ResolverTest, WaitsForNothingOnceAllIsNamed) {
   EXPECT_FALSE(resolver().next());
 }
 
-TEST_F(ResolverTest, ShowsWhatEndedWithItsExitCodeForAWhile) {
+TEST_F(ResolverTest, KeepsExitedContainerWithExitCodeForExitedFor) {
   docker(kId, "web");
   see({kCgroup, "/docker"});
   docker(kId, "web", R"("Running":false,"Pid":0,"ExitCode":137,"FinishedAt":"2026-11-24T11:00:00Z")");
   auto table = see({"/docker"});
-  ASSERT_THAT(table->ended, SizeIs(1));
-  EXPECT_EQ(table->ended[0].path, kCgroup);
-  EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
-  EXPECT_THAT(table->ended[0].container->name, Optional(std::string("web")));
-  EXPECT_TRUE(table->ended[0].container->finished);
-  // Its runtime forgets it: we do not.
+  ASSERT_THAT(table->exited, SizeIs(1));
+  EXPECT_EQ(table->exited[0].path, kCgroup);
+  EXPECT_THAT(table->exited[0].container->exit_code, Optional(137));
+  EXPECT_THAT(table->exited[0].container->name, Optional(std::string("web")));
+  EXPECT_TRUE(table->exited[0].container->finished);
+  // The runtime removes its state; the entry is kept.
   remove("/var/lib/docker/containers/" + kId);
   resolver().refresh(now_);
-  ASSERT_THAT(resolver().table()->ended, SizeIs(1));
-  EXPECT_THAT(resolver().table()->ended[0].container->name, Optional(std::string("web")));
-  now_ += options_.ended_for + seconds(1);
+  ASSERT_THAT(resolver().table()->exited, SizeIs(1));
+  EXPECT_THAT(resolver().table()->exited[0].container->name, Optional(std::string("web")));
+  now_ += options_.exited_for + seconds(1);
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(resolver().table()->ended, IsEmpty());
+  EXPECT_THAT(resolver().table()->exited, IsEmpty());
 }
 
-TEST_F(ResolverTest, LearnsAnExitCodeThatIsWrittenAfterTheCgroupIsGone) {
+TEST_F(ResolverTest, ReadsExitCodeWrittenAfterCgroupWasRemoved) {
   docker(kId, "web");
   see({kCgroup});
   see({"/docker"});
-  EXPECT_THAT(resolver().table()->ended.at(0).container->state, Optional(std::string("exited")));
+  EXPECT_THAT(resolver().table()->exited.at(0).container->state, Optional(std::string("exited")));
   docker(kId, "web", R"("Running":false,"Pid":0,"ExitCode":1)");
   EXPECT_TRUE(resolver().refresh(now_));
-  EXPECT_THAT(resolver().table()->ended.at(0).container->exit_code, Optional(1));
+  EXPECT_THAT(resolver().table()->exited.at(0).container->exit_code, Optional(1));
 }
 
-TEST_F(ResolverTest, KeepsAnExitCodeThatPodmanShowsForAMoment) {
+TEST_F(ResolverTest, KeepsExitCodeThatPodmanDeletes) {
   const std::string storage = "/var/lib/containers/storage/overlay-containers/";
   write(storage + "containers.json", R"([{"id":")" + kId + R"(","names":["web"]}])");
   write("/run/containers/storage/overlay-containers/" + kId + "/userdata/pidfile", "5");
@@ -147,28 +147,28 @@ TEST_F(ResolverTest, KeepsAnExitCodeThatPodmanShowsForAMoment) {
   remove("/run/libpod/exits/" + kId);
   resolver().refresh(now_);
   const auto table = see({"/libpod_parent"});
-  ASSERT_THAT(table->ended, SizeIs(1));
-  EXPECT_TRUE(table->ended[0].container->finished);
-  EXPECT_THAT(table->ended[0].container->exit_code, Optional(3));
-  EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
+  ASSERT_THAT(table->exited, SizeIs(1));
+  EXPECT_TRUE(table->exited[0].container->finished);
+  EXPECT_THAT(table->exited[0].container->exit_code, Optional(3));
+  EXPECT_THAT(table->exited[0].container->state, Optional(std::string("exited")));
 }
 
-TEST_F(ResolverTest, TakesARestartForAnotherLifeOfTheSameContainer) {
+TEST_F(ResolverTest, TreatsRestartedContainerAsNewEntry) {
   docker(kId, "web");
   see({kCgroup});
   const auto first = cgroups_.at(kCgroup)->id;
   see({"/docker"});
-  ASSERT_THAT(resolver().table()->ended, SizeIs(1));
+  ASSERT_THAT(resolver().table()->exited, SizeIs(1));
   docker(kId, "web", R"("Running":true,"Pid":6)");
   see({kCgroup});
   EXPECT_NE(cgroups_.at(kCgroup)->id, first);
   EXPECT_THAT(at(kCgroup).pid, Optional(6));
-  EXPECT_THAT(resolver().table()->ended, IsEmpty());
+  EXPECT_THAT(resolver().table()->exited, IsEmpty());
   EXPECT_EQ(resolver().table()->find(first, kCgroup), nullptr);
 }
 
-TEST_F(ResolverTest, KeepsEndedContainersWithinABound) {
-  options_.max_ended = 10;
+TEST_F(ResolverTest, BoundsNumberOfExitedContainers) {
+  options_.max_exited = 10;
   std::vector<std::string> paths = {"/docker"};
   for (int i = 0; i < 30; ++i) {
     auto id = std::to_string(i);
@@ -179,10 +179,10 @@ TEST_F(ResolverTest, KeepsEndedContainersWithinABound) {
   see(paths);
   EXPECT_EQ(resolver().stats().named, 30U);
   see({"/docker"});
-  EXPECT_THAT(resolver().table()->ended, SizeIs(10));
+  EXPECT_THAT(resolver().table()->exited, SizeIs(10));
 }
 
-TEST_F(ResolverTest, NamesTheContainerAroundAnother) {
+TEST_F(ResolverTest, SetsParentOfNestedContainer) {
   write("/var/lib/lxc/host/config", "");
   const auto inner = "/lxc.payload.host/system.slice/docker-" + kId + ".scope";
   see({"/lxc.payload.host", "/lxc.payload.host/system.slice", inner});
@@ -192,7 +192,7 @@ TEST_F(ResolverTest, NamesTheContainerAroundAnother) {
   EXPECT_EQ(at("/lxc.payload.host").parent, std::nullopt);
 }
 
-TEST_F(ResolverTest, NamesAContainerOfRuncWhoseStateComesAfterItsCgroup) {
+TEST_F(ResolverTest, NamesRuncContainerWhenStateAppearsAfterCgroup) {
   see({"/any/where"});
   EXPECT_FALSE(knows("/any/where"));
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
@@ -200,30 +200,30 @@ TEST_F(ResolverTest, NamesAContainerOfRuncWhoseStateComesAfterItsCgroup) {
   EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
 }
 
-TEST_F(ResolverTest, MissesNoContainerOfContainerdThatIsMadeWhileItLooks) {
+TEST_F(ResolverTest, FindsContainerdContainerCreatedDuringLookup) {
   const auto bundles = root_ + "/run/containerd/io.containerd.runtime.v2.task/default/";
   const auto write_bundle = [&](const std::string& id) {
     write(bundles.substr(root_.size()) + id + "/config.json", R"({"linux":{"cgroupsPath":"/any/)" + id + R"("}})");
   };
-  for (int n = 0; n < 100; ++n) write_bundle("web-" + std::to_string(n));  // so that a look takes a while
+  for (int n = 0; n < 100; ++n) write_bundle("web-" + std::to_string(n));  // make the lookup slow
   for (int n = 0; n < 30; ++n) {
-    const auto id = "a-" + std::to_string(n);  // looked at first
+    const auto id = "a-" + std::to_string(n);  // sorts before the others
     see({"/any/" + id});
     std::atomic<bool> done = false;
     std::thread containerd([&] {
       std::filesystem::create_directories(bundles + id);
-      std::this_thread::sleep_for(std::chrono::microseconds(50 * n));  // into each part of a look
+      std::this_thread::sleep_for(std::chrono::microseconds(50 * n));  // at different points of the lookup
       write_bundle(id);
       done = true;
     });
     while (!done) resolver().refresh(now_);
     containerd.join();
-    resolver().refresh(now_);  // no time has passed
+    resolver().refresh(now_);  // now_ is unchanged
     EXPECT_TRUE(at("/any/" + id).name) << id;
   }
 }
 
-TEST_F(ResolverTest, RemembersWhoACgroupIsWhenItsRuntimeForgetsItFirst) {
+TEST_F(ResolverTest, KeepsFactsWhenStateIsRemovedBeforeCgroup) {
   docker(kId, "web");
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/any/where"}}})");
   see({kCgroup, "/any/where", "/docker"});
@@ -233,14 +233,14 @@ TEST_F(ResolverTest, RemembersWhoACgroupIsWhenItsRuntimeForgetsItFirst) {
   EXPECT_THAT(at(kCgroup).name, Optional(std::string("web")));
   EXPECT_THAT(at("/any/where").name, Optional(std::string("web")));
   const auto table = see({"/docker"});
-  ASSERT_THAT(table->ended, SizeIs(2));
-  for (const auto& ended : table->ended) {
-    EXPECT_THAT(ended.container->name, Optional(std::string("web")));
-    EXPECT_THAT(ended.container->state, Optional(std::string("exited")));
+  ASSERT_THAT(table->exited, SizeIs(2));
+  for (const auto& exited : table->exited) {
+    EXPECT_THAT(exited.container->name, Optional(std::string("web")));
+    EXPECT_THAT(exited.container->state, Optional(std::string("exited")));
   }
 }
 
-TEST_F(ResolverTest, DoesNotMixUpEqualNamesOfTwoRuntimes) {
+TEST_F(ResolverTest, SeparatesEqualNamesOfDifferentRuntimes) {
   docker(kId, "web");
   write("/run/runc/web/state.json", R"({"id":"web","config":{"cgroups":{"path":"/lab/web"}}})");
   write("/run/crun/web/status", R"({"pid":9,"cgroup-path":"/lab/other"})");
@@ -253,8 +253,8 @@ TEST_F(ResolverTest, DoesNotMixUpEqualNamesOfTwoRuntimes) {
   EXPECT_EQ(at("/lxc.payload.web").pid, std::nullopt);
 }
 
-TEST_F(ResolverTest, LeavesNothingBehindAfterManyStartsAndStops) {
-  options_.max_ended = 16;
+TEST_F(ResolverTest, LeaksNoDescriptorsOrWatchesAfterManyStartsAndStops) {
+  options_.max_exited = 16;
   see({"/docker"});
   const auto fds = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
@@ -271,10 +271,10 @@ TEST_F(ResolverTest, LeavesNothingBehindAfterManyStartsAndStops) {
   EXPECT_EQ(fds(), before);
   EXPECT_LE(resolver().stats().watches, 16U + 16U);
   EXPECT_EQ(resolver().stats().named, 0U);
-  EXPECT_EQ(resolver().stats().ended, 16U);
+  EXPECT_EQ(resolver().stats().exited, 16U);
 }
 
-TEST_F(ResolverTest, GoesOnWithoutWatches) {
+TEST_F(ResolverTest, PollsWhenWatchesAreExhausted) {
   options_.max_watches = 0;
   see({kCgroup});
   docker(kId, "web");

@@ -22,7 +22,7 @@ struct Case {
   std::string id;
 };
 
-TEST(Runtimes, KnowTheLayoutsOfEveryRuntimeAndDriver) {
+TEST(Locate, MatchesLayoutsOfEveryRuntimeAndDriver) {
   const Case cases[] = {
       {"/docker/" + kHex, "docker", Role::container, kHex},
       {"/system.slice/docker-" + kHex + ".scope", "docker", Role::container, kHex},
@@ -88,16 +88,16 @@ TEST(Runtimes, KnowTheLayoutsOfEveryRuntimeAndDriver) {
       {"/system.slice", "systemd", Role::slice, "system.slice"},
   };
   for (const auto& c : cases) {
-    const auto place = locate(c.path);
-    ASSERT_TRUE(place) << c.path;
-    EXPECT_EQ(place->runtime, c.runtime) << c.path;
-    EXPECT_EQ(model::name(place->role), model::name(c.role)) << c.path;
-    EXPECT_EQ(place->id, c.id) << c.path;
-    EXPECT_TRUE(place->certain) << c.path;
+    const auto match = locate(c.path);
+    ASSERT_TRUE(match) << c.path;
+    EXPECT_EQ(match->runtime, c.runtime) << c.path;
+    EXPECT_EQ(model::name(match->role), model::name(c.role)) << c.path;
+    EXPECT_EQ(match->id, c.id) << c.path;
+    EXPECT_TRUE(match->certain) << c.path;
   }
 }
 
-TEST(Runtimes, TakeNothingForAContainerThatIsNone) {
+TEST(Locate, RejectsPathsThatAreNotContainers) {
   const std::string paths[] = {
       "/",
       "",
@@ -109,14 +109,14 @@ TEST(Runtimes, TakeNothingForAContainerThatIsNone) {
       "/docker/" + kHex.substr(1),        // 63 digits
       "/docker/" + kHex + "0",            // 65
       "/docker/" + std::string(64, 'g'),  // not hexadecimal
-      "/docker/" + std::string(64, 'A'),  // nor as a runtime writes it
+      "/docker/" + std::string(64, 'A'),  // upper case
       "/lxc.payload.",
       "/docker/buildkit/",
       "/init",
       "/app/container",
       "/app/payload",
       "/app/emulator",
-      "/docker/" + kHex + "/app/container",  // somebody's own cgroup of that name
+      "/docker/" + kHex + "/app/container",  // cgroup created inside the container
   };
   for (const auto& path : paths) EXPECT_FALSE(locate(path)) << path;
 
@@ -131,21 +131,21 @@ TEST(Runtimes, TakeNothingForAContainerThatIsNone) {
       "/machine.slice/libpod-conmon.service",
   };
   for (const auto& path : units) {
-    const auto place = locate(path);
-    ASSERT_TRUE(place) << path;
-    EXPECT_EQ(place->runtime, "systemd") << path;
+    const auto match = locate(path);
+    ASSERT_TRUE(match) << path;
+    EXPECT_EQ(match->runtime, "systemd") << path;
   }
 }
 
-TEST(Runtimes, DoubtAnIdThatStandsAlone) {
-  const auto place = locate("/lab-parent/" + kHex);
-  ASSERT_TRUE(place);
-  EXPECT_FALSE(place->certain);
-  EXPECT_EQ(place->id, kHex);
+TEST(Locate, MarksIdWithoutRuntimeAsUncertain) {
+  const auto match = locate("/lab-parent/" + kHex);
+  ASSERT_TRUE(match);
+  EXPECT_FALSE(match->certain);
+  EXPECT_EQ(match->id, kHex);
   EXPECT_FALSE(locate("/lab-parent/" + kHex + "/container"));
 }
 
-TEST(Runtimes, ReadAPodsUidAndClassWithBothDrivers) {
+TEST(Locate, ReadsPodUidAndQosWithBothDrivers) {
   for (const auto& [path, qos] : {
            std::pair{"/kubepods/pod" + kUid, "guaranteed"},
            std::pair{"/kubepods/burstable/pod" + kUid, "burstable"},
@@ -158,11 +158,11 @@ TEST(Runtimes, ReadAPodsUidAndClassWithBothDrivers) {
                          kUidScores + ".slice",
                      "burstable"},
        }) {
-    const auto place = locate(path);
-    ASSERT_TRUE(place) << path;
-    EXPECT_EQ(place->role, Role::pod) << path;
-    EXPECT_EQ(place->pod_uid, kUid) << path;
-    EXPECT_EQ(place->qos, qos) << path;
+    const auto match = locate(path);
+    ASSERT_TRUE(match) << path;
+    EXPECT_EQ(match->role, Role::pod) << path;
+    EXPECT_EQ(match->pod_uid, kUid) << path;
+    EXPECT_EQ(match->qos, qos) << path;
     const auto within = locate(path + "/cri-containerd-" + kHex + ".scope");
     ASSERT_TRUE(within) << path;
     EXPECT_EQ(within->pod_uid, kUid) << path;
@@ -170,17 +170,17 @@ TEST(Runtimes, ReadAPodsUidAndClassWithBothDrivers) {
   }
 }
 
-TEST(Runtimes, UnescapeUnitsAndLeaveBrokenEscapes) {
+TEST(UnescapeUnit, DecodesEscapesAndKeepsInvalidOnes) {
   EXPECT_EQ(unescape_unit("a\\x2db\\x2Dc"), "a-b-c");
   EXPECT_EQ(unescape_unit("a\\x2"), "a\\x2");
   EXPECT_EQ(unescape_unit("a\\xzz"), "a\\xzz");
   EXPECT_EQ(unescape_unit("a\\x00"), "a\\x00");
-  const auto place = locate("/machine.slice/machine-a\\xff.scope");
-  ASSERT_TRUE(place);
-  EXPECT_EQ(place->id, "a\xEF\xBF\xBD");
+  const auto match = locate("/machine.slice/machine-a\\xff.scope");
+  ASSERT_TRUE(match);
+  EXPECT_EQ(match->id, "a\xEF\xBF\xBD");
 }
 
-TEST(Units, AreOfAKindInASliceAndOfAUser) {
+TEST(Locate, ReadsRoleSliceAndUserOfUnits) {
   struct Unit {
     const char* path;
     const char* role;
@@ -201,14 +201,14 @@ TEST(Units, AreOfAKindInASliceAndOfAUser) {
       {"/dev-hugepages.mount", "unit", "dev-hugepages.mount", "", ""},
   };
   for (const auto& c : units) {
-    const auto place = locate(c.path);
-    ASSERT_TRUE(place) << c.path;
-    EXPECT_EQ(model::name(place->role), c.role) << c.path;
-    EXPECT_EQ(place->id, c.unit) << c.path;
-    EXPECT_EQ(slice_around(c.path), c.slice) << c.path;
+    const auto match = locate(c.path);
+    ASSERT_TRUE(match) << c.path;
+    EXPECT_EQ(model::name(match->role), c.role) << c.path;
+    EXPECT_EQ(match->id, c.unit) << c.path;
+    EXPECT_EQ(enclosing_slice(c.path), c.slice) << c.path;
     EXPECT_EQ(user_of(c.path), c.uid) << c.path;
   }
-  for (const auto* custom : {"", "/", "//", "user-1.slice", "/.slice", "/user-1.slice/"}) (void)slice_around(custom);
+  for (const auto* custom : {"", "/", "//", "user-1.slice", "/.slice", "/user-1.slice/"}) (void)enclosing_slice(custom);
 }
 
 }  // namespace

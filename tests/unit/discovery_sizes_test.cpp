@@ -23,16 +23,16 @@ constexpr std::string_view kHost =
     "rw,lowerdir=/l1:/l2,upperdir=/var/lib/docker/overlay2/a\\040b/diff,workdir=/w\n"
     "41 22 0:51 / /ro rw - overlay overlay ro,lowerdir=/l1:/l2\n";
 
-TEST(WritableLayer, IsWhereTheHostsMountsSayItIs) {
+TEST(WritableLayer, IsDerivedFromHostMountinfo) {
   const auto layer = [](std::string_view root_line) {
     return writable_layer(kHost, std::string("1 0 0:5 / /proc rw - proc proc rw\n") + std::string(root_line));
   };
-  // overlay; what the container says of its own upper directory is not believed
+  // overlay; the upper directory in the container's own mountinfo is not trusted
   EXPECT_EQ(layer("900 1 0:50 / / rw - overlay overlay rw,upperdir=/etc\n"), "/var/lib/docker/overlay2/a b/diff");
-  // vfs, LXC, nspawn: a directory of the host's file system, or of another that is mounted in part
+  // vfs, LXC, nspawn: a directory of the host's root file system, or of a partially mounted one
   EXPECT_EQ(layer("900 1 254:0 /var/lib/docker/vfs/dir/x / rw - ext4 /dev/root rw\n"), "/var/lib/docker/vfs/dir/x");
   EXPECT_EQ(layer("900 1 8:1 /pool/lxc/web / rw - xfs /dev/sda1 rw\n"), "/data/lxc/web");
-  // not known: the host's own root, read-only, a mount the host does not see, a part that is not mounted, no root
+  // unknown: the host's root, read-only, a mount invisible to the host, an unmounted part, no root mount
   EXPECT_EQ(layer("900 1 254:0 / / rw - ext4 /dev/root rw\n"), std::nullopt);
   EXPECT_EQ(layer("900 1 0:51 / / rw - overlay overlay ro\n"), std::nullopt);
   EXPECT_EQ(layer("900 1 0:99 / / rw - overlay overlay rw,upperdir=/etc\n"), std::nullopt);
@@ -47,7 +47,7 @@ class UsageOf : public ::testing::Test {
     fs::create_directories((top_ / path).parent_path());
     std::ofstream(top_ / path) << std::string(bytes, 'x') << std::flush;
     const base::Fd fd(::open((top_ / path).c_str(), O_RDONLY));
-    ::fsync(fd.get());  // or its blocks are not there yet
+    ::fsync(fd.get());  // allocates the blocks
   }
   [[nodiscard]] std::optional<Usage> usage(const WalkLimits& limits = {}) const {
     const base::Fd fd(::open((top_ / "layer").c_str(), O_RDONLY | O_DIRECTORY));
@@ -59,7 +59,7 @@ class UsageOf : public ::testing::Test {
   std::atomic<bool> stop_{false};
 };
 
-TEST_F(UsageOf, CountsEachFileOnceAndNothingOutside) {
+TEST_F(UsageOf, CountsHardLinksOnceAndStaysInDirectory) {
   write("outside/large", 1 << 20);
   write("layer/a", 100'000);
   const auto one = usage();
@@ -76,7 +76,7 @@ TEST_F(UsageOf, CountsEachFileOnceAndNothingOutside) {
   EXPECT_FALSE(all->by_quota);
 }
 
-TEST_F(UsageOf, IsUnknownBeyondItsBoundsAndWhenToldToStop) {
+TEST_F(UsageOf, ReturnsNulloptBeyondLimitsAndWhenStopped) {
   for (int i = 0; i < 20; ++i) write("layer/" + std::to_string(i), 1);
   EXPECT_TRUE(usage());
   EXPECT_FALSE(usage({.max_entries = 10}));
@@ -85,7 +85,7 @@ TEST_F(UsageOf, IsUnknownBeyondItsBoundsAndWhenToldToStop) {
   EXPECT_FALSE(usage_of(-1, {}, stop_));
 }
 
-TEST_F(UsageOf, AContainersProcessMustBeInItsCgroup) {
+TEST_F(UsageOf, RequiresProcessToBeInTheCgroup) {
   write("proc/7/cgroup", 0);
   std::ofstream(top_ / "proc/7/cgroup") << "0::/docker/abc\n";
   std::ofstream(top_ / "proc/7/mountinfo") << "900 1 254:0 /layer / rw - ext4 /dev/root rw\n";
@@ -94,12 +94,12 @@ TEST_F(UsageOf, AContainersProcessMustBeInItsCgroup) {
   write("logs/abc-json.log.1", 9000);
   write("logs/config.v2.json", 90'000);
   fs::create_symlink(top_ / "layer/file", top_ / "logs/abc-json.log.2");
-  SizeOf what{.rootfs = top_.string(),
-              .procfs = (top_ / "proc").string(),
-              .cgroup = "/docker/abc",
-              .pid = 7,
-              .logs = {"/logs"},
-              .log_prefix = "abc-json.log"};
+  SizeQuery what{.rootfs = top_.string(),
+                 .procfs = (top_ / "proc").string(),
+                 .cgroup = "/docker/abc",
+                 .pid = 7,
+                 .logs = {"/logs"},
+                 .log_prefix = "abc-json.log"};
   auto sizes = sizes_of(what, kHost, {}, stop_);
   ASSERT_TRUE(sizes.layer);
   EXPECT_GE(sizes.layer->bytes, 5000U);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// State trees after what the runtimes write; those of CRI-O, Incus and Kubernetes after their documented formats.
+// State directories as the runtimes write them; those of CRI-O, Incus and Kubernetes follow the documented formats.
 #include <gmock/gmock.h>
 
 #include <functional>
@@ -23,9 +23,9 @@ std::int64_t millis(const model::Container::Time& time) {
   return time ? duration_cast<milliseconds>(time->time_since_epoch()).count() : -1;
 }
 
-const std::string kPodId = engine_id('b');
+const std::string kPodId = container_id('b');
 
-class RuntimeState : public DiscoveryTest {};
+class StateReaders : public DiscoveryTest {};
 
 std::string docker_config(const std::string& id, const std::string& name, const std::string& more = {}) {
   return R"({"State":{"Running":true,"Paused":false,"Pid":4711,"ExitCode":0,"StartedAt":"2026-11-24T10:00:01.5Z",
@@ -36,7 +36,7 @@ std::string docker_config(const std::string& id, const std::string& name, const 
          more + R"(}},"Image":"sha256:52fb","Name":"/)" + name + R"(","RestartCount":3})";
 }
 
-TEST_F(RuntimeState, OfDockerHasEverything) {
+TEST_F(StateReaders, ReadAllFactsOfDocker) {
   options_.labels = {"org.lab.*"};
   write("/var/lib/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
   see({"/", "/docker", "/docker/" + kId});
@@ -61,7 +61,7 @@ TEST_F(RuntimeState, OfDockerHasEverything) {
   EXPECT_EQ(origin_of(c, "exit_code"), "");
 }
 
-TEST_F(RuntimeState, OfDockerNamesSwarmAndCompose) {
+TEST_F(StateReaders, ReadSwarmAndComposeLabelsOfDocker) {
   write("/var/lib/docker/containers/" + kId + "/config.v2.json",
         docker_config(kId, "svc.1.x",
                       R"(,"com.docker.swarm.service.name":"svc","com.docker.swarm.task.name":"svc.1.x",
@@ -77,7 +77,7 @@ TEST_F(RuntimeState, OfDockerNamesSwarmAndCompose) {
   EXPECT_THAT(c.labels, IsEmpty());
 }
 
-TEST_F(RuntimeState, OfDockerIsFoundBelowACgroupOfAnyName) {
+TEST_F(StateReaders, FindDockerContainerBelowAnyParentCgroup) {
   write("/var/lib/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
   see({"/lab-parent/" + kId, "/lab-parent/" + kPodId});
   EXPECT_THAT(at("/lab-parent/" + kId).runtime, Optional(std::string("docker")));
@@ -85,21 +85,21 @@ TEST_F(RuntimeState, OfDockerIsFoundBelowACgroupOfAnyName) {
   EXPECT_FALSE(knows("/lab-parent/" + kPodId));
 }
 
-// Layers of an image in Docker's store, the undermost first: their chain ids are c, d, ...
+// Layers of an image in Docker's layer store, lowest first: their chain ids are c, d, ...
 void write_docker_layers(const std::string& at,
                          const std::vector<std::pair<std::string, std::string>>& digests_and_sizes,
                          const std::function<void(const std::string&, const std::string&)>& write) {
   std::string parent;
   char chain = 'c';
   for (const auto& [digest, size] : digests_and_sizes) {
-    const auto id = engine_id(chain++);
+    const auto id = container_id(chain++);
     write(at + "sha256/" + id + "/diff", digest);
     write(at + "sha256/" + id + "/size", size);
     if (!parent.empty()) write(at + "sha256/" + id + "/parent", parent);
     parent = "sha256:" + id;
   }
   write(at + "mounts/" + kId + "/parent", parent);
-  write(at + "mounts/" + kId + "/mount-id", engine_id('9'));
+  write(at + "mounts/" + kId + "/mount-id", container_id('9'));
 }
 
 class DockerLayers : public DiscoveryTest {
@@ -120,49 +120,49 @@ class DockerLayers : public DiscoveryTest {
     EXPECT_THAT(out.name, Optional(std::string("web")));
     return out;
   }
-  const std::string under_ = "sha256:" + engine_id('1');
-  const std::string over_ = "sha256:" + engine_id('2');
+  const std::string under_ = "sha256:" + container_id('1');
+  const std::string over_ = "sha256:" + container_id('2');
 };
 
-TEST_F(DockerLayers, AreToldInOrderWithTheirSizesAndTheDirectoryThatIsWrittenTo) {
+TEST_F(DockerLayers, AreReadInOrderWithSizesAndWritableLayer) {
   const auto c = see_with({{under_, "70000000"}, {over_, "12\n"}});
   ASSERT_TRUE(c.image_layers);
   EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{under_, 70000000}, model::Layer{over_, 12}));
   EXPECT_THAT(c.image_bytes, Optional(70000012));
-  EXPECT_THAT(c.writable_layer, Optional("/var/lib/docker/overlay2/" + engine_id('9') + "/diff"));
+  EXPECT_THAT(c.writable_layer, Optional("/var/lib/docker/overlay2/" + container_id('9') + "/diff"));
   EXPECT_EQ(origin_of(c, "image_layers"), "/var/lib/docker/image/overlay2/layerdb/sha256");
   EXPECT_EQ(origin_of(c, "writable_layer"), "/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/mount-id");
 }
 
-TEST_F(DockerLayers, AreReadOnceForAllContainersOfAnImageAndNotWatched) {
+TEST_F(DockerLayers, AreReadOncePerImageAndNotWatched) {
   see_with({{under_, "7"}});
   const auto before = resolver().stats();
-  write("/var/lib/docker/image/overlay2/layerdb/mounts/" + kPodId + "/parent", "sha256:" + engine_id('c'));
+  write("/var/lib/docker/image/overlay2/layerdb/mounts/" + kPodId + "/parent", "sha256:" + container_id('c'));
   auto config = docker_config(kPodId, "other");
   config.insert(1, R"("Driver":"overlay2",)");
   write("/var/lib/docker/containers/" + kPodId + "/config.v2.json", config);
   see({"/docker/" + kId, "/docker/" + kPodId});
   EXPECT_EQ(at("/docker/" + kPodId).image_layers, at("/docker/" + kId).image_layers);
-  EXPECT_EQ(resolver().stats().files.reads, before.files.reads + 2) << "its own state, its topmost layer";
+  EXPECT_EQ(resolver().stats().files.reads, before.files.reads + 2) << "its own state file and its topmost layer";
   EXPECT_EQ(resolver().stats().watches, before.watches + 1) << "its own directory";
 }
 
-TEST_F(DockerLayers, AreAbsentWhereContainerdKeepsTheImages) {
+TEST_F(DockerLayers, AreMissingWithContainerdImageStore) {
   const auto c = see_container("overlayfs");
   EXPECT_EQ(c.image_layers, nullptr);
   EXPECT_EQ(c.image_bytes, std::nullopt);
   EXPECT_EQ(c.writable_layer, std::nullopt);
-  EXPECT_EQ(notices_, std::vector<std::string>());
+  EXPECT_EQ(log_lines_, std::vector<std::string>());
 }
 
-TEST_F(DockerLayers, WithoutASizeHaveNoSum) {
+TEST_F(DockerLayers, HaveNoSumIfASizeIsMissing) {
   const auto c = see_with({{under_, "70000000"}, {over_, "-"}});
   ASSERT_TRUE(c.image_layers);
   EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{under_, 70000000}, model::Layer{over_, std::nullopt}));
   EXPECT_EQ(c.image_bytes, std::nullopt);
 }
 
-TEST_F(DockerLayers, ThatNoImageCanHaveAreUnknown) {
+TEST_F(DockerLayers, AreUnknownIfInvalid) {
   for (const auto& [digest, size] :
        std::vector<std::pair<std::string, std::string>>{{"sha256:../../../../secret", "1"},
                                                         {under_, "-5"},
@@ -178,24 +178,25 @@ TEST_F(DockerLayers, ThatNoImageCanHaveAreUnknown) {
   }
 }
 
-TEST_F(DockerLayers, ThatFollowEachOtherWithoutEndAreUnknown) {
-  write("/var/lib/docker/image/overlay2/layerdb/sha256/" + engine_id('c') + "/parent", "sha256:" + engine_id('c'));
+TEST_F(DockerLayers, AreUnknownIfTheChainIsCyclic) {
+  write("/var/lib/docker/image/overlay2/layerdb/sha256/" + container_id('c') + "/parent",
+        "sha256:" + container_id('c'));
   EXPECT_EQ(see_with({{under_, "1"}}).image_layers, nullptr);
 }
 
-TEST_F(DockerLayers, AreNotFollowedThroughALink) {
-  const std::string at = "/var/lib/docker/image/overlay2/layerdb/sha256/" + engine_id('c');
+TEST_F(DockerLayers, AreNotReadThroughSymbolicLink) {
+  const std::string at = "/var/lib/docker/image/overlay2/layerdb/sha256/" + container_id('c');
   write("/secret/diff", over_);
   std::filesystem::create_directories(root_ + "/var/lib/docker/image/overlay2/layerdb/sha256");
   std::filesystem::create_directory_symlink(root_ + "/secret", root_ + at);
-  write("/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/parent", "sha256:" + engine_id('c'));
+  write("/var/lib/docker/image/overlay2/layerdb/mounts/" + kId + "/parent", "sha256:" + container_id('c'));
   EXPECT_EQ(see_container().image_layers, nullptr);
-  EXPECT_THAT(notices_, ElementsAre(HasSubstr("symbolic link")));
+  EXPECT_THAT(log_lines_, ElementsAre(HasSubstr("symbolic link")));
 }
 
 const std::string kTask = "/run/containerd/io.containerd.runtime.v2.task/";
 
-TEST_F(RuntimeState, OfContainerdHasThePodsFactsAndTellsItsPauseContainerApart) {
+TEST_F(StateReaders, ReadPodFactsAndRecognizeSandboxOfContainerd) {
   const auto sandbox = R"("io.kubernetes.cri.sandbox-name":"lab-pod","io.kubernetes.cri.sandbox-namespace":"lab-ns",
 "io.kubernetes.cri.sandbox-uid":")" +
                        kUid + R"(")";
@@ -231,7 +232,7 @@ TEST_F(RuntimeState, OfContainerdHasThePodsFactsAndTellsItsPauseContainerApart) 
   EXPECT_THAT(at(pod).pod_namespace, Optional(std::string("lab-ns")));
 }
 
-TEST_F(RuntimeState, OfContainerdClaimsTheCgroupsOfNamedContainersByNamespace) {
+TEST_F(StateReaders, ClaimCgroupsOfNamedContainerdContainersByNamespace) {
   options_.labels = {"*"};
   for (const std::string space : {"one", "two"}) {
     write(kTask + space + "/web/config.json",
@@ -248,7 +249,7 @@ TEST_F(RuntimeState, OfContainerdClaimsTheCgroupsOfNamedContainersByNamespace) {
   EXPECT_FALSE(knows("/three/web"));
 }
 
-TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
+TEST_F(StateReaders, ReadNameImageAndExitCodeOfPodman) {
   write("/var/lib/containers/storage/overlay-containers/containers.json",
         R"([{"id":")" + kId +
             R"(","names":["lab-pm1"],"image":"4844","metadata":"{\"image-name\":\"localhost/lab/box:1\"}",
@@ -272,12 +273,12 @@ TEST_F(RuntimeState, OfPodmanHasNameImageAndExitCode) {
   write("/run/libpod/exits/" + kId, "137");
   remove("/proc/4711");
   const auto table = see({"/machine.slice"});
-  ASSERT_THAT(table->ended, SizeIs(1));
-  EXPECT_THAT(table->ended[0].container->exit_code, Optional(137));
-  EXPECT_THAT(table->ended[0].container->state, Optional(std::string("exited")));
-  ASSERT_TRUE(table->ended[0].container->finished);
-  EXPECT_LT(base::wall_now() - *table->ended[0].container->finished, std::chrono::minutes(1));
-  EXPECT_EQ(origin_of(*table->ended[0].container, "finished"), "/run/libpod/exits/" + kId);
+  ASSERT_THAT(table->exited, SizeIs(1));
+  EXPECT_THAT(table->exited[0].container->exit_code, Optional(137));
+  EXPECT_THAT(table->exited[0].container->state, Optional(std::string("exited")));
+  ASSERT_TRUE(table->exited[0].container->finished);
+  EXPECT_LT(base::wall_now() - *table->exited[0].container->finished, std::chrono::minutes(1));
+  EXPECT_EQ(origin_of(*table->exited[0].container, "finished"), "/run/libpod/exits/" + kId);
 }
 
 class PodmanLayers : public DiscoveryTest {
@@ -286,46 +287,46 @@ class PodmanLayers : public DiscoveryTest {
                             const std::string& layer_list = "layers.json") {
     write(storage_ + "overlay-layers/" + layer_list, layers);
     write(storage_ + "overlay-containers/" + list,
-          R"([{"id":")" + kId + R"(","names":["web"],"layer":")" + engine_id('9') + R"("}])");
+          R"([{"id":")" + kId + R"(","names":["web"],"layer":")" + container_id('9') + R"("}])");
     see({path_});
     auto out = at(path_);
     EXPECT_THAT(out.name, Optional(std::string("web")));
     return out;
   }
   static std::string layer(char id, const std::string& parent, const std::string& more) {
-    return R"({"id":")" + engine_id(id) + R"(","parent":")" + parent + R"(",)" + more + "}";
+    return R"({"id":")" + container_id(id) + R"(","parent":")" + parent + R"(",)" + more + "}";
   }
-  static std::string own() { return layer('9', engine_id('d'), R"("created":"2026-11-24T10:00:00Z")"); }
+  static std::string own() { return layer('9', container_id('d'), R"("created":"2026-11-24T10:00:00Z")"); }
   static std::string of_image(char id, const std::string& parent, char digest, std::int64_t size) {
     return layer(id, parent,
-                 R"("diff-digest":"sha256:)" + engine_id(digest) + R"(","compressed-diff-digest":"sha256:)" +
-                     engine_id('7') + R"(","diff-size":)" + std::to_string(size));
+                 R"("diff-digest":"sha256:)" + container_id(digest) + R"(","compressed-diff-digest":"sha256:)" +
+                     container_id('7') + R"(","diff-size":)" + std::to_string(size));
   }
   const std::string storage_ = "/var/lib/containers/storage/";
   const std::string path_ = "/machine.slice/libpod-" + kId + ".scope";
 };
 
-TEST_F(PodmanLayers, AreToldInOrderWithTheirSizesAndTheDirectoryThatIsWrittenTo) {
-  const auto c = see_with("[" + own() + "," + of_image('d', engine_id('c'), '2', 12) + "," +
+TEST_F(PodmanLayers, AreReadInOrderWithSizesAndWritableLayer) {
+  const auto c = see_with("[" + own() + "," + of_image('d', container_id('c'), '2', 12) + "," +
                           of_image('c', "", '1', 70000000) + "]");
   ASSERT_TRUE(c.image_layers);
-  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{"sha256:" + engine_id('1'), 70000000},
-                                           model::Layer{"sha256:" + engine_id('2'), 12}));
+  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{"sha256:" + container_id('1'), 70000000},
+                                           model::Layer{"sha256:" + container_id('2'), 12}));
   EXPECT_THAT(c.image_bytes, Optional(70000012));
-  EXPECT_THAT(c.writable_layer, Optional(storage_ + "overlay/" + engine_id('9') + "/diff"));
+  EXPECT_THAT(c.writable_layer, Optional(storage_ + "overlay/" + container_id('9') + "/diff"));
   EXPECT_EQ(origin_of(c, "image_layers"), storage_ + "overlay-layers/*.json");
 }
 
-TEST_F(PodmanLayers, OfAContainerThatIsToBeForgottenAreInListsOfTheirOwn) {
+TEST_F(PodmanLayers, AreReadFromVolatileLists) {
   write(storage_ + "overlay-layers/layers.json", "[" + of_image('d', "", '2', 12) + "]");
   const auto c = see_with("[" + own() + "]", "volatile-containers.json", "volatile-layers.json");
   ASSERT_TRUE(c.image_layers);
-  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{"sha256:" + engine_id('2'), 12}));
+  EXPECT_THAT(*c.image_layers, ElementsAre(model::Layer{"sha256:" + container_id('2'), 12}));
 }
 
-TEST_F(PodmanLayers, ThatAreIncompleteOrWithoutEndAreUnknown) {
+TEST_F(PodmanLayers, AreUnknownIfIncompleteOrCyclic) {
   for (const auto& layers :
-       {"[" + own() + "]", "[" + own() + "," + of_image('d', engine_id('d'), '2', 12) + "]",
+       {"[" + own() + "]", "[" + own() + "," + of_image('d', container_id('d'), '2', 12) + "]",
         "[" + own() + "," + of_image('d', "", '2', -1) + "]",
         "[" + own() + "," + layer('d', "", R"("diff-digest":"sha256:../../x","diff-size":1)") + "]",
         std::string(R"({"id":1})"), std::string("[[],{},7]")}) {
@@ -338,25 +339,25 @@ TEST_F(PodmanLayers, ThatAreIncompleteOrWithoutEndAreUnknown) {
   }
 }
 
-TEST_F(PodmanLayers, ThatComeLaterAreReadThen) {
+TEST_F(PodmanLayers, AreReadWhenTheyAppearLater) {
   EXPECT_EQ(see_with("[" + of_image('d', "", '2', 12) + "]").image_layers, nullptr);
   write(storage_ + "overlay-layers/layers.json", "[" + own() + "," + of_image('d', "", '2', 12) + "]");
   now_ += std::chrono::seconds(2);
-  resolver().refresh(now_);  // it is looked at once more after it was named
+  resolver().refresh(now_);  // the confirming lookup after it was named
   EXPECT_TRUE(at(path_).image_layers);
 }
 
-TEST_F(RuntimeState, OfPodmanTellsThePausingContainerOfAPod) {
+TEST_F(StateReaders, RecognizeInfraContainerOfPodman) {
   write("/var/lib/containers/storage/overlay-containers/containers.json",
         R"([{"id":")" + kId + R"(","names":["a6dd3b264c35-infra"]},{"id":")" + kPodId + R"(","names":["web-infra"]}])");
-  const auto slice = "/machine.slice/machine-libpod_pod_" + engine_id('c') + ".slice";
+  const auto slice = "/machine.slice/machine-libpod_pod_" + container_id('c') + ".slice";
   see({slice, slice + "/libpod-" + kId + ".scope", slice + "/libpod-" + kPodId + ".scope"});
   EXPECT_EQ(at(slice).role, Role::pod);
   EXPECT_EQ(at(slice + "/libpod-" + kId + ".scope").role, Role::sandbox);
   EXPECT_EQ(at(slice + "/libpod-" + kPodId + ".scope").role, Role::container);
 }
 
-TEST_F(RuntimeState, OfCriOIsReadFromThatStorageToo) {
+TEST_F(StateReaders, ReadCriOStateFromContainersStorage) {
   options_.labels = {"app"};
   write("/var/lib/containers/storage/overlay-containers/containers.json",
         R"([{"id":")" + kId + R"(","names":["k8s_web_lab-pod_lab-ns_1_0"],"image":"4844"},{"id":")" + kPodId +
@@ -395,12 +396,12 @@ TEST_F(RuntimeState, OfCriOIsReadFromThatStorageToo) {
   write(state, R"({"id":"x","status":"stopped","started":"2026-11-24T10:00:01Z","finished":"2026-11-24T11:00:00Z",
 "exitCode":9})");
   const auto table = see({pod});
-  ASSERT_THAT(table->ended, SizeIs(1)) << "a pause container is no loss";
-  EXPECT_THAT(table->ended[0].container->exit_code, Optional(9));
-  EXPECT_EQ(millis(table->ended[0].container->finished), 1795518000000);
+  ASSERT_THAT(table->exited, SizeIs(1)) << "an exited sandbox is not shown";
+  EXPECT_THAT(table->exited[0].container->exit_code, Optional(9));
+  EXPECT_EQ(millis(table->exited[0].container->finished), 1795518000000);
 }
 
-TEST_F(RuntimeState, OfRuncAndCrunAndRunscClaimsAnyCgroup) {
+TEST_F(StateReaders, ClaimAnyCgroupForRuncCrunAndRunsc) {
   options_.labels = {"org.lab.tier"};
   write("/proc/5/comm", "");
   write("/run/runc/web/state.json",
@@ -428,7 +429,7 @@ TEST_F(RuntimeState, OfRuncAndCrunAndRunscClaimsAnyCgroup) {
   EXPECT_FALSE(knows("/lab"));
 }
 
-TEST_F(RuntimeState, OfLxcKnowsWhichNameASuffixBelongsTo) {
+TEST_F(StateReaders, StripSuffixThatLxcAppendsToName) {
   write("/var/lib/lxc/web/config", "lxc.uts.name = web\nlxc.environment = SECRET=1\n");
   write("/var/lib/lxc/db-2/config", "lxc.uts.name = db-2\n");
   see({"/lxc.payload.web", "/lxc.payload.web-1", "/lxc.payload.db-2", "/lxc.monitor.web"});
@@ -439,7 +440,7 @@ TEST_F(RuntimeState, OfLxcKnowsWhichNameASuffixBelongsTo) {
   EXPECT_EQ(at("/lxc.monitor.web").role, Role::helper);
 }
 
-TEST_F(RuntimeState, OfLxdAndIncusHasTheImage) {
+TEST_F(StateReaders, ReadImageOfLxdAndIncus) {
   options_.labels = {"user.tier"};
   const std::string text =
       "container:\n  architecture: x86_64\n  config:\n    image.os: labbox\n    image.release: \"1\"\n"
@@ -460,7 +461,7 @@ TEST_F(RuntimeState, OfLxdAndIncusHasTheImage) {
   EXPECT_THAT(at("/lxc.payload.shop_db").project, Optional(std::string("shop")));
 }
 
-TEST_F(RuntimeState, OfMachinedCountsOnlyWhileTheLeaderLives) {
+TEST_F(StateReaders, IgnoreMachineWhoseLeaderHasExited) {
   const std::string text =
       "# This is private data. Do not parse.\nNAME=lab-nsp\nSCOPE=machine-lab\\\\x2dnsp.scope\nSERVICE=systemd-nspawn\n"
       "LEADER=4711\nCLASS=container\nREALTIME=1795492230637919\n";
@@ -479,7 +480,7 @@ TEST_F(RuntimeState, OfMachinedCountsOnlyWhileTheLeaderLives) {
   EXPECT_EQ(at(path + "/supervisor").role, Role::helper);
 }
 
-TEST_F(RuntimeState, OfMachinedOwnsTheUnitsOfASystemdThatBootsInIt) {
+TEST_F(StateReaders, AssignUnitsInsideMachineToMachine) {
   write("/run/systemd/machines/lab-boot", "NAME=lab-boot\nSERVICE=systemd-nspawn\nLEADER=4711\nCLASS=container\n");
   write("/proc/4711/comm", "");
   for (const std::string outer :
@@ -500,7 +501,7 @@ TEST_F(RuntimeState, OfMachinedOwnsTheUnitsOfASystemdThatBootsInIt) {
   }
 }
 
-TEST_F(RuntimeState, OfMachinedBeyondWhatAClockHoldsHasNoTime) {
+TEST_F(StateReaders, IgnoreMachineTimeOutOfRange) {
   write("/run/systemd/machines/web", "NAME=web\nLEADER=4711\nREALTIME=9223372036854775807\n");
   write("/proc/4711/comm", "");
   const std::string path = "/machine.slice/machine-web.scope";
@@ -509,7 +510,7 @@ TEST_F(RuntimeState, OfMachinedBeyondWhatAClockHoldsHasNoTime) {
   EXPECT_EQ(at(path).started, std::nullopt);
 }
 
-TEST_F(RuntimeState, OfLibvirtIsOnlySearchedForTheName) {
+TEST_F(StateReaders, ReadNameOfLibvirtDomain) {
   write("/run/libvirt/lxc/lab-lv1.xml",
         "<domstatus state='running' reason='booted' pid='12575'><init pid='12576'/><domain type='lxc' id='12575'>"
         "<name>lab-lv1</name><uuid>4e3f</uuid></domain></domstatus>");
@@ -522,24 +523,24 @@ TEST_F(RuntimeState, OfLibvirtIsOnlySearchedForTheName) {
   EXPECT_THAT(at("/machine/qemu-1-vm.libvirt-qemu").name, Optional(std::string("vm")));
 }
 
-// ---- hostile state -------------------------------------------------------------------------------------------
+// ---- untrusted state -------------------------------------------------------------------------------------------
 
-class HostileState : public DiscoveryTest {
+class UntrustedState : public DiscoveryTest {
  protected:
   const std::string dir_ = "/var/lib/docker/containers/" + kId;
   const std::string file_ = dir_ + "/config.v2.json";
   const std::string cgroup_ = "/docker/" + kId;
 
-  void expect_unknown_with_one_line(const std::string& why) {
+  void expect_unknown_with_one_line(const std::string& reason) {
     for (int i = 0; i < 5; ++i) {
       see({cgroup_});
       now_ += std::chrono::seconds(100);
     }
     EXPECT_EQ(at(cgroup_).name, std::nullopt);
     EXPECT_THAT(at(cgroup_).id, Optional(kId));
-    ASSERT_THAT(notices_, SizeIs(1));
-    EXPECT_THAT(notices_[0], HasSubstr(why));
-    // And it is asked again: by event or by time.
+    ASSERT_THAT(log_lines_, SizeIs(1));
+    EXPECT_THAT(log_lines_[0], HasSubstr(reason));
+    // The file is read again after an event or when the retry is due.
     remove(dir_);
     write(file_, docker_config(kId, "web"));
     now_ += std::chrono::seconds(100);
@@ -548,7 +549,7 @@ class HostileState : public DiscoveryTest {
   }
 };
 
-TEST_F(HostileState, IsNotFollowedOutOfItsDirectory) {
+TEST_F(UntrustedState, RejectsLinkOutOfTheRoot) {
   write("/secret", docker_config(kId, "stolen"));
   std::filesystem::create_directories(root_ + dir_);
   std::filesystem::create_symlink("../../../../../secret", root_ + file_);
@@ -556,46 +557,46 @@ TEST_F(HostileState, IsNotFollowedOutOfItsDirectory) {
   EXPECT_GE(resolver().stats().files.refused, 2U);
 }
 
-TEST_F(HostileState, IsNotFollowedThroughALinkedDirectory) {
+TEST_F(UntrustedState, RejectsLinkedDirectory) {
   write("/elsewhere/config.v2.json", docker_config(kId, "stolen"));
   std::filesystem::create_directories(root_ + "/var/lib/docker/containers");
   std::filesystem::create_directory_symlink(root_ + "/elsewhere", root_ + dir_);
   expect_unknown_with_one_line("symbolic link");
 }
 
-TEST_F(HostileState, DoesNotBlockAsAFifo) {
+TEST_F(UntrustedState, DoesNotBlockOnFifo) {
   std::filesystem::create_directories(root_ + dir_);
   ASSERT_EQ(::mkfifo((root_ + file_).c_str(), 0600), 0);
-  expect_unknown_with_one_line("no regular file");
+  expect_unknown_with_one_line("not a regular file");
 }
 
-TEST_F(HostileState, DoesNotFillTheMemory) {
+TEST_F(UntrustedState, RejectsOversizedFile) {
   write(file_, "{}");
   std::filesystem::resize_file(root_ + file_, std::uintmax_t{1} << 30U);
-  expect_unknown_with_one_line("larger than a state file may be");
+  expect_unknown_with_one_line("larger than the limit for state files");
 }
 
-TEST_F(HostileState, MayBeHalfWritten) {
+TEST_F(UntrustedState, RetriesIncompleteFile) {
   write(file_, docker_config(kId, "web").substr(0, 100));
-  expect_unknown_with_one_line("half written");
+  expect_unknown_with_one_line("not JSON, or incomplete");
 }
 
-TEST_F(HostileState, MayBeNestedWithoutEnd) {
+TEST_F(UntrustedState, RejectsUnboundedNesting) {
   write(file_, std::string(1 << 20, '['));
-  expect_unknown_with_one_line("half written");
+  expect_unknown_with_one_line("not JSON, or incomplete");
 }
 
-TEST_F(HostileState, MayBeNoUtf8) {
+TEST_F(UntrustedState, RejectsInvalidUtf8) {
   write(file_, "{\"ID\":\"\xff\"}");
-  expect_unknown_with_one_line("no UTF-8");
+  expect_unknown_with_one_line("not UTF-8");
 }
 
-TEST_F(HostileState, MayBeAnotherContainers) {
+TEST_F(UntrustedState, RejectsFileOfAnotherContainer) {
   write(file_, docker_config(kPodId, "other"));
   expect_unknown_with_one_line("another container");
 }
 
-TEST_F(HostileState, MayHaveOtherTypesEverywhere) {
+TEST_F(UntrustedState, IgnoresValuesOfUnexpectedTypes) {
   write(file_, R"({"ID":")" + kId + R"(","State":[],"Config":{"Labels":{"a":1,"b":null},"Image":{}},"Name":7,
 "RestartCount":"x","Created":12,"Image":[]})");
   see({cgroup_});
@@ -604,7 +605,7 @@ TEST_F(HostileState, MayHaveOtherTypesEverywhere) {
   EXPECT_EQ(at(cgroup_).restart_count, std::nullopt);
 }
 
-TEST_F(HostileState, HasNoLabelsWithoutBound) {
+TEST_F(UntrustedState, BoundsNumberAndLengthOfLabels) {
   options_.labels = {"*"};
   std::string more;
   for (int i = 0; i < 1000; ++i) more += ",\"l" + std::to_string(i) + "\":\"v\"";
@@ -615,7 +616,7 @@ TEST_F(HostileState, HasNoLabelsWithoutBound) {
   for (const auto& [name, value] : at(cgroup_).labels) EXPECT_LE(value.size(), ContainerFacts::kMaxLength) << name;
 }
 
-TEST_F(HostileState, IsNotReachedByAnIdThatIsAPath) {
+TEST_F(UntrustedState, RejectsIdThatIsAPath) {
   write("/run/secret", "NAME=x\nLEADER=1\n");
   const std::string path = "/machine.slice/machine-..\\x2f..\\x2fsecret.scope";
   see({path});
@@ -623,7 +624,7 @@ TEST_F(HostileState, IsNotReachedByAnIdThatIsAPath) {
   EXPECT_EQ(resolver().stats().files.reads, 0U);
 }
 
-TEST_F(HostileState, MayLinkItsRootWithinTheHost) {
+TEST_F(UntrustedState, FollowsLinkedRootWithinTheHost) {
   write("/data/docker/containers/" + kId + "/config.v2.json", docker_config(kId, "web"));
   std::filesystem::create_directories(root_ + "/var/lib");
   std::filesystem::create_directory_symlink("/data/docker", root_ + "/var/lib/docker");
@@ -631,7 +632,7 @@ TEST_F(HostileState, MayLinkItsRootWithinTheHost) {
   EXPECT_THAT(at(cgroup_).name, Optional(std::string("web")));
 }
 
-TEST(StateTimes, AreReadWithOffsetsAndFractionsOrNotAtAll) {
+TEST(ParseTime, AcceptsOffsetsAndFractionsAndRejectsOthers) {
   EXPECT_EQ(millis(parse_time("2026-11-24T10:00:00Z")), 1795514400000);
   EXPECT_EQ(millis(parse_time("2026-11-24T10:00:00.123456789Z")), 1795514400123);
   EXPECT_EQ(millis(parse_time("2026-11-24T10:00:00-01:30")), 1795519800000);
@@ -642,7 +643,7 @@ TEST(StateTimes, AreReadWithOffsetsAndFractionsOrNotAtAll) {
   }
 }
 
-TEST(StateCgroups, AreMadeOfSystemdsTriples) {
+TEST(CgroupOfSpec, ConvertsSystemdTriples) {
   EXPECT_EQ(cgroup_of_spec("/a/b"), "/a/b");
   EXPECT_EQ(cgroup_of_spec("a-b.slice:runc:x"), "/a.slice/a-b.slice/runc-x.scope");
   EXPECT_EQ(cgroup_of_spec("system.slice:docker:x"), "/system.slice/docker-x.scope");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Containers of users without root: found without being told where, and never more than the user's own.
+// Rootless containers: found without configuration, and limited to the user's own containers.
 #include <gmock/gmock.h>
 
 #include "src/discovery/users.h"
@@ -20,10 +20,10 @@ const std::string kPasswd =
     "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:Ann,,,:/srv/home/ann:/bin/bash\nbob:x:1001:1001::/srv/home/bob:/"
     "bin/sh\n";
 
-class RootlessState : public DiscoveryTest {
+class UsersTest : public DiscoveryTest {
  protected:
   RootlessState() { write("/etc/passwd", kPasswd); }
-  // A container of Podman's in somebody's storage.
+  // Writes the state of a Podman container to a storage directory.
   void podman(const std::string& storage, const std::string& name) {
     write(storage + "/overlay-containers/containers.json",
           R"([{"id":")" + kId + R"(","names":[")" + name +
@@ -36,7 +36,7 @@ class RootlessState : public DiscoveryTest {
   const std::string bob_ = "/srv/home/bob/.local/share/containers/storage";
 };
 
-TEST_F(RootlessState, OfPodmanIsFoundInTheUsersHomeAndRunDirectory) {
+TEST_F(UsersTest, FindsPodmanStateInHomeAndRunDirectory) {
   podman(ann_, "web");
   write("/run/user/1000/containers/overlay-containers/" + kId + "/userdata/pidfile", "4711");
   write("/proc/4711/cgroup", "0::" + scope_of("1000") + "/container\n");
@@ -53,11 +53,11 @@ TEST_F(RootlessState, OfPodmanIsFoundInTheUsersHomeAndRunDirectory) {
   write("/run/user/1000/libpod/tmp/exits/" + kId, "3");
   remove("/proc/4711");
   const auto table = see({"/user.slice"});
-  ASSERT_THAT(table->ended, SizeIs(1));
-  EXPECT_THAT(table->ended[0].container->exit_code, Optional(3));
+  ASSERT_THAT(table->exited, SizeIs(1));
+  EXPECT_THAT(table->exited[0].container->exit_code, Optional(3));
 }
 
-TEST_F(RootlessState, OfDockerIsFoundThereToo) {
+TEST_F(UsersTest, FindsDockerStateInHome) {
   write("/srv/home/ann/.local/share/docker/containers/" + kId + "/config.v2.json",
         R"({"ID":")" + kId + R"(","Name":"/web","Config":{},"State":{}})");
   const std::string path = "/user.slice/user-1000.slice/user@1000.service/app.slice/docker-" + kId + ".scope";
@@ -65,15 +65,15 @@ TEST_F(RootlessState, OfDockerIsFoundThereToo) {
   EXPECT_THAT(at(path).name, Optional(std::string("web")));
 }
 
-TEST_F(RootlessState, ThatComesLaterIsWaitedFor) {
+TEST_F(UsersTest, FindsStateCreatedLater) {
   see({scope_of("1000")});
   EXPECT_EQ(at(scope_of("1000")).name, std::nullopt);
   podman(ann_, "web");
-  EXPECT_TRUE(resolver().refresh(now_)) << "no time has passed: it is the event that tells";
+  EXPECT_TRUE(resolver().refresh(now_)) << "now_ is unchanged, so the inotify event triggers the lookup";
   EXPECT_THAT(at(scope_of("1000")).name, Optional(std::string("web")));
 }
 
-TEST_F(RootlessState, OfAUserWhoIsMadeLaterIsFoundThen) {
+TEST_F(UsersTest, FindsUserCreatedLater) {
   see({scope_of("1002")});
   podman("/srv/home/cat/.local/share/containers/storage", "web");
   resolver().refresh(now_);
@@ -83,17 +83,17 @@ TEST_F(RootlessState, OfAUserWhoIsMadeLaterIsFoundThen) {
   EXPECT_THAT(at(scope_of("1002")).name, Optional(std::string("web")));
 }
 
-TEST_F(RootlessState, NamesTheUsersOwnContainersOnly) {
+TEST_F(UsersTest, NamesOnlyContainersInTheUsersSlice) {
   podman(ann_, "web");
   podman(bob_, "stolen");
   see({scope_of("1000"), "/machine.slice/libpod-" + kId + ".scope", "/lxc.payload.x" + scope_of("1001")});
-  EXPECT_THAT(at(scope_of("1000")).name, Optional(std::string("web"))) << "both have that id";
-  EXPECT_EQ(at("/machine.slice/libpod-" + kId + ".scope").name, std::nullopt) << "it is in no user's slice";
+  EXPECT_THAT(at(scope_of("1000")).name, Optional(std::string("web"))) << "both users have a container with this id";
+  EXPECT_EQ(at("/machine.slice/libpod-" + kId + ".scope").name, std::nullopt) << "not in a user slice";
   EXPECT_EQ(at("/lxc.payload.x" + scope_of("1001")).name, std::nullopt)
-      << "a user of a container is none of the host's";
+      << "a user inside a container is not a user of the host";
 }
 
-TEST_F(RootlessState, IsNotFollowedOutOfTheHome) {
+TEST_F(UsersTest, FollowsNoLinkOutOfTheHome) {
   podman("/var/secret/storage", "stolen");
   podman("/var/secret/share/containers/storage", "stolen");
   std::filesystem::create_directories(root_ + "/srv/home/ann/.local/share");
@@ -103,10 +103,10 @@ TEST_F(RootlessState, IsNotFollowedOutOfTheHome) {
   see({scope_of("1000"), scope_of("1001")});
   EXPECT_EQ(at(scope_of("1000")).name, std::nullopt);
   EXPECT_EQ(at(scope_of("1001")).name, std::nullopt);
-  EXPECT_THAT(notices_, Contains(HasSubstr("symbolic link")));
+  EXPECT_THAT(log_lines_, Contains(HasSubstr("symbolic link")));
 }
 
-TEST_F(RootlessState, MayBeInAHomeThatTheAdministratorLinked) {
+TEST_F(UsersTest, FollowsLinkedHomeDirectory) {
   podman("/data/ann/.local/share/containers/storage", "web");
   std::filesystem::create_directories(root_ + "/srv/home");
   std::filesystem::create_directory_symlink("/data/ann", root_ + "/srv/home/ann");
@@ -114,14 +114,14 @@ TEST_F(RootlessState, MayBeInAHomeThatTheAdministratorLinked) {
   EXPECT_THAT(at(scope_of("1000")).name, Optional(std::string("web")));
 }
 
-TEST_F(RootlessState, MayBeWhereTheAdministratorSaysInstead) {
+TEST_F(UsersTest, ReadsStateFromConfiguredRoot) {
   options_.roots.podman = {"/srv/ann"};
   podman("/srv/ann", "web");
   see({scope_of("1000")});
   EXPECT_THAT(at(scope_of("1000")).name, Optional(std::string("web")));
 }
 
-TEST_F(RootlessState, SaysNothingOfProcessesThatAreNotInTheCgroup) {
+TEST_F(UsersTest, DropsPidOfProcessOutsideTheCgroup) {
   podman(ann_, "web");
   write("/run/user/1000/containers/overlay-containers/" + kId + "/userdata/pidfile", "1");
   write("/proc/1/cgroup", "0::/init.scope\n");
@@ -130,7 +130,7 @@ TEST_F(RootlessState, SaysNothingOfProcessesThatAreNotInTheCgroup) {
   EXPECT_EQ(at(scope_of("1000")).pid, std::nullopt);
 }
 
-TEST_F(RootlessState, OfMoreUsersThanAreKeptIsFoundAllTheSame) {
+TEST_F(UsersTest, FindsStateOfMoreUsersThanAreCached) {
   std::string all;
   std::vector<std::string> paths;
   for (int uid = 2000; uid < 2260; ++uid) {
@@ -145,8 +145,8 @@ TEST_F(RootlessState, OfMoreUsersThanAreKeptIsFoundAllTheSame) {
   EXPECT_THAT(at(scope_of("2259")).name, Optional(std::string("c2259")));
 }
 
-TEST(UsersFiles, AreOfTheHomesFileSystemOnly) {
-  // Every host has file systems mounted below /sys.
+TEST(StateFiles, CrossesNoMountPointBelowUserRoot) {
+  // Every host has mount points below /sys.
   StateFiles files("/", "/proc", [](const std::string&) {});
   ASSERT_THAT(files.list("/sys/fs/cgroup", ""), Not(IsEmpty()));
   EXPECT_THAT(files.list("/sys/./fs/cgroup", ""), IsEmpty());
@@ -155,7 +155,7 @@ TEST(UsersFiles, AreOfTheHomesFileSystemOnly) {
   EXPECT_THAT(files.list("/sys/./fs", "cgroup"), IsEmpty());
 }
 
-TEST(Homes, AreThoseOfPasswdThatCanHoldState) {
+TEST(HomeOf, ReturnsOnlyUsableHomes) {
   EXPECT_EQ(home_of(kPasswd, "1000"), "/srv/home/ann");
   EXPECT_EQ(home_of(kPasswd, "0"), "/root");
   EXPECT_EQ(home_of(kPasswd, "100"), "");
@@ -167,7 +167,7 @@ TEST(Homes, AreThoseOfPasswdThatCanHoldState) {
   EXPECT_EQ(home_of(":::::", "5"), "");
 }
 
-TEST(Users, HaveStateOfTheirOwnEach) {
+TEST(RootsOfUser, DiffersBetweenUsers) {
   const auto roots = roots_of_user("1000", "/srv/home/ann");
   EXPECT_THAT(roots.podman, ElementsAre("/srv/home/ann/./.local/share/containers/storage"));
   EXPECT_THAT(roots.podman_tmp, ElementsAre("/run/user/1000/./libpod/tmp"));
