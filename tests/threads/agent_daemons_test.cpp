@@ -18,7 +18,7 @@ namespace cgwarden::agent {
 namespace {
 
 using namespace std::chrono_literals;
-using discovery::engine_id;
+using discovery::container_id;
 using discovery::FakeDaemon;
 using testing::AllOf;
 using testing::ContainsRegex;
@@ -220,7 +220,7 @@ class ContainerdListenerTest : public DaemonPollerTest {
       auto bytes = http2::head(request.stream);
       for (int i = 0; i < count; ++i) {
         const auto event =
-            discovery::told_event("default", "/tasks/start", discovery::proto(1, "c" + std::to_string(i)));
+            discovery::event_message("default", "/tasks/start", discovery::proto(1, "c" + std::to_string(i)));
         bytes += http2::data(request.stream, http2::message(event));
       }
       return discovery::FakeContainerd::send(fd, bytes) && fake_->hang(fd);

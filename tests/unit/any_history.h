@@ -149,9 +149,9 @@ class AnyHistory {
     next->generation = any();
     for (auto i = below(3); i > 0; --i) next->by_cgroup[below(10)] = any_container();
     next->by_cgroup.erase(below(10));
-    if (!next->ended.empty() && below(2) == 0) next->ended.erase(next->ended.begin());
+    if (!next->exited.empty() && below(2) == 0) next->exited.erase(next->exited.begin());
     if (below(2) == 0)
-      next->ended.push_back(
+      next->exited.push_back(
           {any(), any_text(), base::Wall(std::chrono::seconds(5)), below(5) == 0 ? nullptr : any_container()});
     containers_ = next;
   }

@@ -87,11 +87,12 @@ std::string difference(const model::Snapshot& a, const model::Snapshot& b) {
       const auto at = y.by_cgroup.find(key);
       if (at == y.by_cgroup.end() || !same(*container, *at->second)) return "a container";
     }
-    if (!std::equal(x.ended.begin(), x.ended.end(), y.ended.begin(), y.ended.end(), [](const auto& p, const auto& q) {
-          return p.cgroup_id == q.cgroup_id && p.path == q.path && p.seen_gone == q.seen_gone &&
-                 (p.container ? q.container && same(*p.container, *q.container) : !q.container);
-        })) {
-      return "ended containers";
+    if (!std::equal(x.exited.begin(), x.exited.end(), y.exited.begin(), y.exited.end(),
+                    [](const auto& p, const auto& q) {
+                      return p.cgroup_id == q.cgroup_id && p.path == q.path && p.seen_gone == q.seen_gone &&
+                             (p.container ? q.container && same(*p.container, *q.container) : !q.container);
+                    })) {
+      return "exited containers";
     }
   }
   if (a.columns.size() != b.columns.size()) return "count of columns";
