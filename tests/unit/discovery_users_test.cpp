@@ -22,7 +22,7 @@ const std::string kPasswd =
 
 class UsersTest : public DiscoveryTest {
  protected:
-  RootlessState() { write("/etc/passwd", kPasswd); }
+  UsersTest() { write("/etc/passwd", kPasswd); }
   // Writes the state of a Podman container to a storage directory.
   void podman(const std::string& storage, const std::string& name) {
     write(storage + "/overlay-containers/containers.json",
