@@ -132,12 +132,13 @@ Resolver::Resolver(Options options, std::function<void(std::string)> log)
       table_(std::make_shared<model::Containers>()) {}
 
 bool Resolver::read_states(StateContext& context, const PathMatch& match, bool known, ContainerFacts& out) {
-  const bool engine = is_container_id(match.id);
+  const bool generated_id = is_container_id(match.id);
   const bool reported = can_query(match) && daemon_facts_.contains(match.id);
   for (const auto& row : state_rows()) {
     if (!is_file_name(match.id)) break;
     const bool own = row.runtime == match.runtime;
-    if (!own && !(engine && row.unique_ids && (known || match.runtime.empty() || is_low_level(row.title)))) continue;
+    if (!own && !(generated_id && row.unique_ids && (known || match.runtime.empty() || is_low_level(row.title))))
+      continue;
     if (known && complete(out.facts())) break;
     if (row.read(context, match.id, out) != FileStatus::found) continue;
     if (row.title != match.runtime && (own || (!known && match.runtime.empty())) &&
