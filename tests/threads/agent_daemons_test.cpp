@@ -59,7 +59,7 @@ class DaemonPollerTest : public testing::Test {
     }
     return sum;
   }
-  static FakeDaemon::Answer answer_all() {
+  static FakeDaemon::Handler answer_all() {
     return [](int fd, const std::string& target) {
       return FakeDaemon::send(fd, FakeDaemon::http(200, discovery::inspected(target.substr(12, 64), "web")));
     };
@@ -71,7 +71,7 @@ class DaemonPollerTest : public testing::Test {
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> agent_ = boost::asio::make_work_guard(loop_);
   prometheus::Registry metrics_;
-  std::vector<std::string> wanted_ = {engine_id('a')};
+  std::vector<std::string> wanted_ = {container_id('a')};
   std::vector<std::string> queried_;
   int invalidations_ = 0;
   std::unique_ptr<DaemonPoller> poller_;
@@ -84,10 +84,10 @@ TEST_F(DaemonPollerTest, QueriesEachContainerOnceAndNewOnesImmediately) {
   poller_->poll_new();
   run_for(50ms);
   EXPECT_EQ(queried_.size(), 1);
-  wanted_.push_back(engine_id('b'));
+  wanted_.push_back(container_id('b'));
   poller_->poll_new();
   ASSERT_TRUE(reached([&] { return queried_.size() == 2; }));
-  EXPECT_EQ(queried_[1], engine_id('b'));
+  EXPECT_EQ(queried_[1], container_id('b'));
   EXPECT_EQ(metric("cgwarden_discovery_daemon_requests_total"), 2);
   EXPECT_EQ(metric("cgwarden_discovery_daemon_failures_total"), 0);
 }
@@ -118,7 +118,7 @@ TEST_F(DaemonPollerTest, QueriesAgainAfterTheRefreshInterval) {
 
 TEST_F(DaemonPollerTest, SplitsManyContainersIntoRounds) {
   options_.max_queries = 2;
-  wanted_ = {engine_id('a'), engine_id('b'), engine_id('c'), engine_id('d'), engine_id('e')};
+  wanted_ = {container_id('a'), container_id('b'), container_id('c'), container_id('d'), container_id('e')};
   FakeDaemon daemon(options_.socket, answer_all());
   start();
   ASSERT_TRUE(reached([&] { return queried_.size() >= 5; }));
@@ -131,13 +131,13 @@ TEST_F(DaemonPollerTest, QueriesRequestedContainersImmediately) {
   start();
   ASSERT_TRUE(reached([&] { return queried_.size() == 1; }));
   run_for(30ms);
-  poller_->poll(engine_id('a'));
-  poller_->poll(engine_id('b'));
+  poller_->poll(container_id('a'));
+  poller_->poll(container_id('b'));
   ASSERT_TRUE(reached([&] { return queried_.size() == 3; }));
-  EXPECT_THAT(queried_, testing::UnorderedElementsAre(engine_id('a'), engine_id('a'), engine_id('b')));
+  EXPECT_THAT(queried_, testing::UnorderedElementsAre(container_id('a'), container_id('a'), container_id('b')));
   poller_->poll_all();
   ASSERT_TRUE(reached([&] { return queried_.size() == 4; }));
-  EXPECT_EQ(queried_[3], engine_id('a'));
+  EXPECT_EQ(queried_[3], container_id('a'));
   run_for(50ms);
   EXPECT_EQ(queried_.size(), 4);
 }
@@ -148,16 +148,16 @@ TEST_F(DaemonPollerTest, QueriesTheNextContainerAfterTheDaemonWasUnreachable) {
   wanted_.clear();
   run_for(200ms);
   FakeDaemon daemon(options_.socket, answer_all());
-  wanted_ = {engine_id('b')};
+  wanted_ = {container_id('b')};
   poller_->poll_new();
   EXPECT_TRUE(reached([&] { return queried_.size() == 1; }));
 }
 
 TEST_F(DaemonPollerTest, QueriesContainersWithFailuresLast) {
-  wanted_ = {engine_id('b'), engine_id('a'), engine_id('c')};
+  wanted_ = {container_id('b'), container_id('a'), container_id('c')};
   timing_.refresh = 20ms;
   FakeDaemon daemon(options_.socket, [&](int fd, const std::string& target) {
-    return target.find(engine_id('b')) == std::string::npos && answer_all()(fd, target);
+    return target.find(container_id('b')) == std::string::npos && answer_all()(fd, target);
   });
   start();
   ASSERT_TRUE(reached([&] { return queried_.size() >= 8; }));
@@ -214,7 +214,7 @@ class ContainerdListenerTest : public DaemonPollerTest {
     listener_ = std::make_unique<ContainerdListener>(loop_, options_, metrics_, std::move(hooks), timing_);
   }
   // Sends `count` events and keeps the stream open.
-  discovery::FakeContainerd::Answer send_events(int count) {
+  discovery::FakeContainerd::Handler send_events(int count) {
     return [this, count](int fd, const Request& request) {
       namespace http2 = discovery::http2;
       auto bytes = http2::head(request.stream);

@@ -222,7 +222,7 @@ const std::vector<BrokenPolicy>& broken_policies() {
        "reclaim: invalid amount 'much' (use a size such as 256MiB or a percentage of the memory in use such as 1%)"},
       {rule_do("{ limit: x }"), "limit: must be a map of setting keys to values (example: { memory.high: 512MiB })"},
       {rule_do("{ limit: { memory.maxx: 5M } }"), "p.yaml:6:20: unknown key 'memory.maxx'; did you mean 'memory.max'?"},
-      {rule_do("{ limit: { memory.max: 5s } }"), "p.yaml:6:32: memory.max: "},
+      {rule_do("{ limit: { memory.max: 5s } }"), "p.yaml:6:32: memory.max=5s: "},
       {rule_do("{ limit: { memory.max: { to: +5%, min: +3M } } }"),
        "min: must be an absolute value (no percentage or change)"},
       {rule_do("{ notify: x, force: true }"), "force: only allowed with 'limit'"},
@@ -239,10 +239,10 @@ TEST(PolicyParser, ReportsPositionObjectAndHintOfEachError) {
 }
 
 // "FILE:LINE:COLUMN: unknown KIND 'x'; did you mean 'y'? (hint)" or "FILE:LINE:COLUMN: OBJECT: what failed (hint)",
-// where OBJECT is a key or a noun with an optional name.
+// where OBJECT is a key (with the value: KEY=VALUE) or a noun with an optional name.
 TEST(PolicyParser, WritesEveryErrorInOneOfTwoForms) {
   const std::regex form(
-      R"re(p\.yaml:[0-9]+:[0-9]+: (unknown [a-z]+ '[^']*'(; did you mean '[^']*'\?)?( \([^()]+\))?|[A-Za-z][A-Za-z_.]*( [a-z]+)?( '[^']*')?: ([^()]|\([^()]+\))+))re");
+      R"re(p\.yaml:[0-9]+:[0-9]+: (unknown [a-z]+ '[^']*'(; did you mean '[^']*'\?)?( \([^()]+\))?|[A-Za-z][A-Za-z_.]*(=[^:]+)?( [a-z]+)?( '[^']*')?: ([^()]|\([^()]+\))+))re");
   for (const auto& [text, problem] : broken_policies()) {
     for (const auto& line : texts_of(load_text(text).problems)) {
       EXPECT_TRUE(std::regex_match(line, form) && !line.ends_with('.') && !line.ends_with(' ')) << line;
