@@ -373,8 +373,9 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     const auto start = out.size();
     out.append(family.header);
     const auto write_as = [&]<int kDecimals>() {
-      return field.labelled() ? write_labelled<kDecimals>(family, column, field.kind == model::MetricKind::info, out, flush)
-                              : write_dense<kDecimals>(family, column, out, flush);
+      return field.labelled()
+                 ? write_labelled<kDecimals>(family, column, field.kind == model::MetricKind::info, out, flush)
+                 : write_dense<kDecimals>(family, column, out, flush);
     };
     std::size_t series = 0;
     switch (model::decimals(field.unit)) {

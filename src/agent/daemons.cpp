@@ -137,7 +137,8 @@ void DaemonPoller::end_round(const std::vector<std::string>& ids, const discover
   round_running_ = false;
   const auto now = base::monotonic_now();
   const bool reachable = !round.results.empty();
-  for (std::size_t i = 0; i < round.queried; ++i) queried_[ids[i]] = {true, now, reachable ? now + timing_.refresh : now};
+  for (std::size_t i = 0; i < round.queried; ++i)
+    queried_[ids[i]] = {true, now, reachable ? now + timing_.refresh : now};
   for (const auto& one : round.results) queried_[one.first].failed = false;
   for (const auto& id : std::exchange(forgotten_, {})) queried_.erase(id);
   requests_.Increment(static_cast<double>(round.queried));

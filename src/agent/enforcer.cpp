@@ -196,7 +196,8 @@ class Enforcer {
       action.grace = std::min(action.grace, kMaxWait);
       writer_->apply(std::move(action), std::nullopt, std::move(answer));
     };
-    handlers.undo = [this](std::string id, model::Actor actor, bool dry_run, control::SocketServer::ReplyCallback answer) {
+    handlers.undo = [this](std::string id, model::Actor actor, bool dry_run,
+                           control::SocketServer::ReplyCallback answer) {
       writer_->undo(std::move(id), std::move(actor), dry_run, std::move(answer));
     };
     auto server = control::SocketServer::start(loop_, writer_->host(), std::move(socket), std::move(handlers));
@@ -333,7 +334,7 @@ class Enforcer {
           if (!one.entry.rule.empty() && one.entry.verb == model::Verb::limit) {
             const model::CgroupRef cgroup{one.entry.path, one.entry.cgroup};
             one.kind == LeaseEventKind::ended ? policy::lease_expired(state_, one.entry.rule, cgroup)
-                                    : policy::lease_lost(state_, one.entry.rule, cgroup);
+                                              : policy::lease_lost(state_, one.entry.rule, cgroup);
           }
           if (one.kind == LeaseEventKind::lost) {
             log::warn("limit changed by another program, lease dropped",

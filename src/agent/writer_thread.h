@@ -40,7 +40,7 @@ class WriterThread {
   void renew(model::Action action);
   struct Leases {
     std::vector<control::Writer::LeaseEvent> lease_events;  // leases that expired or were dropped
-    std::vector<control::UndoEntry> entries;                    // actions that can be undone
+    std::vector<control::UndoEntry> entries;                // actions that can be undone
   };
   // Undoes limits whose leases have expired, and reports the leases.
   void expire_leases(std::function<void(Leases)> done);

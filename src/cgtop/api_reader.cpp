@@ -169,7 +169,7 @@ void read_field(const json& in, model::Column& column, std::size_t cgroups) {
 }  // namespace
 
 base::Result<Sample> parse_api_snapshot(std::string_view text,
-                                             const std::shared_ptr<const model::Catalogue>& catalogue) {
+                                        const std::shared_ptr<const model::Catalogue>& catalogue) {
   const auto in = json::parse(text, nullptr, false);
   if (!in.is_object() || integer(in, "api") != 1) return base::fail("this is no answer of /api/v1");
   auto made = std::make_shared<model::Snapshot>();

@@ -12,6 +12,6 @@ namespace cgwarden::cgtop {
 
 // Fields that this program does not have, or has with another unit, are left out. Error: it is no such answer.
 base::Result<Sample> parse_api_snapshot(std::string_view json,
-                                             const std::shared_ptr<const model::Catalogue>& catalogue);
+                                        const std::shared_ptr<const model::Catalogue>& catalogue);
 
 }  // namespace cgwarden::cgtop

@@ -259,8 +259,7 @@ Checked<KillResult> kill_all(const CgroupHandle& handle, const std::string& proc
   }
   if (has_kill && (populated(*v2) || !by_v2.pids.empty())) {
     // ENODEV: removed meanwhile, because systemd stopped the unit first.
-    if (const auto done = write_file(v2->fd.get(), "cgroup.kill", "1");
-        !done && !base::is_gone(done.error().code)) {
+    if (const auto done = write_file(v2->fd.get(), "cgroup.kill", "1"); !done && !base::is_gone(done.error().code)) {
       if (done.error().code == EOPNOTSUPP) {
         return refuse("threaded", base::printable(handle.path()) +
                                       ": cannot kill: the cgroup is threaded, and only whole processes can be killed "
@@ -333,7 +332,7 @@ Checked<ReclaimResult> reclaim(const CgroupHandle& handle, std::int64_t bytes, b
       if (code == EAGAIN) break;  // less than requested was reclaimed: no more is available
       if (code == ENOENT)
         return refuse("kernel", shown + ": cannot reclaim: this kernel has no memory.reclaim (Linux 5.19)");
-      return tl::unexpected(Refusal{base::is_gone(code)                         ? model::Outcome::Kind::gone
+      return tl::unexpected(Refusal{base::is_gone(code)                                ? model::Outcome::Kind::gone
                                     : code == EACCES || code == EPERM || code == EROFS ? model::Outcome::Kind::denied
                                                                                        : model::Outcome::Kind::failed,
                                     {},

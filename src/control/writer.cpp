@@ -90,8 +90,8 @@ model::Change change_of(const Write& write) {
 
 // The value after the write: as requested if the kernel stores the same value in another form, else as read back.
 std::string shown_value(const Write& write, const model::Change& change, const std::string& now) {
-  const bool same = matches_readback(write, now) &&
-                    (change.requested == "-1" || change.requested == "0" || change.requested.find('=') != std::string::npos);
+  const bool same = matches_readback(write, now) && (change.requested == "-1" || change.requested == "0" ||
+                                                     change.requested.find('=') != std::string::npos);
   return same ? change.requested : now;
 }
 

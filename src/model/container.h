@@ -186,7 +186,7 @@ constexpr std::uint64_t cgroup_key(std::uint64_t id, std::string_view path) {
 struct Containers {
   std::uint64_t generation = 0;                               // differs between tables
   std::unordered_map<std::uint64_t, ContainerPtr> by_cgroup;  // by cgroup_key(); only cgroups with known facts
-  std::vector<ExitedContainer> exited;                          // oldest first
+  std::vector<ExitedContainer> exited;                        // oldest first
 
   // nullptr: nothing is known about the cgroup.
   [[nodiscard]] const Container* find(std::uint64_t id, std::string_view path) const {

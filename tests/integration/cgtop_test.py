@@ -329,7 +329,7 @@ class InTmux(unittest.TestCase):
         tmux.until(f"freeze /{cgroup.name}: done, for 60 s; press u to undo")
         self.assertTrue(cgroup.is_frozen())
         tmux.keys("u")
-        tmux.until(f"takes back: freeze /{cgroup.name}")
+        tmux.until(f"would undo freeze /{cgroup.name}")
         self.assertTrue(cgroup.is_frozen())
         tmux.keys("Enter")
         tmux.until("undo: done")
@@ -464,7 +464,7 @@ class InTmux(unittest.TestCase):
             tmux.close()
         tmux = self.start(arguments=f"--theme nonsense {NAME}; echo status=$?")
         screen = tmux.until("status=2")
-        self.assertIn("--theme: nonsense not in {default,dark,light,high-contrast,mono}", screen)
+        self.assertIn("--theme: unknown value 'nonsense'; use default, dark, light, high-contrast or mono", screen)
 
     def test_prints_tables_on_a_dumb_terminal(self):
         tmux = self.start(arguments=NAME, TERM="dumb")

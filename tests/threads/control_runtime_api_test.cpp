@@ -147,7 +147,7 @@ TEST_F(RuntimeApi, FindsContainersOfTheDaemon) {
 
 TEST_F(RuntimeApi, ReportsInvalidAndFailedResponses) {
   for (const auto& [text, why] : {std::pair(FakeDaemon::http(200, R"({"Id":"another"})"), "another container"),
-                                  {"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP"},
+                                  {"SSH-2.0-OpenSSH\r\n\r\n", "invalid HTTP"},
                                   {FakeDaemon::http(500, R"({"message":"no \u001b[31m space"})"), "space"},
                                   {FakeDaemon::http(503, "<html>"), "HTTP status 503"}}) {
     FakeDaemon daemon(socket_,
