@@ -282,8 +282,6 @@ void add_config(CLI::App& app, const Options& o, bool must_be_there) {
   }
 }
 
-using Action = Options::Action;
-
 // Texts that are converted after parsing.
 struct Raw {
   bool batch = false;
@@ -296,7 +294,7 @@ struct Raw {
   std::string max_size, max_age, for_time;
 };
 
-CLI::App* add_command(CLI::App& app, Options& o, const char* name, const char* help, Action action) {
+CLI::App* add_command(CLI::App& app, Options& o, const char* name, const char* help, Options::Action action) {
   auto* const sub = app.add_subcommand(name, help);
   sub->callback([&o, action] { o.action = action; });
   sub->fallthrough();
@@ -305,17 +303,18 @@ CLI::App* add_command(CLI::App& app, Options& o, const char* name, const char* h
 
 void add_views(CLI::App& app, Options& o) {
   const auto cgroup = [&](CLI::App* sub, const char* help) { return sub->add_option("CGROUP", o.cgroup, help); };
-  cgroup(add_command(app, o, "dump", "Print cgroups as a table, JSON, CSV or another format", Action::dump),
+  cgroup(add_command(app, o, "dump", "Print cgroups as a table, JSON, CSV or another format", Options::Action::dump),
          "Print only this cgroup and its descendants");
-  cgroup(add_command(app, o, "show", "Print all that is known of one cgroup", Action::show), "Cgroup to print")
+  cgroup(add_command(app, o, "show", "Print all that is known of one cgroup", Options::Action::show), "Cgroup to print")
       ->required();
-  auto* const ps = add_command(app, o, "ps", "Print the processes of a cgroup", Action::ps);
+  auto* const ps = add_command(app, o, "ps", "Print the processes of a cgroup", Options::Action::ps);
   cgroup(ps, "Cgroup whose processes are printed")->required();
   ps->add_flag("-R,--recursive", o.recursive, "Include the processes of descendants");
-  cgroup(add_command(app, o, "tree", "Print cgroups as a tree", Action::tree),
+  cgroup(add_command(app, o, "tree", "Print cgroups as a tree", Options::Action::tree),
          "Print only this cgroup and its descendants");
-  add_command(app, o, "fields", "Print all fields that can be shown", Action::fields);
-  add_command(app, o, "doctor", "Print what this host supports, what is missing, and how to fix it", Action::doctor);
+  add_command(app, o, "fields", "Print all fields that can be shown", Options::Action::fields);
+  add_command(app, o, "doctor", "Print what this host supports, what is missing, and how to fix it",
+              Options::Action::doctor);
   app.add_option("CGROUP", o.cgroup, "Show only this cgroup and its descendants");
 }
 
@@ -323,7 +322,7 @@ void add_recordings(CLI::App& app, Options& o, Raw& raw) {
   using namespace std::chrono_literals;
   const auto at_least_a_second = duration_between(1s, std::chrono::milliseconds::max(), "of 1s or more");
   auto* const record =
-      add_command(app, o, "record", "Record samples to a file until SIGINT or SIGTERM", Action::record);
+      add_command(app, o, "record", "Record samples to a file until SIGINT or SIGTERM", Options::Action::record);
   record->add_option("FILE", o.file, "Output file; created if missing, appended to otherwise")->required();
   record->add_option("--for", raw.for_time, "Time after which the recording ends (default: until SIGINT or SIGTERM)")
       ->type_name("DURATION")
@@ -338,11 +337,11 @@ void add_recordings(CLI::App& app, Options& o, Raw& raw) {
   record->add_option("--max-age", raw.max_age, "Age from which samples are dropped")
       ->type_name("DURATION")
       ->check(at_least_a_second);
-  add_command(app, o, "replay", "Show a recording on the screen", Action::screen)
+  add_command(app, o, "replay", "Show a recording on the screen", Options::Action::screen)
       ->add_option("FILE", o.from, "Recording to show")
       ->required();
-  auto* const snapshot = add_command(app, o, "snapshot",
-                                     "Copy a part of a recording to a new file (see --begin, --end)", Action::snapshot);
+  auto* const snapshot = add_command(
+      app, o, "snapshot", "Copy a part of a recording to a new file (see --begin, --end)", Options::Action::snapshot);
   snapshot->add_option("RECORDING", o.from, "Recording to read")->required();
   snapshot->add_option("FILE", o.file, "File to write; it must not exist")->required();
 }
@@ -484,11 +483,12 @@ void refuse_second_cgroup(const CLI::App& app) {
 }
 
 bool is_batch(const Options& o, const Raw& raw) {
-  return raw.batch || o.action != Action::screen || raw.once || o.iterations || !raw.format.empty() || raw.json;
+  return raw.batch || o.action != Options::Action::screen || raw.once || o.iterations || !raw.format.empty() ||
+         raw.json;
 }
 
 void convert(const Raw& raw, Options& o) {
-  if (raw.version) o.action = Action::version;
+  if (raw.version) o.action = Options::Action::version;
   o.batch = is_batch(o, raw);
   if (raw.once) o.iterations = 1;
   if (!raw.delay.empty()) o.delay = parse_duration(raw.delay);
