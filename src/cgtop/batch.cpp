@@ -68,7 +68,7 @@ tl::expected<PrintOptions, ExitError> print_options(const Options& o, const Colu
     names = "cpu,memory,memory_limit,swap,read,write,tasks,throttled,psi_cpu,psi_memory,psi_io,oom_kills,state";
     p.only_present = p.format == Format::table;
   }
-  const auto list = columns.want_list(names);
+  const auto list = columns.require_list(names);
   if (!list) return tl::unexpected(ExitError{kUsage, list.error().what});
   p.columns = *list;
   return p;
@@ -299,7 +299,7 @@ tl::expected<View, ExitError> view_of(const Options& o, const Columns& columns, 
       return tl::unexpected(ExitError{kUsage, "--sort: after the colon stands asc or desc"});
     }
   }
-  const auto sort = columns.want(name);
+  const auto sort = columns.require(name);
   if (!sort) return tl::unexpected(ExitError{kUsage, "--sort: " + sort.error().what});
   view.sort = *sort;
   view.descending = direction.empty() ? descends_by_default(columns[*sort]) : direction == "desc";

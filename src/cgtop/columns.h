@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be shown of a cgroup: every field of the catalogue, the rate of every counter, and a few columns computed
-// from several fields. Screens, outputs, sort and filter know columns only.
+// Columns of cgtop: one for each field of the catalogue, one for the rate of each counter, and columns computed from
+// several fields. Screens, output formats, sorting and filters work on columns only. Immutable after construction, so
+// all threads may read it.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +22,9 @@ using ColumnId = std::uint16_t;
 
 enum class Form : std::uint8_t { count, bytes, seconds, ratio, text };
 
-enum class Source : std::uint8_t {
-  field,  // the catalogue's
-  rate,   // of a counter, per second; labelled ones summed
+enum class ColumnSource : std::uint8_t {
+  field,  // a field of the catalogue
+  rate,   // change of a counter per second; summed over the series of a labeled counter
   name,
   path,
   kind,
@@ -42,23 +43,23 @@ enum class Source : std::uint8_t {
   tasks_limit,
   tasks_of_limit,
   oom_kills,
-  container,  // a text that discovery found; `fact` says which
+  container,  // a text from discovery, selected by Column::container_text
 };
 
 struct Column {
-  std::string name;   // "memory_anon": in options, filters, JSON and CSV
-  std::string title;  // "ANON": above a column of the screen
-  std::string help;
+  std::string name;   // "memory_anon": used in options, filters, JSON and CSV
+  std::string title;  // "ANON": heading on the screen and in tables
+  std::string help;   // one sentence
   Form form = Form::count;
   bool per_second = false;
-  int decimals = 0;  // of the fixed point of its values
-  Source source = Source::field;
-  model::FieldId field = 0;
-  bool needs_two = false;  // snapshots
-  model::Container::Text model::Container::*fact = nullptr;
+  int decimals = 0;  // number of decimals of the fixed-point values
+  ColumnSource source = ColumnSource::field;
+  model::FieldId field = 0;  // for ColumnSource::field and ColumnSource::rate
+  bool needs_two = false;    // the value is computed from two snapshots
+  model::Container::Text model::Container::*container_text = nullptr;
 };
 
-// Ids of the fields that computed columns are made of; nothing where the catalogue lacks one.
+// Ids of the fields that computed columns use; nullopt if the catalogue has no such field.
 struct KnownFields {
   using Id = std::optional<model::FieldId>;
   Id cpu_usage, cpu_quota, cpu_period, cpu_periods, cpu_throttled_periods;
@@ -73,10 +74,10 @@ class Columns {
 
   [[nodiscard]] ColumnId size() const { return static_cast<ColumnId>(all_.size()); }
   [[nodiscard]] const Column& operator[](ColumnId id) const { return all_[id]; }
-  [[nodiscard]] std::optional<ColumnId> find(std::string_view name) const;  // a name or a short form, "mem"
-  // Error: the unknown name, with the nearest that exists.
-  [[nodiscard]] base::Result<ColumnId> want(std::string_view name) const;
-  [[nodiscard]] base::Result<std::vector<ColumnId>> want_list(std::string_view comma_separated) const;
+  [[nodiscard]] std::optional<ColumnId> find(std::string_view name) const;  // a name or an alias such as "mem"
+  // Like find(). The error of an unknown name suggests the most similar one.
+  [[nodiscard]] base::Result<ColumnId> require(std::string_view name) const;
+  [[nodiscard]] base::Result<std::vector<ColumnId>> require_list(std::string_view comma_separated) const;
   [[nodiscard]] const KnownFields& known() const { return known_; }
   [[nodiscard]] const model::Catalogue& catalogue() const { return *catalogue_; }
 
@@ -89,11 +90,11 @@ class Columns {
   KnownFields known_;
 };
 
-// The nine sets of the screen, in order of their keys. On a narrow screen columns leave from the end.
+// The column sets that the keys 1 to 9 select. A narrow screen drops columns from the end of a set.
 struct ColumnSet {
   std::string_view name;
-  std::string_view shorter;  // on a narrow screen
-  std::string_view columns;  // comma-separated
+  std::string_view short_name;  // on a narrow screen
+  std::string_view columns;     // comma-separated
 };
 inline constexpr ColumnSet kColumnSets[] = {
     {"Overview", "Overview",
@@ -119,7 +120,7 @@ inline constexpr ColumnSet kColumnSets[] = {
      "pids_events_max,state"},
 };
 inline constexpr std::size_t kColumnSetCount = std::size(kColumnSets);
-// By its name, in any case.
+// Index in kColumnSets. Ignores case.
 std::optional<std::size_t> find_set(std::string_view name);
 
 }  // namespace cgwarden::cgtop

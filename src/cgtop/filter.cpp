@@ -47,36 +47,36 @@ std::optional<double> factor(const std::pair<std::string_view, double> (&units)[
   return std::nullopt;
 }
 
-// "1.5G" in the fixed point of the column.
+// Parses a number with a unit, such as "1.5G", into the fixed-point format of the column.
 std::optional<model::Value> number(std::string_view text, const Column& column) {
   const auto digits = std::min(text.find_first_not_of("0123456789.-"), text.size());
   double n = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + digits, n);
   if (error != std::errc{} || end != text.data() + digits) return std::nullopt;
   const auto unit = text.substr(digits);
-  const auto times = column.form == Form::bytes     ? factor(kSizes, unit)
-                     : column.form == Form::seconds ? factor(kTimes, unit)
-                     : column.form == Form::ratio   ? factor(kRatios, unit)
-                                                    : factor(kCounts, unit);
-  if (!times) return std::nullopt;
-  const double fixed = n * *times * std::pow(10.0, column.decimals);
+  const auto multiplier = column.form == Form::bytes     ? factor(kSizes, unit)
+                          : column.form == Form::seconds ? factor(kTimes, unit)
+                          : column.form == Form::ratio   ? factor(kRatios, unit)
+                                                         : factor(kCounts, unit);
+  if (!multiplier) return std::nullopt;
+  const double fixed = n * *multiplier * std::pow(10.0, column.decimals);
   if (!(std::abs(fixed) < 9e18)) return std::nullopt;
   return model::Value::of(std::llround(fixed));
 }
 
-std::string_view example(Form form) {
+std::string_view hint_for(Form form) {
   switch (form) {
     case Form::bytes:
-      return "a size such as 1.5G";
+      return "use a size such as 1.5G";
     case Form::seconds:
-      return "a time such as 90s";
+      return "use a duration such as 90s";
     case Form::ratio:
-      return "percent such as 50";
+      return "use a percentage such as 50";
     case Form::count:
     case Form::text:
       break;
   }
-  return "a number";
+  return "use a number such as 1000";
 }
 
 }  // namespace
@@ -104,20 +104,23 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-// any := all ("or" all)*    all := one+ ("and" between is optional)
-// one := ("not" | "!") one | "(" any ")" | field operator word | word
+// Recursive-descent parser of this grammar:
+//   alternatives := conjunction ("or" conjunction)*
+//   conjunction  := factor ("and"? factor)*
+//   factor       := ("not" | "!") factor | "(" alternatives ")" | field operator word | word
 class FilterParser {
  public:
   FilterParser(std::string_view text, const Columns& columns) : text_(text), columns_(columns) {}
 
   tl::expected<Filter, FilterError> run() {
-    if (text_.size() > kMaxText) return tl::unexpected(FilterError{kMaxText, "the filter is too long"});
-    skip();
+    if (text_.size() > kMaxText)
+      return tl::unexpected(FilterError{kMaxText, "filter is longer than " + std::to_string(kMaxText) + " bytes"});
+    skip_spaces();
     if (at_ == text_.size()) return Filter();
-    const auto top = any(0);
-    if (!error_ && at_ < text_.size()) fail(at_, "')' without '('");
+    const auto root = parse_alternatives(0);
+    if (!error_ && at_ < text_.size()) fail(at_, "unmatched ')'");
     if (error_) return tl::unexpected(*error_);
-    (void)top;
+    (void)root;
     return std::move(filter_);
   }
 
@@ -125,7 +128,7 @@ class FilterParser {
   using Op = Filter::Op;
   using Node = Filter::Node;
 
-  void skip() {
+  void skip_spaces() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t')) ++at_;
   }
   std::uint32_t fail(std::size_t at, std::string what) {
@@ -136,83 +139,85 @@ class FilterParser {
     filter_.nodes_.push_back(std::move(node));
     return static_cast<std::uint32_t>(filter_.nodes_.size() - 1);
   }
-  std::uint32_t join(Op op, std::vector<std::uint32_t> parts) {
-    if (parts.size() == 1 && op != Op::none) return parts.front();
+  std::uint32_t join(Op op, std::vector<std::uint32_t> operands) {
+    if (operands.size() == 1 && op != Op::negation) return operands.front();
     Node node;
     node.op = op;
-    node.parts = std::move(parts);
+    node.operands = std::move(operands);
     return add(std::move(node));
   }
-  // A word of letters stands here, whole.
+  // True if the keyword `word` starts at the current position and ends at a delimiter.
   bool is_word(std::string_view word) const {
     if (!text_.substr(at_).starts_with(word)) return false;
     const auto next = at_ + word.size();
     return next == text_.size() || text_[next] == ' ' || text_[next] == '\t' || text_[next] == '(' ||
            text_[next] == ')';
   }
-  bool take(std::string_view word) {
+  bool accept(std::string_view word) {
     if (!is_word(word)) return false;
     at_ += word.size();
-    skip();
+    skip_spaces();
     return true;
   }
 
-  std::uint32_t any(int depth) {
-    std::vector<std::uint32_t> parts{all(depth)};
-    while (!error_ && take("or")) parts.push_back(all(depth));
-    return error_ ? 0 : join(Op::any, std::move(parts));
+  std::uint32_t parse_alternatives(int depth) {
+    std::vector<std::uint32_t> operands{parse_conjunction(depth)};
+    while (!error_ && accept("or")) operands.push_back(parse_conjunction(depth));
+    return error_ ? 0 : join(Op::any_of, std::move(operands));
   }
 
-  std::uint32_t all(int depth) {
-    std::vector<std::uint32_t> parts;
+  std::uint32_t parse_conjunction(int depth) {
+    std::vector<std::uint32_t> operands;
     while (!error_ && at_ < text_.size() && text_[at_] != ')' && !is_word("or")) {
-      if (!parts.empty()) take("and");
-      parts.push_back(one(depth));
-      skip();
+      if (!operands.empty()) accept("and");
+      operands.push_back(parse_factor(depth));
+      skip_spaces();
     }
     if (error_) return 0;
-    if (parts.empty()) return fail(at_, "something to look for is missing here");
-    return join(Op::all, std::move(parts));
+    if (operands.empty()) return fail(at_, "expected a search term");
+    return join(Op::all_of, std::move(operands));
   }
 
-  std::uint32_t one(int depth) {
-    if (depth > kMaxNesting) return fail(at_, "too deep");
-    if (at_ == text_.size()) return fail(at_, "something to look for is missing here");
+  std::uint32_t parse_factor(int depth) {
+    if (depth > kMaxNesting)
+      return fail(at_, "filter is nested deeper than " + std::to_string(kMaxNesting) + " levels");
+    if (at_ == text_.size()) return fail(at_, "expected a search term");
     if (text_[at_] == '!' || is_word("not")) {
       at_ += text_[at_] == '!' ? 1 : 3;
-      skip();
-      const auto part = one(depth + 1);
-      return error_ ? 0 : join(Op::none, {part});
+      skip_spaces();
+      const auto operand = parse_factor(depth + 1);
+      return error_ ? 0 : join(Op::negation, {operand});
     }
     if (text_[at_] == '(') {
       const auto opened = at_++;
-      skip();
-      const auto inside = any(depth + 1);
+      skip_spaces();
+      const auto inside = parse_alternatives(depth + 1);
       if (error_) return 0;
-      if (at_ == text_.size()) return fail(opened, "'(' is not closed");
+      if (at_ == text_.size()) return fail(opened, "unmatched '('");
       ++at_;
       return inside;
     }
-    return term();
+    return parse_term();
   }
 
-  std::string word(std::string_view ends) {
+  // A quoted string, or all bytes up to one of `delimiters`.
+  std::string parse_word(std::string_view delimiters) {
     std::string out;
     if (at_ < text_.size() && text_[at_] == '"') {
       const auto opened = at_++;
       while (at_ < text_.size() && text_[at_] != '"') out += text_[at_++];
       if (at_ == text_.size()) {
-        fail(opened, "'\"' is not closed");
+        fail(opened, "missing closing quote");
       } else {
         ++at_;
       }
       return out;
     }
-    while (at_ < text_.size() && ends.find(text_[at_]) == std::string_view::npos) out += text_[at_++];
+    while (at_ < text_.size() && delimiters.find(text_[at_]) == std::string_view::npos) out += text_[at_++];
     return out;
   }
 
-  Node contains(std::string_view text) {
+  Node bare_word(std::string_view text) {
     Node node;
     node.op = Op::contains;
     node.column = *columns_.find("path");
@@ -222,10 +227,10 @@ class FilterParser {
     return node;
   }
 
-  std::uint32_t term() {
+  std::uint32_t parse_term() {
     const auto start = at_;
     const bool quoted = text_[at_] == '"';
-    const auto name = word(" \t()=!<>~");
+    const auto name = parse_word(" \t()=!<>~");
     if (error_) return 0;
     const auto rest = text_.substr(at_);
     for (const auto& [sign, op] : {std::pair<std::string_view, Op>{"!=", Op::differs},
@@ -237,10 +242,10 @@ class FilterParser {
                                    {"~", Op::contains}}) {
       if (!quoted && rest.starts_with(sign)) {
         at_ += sign.size();
-        return comparison(start, name, op);
+        return parse_comparison(start, name, op);
       }
     }
-    if (name.empty() && !quoted) return fail(at_, "something to look for is missing here");
+    if (name.empty() && !quoted) return fail(at_, "expected a search term");
     for (const auto& [state, letter] : kStates) {
       if (!quoted && name == state) {
         Node node;
@@ -250,43 +255,45 @@ class FilterParser {
         return add(std::move(node));
       }
     }
-    return add(contains(name));
+    return add(bare_word(name));
   }
 
-  std::uint32_t comparison(std::size_t start, const std::string& name, Op op) {
-    if (name.empty()) return fail(start, "the field's name is missing before this");
-    const auto id = columns_.want(name);
+  std::uint32_t parse_comparison(std::size_t start, const std::string& name, Op op) {
+    if (name.empty()) return fail(start, "expected a field name before the operator");
+    const auto id = columns_.require(name);
     if (!id) return fail(start, id.error().what);
     const auto& column = columns_[*id];
     filter_.needs_two_ |= column.needs_two;
     const auto at = at_;
-    const auto wanted = word(" \t()");
+    const auto argument = parse_word(" \t()");
     if (error_) return 0;
     Node node;
     node.op = op;
     node.column = *id;
-    // A labelled field is a number, the sum of its series, and a text, the list of them.
-    node.is_text = column.form == Form::text || (op == Op::contains && column.source == Source::field &&
+    // A labeled field is a number (the sum of its series) or, with "~", a text (the list of its series).
+    node.is_text = column.form == Form::text || (op == Op::contains && column.source == ColumnSource::field &&
                                                  columns_.catalogue().field(column.field).labelled());
-    if (wanted.empty() && !(node.is_text && at < at_)) {
-      return fail(at, "what to compare " + column.name + " with is missing");
+    if (argument.empty() && !(node.is_text && at < at_)) {
+      return fail(at, "expected a value to compare " + column.name + " with");
     }
     if (node.is_text) {
       if (op != Op::contains && op != Op::equal && op != Op::differs) {
-        return fail(start + name.size(), column.name + " is text: use = != or ~");
+        return fail(start + name.size(), column.name + " is a text field; use =, != or ~");
       }
-      node.text = op == Op::contains ? lower(wanted) : wanted;
+      node.text = op == Op::contains ? lower(argument) : argument;
       return add(std::move(node));
     }
-    if (op == Op::contains) return fail(start + name.size(), column.name + " is a number: use = != < <= > or >=");
-    if (wanted == "max") {
+    if (op == Op::contains)
+      return fail(start + name.size(), column.name + " is a numeric field; use =, !=, <, <=, > or >=");
+    if (argument == "max") {
       node.value = model::Value::unlimited();
-    } else if (wanted != "none") {
-      const auto value = number(wanted, column);
-      if (!value) return fail(at, "'" + base::printable(wanted) + "' is not " + std::string(example(column.form)));
+    } else if (argument != "none") {
+      const auto value = number(argument, column);
+      if (!value)
+        return fail(at, "invalid value '" + base::printable(argument) + "'; " + std::string(hint_for(column.form)));
       node.value = *value;
     } else if (op != Op::equal && op != Op::differs) {
-      return fail(at, "none can only be compared with = and !=");
+      return fail(at, "none cannot be ordered; use = or !=");
     }
     return add(std::move(node));
   }
@@ -308,14 +315,14 @@ bool Filter::matches(const Table& table, model::CgroupIndex cgroup) const {
 
 bool Filter::matches(std::uint32_t index, const Table& table, model::CgroupIndex cgroup) const {
   const auto& node = nodes_[index];
-  const auto part = [&](std::uint32_t i) { return matches(i, table, cgroup); };
+  const auto operand = [&](std::uint32_t i) { return matches(i, table, cgroup); };
   switch (node.op) {
-    case Op::all:
-      return std::ranges::all_of(node.parts, part);
-    case Op::any:
-      return std::ranges::any_of(node.parts, part);
-    case Op::none:
-      return std::ranges::none_of(node.parts, part);
+    case Op::all_of:
+      return std::ranges::all_of(node.operands, operand);
+    case Op::any_of:
+      return std::ranges::any_of(node.operands, operand);
+    case Op::negation:
+      return std::ranges::none_of(node.operands, operand);
     case Op::state:
       if (node.state == 'a') return table.active(cgroup);
       if (node.state == 'i') return !table.active(cgroup);
@@ -335,7 +342,7 @@ bool Filter::matches(std::uint32_t index, const Table& table, model::CgroupIndex
   const auto value = table.value(node.column, cgroup);
   if (node.value.is_absent()) return value.is_absent() == (node.op == Op::equal);
   if (!value.has_value()) return false;
-  const auto a = value.fixed();  // unlimited is the largest
+  const auto a = value.fixed();  // unlimited compares greater than all numbers
   const auto b = node.value.fixed();
   switch (node.op) {
     case Op::equal:
@@ -354,7 +361,7 @@ bool Filter::matches(std::uint32_t index, const Table& table, model::CgroupIndex
 }
 
 std::string explain(std::string_view text, const FilterError& error) {
-  const auto at = std::min(error.at, text.size());
+  const auto at = std::min(error.offset, text.size());
   const auto before = base::printable(text.substr(0, at));
   return base::printable(text) + '\n' + std::string(static_cast<std::size_t>(width(before)), ' ') + "^ " + error.what;
 }

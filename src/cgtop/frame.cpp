@@ -10,7 +10,7 @@ using model::CgroupIndex;
 
 namespace {
 
-// The sort column of all cgroups, asked for once.
+// Comparison by the sort column. Holds the values of all cgroups, so that each is computed only once.
 class Order {
  public:
   Order(const Table& table, const View& view) : descending_(view.descending) {
@@ -41,9 +41,9 @@ class Order {
   std::vector<model::Value> values_;
 };
 
-// Children of each cgroup, one list after the other.
+// Indices of the children of each cgroup in one array; those of cgroup g start at begin[g].
 struct Children {
-  std::vector<std::uint32_t> begin;  // size n + 1
+  std::vector<std::uint32_t> begin;  // one more element than cgroups
   std::vector<CgroupIndex> all;
 
   explicit Children(const Table& table) : begin(table.size() + 1), all(table.size()) {
@@ -67,8 +67,8 @@ bool descends_by_default(const Column& column) { return column.form != Form::tex
 Frame arrange(const Table& table, const View& view) {
   const auto n = static_cast<CgroupIndex>(table.size());
   Frame frame;
-  std::vector<int> depth(n, -1);  // below the topmost shown; -1: not below it
-  std::vector<char> hit(n, 0);
+  std::vector<int> depth(n, -1);  // levels below the topmost cgroup shown; -1: outside its subtree
+  std::vector<char> matched(n, 0);
   std::vector<char> shown(n, 0);
   for (CgroupIndex g = 0; g < n; ++g) {
     const auto p = table.parent(g);
@@ -78,48 +78,47 @@ Frame arrange(const Table& table, const View& view) {
       depth[g] = 0;
     }
     if (depth[g] < 0 || (view.max_depth >= 0 && depth[g] > view.max_depth)) continue;
-    hit[g] = view.filter.matches(table, g) && (!view.only_active || table.active(g)) ? 1 : 0;
-    shown[g] = hit[g];
-    frame.matching += static_cast<std::size_t>(hit[g]);
+    matched[g] = view.filter.matches(table, g) && (!view.only_active || table.active(g)) ? 1 : 0;
+    shown[g] = matched[g];
+    frame.matching += static_cast<std::size_t>(matched[g]);
   }
   const Order order(table, view);
-  const auto before = [&order](CgroupIndex a, CgroupIndex b) {
-    return order(a, b);
-  };  // sorting copies what it is given
+  // By reference, because sort algorithms copy their comparison function.
+  const auto before = [&order](CgroupIndex a, CgroupIndex b) { return order(a, b); };
 
   if (!view.tree) {
-    std::vector<CgroupIndex> hits;
+    std::vector<CgroupIndex> listed;
     for (CgroupIndex g = 0; g < n; ++g) {
-      if (hit[g] != 0) hits.push_back(g);
+      if (matched[g] != 0) listed.push_back(g);
     }
-    std::ranges::stable_sort(hits, before);
-    for (const auto g : hits) frame.rows.push_back({g, 0, false, false, false});
+    std::ranges::stable_sort(listed, before);
+    for (const auto g : listed) frame.rows.push_back({g, 0, false, false, false});
     return frame;
   }
 
-  // A parent comes before its children, so from the back a cgroup is known before its parent.
+  // Parents precede their children in a snapshot, so a backward pass visits all children before their parent.
   for (CgroupIndex g = n; g-- > 0;) {
     if (shown[g] != 0 && depth[g] > 0) shown[table.parent(g)] = 1;
   }
   Children children(table);
   std::vector<CgroupIndex> stack;
-  std::vector<CgroupIndex> tops;
+  std::vector<CgroupIndex> roots;
   for (CgroupIndex g = 0; g < n; ++g) {
-    if (depth[g] == 0 && shown[g] != 0) tops.push_back(g);
+    if (depth[g] == 0 && shown[g] != 0) roots.push_back(g);
   }
-  std::ranges::stable_sort(tops, before);
-  stack.assign(tops.rbegin(), tops.rend());
+  std::ranges::stable_sort(roots, before);
+  stack.assign(roots.rbegin(), roots.rend());
   while (!stack.empty()) {
     const auto g = stack.back();
     stack.pop_back();
-    const auto below = children.of(g);
-    const auto end = std::partition(below.begin(), below.end(), [&](CgroupIndex c) { return shown[c] != 0; });
-    const std::span<CgroupIndex> list(below.begin(), end);
-    Row row{g, static_cast<std::uint16_t>(std::min(depth[g], 0xFFFF)), !list.empty(), false, hit[g] == 0};
+    const auto child_list = children.of(g);
+    const auto end = std::partition(child_list.begin(), child_list.end(), [&](CgroupIndex c) { return shown[c] != 0; });
+    const std::span<CgroupIndex> list(child_list.begin(), end);
+    Row row{g, static_cast<std::uint16_t>(std::min(depth[g], 0xFFFF)), !list.empty(), false, matched[g] == 0};
     row.folded = row.parent && view.folded.contains(table.cgroup(g).id);
     frame.rows.push_back(row);
     if (row.folded) continue;
-    std::ranges::sort(list);  // partition does not keep the order
+    std::ranges::sort(list);  // std::partition does not preserve the order
     std::ranges::stable_sort(list, before);
     stack.insert(stack.end(), list.rbegin(), list.rend());
   }

@@ -26,7 +26,7 @@
 #include <variant>
 
 #include "src/base/text.h"
-#include "src/cgtop/sheet.h"
+#include "src/cgtop/record_printer.h"
 
 namespace cgwarden::cgtop {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "src/cgroup/hierarchy.h"
 #include "src/cgtop/format.h"
-#include "src/cgtop/sheet.h"
+#include "src/cgtop/record_printer.h"
 #include "src/control/runtime_api.h"
 #include "src/model/action.h"
 

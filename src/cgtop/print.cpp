@@ -17,12 +17,12 @@ namespace {
 
 using model::CgroupIndex;
 
-bool labelled(const Columns& columns, const Column& c) {
-  return c.source == Source::field && columns.catalogue().field(c.field).labelled();
+bool has_labels(const Columns& columns, const Column& c) {
+  return c.source == ColumnSource::field && columns.catalogue().field(c.field).labelled();
 }
 
 bool is_series(const Columns& columns, const Column& c) {
-  return labelled(columns, c) && columns.catalogue().field(c.field).kind != model::MetricKind::info;
+  return has_labels(columns, c) && columns.catalogue().field(c.field).kind != model::MetricKind::info;
 }
 
 Cell cell_of(const Table& table, ColumnId id, CgroupIndex g, Units units) {
@@ -32,17 +32,17 @@ Cell cell_of(const Table& table, ColumnId id, CgroupIndex g, Units units) {
     const auto& column = table.now().columns[c.field];
     const int decimals = model::decimals(table.columns().catalogue().field(c.field).unit);
     for (const auto& series : model::series_of(column, g)) {
-      cell.is = Cell::Is::series;
+      cell.type = Cell::Type::series;
       std::string label(column.text_of(series));
       std::ranges::replace(label, '\0', ',');
       cell.series.emplace_back(std::move(label), exact(series.value, decimals));
     }
-    if (cell.is == Cell::Is::series && c.form != Form::text) cell.shown = human(c, table.value(id, g), units);
+    if (cell.type == Cell::Type::series && c.form != Form::text) cell.shown = human(c, table.value(id, g), units);
     return cell;
   }
   if (c.form == Form::text) {
     auto text = table.text(id, g);
-    return text.empty() && (c.source == Source::field || c.source == Source::container)
+    return text.empty() && (c.source == ColumnSource::field || c.source == ColumnSource::container)
                ? Cell()
                : Cell::of_text(std::move(text));
   }
@@ -55,8 +55,8 @@ Cell cell_of(const Table& table, ColumnId id, CgroupIndex g, Units units) {
   return Cell::of_number(exact(value, c.decimals), human(c, value, units));
 }
 
-bool present(const Table& table, const Column& c) {
-  if (c.source == Source::field || c.source == Source::rate) {
+bool has_any_value(const Table& table, const Column& c) {
+  if (c.source == ColumnSource::field || c.source == ColumnSource::rate) {
     const auto& column = table.now().columns[c.field];
     return !column.series.empty() || std::ranges::any_of(column.dense, [](model::Value v) { return !v.is_absent(); });
   }
@@ -72,6 +72,7 @@ std::string optional_number(const std::optional<double>& number) {
 
 std::string integer(const std::optional<std::int64_t>& number) { return number ? std::to_string(*number) : "null"; }
 
+// JSON members that precede the list of cgroups, with a comma at the end.
 std::string json_members(const Table& table, const Host& host, std::string_view source) {
   std::string out = "\"schema\":1,\"time\":\"" + iso_time(table.now().taken_wall) + "\",\"interval_s\":";
   out += table.delta().known() ? optional_number(table.delta().seconds()) : "null";
@@ -99,12 +100,12 @@ std::string iso_time(base::Wall time) {
   return buffer;
 }
 
-Printer::Printer(const Columns& columns, PrintOptions options) : all_(columns), options_(std::move(options)) {}
+Printer::Printer(const Columns& columns, PrintOptions options) : columns_(columns), options_(std::move(options)) {}
 
-// Once, at the first sample: what is printed later has the same columns.
-void Printer::choose(const Table& table) {
+// Called once, for the first sample, so that all samples have the same columns.
+void Printer::select_columns(const Table& table) {
   for (const auto id : options_.columns) {
-    if (!options_.only_present || present(table, all_[id])) chosen_.push_back(id);
+    if (!options_.only_present || has_any_value(table, columns_[id])) selected_.push_back(id);
   }
   std::vector<Heading> headings;
   switch (options_.format) {
@@ -127,18 +128,18 @@ void Printer::choose(const Table& table) {
     case Format::prom:
       break;
   }
-  std::erase_if(chosen_, [&](ColumnId id) {
-    return std::ranges::any_of(headings, [&](const Heading& h) { return h.name == all_[id].name; });
+  std::erase_if(selected_, [&](ColumnId id) {
+    return std::ranges::any_of(headings, [&](const Heading& h) { return h.name == columns_[id].name; });
   });
-  for (const auto id : chosen_) headings.push_back(heading(all_[id]));
-  sheet_.emplace(options_.format, std::move(headings), options_.header);
+  for (const auto id : selected_) headings.push_back(heading(columns_[id]));
+  record_printer_.emplace(options_.format, std::move(headings), options_.header);
 }
 
 std::string Printer::prometheus(const Table& table, const std::vector<Row>& rows) const {
-  std::vector<bool> fields(all_.catalogue().size(), false);
+  std::vector<bool> fields(columns_.catalogue().size(), false);
   for (const auto id : options_.columns) {
-    const auto source = all_[id].source;
-    if (source == Source::field || source == Source::rate) fields[all_[id].field] = true;
+    const auto source = columns_[id].source;
+    if (source == ColumnSource::field || source == ColumnSource::rate) fields[columns_[id].field] = true;
   }
   std::vector<CgroupIndex> cgroups;
   for (const auto& row : rows) {
@@ -147,16 +148,16 @@ std::string Printer::prometheus(const Table& table, const std::vector<Row>& rows
   exporter::Buffer buffer;
   exporter::TextWriter::Options options;
   options.created = false;
-  exporter::TextWriter(options).write(*only(table.now(), std::move(cgroups), fields), exporter::Format::text, {},
+  exporter::TextWriter(options).write(*subset(table.now(), std::move(cgroups), fields), exporter::Format::text, {},
                                       buffer);
   return std::string(buffer.view());
 }
 
 std::string Printer::print(const Table& table, const std::vector<Row>& rows, const Host& host) {
   if (options_.format == Format::prom) return prometheus(table, rows);
-  if (!sheet_) choose(table);
+  if (!record_printer_) select_columns(table);
   std::string out;
-  sheet_->begin(out, json_members(table, host, options_.source), "cgroups");
+  record_printer_->begin(out, json_members(table, host, options_.source), "cgroups");
   const auto time = iso_time(table.now().taken_wall);
   std::vector<Cell> cells;
   for (const auto& row : rows) {
@@ -186,10 +187,10 @@ std::string Printer::print(const Table& table, const std::vector<Row>& rows, con
         cells.push_back(Cell::of_text(time));
         cells.push_back(Cell::of_text(cgroup.path));
     }
-    for (const auto id : chosen_) cells.push_back(cell_of(table, id, row.cgroup, options_.units));
-    sheet_->row(out, cells);
+    for (const auto id : selected_) cells.push_back(cell_of(table, id, row.cgroup, options_.units));
+    record_printer_->row(out, cells);
   }
-  sheet_->end(out);
+  record_printer_->end(out);
   return out;
 }
 
@@ -212,20 +213,20 @@ std::string print_cgroup(const Table& table, CgroupIndex cgroup, Units units) {
     const auto value = table.value(id, cgroup);
     if (value.is_absent()) return;
     std::string more;
-    if (const auto rate = columns.find(c.name + "_rate"); rate && c.source == Source::field) {
+    if (const auto rate = columns.find(c.name + "_rate"); rate && c.source == ColumnSource::field) {
       const auto per_second = table.value(*rate, cgroup);
       if (per_second.is_number() && per_second.fixed() != 0) {
         more = human(columns[*rate], per_second, units) + (columns[*rate].form == Form::ratio ? "%" : "/s");
       }
     }
-    if (labelled(columns, c)) more += (more.empty() ? "" : "  ") + base::printable(table.text(id, cgroup));
+    if (has_labels(columns, c)) more += (more.empty() ? "" : "  ") + base::printable(table.text(id, cgroup));
     const char* const unit = c.form == Form::ratio ? "%" : c.per_second ? "/s" : "";
     line(c.name, human(c, value, units) + (value.is_number() && units != Units::raw ? unit : ""), more);
   };
   out += "summary\n";
   for (ColumnId id = 0; id < columns.size(); ++id) {
     const auto source = columns[id].source;
-    if (source != Source::field && source != Source::rate && source != Source::path) column(id);
+    if (source != ColumnSource::field && source != ColumnSource::rate && source != ColumnSource::path) column(id);
   }
   for (std::size_t c = 0; c < columns.catalogue().collectors().size(); ++c) {
     const auto before = out.size();
@@ -240,18 +241,18 @@ std::string print_cgroup(const Table& table, CgroupIndex cgroup, Units units) {
 
 std::string print_processes(const Processes& processes, Format format, bool header, Units units,
                             const std::string& cgroup) {
-  Sheet sheet(format,
-              {{"pid", "PID"},
-               {"user", "USER", false},
-               {"cpu", "CPU%"},
-               {"memory", "MEM"},
-               {"swap", "SWAP"},
-               {"threads", "THR"},
-               {"state", "S", false},
-               {"cpu_seconds", "TIME"},
-               {"age", "AGE"},
-               {"command", "COMMAND", false}},
-              header);
+  RecordPrinter printer(format,
+                        {{"pid", "PID"},
+                         {"user", "USER", false},
+                         {"cpu", "CPU%"},
+                         {"memory", "MEM"},
+                         {"swap", "SWAP"},
+                         {"threads", "THR"},
+                         {"state", "S", false},
+                         {"cpu_seconds", "TIME"},
+                         {"age", "AGE"},
+                         {"command", "COMMAND", false}},
+                        header);
   Column ratio;
   ratio.form = Form::ratio;
   ratio.decimals = 4;
@@ -265,28 +266,28 @@ std::string print_processes(const Processes& processes, Format format, bool head
     return Cell::of_number(exact(fixed, c.decimals), human(c, fixed, units));
   };
   std::string out;
-  sheet.begin(out,
-              "\"schema\":1,\"cgroup\":" + json_text(cgroup) + ",\"hidden\":" + std::to_string(processes.hidden) + ',',
-              "processes");
+  printer.begin(
+      out, "\"schema\":1,\"cgroup\":" + json_text(cgroup) + ",\"hidden\":" + std::to_string(processes.hidden) + ',',
+      "processes");
   for (const auto& p : processes.all) {
-    sheet.row(out,
-              {Cell::of_number(std::to_string(p.pid)), Cell::of_text(p.user), p.cpu ? number(ratio, *p.cpu) : Cell(),
-               number(bytes, static_cast<double>(p.rss)), p.swap ? number(bytes, static_cast<double>(*p.swap)) : Cell(),
-               Cell::of_number(std::to_string(p.threads)), Cell::of_text(std::string(1, p.state)),
-               number(seconds, p.cpu_seconds), number(seconds, p.age), Cell::of_text(p.command)});
+    printer.row(
+        out, {Cell::of_number(std::to_string(p.pid)), Cell::of_text(p.user), p.cpu ? number(ratio, *p.cpu) : Cell(),
+              number(bytes, static_cast<double>(p.rss)), p.swap ? number(bytes, static_cast<double>(*p.swap)) : Cell(),
+              Cell::of_number(std::to_string(p.threads)), Cell::of_text(std::string(1, p.state)),
+              number(seconds, p.cpu_seconds), number(seconds, p.age), Cell::of_text(p.command)});
   }
-  sheet.end(out);
+  printer.end(out);
   return out;
 }
 
 std::string print_fields(const Columns& columns, Format format, bool header) {
-  Sheet sheet(format,
-              {{"name", "NAME", false},
-               {"unit", "UNIT", false},
-               {"kind", "KIND", false},
-               {"title", "TITLE", false},
-               {"help", "MEANING", false}},
-              header);
+  RecordPrinter printer(format,
+                        {{"name", "NAME", false},
+                         {"unit", "UNIT", false},
+                         {"kind", "KIND", false},
+                         {"title", "TITLE", false},
+                         {"help", "DESCRIPTION", false}},
+                        header);
   const auto unit = [](const Column& c) -> std::string {
     std::string out = c.form == Form::bytes     ? "bytes"
                       : c.form == Form::seconds ? "seconds"
@@ -297,16 +298,17 @@ std::string print_fields(const Columns& columns, Format format, bool header) {
     return out;
   };
   std::string out;
-  sheet.begin(out, "\"schema\":1,", "fields");
+  printer.begin(out, "\"schema\":1,", "fields");
   for (ColumnId id = 0; id < columns.size(); ++id) {
     const auto& c = columns[id];
-    const auto kind = c.source == Source::field  ? std::string(model::name(columns.catalogue().field(c.field).kind))
-                      : c.source == Source::rate ? "rate"
-                                                 : "computed";
-    sheet.row(out, {Cell::of_text(c.name), Cell::of_text(unit(c)), Cell::of_text(kind), Cell::of_text(c.title),
-                    Cell::of_text(c.help)});
+    const auto kind = c.source == ColumnSource::field
+                          ? std::string(model::name(columns.catalogue().field(c.field).kind))
+                      : c.source == ColumnSource::rate ? "rate"
+                                                       : "computed";
+    printer.row(out, {Cell::of_text(c.name), Cell::of_text(unit(c)), Cell::of_text(kind), Cell::of_text(c.title),
+                      Cell::of_text(c.help)});
   }
-  sheet.end(out);
+  printer.end(out);
   return out;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cgroups as text for programs and for people: what `dump`, `show` and `tree` print. Pure: a table in, text out.
+// Output of the subcommands `dump`, `show`, `tree`, `processes` and `fields` in all formats. Free of side effects:
+// functions take a table and return text.
 #pragma once
 
 #include <optional>
@@ -9,44 +10,46 @@
 #include "src/cgtop/format.h"
 #include "src/cgtop/frame.h"
 #include "src/cgtop/host.h"
-#include "src/cgtop/sheet.h"
+#include "src/cgtop/record_printer.h"
 
 namespace cgwarden::cgtop {
 
 struct PrintOptions {
   Format format = Format::table;
-  std::vector<ColumnId> columns;  // after those that say which cgroup it is
+  std::vector<ColumnId> columns;  // printed after the columns that identify the cgroup
   bool header = true;
-  bool indent = false;        // names as a tree instead of paths
-  bool only_present = false;  // leave out columns that no cgroup of this host has
+  bool indent = false;        // print names, indented as a tree, instead of paths
+  bool only_present = false;  // omit columns for which no cgroup of the first sample has a value
   Units units = Units::iec;
   std::string_view source = "cgroupfs";
 };
 
-// Prints samples, one after the other; headings once.
+// Prints consecutive samples. The first one decides the columns; CSV and TSV headings are printed once.
 class Printer {
  public:
   Printer(const Columns& columns, PrintOptions options);
   std::string print(const Table& table, const std::vector<Row>& rows, const Host& host);
 
  private:
-  void choose(const Table& table);
+  void select_columns(const Table& table);
   std::string prometheus(const Table& table, const std::vector<Row>& rows) const;
 
-  const Columns& all_;
+  const Columns& columns_;
   PrintOptions options_;
-  std::vector<ColumnId> chosen_;
-  std::optional<Sheet> sheet_;
+  std::vector<ColumnId> selected_;
+  std::optional<RecordPrinter> record_printer_;
 };
 
-// Everything of one cgroup, for people.
+// All values of one cgroup as text: computed columns first, then the fields of each collector.
 std::string print_cgroup(const Table& table, model::CgroupIndex cgroup, Units units);
 
+// `cgroup` is the path, for JSON.
 std::string print_processes(const Processes& processes, Format format, bool header, Units units,
                             const std::string& cgroup);
+// All columns with unit, kind, title and description.
 std::string print_fields(const Columns& columns, Format format, bool header);
 
-// "2026-11-24T03:52:10.004Z"
+// UTC in ISO 8601 with milliseconds: "2026-11-24T03:52:10.004Z".
 std::string iso_time(base::Wall time);
 
 }  // namespace cgwarden::cgtop

@@ -387,7 +387,7 @@ std::vector<bool> wanted_fields(const Options& o, const Columns& columns, const 
   std::vector<bool> out(catalogue.size());
   const auto add = [&](ColumnId id) {
     const auto& c = columns[id];
-    if (c.source == Source::field || c.source == Source::rate) out[c.field] = true;
+    if (c.source == ColumnSource::field || c.source == ColumnSource::rate) out[c.field] = true;
   };
   for (const auto& set : kColumnSets) {
     std::string_view names = set.columns;

@@ -56,7 +56,7 @@ class ScreenSession {
       if (!named) return stop(named.error());
       set = *named;
     } else if (!options_.fields.empty()) {
-      auto named = columns_.want_list(options_.fields);
+      auto named = columns_.require_list(options_.fields);
       if (!named) return stop({kUsage, named.error().what});
       columns = std::move(*named);
     }

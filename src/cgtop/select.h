@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which cgroup somebody means.
+// Finds cgroups by a name that a user typed, and reduces snapshots to some cgroups.
 #pragma once
 
 #include <string>
@@ -10,13 +10,15 @@
 
 namespace cgwarden::cgtop {
 
-// Indices of the cgroups that `name` could mean: one, several (ask again), or none. Tried in turn: the path, the name
-// of a container or pod, the last part of a path, that without its ending (.service), and, from 4 characters on, the
-// beginning of a container's id, of a name or of a last part.
+// Indices of the cgroups that match `name`: one, several (the name is ambiguous), or none. The first of these criteria
+// that matches any cgroup decides: the path; the name of a container or pod; the last component of the path; the last
+// component without the suffix of a systemd unit (.service); and, if `name` has at least 4 characters, a prefix of a
+// container ID, then a prefix of the name or of the last component.
 std::vector<model::CgroupIndex> cgroups_named(const model::Snapshot& snapshot, std::string_view name);
 
-// A snapshot of these cgroups only, for what can write whole snapshots only. In order of paths.
-model::SnapshotPtr only(const model::Snapshot& snapshot, std::vector<model::CgroupIndex> cgroups,
-                        const std::vector<bool>& fields);
+// A copy of `snapshot` with only these cgroups, in order of their paths, for writers of whole snapshots. `fields` is
+// indexed by model::FieldId and selects the fields to copy; empty selects all.
+model::SnapshotPtr subset(const model::Snapshot& snapshot, std::vector<model::CgroupIndex> cgroups,
+                          const std::vector<bool>& fields);
 
 }  // namespace cgwarden::cgtop

@@ -15,11 +15,11 @@ using model::Value;
 
 namespace {
 
-constexpr double kRatio = 10'000;  // fixed point of ratios
+constexpr double kRatioScale = 10'000;  // ratios have 4 decimals
 
 Value ratio(Value part, Value whole) {
   if (!part.is_number() || !whole.is_number() || whole.fixed() <= 0) return {};
-  return Value::of(std::llround(static_cast<double>(part.fixed()) / static_cast<double>(whole.fixed()) * kRatio));
+  return Value::of(std::llround(static_cast<double>(part.fixed()) / static_cast<double>(whole.fixed()) * kRatioScale));
 }
 
 Value minus(Value a, Value b) {
@@ -53,13 +53,13 @@ std::string_view kind_of(const model::Snapshot& snapshot, CgroupIndex cgroup) {
 
 std::string_view kind_of_path(std::string_view path) {
   if (path == "/") return "root";
-  for (const auto& [end, kind] : {std::pair<std::string_view, std::string_view>{".slice", "slice"},
-                                  {".service", "service"},
-                                  {".scope", "scope"},
-                                  {".mount", "mount"},
-                                  {".socket", "socket"},
-                                  {".swap", "swap"}}) {
-    if (path.ends_with(end)) return kind;
+  for (const auto& [suffix, kind] : {std::pair<std::string_view, std::string_view>{".slice", "slice"},
+                                     {".service", "service"},
+                                     {".scope", "scope"},
+                                     {".mount", "mount"},
+                                     {".socket", "socket"},
+                                     {".swap", "swap"}}) {
+    if (path.ends_with(suffix)) return kind;
   }
   return "cgroup";
 }
@@ -77,14 +77,14 @@ CgroupIndex Table::find(std::uint64_t id) const {
 
 Value Table::field(Id id, CgroupIndex cgroup) const { return id ? now_->value(*id, cgroup) : Value::absent(); }
 
-bool Table::grew(Id id, CgroupIndex cgroup) const { return id && delta_.difference(*id, cgroup).value_or(0) > 0; }
+bool Table::increased(Id id, CgroupIndex cgroup) const { return id && delta_.difference(*id, cgroup).value_or(0) > 0; }
 
-Value Table::summed(model::FieldId id, CgroupIndex cgroup) const {
+Value Table::sum_of_series(model::FieldId id, CgroupIndex cgroup) const {
   Value sum;
-  for (const auto& cell : model::series_of(now_->columns[id], cgroup)) {
-    if (!cell.value.is_number()) return cell.value;
+  for (const auto& series : model::series_of(now_->columns[id], cgroup)) {
+    if (!series.value.is_number()) return series.value;
     std::int64_t total = 0;
-    if (__builtin_add_overflow(sum.is_number() ? sum.fixed() : 0, cell.value.fixed(), &total)) return Value::error();
+    if (__builtin_add_overflow(sum.is_number() ? sum.fixed() : 0, series.value.fixed(), &total)) return Value::error();
     sum = Value::of(total);
   }
   return sum;
@@ -97,7 +97,7 @@ Value Table::rate(model::FieldId id, int decimals, CgroupIndex cgroup) const {
   return std::abs(fixed) < 9e18 ? Value::of(std::llround(fixed)) : Value::error();
 }
 
-Value Table::tightest(Id id, CgroupIndex cgroup) const {
+Value Table::tightest_limit(Id id, CgroupIndex cgroup) const {
   Value best;
   for (auto g = cgroup; g != model::kNoCgroup; g = parent(g)) {
     const auto v = field(id, g);
@@ -112,55 +112,55 @@ Value Table::cpu_limit(CgroupIndex cgroup) const {
   return quota.is_unlimited() ? quota : ratio(quota, field(columns_->known().cpu_period, cgroup));
 }
 
-Value Table::computed(Source source, CgroupIndex cgroup) const {
+Value Table::computed(ColumnSource source, CgroupIndex cgroup) const {
   const auto& k = columns_->known();
   switch (source) {
-    case Source::id:
+    case ColumnSource::id:
       return Value::of(static_cast<std::int64_t>(this->cgroup(cgroup).id));
-    case Source::depth:
+    case ColumnSource::depth:
       return Value::of(depth_of(this->cgroup(cgroup).path));
-    case Source::age: {
+    case ColumnSource::age: {
       const auto age = now_->taken_wall - this->cgroup(cgroup).created;
       if (this->cgroup(cgroup).created == base::Wall{} || age.count() < 0) return {};
       return Value::of(std::chrono::duration_cast<std::chrono::nanoseconds>(age).count());
     }
-    case Source::cpu_limit:
+    case ColumnSource::cpu_limit:
       return cpu_limit(cgroup);
-    case Source::cpu_of_limit:
+    case ColumnSource::cpu_of_limit:
       return k.cpu_usage ? ratio(rate(*k.cpu_usage, 4, cgroup), cpu_limit(cgroup)) : Value();
-    case Source::throttled: {
+    case ColumnSource::throttled: {
       if (!k.cpu_periods || !k.cpu_throttled_periods) return {};
       const auto periods = delta_.difference(*k.cpu_periods, cgroup);
       const auto throttled = delta_.difference(*k.cpu_throttled_periods, cgroup);
       if (!periods || !throttled) return {};
       return *periods == 0 ? Value::of(0) : ratio(Value::of(*throttled), Value::of(*periods));
     }
-    case Source::memory:
+    case ColumnSource::memory:
       return field(k.memory_current, cgroup);
-    case Source::working_set:
+    case ColumnSource::working_set:
       return minus(field(k.memory_current, cgroup), field(k.memory_inactive_file, cgroup));
-    case Source::memory_limit:
-      return tightest(k.memory_max, cgroup);
-    case Source::memory_of_limit:
-      return ratio(field(k.memory_current, cgroup), tightest(k.memory_max, cgroup));
-    case Source::swap: {
+    case ColumnSource::memory_limit:
+      return tightest_limit(k.memory_max, cgroup);
+    case ColumnSource::memory_of_limit:
+      return ratio(field(k.memory_current, cgroup), tightest_limit(k.memory_max, cgroup));
+    case ColumnSource::swap: {
       const auto swap = field(k.memory_swap_current, cgroup);
-      // v1 counts memory and swap together.
+      // cgroup v1 has no counter of swap alone: memory.memsw.usage_in_bytes counts memory and swap.
       return swap.is_absent() ? minus(field(k.memory_memsw_current, cgroup), field(k.memory_current, cgroup)) : swap;
     }
-    case Source::tasks_limit:
-      return tightest(k.pids_max, cgroup);
-    case Source::tasks_of_limit:
-      return ratio(field(k.pids_current, cgroup), tightest(k.pids_max, cgroup));
-    case Source::oom_kills:
+    case ColumnSource::tasks_limit:
+      return tightest_limit(k.pids_max, cgroup);
+    case ColumnSource::tasks_of_limit:
+      return ratio(field(k.pids_current, cgroup), tightest_limit(k.pids_max, cgroup));
+    case ColumnSource::oom_kills:
       return field(k.memory_events_oom_kill, cgroup);
-    case Source::field:
-    case Source::rate:
-    case Source::name:
-    case Source::path:
-    case Source::kind:
-    case Source::state:
-    case Source::container:
+    case ColumnSource::field:
+    case ColumnSource::rate:
+    case ColumnSource::name:
+    case ColumnSource::path:
+    case ColumnSource::kind:
+    case ColumnSource::state:
+    case ColumnSource::container:
       break;
   }
   return {};
@@ -170,9 +170,10 @@ Value Table::value(ColumnId column, CgroupIndex cgroup) const {
   const auto& c = (*columns_)[column];
   if (c.form == Form::text) return {};
   switch (c.source) {
-    case Source::field:
-      return columns_->catalogue().field(c.field).labelled() ? summed(c.field, cgroup) : now_->value(c.field, cgroup);
-    case Source::rate:
+    case ColumnSource::field:
+      return columns_->catalogue().field(c.field).labelled() ? sum_of_series(c.field, cgroup)
+                                                             : now_->value(c.field, cgroup);
+    case ColumnSource::rate:
       return rate(c.field, c.decimals, cgroup);
     default:
       return computed(c.source, cgroup);
@@ -183,14 +184,14 @@ std::string Table::field_text(model::FieldId id, CgroupIndex cgroup) const {
   const auto& info = columns_->catalogue().field(id);
   const auto& column = now_->columns[id];
   std::string out;
-  for (const auto& cell : model::series_of(column, cgroup)) {
+  for (const auto& series : model::series_of(column, cgroup)) {
     if (!out.empty()) out += ' ';
-    std::string label(column.text_of(cell));
+    std::string label(column.text_of(series));
     std::ranges::replace(label, '\0', ',');
     out += label;
     if (info.kind != model::MetricKind::info) {
       out += '=';
-      append_exact(out, cell.value, model::decimals(info.unit));
+      append_exact(out, series.value, model::decimals(info.unit));
     }
   }
   return out;
@@ -199,19 +200,19 @@ std::string Table::field_text(model::FieldId id, CgroupIndex cgroup) const {
 std::string Table::text(ColumnId column, CgroupIndex cgroup) const {
   const auto& c = (*columns_)[column];
   switch (c.source) {
-    case Source::name:
+    case ColumnSource::name:
       return std::string(name_of(*now_, cgroup));
-    case Source::path:
+    case ColumnSource::path:
       return this->cgroup(cgroup).path;
-    case Source::kind:
+    case ColumnSource::kind:
       return std::string(kind_of(*now_, cgroup));
-    case Source::state:
+    case ColumnSource::state:
       return state(cgroup);
-    case Source::field:
+    case ColumnSource::field:
       return field_text(c.field, cgroup);
-    case Source::container: {
+    case ColumnSource::container: {
       const auto* const container = container_of(*now_, cgroup);
-      return container == nullptr ? std::string() : (container->*c.fact).value_or("");
+      return container == nullptr ? std::string() : (container->*c.container_text).value_or("");
     }
     default:
       return {};
@@ -220,26 +221,27 @@ std::string Table::text(ColumnId column, CgroupIndex cgroup) const {
 
 std::string Table::state(CgroupIndex cgroup) const {
   const auto& k = columns_->known();
-  const auto is = [&](Id id, std::int64_t wanted) { return field(id, cgroup) == Value::of(wanted); };
+  const auto equals = [&](Id id, std::int64_t number) { return field(id, cgroup) == Value::of(number); };
   std::string out;
-  std::string v1;
-  if (k.freezer_state) v1 = field_text(*k.freezer_state, cgroup);
-  if (is(k.frozen, 1) || v1 == "FROZEN") {
+  std::string freezer_state;  // cgroup v1 only
+  if (k.freezer_state) freezer_state = field_text(*k.freezer_state, cgroup);
+  if (equals(k.frozen, 1) || freezer_state == "FROZEN") {
     out += 'Z';
-  } else if (is(k.freeze, 1) || v1 == "FREEZING") {
+  } else if (equals(k.freeze, 1) || freezer_state == "FREEZING") {
     out += 'F';
   }
-  if (grew(k.cpu_throttled_periods, cgroup)) out += 'T';
-  if (grew(k.memory_events_high, cgroup)) out += 'H';
-  if (grew(k.memory_events_max, cgroup)) out += 'M';
-  if (grew(k.memory_events_oom_kill, cgroup)) out += 'O';
+  if (increased(k.cpu_throttled_periods, cgroup)) out += 'T';
+  if (increased(k.memory_events_high, cgroup)) out += 'H';
+  if (increased(k.memory_events_max, cgroup)) out += 'M';
+  if (increased(k.memory_events_oom_kill, cgroup)) out += 'O';
   if (delta_.known() && delta_.before(cgroup) == model::kNoCgroup) out += '+';
   return out;
 }
 
 bool Table::active(CgroupIndex cgroup) const {
   const auto& k = columns_->known();
-  return grew(k.cpu_usage, cgroup) || grew(k.io_read, cgroup) || grew(k.io_write, cgroup) || !state(cgroup).empty();
+  return increased(k.cpu_usage, cgroup) || increased(k.io_read, cgroup) || increased(k.io_write, cgroup) ||
+         !state(cgroup).empty();
 }
 
 }  // namespace cgwarden::cgtop

@@ -22,7 +22,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/text.h"
-#include "src/cgtop/sheet.h"
+#include "src/cgtop/record_printer.h"
 
 namespace cgwarden::cgtop {
 namespace {

@@ -377,7 +377,7 @@ Ui::UiRequest Ui::copy_cgroup(bool as_json) {
 void Ui::choose_set(std::size_t set) {
   scene_.set = set;
   scene_.set_name = kColumnSets[set].name;
-  scene_.shown = columns_.want_list(kColumnSets[set].columns).value_or(std::vector<ColumnId>{});
+  scene_.shown = columns_.require_list(kColumnSets[set].columns).value_or(std::vector<ColumnId>{});
 }
 
 void Ui::choose_columns(std::vector<ColumnId> columns) {

@@ -491,7 +491,7 @@ base::Result<Ui::UiRequest> Ui::execute(const Command& command) {
       if (name.size() < text.size() && direction != "asc" && direction != "desc") {
         return base::fail("unknown sort order '" + base::printable(direction) + "'; use asc or desc");
       }
-      const auto column = columns_.want(name);
+      const auto column = columns_.require(name);
       if (!column) return tl::unexpected(column.error());
       sort_by(*column);
       if (!direction.empty()) scene_.view.descending = direction == "desc";
@@ -505,7 +505,7 @@ base::Result<Ui::UiRequest> Ui::execute(const Command& command) {
       break;
     }
     case CommandKind::fields: {
-      auto columns = columns_.want_list(command.argument);
+      auto columns = columns_.require_list(command.argument);
       if (!columns) return tl::unexpected(columns.error());
       choose_columns(std::move(*columns));
       break;

@@ -58,13 +58,13 @@ Style style_of(const Column& c, Value value) {
   if (!value.is_number()) return kDim;
   if (is_of_limit(c)) return style_of_fraction(to_fraction(value));
   if (is_pressure(c)) return style_of_pressure(to_fraction(value));
-  if (c.source == Source::throttled && value.fixed() > 0) return style_of_pressure(to_fraction(value));
+  if (c.source == ColumnSource::throttled && value.fixed() > 0) return style_of_pressure(to_fraction(value));
   if (c.name == "oom_kills" && value.fixed() > 0) return kBad;
   return value.fixed() == 0 ? kDim : kPlain;
 }
 
 bool is_cpu_time(const Column& c) {
-  return c.source == Source::rate && c.form == Form::ratio && c.name.starts_with("cpu");
+  return c.source == ColumnSource::rate && c.form == Form::ratio && c.name.starts_with("cpu");
 }
 
 std::string shown(const Scene& scene, ColumnId id, CgroupIndex cgroup) {
@@ -81,7 +81,7 @@ std::string shown(const Scene& scene, ColumnId id, CgroupIndex cgroup) {
 int column_width(const Scene& scene, const Column& c) {
   if (scene.units == Units::raw && c.form != Form::text) return 16;
   int min_width = 8;
-  if (c.form == Form::text) min_width = c.source == Source::state ? 6 : c.source == Source::kind ? 9 : 16;
+  if (c.form == Form::text) min_width = c.source == ColumnSource::state ? 6 : c.source == ColumnSource::kind ? 9 : 16;
   if (c.form == Form::ratio) min_width = 7;
   return std::clamp(width(c.title) + 1, min_width, 15);
 }
@@ -89,7 +89,7 @@ int column_width(const Scene& scene, const Column& c) {
 // True if at least one cgroup has a value. Columns without values give their place to others, unless the user chose
 // them.
 bool has_values(const Scene& scene, const Column& c) {
-  if (!scene.table || (c.source != Source::field && c.source != Source::rate)) return true;
+  if (!scene.table || (c.source != ColumnSource::field && c.source != ColumnSource::rate)) return true;
   const auto& column = scene.table->now().columns[c.field];
   return !column.dense.empty() || !column.series.empty();
 }
@@ -108,7 +108,7 @@ Layout layout_of(const Scene& scene, int total) {
   const auto cpu = scene.columns->find("cpu");
   for (const auto id : scene.shown) {
     const auto& c = (*scene.columns)[id];
-    if (c.source == Source::name || (scene.set < kColumnSetCount && !has_values(scene, c))) continue;
+    if (c.source == ColumnSource::name || (scene.set < kColumnSetCount && !has_values(scene, c))) continue;
     const int cells = column_width(scene, c);
     if (cells > left) break;
     out.columns.emplace_back(id, cells);
@@ -304,7 +304,7 @@ void draw_sets(const Scene& scene, Grid& grid, int row) {
   int at = 1;
   for (std::size_t s = 0; s < kColumnSetCount; ++s) {
     auto name = std::to_string(s + 1);
-    name += wide ? " " + std::string(kColumnSets[s].name) : std::string(kColumnSets[s].shorter);
+    name += wide ? " " + std::string(kColumnSets[s].name) : std::string(kColumnSets[s].short_name);
     const bool here = s == scene.set;
     const int from = at;
     at = grid.put(row, at, here ? "[" + name + "]" : name, here ? kTitle : kPlain);
@@ -385,7 +385,7 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
   for (const auto& [id, cells] : layout.columns) {
     const auto& c = (*scene.columns)[id];
     if (removed != nullptr) {
-      if (c.source == Source::state) state_at = at;
+      if (c.source == ColumnSource::state) state_at = at;
       if (c.form == Form::text) {
         grid.put(line, at + 2, "-", kDim);
       } else {
@@ -394,7 +394,7 @@ void draw_row(const Scene& scene, Grid& grid, int line, const Row& row, bool her
     } else if (!row.dimmed) {
       const auto text = shown(scene, id, row.cgroup);
       if (c.form == Form::text) {
-        const bool state = c.source == Source::state;
+        const bool state = c.source == ColumnSource::state;
         grid.put(line, at + 2, cut_middle(text, cells - 2, mark(scene)), state ? kCritical : kPlain);
       } else {
         grid.put_right(line, at + cells, text, style_of(c, table.value(id, row.cgroup)));
@@ -856,7 +856,7 @@ class CgroupPage {
     };
     for (ColumnId id = 0; id < columns.size(); ++id) {
       const auto& c = columns[id];
-      if (c.source == Source::rate || c.form == Form::text || !starts(c.name, prefixes) || starts(c.name, except))
+      if (c.source == ColumnSource::rate || c.form == Form::text || !starts(c.name, prefixes) || starts(c.name, except))
         continue;
       const auto v = table_.value(id, cgroup_);
       if (v.is_absent()) continue;
@@ -981,7 +981,7 @@ class CgroupPage {
     add_text("");
     for (ColumnId id = 0; id < scene_.columns->size(); ++id) {
       const auto& c = (*scene_.columns)[id];
-      if (c.source != Source::field) continue;
+      if (c.source != ColumnSource::field) continue;
       const auto kind = scene_.columns->catalogue().field(c.field).kind;
       if (kind != model::MetricKind::setting && !c.name.starts_with("cpuset_")) continue;
       if (scene_.columns->find(c.name) != id) continue;

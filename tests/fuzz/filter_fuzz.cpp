@@ -10,7 +10,7 @@
 
 namespace {
 
-void must(bool holds) {
+void require(bool holds) {
   if (!holds) std::abort();
 }
 
@@ -30,15 +30,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string text(reinterpret_cast<const char*>(data), std::min<std::size_t>(size, 512));
   const auto filter = cgtop::Filter::parse(text, columns);
   if (!filter) {
-    must(filter.error().at <= text.size() && !filter.error().what.empty());
+    require(filter.error().offset <= text.size() && !filter.error().what.empty());
     (void)cgtop::explain(text, filter.error());
     return 0;
   }
-  const auto again = cgtop::Filter::parse("(" + text + ")", columns);
+  const auto parenthesized = cgtop::Filter::parse("(" + text + ")", columns);
   for (model::CgroupIndex g = 0; g < table.size(); ++g) {
     const bool passes = filter->matches(table, g);
-    must(filter->matches(table, g) == passes);
-    if (again && !filter->empty()) must(again->matches(table, g) == passes);
+    require(filter->matches(table, g) == passes);
+    if (parenthesized && !filter->empty()) require(parenthesized->matches(table, g) == passes);
   }
   return 0;
 }

@@ -17,7 +17,7 @@ using testing::ElementsAre;
 
 ColumnId id(std::string_view name) { return *columns().find(name); }
 
-// "/" with /a (busy, two children), /b.slice and /c; a second apart.
+// Two samples, one second apart, of "/" with /a (active, two children), /b.slice and /c.
 Table small_host() {
   const auto make = [](double at, std::int64_t a, std::int64_t x, std::int64_t y) {
     SnapshotMaker m(at);
@@ -56,7 +56,7 @@ Filter filter(std::string_view text) {
   return parsed ? *parsed : Filter();
 }
 
-TEST(Columns, HoldEveryFieldOfTheCatalogueAndARateOfEveryCounter) {
+TEST(Columns, ContainEachCatalogueFieldAndARateForEachCounter) {
   for (std::size_t f = 0; f < test::catalogue()->size(); ++f) {
     const auto& field = test::catalogue()->field(static_cast<model::FieldId>(f));
     ASSERT_TRUE(columns().find(field.name)) << field.name;
@@ -66,16 +66,16 @@ TEST(Columns, HoldEveryFieldOfTheCatalogueAndARateOfEveryCounter) {
   }
 }
 
-TEST(Columns, OfTheSetsAllExist) {
+TEST(ColumnSets, NameOnlyExistingColumns) {
   for (const auto& set : kColumnSets) {
-    const auto list = columns().want_list(set.columns);
+    const auto list = columns().require_list(set.columns);
     EXPECT_TRUE(list) << set.name << ": " << list.error().what;
   }
 }
 
-TEST(Columns, OfOneSetAreToldApartByTheirTitles) {
+TEST(ColumnSets, HaveUniqueTitlesWithinASet) {
   for (const auto& set : kColumnSets) {
-    const auto list = columns().want_list(set.columns);
+    const auto list = columns().require_list(set.columns);
     ASSERT_TRUE(list) << set.name;
     std::vector<std::string> titles;
     for (const auto id : *list) titles.push_back(columns()[id].title);
@@ -85,14 +85,14 @@ TEST(Columns, OfOneSetAreToldApartByTheirTitles) {
   }
 }
 
-TEST(Columns, NameTheNearestWhenOneIsUnknown) {
-  const auto wrong = columns().want("memory_anno");
+TEST(Columns, SuggestTheMostSimilarNameWhenTheNameIsUnknown) {
+  const auto wrong = columns().require("memory_anno");
   ASSERT_FALSE(wrong);
   EXPECT_THAT(wrong.error().what, testing::HasSubstr("did you mean 'memory_anon'?"));
-  EXPECT_FALSE(columns().want_list(""));
+  EXPECT_FALSE(columns().require_list(""));
 }
 
-TEST(Table, ComputesTheConvenientColumns) {
+TEST(Table, ComputesColumnsFromSeveralFields) {
   const auto t = small_host();
   const auto shown = [&](std::string_view column, model::CgroupIndex g) {
     return exact(t.value(id(column), g), columns()[id(column)].decimals);
@@ -103,12 +103,12 @@ TEST(Table, ComputesTheConvenientColumns) {
   EXPECT_EQ(shown("throttled", 1), "0");
   EXPECT_EQ(shown("read", 1), "400");
   EXPECT_EQ(shown("io_read", 1), "507");
-  EXPECT_EQ(shown("memory_limit", 2), "1000") << "the parent's";
+  EXPECT_EQ(shown("memory_limit", 2), "1000") << "the limit of the parent";
   EXPECT_EQ(shown("memory_of_limit", 2), "0.1");
   EXPECT_EQ(shown("memory_max", 2), "max");
   EXPECT_EQ(shown("working_set", 3), "660");
   EXPECT_EQ(shown("depth", 3), "2");
-  EXPECT_TRUE(t.value(id("working_set"), 1).is_absent()) << "half known is not known";
+  EXPECT_TRUE(t.value(id("working_set"), 1).is_absent()) << "one of the two fields is missing";
   EXPECT_TRUE(t.value(id("memory"), 5).is_error());
   EXPECT_EQ(t.text(id("state"), 4), "Z");
   EXPECT_EQ(t.text(id("kind"), 4), "slice");
@@ -116,14 +116,14 @@ TEST(Table, ComputesTheConvenientColumns) {
   EXPECT_EQ(t.text(id("io_read"), 1), "8:0=500 8:16=7");
 }
 
-TEST(Table, KnowsNoRatesFromOneSnapshot) {
+TEST(Table, HasNoRatesWithOnlyOneSnapshot) {
   const auto now = SnapshotMaker().cgroup(1, "/").set("cpu_usage", 5).make();
   const Table t(columns(), nullptr, now);
   EXPECT_TRUE(t.value(id("cpu"), 0).is_absent());
-  EXPECT_EQ(t.text(id("state"), 0), "") << "nothing is new when there was nothing before";
+  EXPECT_EQ(t.text(id("state"), 0), "") << "without a previous snapshot no cgroup is new";
 }
 
-TEST(Arrange, SortsAmongSiblingsInTheTreeAndGloballyInTheFlatList) {
+TEST(Arrange, SortsSiblingsInATreeAndAllCgroupsInAFlatList) {
   const auto t = small_host();
   EXPECT_THAT(paths(t, view("cpu")), ElementsAre("/", "/a", "/a/y", "/a/x", "/b.slice", "/c"));
   auto flat = view("cpu");
@@ -131,7 +131,7 @@ TEST(Arrange, SortsAmongSiblingsInTheTreeAndGloballyInTheFlatList) {
   EXPECT_THAT(paths(t, flat), ElementsAre("/a", "/a/y", "/a/x", "/b.slice", "/", "/c"));
 }
 
-TEST(Arrange, PutsWhatIsNotKnownLastBothWays) {
+TEST(Arrange, PlacesMissingValuesLastInBothSortDirections) {
   auto flat = view("memory", false);
   flat.tree = false;
   EXPECT_THAT(paths(small_host(), flat), ElementsAre("/a/x", "/a/y", "/a", "/", "/b.slice", "/c"));
@@ -139,7 +139,7 @@ TEST(Arrange, PutsWhatIsNotKnownLastBothWays) {
   EXPECT_THAT(paths(small_host(), flat), ElementsAre("/", "/a", "/a/y", "/a/x", "/b.slice", "/c"));
 }
 
-TEST(Arrange, KeepsTheAncestorsOfAHitDimmed) {
+TEST(Arrange, ShowsAncestorsOfAMatchDimmed) {
   auto v = view("name", false);
   v.filter = filter("name=x");
   EXPECT_THAT(paths(small_host(), v), ElementsAre("~/", "~/a", "/a/x"));
@@ -148,7 +148,7 @@ TEST(Arrange, KeepsTheAncestorsOfAHitDimmed) {
   EXPECT_THAT(paths(small_host(), v), ElementsAre("/a/x"));
 }
 
-TEST(Arrange, FoldsShowsASubtreeAndStopsAtADepth) {
+TEST(Arrange, AppliesFoldingSubtreeAndMaximumDepth) {
   auto v = view("name", false);
   v.folded = {2};
   EXPECT_THAT(paths(small_host(), v), ElementsAre("/", "/a+", "/b.slice", "/c"));
@@ -162,10 +162,10 @@ TEST(Arrange, FoldsShowsASubtreeAndStopsAtADepth) {
 
 struct FilterCase {
   const char* text;
-  std::vector<std::string> hits;
+  std::vector<std::string> matches;
 };
 
-TEST(Filter, UnderstandsItsLanguage) {
+TEST(Filter, MatchesTheCgroupsThatTheExpressionSelects) {
   const auto t = small_host();
   const std::vector<std::string> all = {"/", "/a", "/a/x", "/a/y", "/b.slice", "/c"};
   const FilterCase cases[] = {
@@ -203,30 +203,30 @@ TEST(Filter, UnderstandsItsLanguage) {
   };
   for (const auto& c : cases) {
     const auto f = filter(c.text);
-    std::vector<std::string> hits;
+    std::vector<std::string> matches;
     for (model::CgroupIndex g = 0; g < t.size(); ++g) {
-      if (f.matches(t, g)) hits.push_back(t.cgroup(g).path);
+      if (f.matches(t, g)) matches.push_back(t.cgroup(g).path);
     }
-    EXPECT_EQ(hits, c.hits) << c.text;
+    EXPECT_EQ(matches, c.matches) << c.text;
   }
 }
 
-TEST(Filter, SaysWhereItIsWrong) {
+TEST(Filter, ReportsTheOffsetOfAnError) {
   const std::pair<const char*, std::size_t> cases[] = {
       {"cpu>", 4},   {"cpu>>1", 4},     {"cpu>1x", 4}, {"nam=x", 0},     {"a or", 4},   {"or a", 0},
       {"(a", 0},     {"a)", 1},         {"()", 1},     {"not", 3},       {"name>x", 4}, {"cpu~5", 3},
       {"\"open", 0}, {"a mem<none", 6}, {"=5", 0},     {"mem=5 and", 9}, {"!", 1},
   };
-  for (const auto& [text, at] : cases) {
+  for (const auto& [text, offset] : cases) {
     const auto parsed = Filter::parse(text, columns());
     ASSERT_FALSE(parsed) << text;
-    EXPECT_EQ(parsed.error().at, at) << text << ": " << parsed.error().what;
+    EXPECT_EQ(parsed.error().offset, offset) << text << ": " << parsed.error().what;
   }
   const auto wrong = Filter::parse("a cpu>x", columns());
-  EXPECT_EQ(explain("a cpu>x", wrong.error()), "a cpu>x\n      ^ 'x' is not percent such as 50");
+  EXPECT_EQ(explain("a cpu>x", wrong.error()), "a cpu>x\n      ^ invalid value 'x'; use a percentage such as 50");
 }
 
-TEST(Filter, BearsAnyText) {
+TEST(Filter, RejectsDeepNestingAndAcceptsArbitraryBytesWithoutCrashing) {
   std::string deep(100'000, '(');
   EXPECT_FALSE(Filter::parse(deep, columns()));
   EXPECT_FALSE(Filter::parse(std::string(200, '('), columns()));
@@ -240,13 +240,13 @@ TEST(Filter, BearsAnyText) {
       text += alphabet[(seed >> 16) % alphabet.size()];
     }
     if (const auto parsed = Filter::parse(text, columns()); !parsed) {
-      EXPECT_LE(parsed.error().at, text.size()) << text;
+      EXPECT_LE(parsed.error().offset, text.size()) << text;
       (void)explain(text, parsed.error());
     }
   }
 }
 
-TEST(Names, AreThoseOfContainersAndPodsWhereTheyAreKnown) {
+TEST(NameOf, ReturnsTheNameOfTheContainerOrPodIfKnown) {
   model::Container docker;
   docker.runtime = "docker";
   docker.name = "shop-db-1";
@@ -282,7 +282,7 @@ TEST(Names, AreThoseOfContainersAndPodsWhereTheyAreKnown) {
   EXPECT_THAT(names, ElementsAre("/", "shop-db-1", "api-7d9f", "ssh.service", "x"));
   EXPECT_THAT(kinds, ElementsAre("root", "docker", "pod", "service", "podman"));
   EXPECT_EQ(t.text(id("image"), 1), "postgres:16.4");
-  EXPECT_TRUE(filter("shop").matches(t, 1)) << "a bare word is looked for in the name as well";
+  EXPECT_TRUE(filter("shop").matches(t, 1)) << "a bare word matches the name as well as the path";
   EXPECT_TRUE(filter("4f1c").matches(t, 1));
   EXPECT_TRUE(filter("image~postgres kind=docker").matches(t, 1));
   EXPECT_THAT(cgroups_named(*now, "shop-db-1"), ElementsAre(1));
@@ -290,7 +290,7 @@ TEST(Names, AreThoseOfContainersAndPodsWhereTheyAreKnown) {
   EXPECT_THAT(cgroups_named(*now, "ssh"), ElementsAre(3));
 }
 
-TEST(Glob, MatchesTheWholeText) {
+TEST(GlobMatches, ComparesTheWholeText) {
   EXPECT_TRUE(glob_matches("*", ""));
   EXPECT_TRUE(glob_matches("a*b*c", "aXXbYYbc"));
   EXPECT_FALSE(glob_matches("a*b*c", "aXXbYYbcd"));
@@ -298,7 +298,7 @@ TEST(Glob, MatchesTheWholeText) {
   EXPECT_FALSE(glob_matches("a", "aa"));
 }
 
-TEST(Exact, WritesBaseUnitsWithoutRounding) {
+TEST(Exact, FormatsBaseUnitsWithoutRounding) {
   EXPECT_EQ(exact(Value::of(1'500'000'000), 9), "1.5");
   EXPECT_EQ(exact(Value::of(-1), 4), "-0.0001");
   EXPECT_EQ(exact(Value::of(9'223'372'036'854'775'806), 0), "9223372036854775806");
@@ -307,7 +307,7 @@ TEST(Exact, WritesBaseUnitsWithoutRounding) {
   EXPECT_EQ(exact(Value::absent(), 9), "");
 }
 
-TEST(Human, ShowsAFewDigitsAndItsPrefix) {
+TEST(Human, FormatsThreeSignificantDigitsWithAUnitPrefix) {
   const auto bytes = [](std::int64_t n, Units u = Units::iec) {
     Column c;
     c.form = Form::bytes;
@@ -332,7 +332,7 @@ TEST(Human, ShowsAFewDigitsAndItsPrefix) {
   EXPECT_EQ(human(cpu, Value::error(), Units::iec), "err");
 }
 
-TEST(Width, CountsCellsAndCutsOnlyBetweenCharacters) {
+TEST(Width, CountsTerminalCellsAndTruncatesOnlyBetweenCharacters) {
   EXPECT_EQ(width("abc"), 3);
   EXPECT_EQ(width("日本"), 4);
   EXPECT_EQ(width("e\u0301"), 1);

@@ -33,7 +33,7 @@ Table two_cgroups() {
 std::string print(Format format, const std::string& fields, bool header = true) {
   PrintOptions o;
   o.format = format;
-  o.columns = *columns().want_list(fields);
+  o.columns = *columns().require_list(fields);
   o.header = header;
   const auto table = two_cgroups();
   View view;
@@ -45,14 +45,14 @@ std::string print(Format format, const std::string& fields, bool header = true) 
   return Printer(columns(), o).print(table, arrange(table, view).rows, host);
 }
 
-bool harmless(const std::string& text) {
+bool is_printable_ascii(const std::string& text) {
   return std::ranges::all_of(text, [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     return (byte >= 0x20 && byte < 0x7F) || c == '\n' || c == '\r' || c == '\t';
   });
 }
 
-TEST(Print, WritesJsonWithNumbersInBaseUnitsAndNullForTheUnknown) {
+TEST(Printer, PrintsJsonNumbersInBaseUnitsAndNullForMissingValues) {
   const auto json = nlohmann::json::parse(print(Format::json, "cpu,memory,memory_max,io_read"));
   EXPECT_EQ(json["schema"], 1);
   EXPECT_EQ(json["time"], "2027-01-15T08:00:02.000Z");
@@ -71,13 +71,13 @@ TEST(Print, WritesJsonWithNumbersInBaseUnitsAndNullForTheUnknown) {
   EXPECT_EQ(other["path_base64"], base64(kHostile));
 }
 
-TEST(Print, WritesOneLineOfJsonForEachCgroup) {
+TEST(Printer, PrintsOneJsonLineForEachCgroup) {
   const auto text = print(Format::jsonl, "memory");
   EXPECT_EQ(std::ranges::count(text, '\n'), 2);
   EXPECT_EQ(nlohmann::json::parse(text.substr(0, text.find('\n')))["memory"], 4096);
 }
 
-TEST(Print, QuotesCsvAsTheStandardSays) {
+TEST(Printer, QuotesCsvAsInRfc4180) {
   EXPECT_EQ(print(Format::csv, "cpu,memory_max"),
             "time,path,cpu,memory_max\r\n"
             "2027-01-15T08:00:02.000Z,/,0.25,max\r\n"
@@ -85,47 +85,47 @@ TEST(Print, QuotesCsvAsTheStandardSays) {
   EXPECT_EQ(print(Format::tsv, "memory", false).substr(0, 31), "2027-01-15T08:00:02.000Z\t/\t4096");
 }
 
-TEST(Print, WritesWordsAShellCanRead) {
+TEST(Printer, QuotesKeyValuePairsForAShell) {
   EXPECT_EQ(
       print(Format::kv, "memory,io_read"),
       "time=2027-01-15T08:00:02.000Z path=/ memory=4096 io_read='8:0=100 8:16=7'\n"
       "time=2027-01-15T08:00:02.000Z path='/esc\\x1b[31m\\xff,\"'\\''\\xe2\\x80\\xae\\xc2\\x9b' memory= io_read=\n");
 }
 
-TEST(Print, WritesAlignedTables) {
+TEST(Printer, AlignsTheColumnsOfTables) {
   EXPECT_EQ(print(Format::table, "cpu,memory,memory_max"),
             "PATH                                     CPU%   MEM  MAX\n"
             "/                                        25.0  4.0K  max\n"
             "/esc\\x1b[31m\\xff,\"'\\xe2\\x80\\xae\\xc2\\x9b     -   err    -\n");
 }
 
-TEST(Print, WritesTheMetricsOfTheExporter) {
+TEST(Printer, PrintsTheMetricsOfTheExporterInFormatProm) {
   const auto text = print(Format::prom, "memory_current");
   EXPECT_THAT(text, HasSubstr("cgroup_memory_current_bytes{cgroup=\"/\"} 4096\n"));
   EXPECT_EQ(text.find("cpu_usage"), std::string::npos);
 }
 
-TEST(Print, LetsNoHostileNameThroughInAnyFormatForPeople) {
+TEST(Printer, EscapesControlCharactersInAllFormats) {
   for (const auto format : {Format::table, Format::json, Format::jsonl, Format::csv, Format::tsv, Format::kv}) {
-    EXPECT_TRUE(harmless(print(format, "name,memory"))) << static_cast<int>(format);
+    EXPECT_TRUE(is_printable_ascii(print(format, "name,memory"))) << static_cast<int>(format);
   }
-  EXPECT_TRUE(harmless(print_cgroup(two_cgroups(), 1, Units::iec)));
+  EXPECT_TRUE(is_printable_ascii(print_cgroup(two_cgroups(), 1, Units::iec)));
   Processes processes;
   processes.all.push_back({});
   processes.all.back().command = kHostile;
   processes.all.back().user = kHostile;
   for (const auto format : {Format::table, Format::json, Format::csv, Format::kv}) {
-    EXPECT_TRUE(harmless(print_processes(processes, format, true, Units::iec, kHostile)));
+    EXPECT_TRUE(is_printable_ascii(print_processes(processes, format, true, Units::iec, kHostile)));
   }
 }
 
-TEST(Print, ShowsEverythingOfOneCgroup) {
+TEST(PrintCgroup, ListsAllFieldsByCollector) {
   const auto text = print_cgroup(two_cgroups(), 0, Units::iec);
   EXPECT_THAT(text, HasSubstr("memory\n  memory_current"));
   EXPECT_THAT(text, HasSubstr("8:0=100 8:16=7"));
 }
 
-TEST(CgroupsNamed, FindsByPathNameAndBeginning) {
+TEST(CgroupsNamed, FindsCgroupsByPathNameAndPrefix) {
   const auto s = SnapshotMaker()
                      .cgroup(1, "/")
                      .cgroup(2, "/a.slice")
@@ -145,24 +145,25 @@ TEST(CgroupsNamed, FindsByPathNameAndBeginning) {
   EXPECT_THAT(cgroups_named(*s, ""), ElementsAre(0));
 }
 
-TEST(Only, KeepsTheSeriesOfTheCgroupsThatStay) {
+TEST(Subset, KeepsTheSeriesOfTheSelectedCgroups) {
   const auto table = two_cgroups();
-  const auto one = only(table.now(), {0}, {});
+  const auto one = subset(table.now(), {0}, {});
   EXPECT_EQ(one->cgroup_count(), 1U);
   EXPECT_EQ(model::series_of(one->columns[*test::catalogue()->find("io_read")], 0).size(), 2U);
   EXPECT_EQ(one->value(*test::catalogue()->find("memory_current"), 0), Value::of(4096));
 }
 
-TEST(Duration, HasOneGrammar) {
+TEST(ParseDuration, AcceptsNumbersWithUnitsAndRejectsOtherText) {
   using std::chrono::milliseconds;
   EXPECT_EQ(parse_duration("2"), milliseconds(2000));
   EXPECT_EQ(parse_duration("500ms"), milliseconds(500));
   EXPECT_EQ(parse_duration("1m30s"), milliseconds(90'000));
   EXPECT_EQ(parse_duration("0.5s"), milliseconds(500));
-  for (const auto* const wrong : {"", "x", "5x", "-1", "1e99", "ms"}) EXPECT_FALSE(parse_duration(wrong)) << wrong;
+  for (const auto* const invalid : {"", "x", "5x", "-1", "1e99", "ms"})
+    EXPECT_FALSE(parse_duration(invalid)) << invalid;
 }
 
-TEST(Processes, HaveCpuUseOnlyWhenTheyAreTheSameProcess) {
+TEST(FillCpuUse, IgnoresNewProcessesAndReusedPids) {
   Processes before;
   Processes now;
   before.at = 10;
@@ -174,7 +175,7 @@ TEST(Processes, HaveCpuUseOnlyWhenTheyAreTheSameProcess) {
     p.started = 1;
     if (pid != 3) before.all.push_back(p);
     p.cpu_seconds = 6;
-    if (pid == 2) p.started = 11;  // the id was used again
+    if (pid == 2) p.started = 11;  // the PID was reused
     now.all.push_back(p);
   }
   fill_cpu_use(before, now);

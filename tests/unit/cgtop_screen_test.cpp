@@ -16,8 +16,8 @@
 #include <sstream>
 
 #include "src/cgtop/config.h"
+#include "src/cgtop/record_printer.h"
 #include "src/cgtop/recording.h"
-#include "src/cgtop/sheet.h"
 #include "src/cgtop/theme.h"
 #include "src/cgtop/ui.h"
 #include "src/cgtop/views.h"

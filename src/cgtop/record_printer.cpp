@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/cgtop/sheet.h"
+#include "src/cgtop/record_printer.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -15,8 +15,8 @@ std::string padded(const std::string& text, int cells, bool right) {
   return right ? space + text : text + space;
 }
 
-std::string plain(const Cell& cell) {
-  if (cell.is != Cell::Is::series) return cell.text;
+std::string plain_text(const Cell& cell) {
+  if (cell.type != Cell::Type::series) return cell.text;
   std::string out;
   for (const auto& [label, number] : cell.series) {
     if (!out.empty()) out += ' ';
@@ -53,14 +53,14 @@ std::optional<Format> format_of(std::string_view name) {
 
 Cell Cell::of_text(std::string text) {
   Cell cell;
-  cell.is = Is::text;
+  cell.type = Type::text;
   cell.text = std::move(text);
   return cell;
 }
 
 Cell Cell::of_number(std::string exact, std::string shown) {
   Cell cell;
-  cell.is = exact.empty() ? Is::nothing : Is::number;
+  cell.type = exact.empty() ? Type::nothing : Type::number;
   cell.text = std::move(exact);
   cell.shown = std::move(shown);
   return cell;
@@ -69,10 +69,11 @@ Cell Cell::of_number(std::string exact, std::string shown) {
 std::string json_text(std::string_view text) { return nlohmann::json(base::to_utf8(text)).dump(-1, ' ', true); }
 
 std::string csv_text(std::string_view text, char separator) {
-  auto safe = base::printable(text);
-  if (safe.find_first_of("\"\r\n") == std::string::npos && safe.find(separator) == std::string::npos) return safe;
+  auto escaped = base::printable(text);
+  if (escaped.find_first_of("\"\r\n") == std::string::npos && escaped.find(separator) == std::string::npos)
+    return escaped;
   std::string out = "\"";
-  for (const char c : safe) {
+  for (const char c : escaped) {
     if (c == '"') out += '"';
     out += c;
   }
@@ -80,11 +81,11 @@ std::string csv_text(std::string_view text, char separator) {
 }
 
 std::string shell_text(std::string_view text) {
-  auto safe = base::printable(text);
-  constexpr std::string_view harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+,-";
-  if (!safe.empty() && safe.find_first_not_of(harmless) == std::string::npos) return safe;
+  auto escaped = base::printable(text);
+  constexpr std::string_view unquoted = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+,-";
+  if (!escaped.empty() && escaped.find_first_not_of(unquoted) == std::string::npos) return escaped;
   std::string out = "'";
-  for (const char c : safe) {
+  for (const char c : escaped) {
     if (c == '\'') {
       out += "'\\''";
     } else {
@@ -110,10 +111,10 @@ std::string base64(std::string_view bytes) {
   return out;
 }
 
-Sheet::Sheet(Format format, std::vector<Heading> headings, bool header)
+RecordPrinter::RecordPrinter(Format format, std::vector<Heading> headings, bool header)
     : format_(format), headings_(std::move(headings)), header_(header) {}
 
-void Sheet::begin(std::string& out, std::string_view members, std::string_view list_name) {
+void RecordPrinter::begin(std::string& out, std::string_view members, std::string_view list_name) {
   first_ = true;
   if (format_ == Format::json) {
     out += '{';
@@ -133,21 +134,21 @@ void Sheet::begin(std::string& out, std::string_view members, std::string_view l
   }
 }
 
-void Sheet::json_row(std::string& out, const std::vector<Cell>& cells) const {
+void RecordPrinter::json_row(std::string& out, const std::vector<Cell>& cells) const {
   out += '{';
   for (std::size_t i = 0; i < cells.size(); ++i) {
     if (i > 0) out += ',';
     out += json_text(headings_[i].name);
     out += ':';
     const auto& cell = cells[i];
-    switch (cell.is) {
-      case Cell::Is::text:
+    switch (cell.type) {
+      case Cell::Type::text:
         out += json_text(cell.text);
         break;
-      case Cell::Is::number:
+      case Cell::Type::number:
         json_number(out, cell.text);
         break;
-      case Cell::Is::series: {
+      case Cell::Type::series: {
         out += '{';
         for (std::size_t s = 0; s < cell.series.size(); ++s) {
           if (s > 0) out += ',';
@@ -158,7 +159,7 @@ void Sheet::json_row(std::string& out, const std::vector<Cell>& cells) const {
         out += '}';
         break;
       }
-      case Cell::Is::nothing:
+      case Cell::Type::nothing:
         out += "null";
         break;
     }
@@ -166,7 +167,7 @@ void Sheet::json_row(std::string& out, const std::vector<Cell>& cells) const {
   out += '}';
 }
 
-void Sheet::row(std::string& out, const std::vector<Cell>& cells) {
+void RecordPrinter::row(std::string& out, const std::vector<Cell>& cells) {
   switch (format_) {
     case Format::json:
       out += first_ ? "\n" : ",\n";
@@ -181,7 +182,7 @@ void Sheet::row(std::string& out, const std::vector<Cell>& cells) {
       const char separator = format_ == Format::csv ? ',' : '\t';
       for (std::size_t i = 0; i < cells.size(); ++i) {
         if (i > 0) out += separator;
-        out += csv_text(plain(cells[i]), separator);
+        out += csv_text(plain_text(cells[i]), separator);
       }
       out += format_ == Format::csv ? "\r\n" : "\n";
       break;
@@ -190,7 +191,7 @@ void Sheet::row(std::string& out, const std::vector<Cell>& cells) {
       for (std::size_t i = 0; i < cells.size(); ++i) {
         if (i > 0) out += ' ';
         out += headings_[i].name + '=';
-        const auto text = plain(cells[i]);
+        const auto text = plain_text(cells[i]);
         if (!text.empty()) out += shell_text(text);
       }
       out += '\n';
@@ -198,8 +199,8 @@ void Sheet::row(std::string& out, const std::vector<Cell>& cells) {
     case Format::table: {
       auto& line = table_.emplace_back();
       for (const auto& cell : cells) {
-        const auto text = cell.shown.empty() ? base::printable(plain(cell)) : cell.shown;
-        line.push_back(cell.is == Cell::Is::nothing && text.empty() ? "-" : text);
+        const auto text = cell.shown.empty() ? base::printable(plain_text(cell)) : cell.shown;
+        line.push_back(cell.type == Cell::Type::nothing && text.empty() ? "-" : text);
       }
       break;
     }
@@ -209,7 +210,7 @@ void Sheet::row(std::string& out, const std::vector<Cell>& cells) {
   first_ = false;
 }
 
-void Sheet::end(std::string& out) {
+void RecordPrinter::end(std::string& out) {
   if (format_ == Format::json) out += first_ ? "]}\n" : "\n]}\n";
   if (format_ != Format::table) return;
   std::vector<int> widths;
@@ -217,7 +218,7 @@ void Sheet::end(std::string& out) {
   for (const auto& line : table_) {
     for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width(line[i]));
   }
-  const auto put = [&](const auto& text_of) {
+  const auto print_line = [&](const auto& text_of) {
     std::string line;
     for (std::size_t i = 0; i < headings_.size(); ++i) {
       if (i > 0) line += "  ";
@@ -226,8 +227,8 @@ void Sheet::end(std::string& out) {
     while (!line.empty() && line.back() == ' ') line.pop_back();
     out += line + '\n';
   };
-  if (header_) put([&](std::size_t i) { return headings_[i].title; });
-  for (const auto& line : table_) put([&](std::size_t i) { return line[i]; });
+  if (header_) print_line([&](std::size_t i) { return headings_[i].title; });
+  for (const auto& line : table_) print_line([&](std::size_t i) { return line[i]; });
   table_.clear();
 }
 
