@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Output of the subcommands `dump`, `show`, `tree`, `processes` and `fields` in all formats. Free of side effects:
+// Output of the subcommands `dump`, `show`, `tree`, `ps` and `fields` in all formats. Free of side effects:
 // functions take a table and return text.
 #pragma once
 
