@@ -12,7 +12,7 @@
 
 namespace cgwarden::collectors {
 
-// The lower of two limits. Absent is no limit. An error may hide a limit, so the result is an error.
+// The lower of two limits. A missing value means unlimited. An error may hide a limit, so the result is an error.
 model::Value tighter(model::Value a, model::Value b);
 
 // The limit of a cgroup that has no limit file of its own.

@@ -52,8 +52,8 @@ constexpr model::Field kLocalRows[] = {
      .labels = "page_size", .since = "5.6",
      .help = "HugeTLB allocations that failed because of the limit of the cgroup itself, by page size "
              "(hugetlb.*.events.local, max)."},
-    {.name = "misc_events_local_max", .kind = counter, .v1 = {"misc.events.local", "max", flat_labelled},
-     .v2 = {"misc.events.local", "max", flat_labelled}, .labels = "resource", .since = "6.11",
+    {.name = "misc_events_local_max", .kind = counter, .v1 = {"misc.events.local", "max", flat_labeled},
+     .v2 = {"misc.events.local", "max", flat_labeled}, .labels = "resource", .since = "6.11",
      .help = "Times that usage of the resource was about to exceed the limit of the cgroup itself (misc.events.local, "
              "max)."},
 };

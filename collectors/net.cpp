@@ -14,7 +14,7 @@ constexpr model::Field kNetRows[] = {
      .help = "Class ID that tags packets sent by tasks of the cgroup."},
     {.name = "net_prio_prioidx", .kind = setting, .v1 = {"net_prio.prioidx"}, .since = "5.4",
      .help = "Index of the cgroup in the kernel's priority maps."},
-    {.name = "net_prio_ifprio", .kind = setting, .v1 = {"net_prio.ifpriomap", "", flat_labelled}, .labels = "interface",
+    {.name = "net_prio_ifprio", .kind = setting, .v1 = {"net_prio.ifpriomap", "", flat_labeled}, .labels = "interface",
      .since = "5.4", .help = "Priority of traffic sent by tasks of the cgroup, by egress interface."},
 };
 // clang-format on

@@ -5,7 +5,7 @@
 // counts only its own kills (cgroup-v1/memory.rst, section 10), so the kills of a removed cgroup are added to its
 // ancestors here. Kills between the last sample and the removal are in no counter of any cgroup. They are taken from
 // the kernel log, if it is readable; the host's own count (vmstat) also contains them and is exported on the topmost
-// cgroup. The v1 eventfd notification is no substitute for a count: the kernel also sends it to every descendant of the
+// cgroup. The v1 eventfd notification cannot replace a count: the kernel also sends it to every descendant of the
 // cgroup at its limit, and once more on removal.
 #include <fcntl.h>
 #include <unistd.h>

@@ -290,8 +290,8 @@ bool TextWriter::is_duplicate(const model::Column& column, std::string_view text
 }
 
 template <int kDecimals>
-std::size_t TextWriter::write_labelled(const Family& family, const model::Column& column, bool info, Buffer& out,
-                                       const Flush& flush) {
+std::size_t TextWriter::write_labeled(const Family& family, const model::Column& column, bool info, Buffer& out,
+                                      const Flush& flush) {
   std::size_t series = 0;
   const model::Series* previous = nullptr;
   std::string_view lowest;
@@ -374,7 +374,7 @@ std::size_t TextWriter::write(const model::Snapshot& snapshot, Format format, co
     out.append(family.header);
     const auto write_as = [&]<int kDecimals>() {
       return field.labelled()
-                 ? write_labelled<kDecimals>(family, column, field.kind == model::MetricKind::info, out, flush)
+                 ? write_labeled<kDecimals>(family, column, field.kind == model::MetricKind::info, out, flush)
                  : write_dense<kDecimals>(family, column, out, flush);
     };
     std::size_t series = 0;

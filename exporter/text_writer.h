@@ -80,8 +80,8 @@ class TextWriter {
   template <int kDecimals>
   std::size_t write_dense(const Family& family, const model::Column& column, Buffer& out, const Flush& flush) const;
   template <int kDecimals>
-  std::size_t write_labelled(const Family& family, const model::Column& column, bool info, Buffer& out,
-                             const Flush& flush);
+  std::size_t write_labeled(const Family& family, const model::Column& column, bool info, Buffer& out,
+                            const Flush& flush);
   [[nodiscard]] bool is_duplicate(const model::Column& column, std::string_view text, bool plain) const;
 
   Options options_;

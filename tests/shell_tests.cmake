@@ -75,7 +75,7 @@ cgwarden_script_test(Agent.ExportsTheSameFromAContainer LABEL integration TIMEOU
 cgwarden_script_test(Containerd.IsQueriedAndSubscribedOffTheScrapePath LABEL integration TIMEOUT 300 MACHINE
                      COMMAND ${integration}/containerd_test.py $<TARGET_FILE:cgwarden>)
 cgwarden_script_test(ContainerManagers.AreNotifiedOfActions LABEL integration TIMEOUT 300 MACHINE
-                     COMMAND ${integration}/engines_test.py $<TARGET_FILE:cgtop>)
+                     COMMAND ${integration}/container_limits_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(Cgtop.WorksInATerminal LABEL integration TIMEOUT 600 MACHINE
                      COMMAND ${integration}/cgtop_test.py $<TARGET_FILE:cgtop>)
 cgwarden_script_test(Cgtop.ShowsOtherHosts LABEL integration TIMEOUT 300

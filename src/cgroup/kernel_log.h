@@ -23,7 +23,7 @@ class KernelLog {
 
   [[nodiscard]] bool is_readable() const { return static_cast<bool>(file_); }
 
-  // Returns the next record, valid until the next call, or nullopt if there is no further record yet. Never blocks.
+  // Returns the next record, valid until the next call, or nullopt if the kernel has not written one yet. Never blocks.
   // Records that the kernel overwrote before they were read are skipped.
   std::optional<std::string_view> next();
 

@@ -88,7 +88,7 @@ class ProcessTable {
   struct Cgroup {
     std::vector<pid_t> pids;        // sorted, without duplicates
     std::uint64_t out_of_view = 0;  // processes of a PID namespace that the agent cannot see (listed as PID 0)
-    bool listed = false;            // false: the list could not be read, or there is no live /proc
+    bool listed = false;            // false: the list could not be read, or /proc is not usable
     std::vector<const Process*> known;
     std::uint64_t unknown = 0;  // processes that could not be read although they have not exited
 
@@ -99,7 +99,7 @@ class ProcessTable {
   ProcessTable(const HostHierarchies& host, const HostPaths& paths, Options options,
                std::function<void(std::string)> log);
 
-  // Returns false if there is no live /proc of the agent's own PID namespace, as on a recorded host.
+  // Returns false if /proc does not belong to the agent's own PID namespace, as on a recorded host.
   [[nodiscard]] bool usable() const { return usable_; }
   // Returns true if a failed open() with this errno means that the process has exited.
   [[nodiscard]] bool is_exited(int code) const { return !hidepid_ && (code == ENOENT || code == ESRCH); }

@@ -92,14 +92,14 @@ class Reader::Sink : public RowSink {
   void file(const PlannedFile& file) { file_ = &file; }
 
   void value(FieldId field, Value value) override {
-    if (!file_->label.empty()) return labelled(field, {}, value);
+    if (!file_->label.empty()) return labeled(field, {}, value);
     if (value.is_error()) bad_value(field);
     auto& dense = snapshot_.columns[field].dense;
     if (dense.empty()) dense.assign(snapshot_.cgroup_count(), Value::absent());
     dense[cgroup_] = value;
   }
 
-  void labelled(FieldId field, std::string_view label, Value value) override {
+  void labeled(FieldId field, std::string_view label, Value value) override {
     if (value.is_error()) return bad_value(field);
     auto& column = snapshot_.columns[field];
     const auto at = column.text.size();
@@ -121,7 +121,7 @@ class Reader::Sink : public RowSink {
     add_series(column, at, Value::of(1));
   }
 
-  void labelled_text(FieldId field, std::string_view label, std::string_view text) override {
+  void labeled_text(FieldId field, std::string_view label, std::string_view text) override {
     auto& column = snapshot_.columns[field];
     const auto at = column.text.size();
     column.text += label.find(':') != std::string_view::npos ? reader_.devices_.name_of(label) : label;

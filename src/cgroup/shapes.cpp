@@ -83,8 +83,8 @@ void put(const Key* key, std::string_view number, RowSink& sink) {
 
 void put(const Key* key, std::string_view label, std::string_view number, RowSink& sink) {
   if (key == nullptr) return;
-  if (key->conversion.is_text) return sink.labelled_text(key->field, label, number);
-  sink.labelled(key->field, label, to_value(number, key->conversion));
+  if (key->conversion.is_text) return sink.labeled_text(key->field, label, number);
+  sink.labeled(key->field, label, to_value(number, key->conversion));
 }
 
 bool is_device(std::string_view word) {
@@ -128,7 +128,7 @@ void parse_flat_keyed(std::string_view text, KeyTable& keys, RowSink& sink) {
   }
 }
 
-void parse_flat_labelled(std::string_view text, KeyTable& keys, RowSink& sink) {
+void parse_flat_labeled(std::string_view text, KeyTable& keys, RowSink& sink) {
   while (!text.empty()) {
     auto line = take_line(text);
     const auto label = take_word(line);
@@ -327,8 +327,8 @@ void parse(Shape shape, std::string_view text, KeyTable& keys, RowSink& sink) {
     case Shape::flat_keyed:
       parse_flat_keyed(text, keys, sink);
       break;
-    case Shape::flat_labelled:
-      parse_flat_labelled(text, keys, sink);
+    case Shape::flat_labeled:
+      parse_flat_labeled(text, keys, sink);
       break;
     case Shape::nested_keyed:
       parse_nested_keyed(text, keys, sink);

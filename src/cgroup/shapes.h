@@ -69,9 +69,9 @@ class RowSink {
  public:
   virtual ~RowSink() = default;
   virtual void value(model::FieldId field, model::Value value) = 0;
-  virtual void labelled(model::FieldId field, std::string_view label, model::Value value) = 0;
+  virtual void labeled(model::FieldId field, std::string_view label, model::Value value) = 0;
   virtual void text(model::FieldId field, std::string_view text) = 0;
-  virtual void labelled_text(model::FieldId field, std::string_view label, std::string_view text) = 0;
+  virtual void labeled_text(model::FieldId field, std::string_view label, std::string_view text) = 0;
   virtual void unknown_key(std::string_view key) = 0;
 };
 

@@ -8,7 +8,7 @@
 // intervals in any case. A rule applies only after two equal reads under its conditions, so that a change that the
 // kernel completes with a delay is not missed.
 //
-// Thread: any; there is no state.
+// Thread: any; the functions are stateless.
 #pragma once
 
 #include <cstdint>

@@ -89,7 +89,7 @@ class Layout : public CLI::Formatter {
   }
 
   std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
-    // CLI11 begins each group with an empty line and ends each but the last with one.
+    // CLI11 begins each group of options with an empty line and ends each but the last with one.
     auto out = Formatter::make_help(app, std::move(name), mode);
     for (std::size_t at = 0; (at = out.find("\n\n\n", at)) != std::string::npos;) out.erase(at, 1);
     return out;

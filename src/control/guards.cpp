@@ -249,8 +249,8 @@ std::optional<GuardVerdict> check_permissions(const Permissions& rights, const c
   const auto shown = base::printable(cgroup.path);
   if (host.layout() != "v2") {
     return GuardVerdict{"owner", shown +
-                                     ": permission denied: on v1 only root and members of the enforcer's group may "
-                                     "act, because ownership is not a security boundary there"};
+                                     ": permission denied: on v1 only root and members of the enforcer's Unix group "
+                                     "may act, because ownership is not a security boundary there"};
   }
   const auto owns = [&](const model::CgroupRef& one) {
     const auto handle = CgroupHandle::open(host, one);
@@ -262,8 +262,8 @@ std::optional<GuardVerdict> check_permissions(const Permissions& rights, const c
   };
   if (!owns(cgroup)) {
     return GuardVerdict{"owner", shown +
-                                     ": permission denied: only root, members of the enforcer's group and the owner of "
-                                     "a delegated cgroup may act on it"};
+                                     ": permission denied: only root, members of the enforcer's Unix group and the "
+                                     "owner of a delegated cgroup may act on it"};
   }
   const bool ends = verb == Verb::freeze || verb == Verb::thaw || verb == Verb::kill || verb == Verb::signal;
   const auto parent = cgroup.path.substr(0, cgroup.path.rfind('/'));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cgroups that are never acted on, whoever requests it: the root cgroup, the cgroups of PID 1, of the requesting and of
-// the acting process, of services that are needed to undo a mistake, and those that an orchestrator manages. No policy
-// and no flag disables these guards.
+// Cgroups on which no action is executed, not even for root: the root cgroup, the cgroups of PID 1, of the requesting
+// and of the acting process, of services that are needed to undo a mistake, and those that an orchestrator manages. No
+// policy and no flag disables these guards.
 //
 // facts (from /proc, read at the time of the action)  +  action  ->  name of the guard and reason, or nullopt
 //
@@ -54,8 +54,8 @@ std::optional<GuardVerdict> check_oom_preference(const CgroupHandle& handle);
 // Names of the programs that the guard "system" protects.
 std::span<const std::string_view> protected_programs();
 
-// What a user may do through the enforcer. Root and members of the enforcer's group may act on all cgroups; other users
-// on subtrees delegated to them, on v2 only (delegation is not a security boundary on v1).
+// What a user may do through the enforcer. Root and members of the enforcer's Unix group may act on all cgroups; other
+// users on subtrees delegated to them, on v2 only (delegation is not a security boundary on v1).
 struct Permissions {
   bool admin = false;
   uid_t uid = 0;

@@ -206,7 +206,7 @@ struct SocketServer::Inner : std::enable_shared_from_this<Inner> {
     if (!peer.admin && action.persist)
       return done(model::outcome_of(
           model::Outcome::Kind::denied,
-          "--persist: permission denied: only root and members of the enforcer's group may use it", "owner"));
+          "--persist: permission denied: only root and members of the enforcer's Unix group may use it", "owner"));
     action.actor = actor;
     handlers.apply(std::move(action), done);
   }

@@ -95,7 +95,7 @@ class GrpcClient {
 
   GrpcClient(std::string path, std::size_t max_bytes) : max_bytes_(max_bytes), socket_(std::move(path)) {}
 
-  // Unary call. Connects if there is no connection.
+  // Unary call. Connects if the socket is not connected.
   GrpcResult call(GrpcCall call, Clock::time_point deadline, std::string& answer);
   // Starts a server-streaming call and waits for the server's SETTINGS. next() returns messages and any refusal.
   GrpcResult subscribe(GrpcCall call, Clock::time_point deadline);

@@ -63,7 +63,7 @@ std::optional<ProtoField> ProtoReader::next() {
       out.has_bytes = true;
       rest_.remove_prefix(*value);
       break;
-    default:  // groups, which proto3 does not have, and undefined wire types
+    default:  // group wire types, which proto3 does not have, and undefined wire types
       return std::nullopt;
   }
   if (!value) return std::nullopt;

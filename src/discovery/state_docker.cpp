@@ -3,7 +3,7 @@
 //   containers/<id>/config.v2.json                                rewritten at every change of state
 //   image/<driver>/layerdb/mounts/<id>/{mount-id,parent}          writable layer, topmost layer of the image
 //   image/<driver>/layerdb/sha256/<chain>/{diff,size,parent}      one layer of an image
-// Verified with Docker 20.10. With the containerd image store (driver "overlayfs") there is no layerdb.
+// Verified with Docker 20.10. With the containerd image store (driver "overlayfs") layerdb does not exist.
 #include <algorithm>
 #include <memory>
 

@@ -39,7 +39,7 @@ class UnixHttp {
   UnixHttp(const UnixHttp&) = delete;
   UnixHttp& operator=(const UnixHttp&) = delete;
 
-  // Connect if there is no connection.
+  // Connect if the socket is not connected.
   HttpResponse get(const std::string& target, Clock::time_point deadline);
   HttpResponse post(const std::string& target, std::string json, Clock::time_point deadline);
 

@@ -184,7 +184,7 @@ bool is_device_name(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) > ' ' && c != 0x7f; });
 }
 
-// "io.max.rbps@vda=5M" for messages; without '=' if there is no value.
+// "io.max.rbps@vda=5M" for messages; without '=' if the value is empty.
 std::string setting_text(std::string_view key, std::string_view device, std::string_view value) {
   std::string out(key);
   if (!device.empty()) out += '@' + base::printable(device);

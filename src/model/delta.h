@@ -14,7 +14,7 @@
 
 namespace cgwarden::model {
 
-// The series of one cgroup in a column of a labelled field.
+// The series of one cgroup in a column of a labeled field.
 std::span<const Series> series_of(const Column& column, CgroupIndex cgroup);
 
 class Delta {
@@ -29,12 +29,12 @@ class Delta {
   // The index of the same cgroup in the earlier snapshot, or kNoCgroup.
   [[nodiscard]] CgroupIndex before(CgroupIndex now) const { return now < pairs_.size() ? pairs_[now] : kNoCgroup; }
 
-  // The difference in the fixed point of the field. A labelled field is summed over its series. A series that is
+  // The difference in the fixed point of the field. A labeled field is summed over its series. A series that is
   // missing in the earlier snapshot counts from zero, because the kernel lists a device from its first use.
   [[nodiscard]] std::optional<std::int64_t> difference(FieldId field, CgroupIndex now) const;
   // The difference in base units per second.
   [[nodiscard]] std::optional<double> rate(FieldId field, CgroupIndex now) const;
-  // The rate of one series of a labelled field.
+  // The rate of one series of a labeled field.
   [[nodiscard]] std::optional<double> rate(FieldId field, CgroupIndex now, std::string_view label) const;
 
  private:

@@ -75,7 +75,7 @@ enum class Shape : std::uint8_t {
   spaced,          // 50000 100000                       key = position "0", "1", ...
   flat_keyed,      // anon 4096\nfile 0                  key = first word; a '*' in it stands for the label and
                    // matches words that are not keys of other fields: "nr_subsys_*", or "*" next to "default"
-  flat_labelled,   // res_a 3\nres_b max                 label = first word; key "" or a suffix after the last dot of
+  flat_labeled,    // res_a 3\nres_b max                 label = first word; key "" or a suffix after the last dot of
                    // the label
   nested_keyed,    // some avg10=0.00 total=7            key = "some.total"
   nested_by_line,  // 8:0 rbytes=1 wbytes=2              label = first word, key = "rbytes"

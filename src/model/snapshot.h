@@ -48,7 +48,7 @@ struct CgroupList {
   std::vector<CgroupIndex> parents;                    // index of the parent; kNoCgroup for the topmost cgroup
 };
 
-// One series of a labelled field.
+// One series of a labeled field.
 struct Series {
   CgroupIndex cgroup = 0;
   std::uint32_t text_at = 0;  // offset in Column::text; label values are separated by '\0'

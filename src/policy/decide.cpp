@@ -24,7 +24,7 @@ constexpr auto kKillWindow = 10min;
 
 double scale_of(model::Unit unit) { return std::pow(10.0, -model::decimals(unit)); }
 
-// The value in base units; for a labelled field the sum of its series. Unlimited is infinity; unknown is nullopt.
+// The value in base units; for a labeled field the sum of its series. Unlimited is infinity; unknown is nullopt.
 std::optional<double> read(const model::Snapshot& now, model::FieldId field, CgroupIndex cgroup) {
   const auto& info = now.catalogue->field(field);
   const auto number = [&](model::Value value) -> std::optional<double> {

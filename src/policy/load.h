@@ -2,7 +2,7 @@
 // Loads a policy from a main file, further files, and directories of drop-in files (*.yaml, in order of their names). A
 // file in a later directory replaces a file with the same name in an earlier directory; a symbolic link to /dev/null
 // masks it. A rule replaces an earlier rule with the same name. Errors of all files are reported together; with any
-// error there is no policy.
+// error no policy is returned.
 //
 // Files are untrusted input: they must be regular files of bounded size, and only root or the user of this process may
 // be able to write them. Any thread.

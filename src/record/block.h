@@ -113,7 +113,7 @@ class BlockDecoder {
   // Error: `payload` is malformed.
   static base::Result<std::unique_ptr<BlockDecoder>> open(std::string payload,
                                                           std::shared_ptr<const model::Catalogue> catalogue);
-  // Returns the next sample and its note. Error: there is no further sample, or it is damaged.
+  // Returns the next sample and its note. Error: all samples have been returned, or the next one is damaged.
   base::Result<std::pair<model::SnapshotPtr, std::string>> next();
   [[nodiscard]] const std::vector<std::string>& unknown_fields() const { return unknown_fields_; }
 

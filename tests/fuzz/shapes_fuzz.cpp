@@ -25,7 +25,7 @@ class Checker : public cgroup::RowSink {
   Checker(const model::Catalogue& catalogue, std::string_view file) : catalogue_(catalogue), file_(file) {}
 
   void value(model::FieldId id, model::Value value) override { check(id, value); }
-  void labelled(model::FieldId id, std::string_view label, model::Value value) override {
+  void labeled(model::FieldId id, std::string_view label, model::Value value) override {
     check(id, value);
     must(label.size() <= file_.size() + 20);  // the label may be a position, which is not part of the text
   }
@@ -33,7 +33,7 @@ class Checker : public cgroup::RowSink {
     must(id < catalogue_.size());
     must(text.size() <= file_.size());
   }
-  void labelled_text(model::FieldId id, std::string_view label, std::string_view text) override {
+  void labeled_text(model::FieldId id, std::string_view label, std::string_view text) override {
     must(id < catalogue_.size() && catalogue_.field(id).kind == model::MetricKind::info);
     must(label.size() + text.size() <= file_.size());
   }

@@ -259,7 +259,7 @@ def hogs_are_limited_and_released(agent, folder):
         for name, group in (("memory-hog", "memory"), ("cpu-hog", "cpu"), ("leak", "leak")):
             until(lambda rule=name: enforcer.metric(
                 f'cgwarden_policy_actions_total{{action="unlimit",result="done",route="cgroupfs",rule="{rule}"}}'),
-                f"the metrics tell that {name} ended")
+                f"the metrics report that the limit of {name} was removed")
             want(enforcer.metric(f'cgwarden_policy_rule_fired_total{{rule="{name}"}}') >= 1, f"the metrics report that {name} fired")
             for event in ("fire", "clear"):
                 told = enforcer.told(event, rule=name)
@@ -410,7 +410,7 @@ def nothing_is_left_behind(agent, folder):
             v1 = "memory" in groups.by_controller
             write(groups.path("memory", "memory", "memory.limit_in_bytes" if v1 else "memory.max"), str(400 * MIB))
             until(lambda: enforcer.metric('cgwarden_policy_leases_lost_total{route="cgroupfs",rule="limit"}') == 1,
-                  "the metrics tell of the lost lease")
+                  "the metrics report the lost lease")
             enforcer.stop()
         want(groups.memory_limit("memory") == 400 * MIB, "a value set by another program is kept")
 

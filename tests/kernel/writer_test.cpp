@@ -1212,7 +1212,7 @@ TEST_F(Writer, ReclaimsAsMuchAsPossible) {
   EXPECT_TRUE(outcome.ok() || outcome.kind == Kind::partly) << outcome.text;
 }
 
-// Cgroups named as Docker names them, and a fake daemon. Real runtimes are tested by engines_test.py.
+// Cgroups named as Docker names them, and a fake daemon. Real runtimes are tested by container_limits_test.py.
 class WriterWithRuntime : public Writer {
  protected:
   using Answer = std::function<std::string(const std::string& what)>;  // "json", "update", "pause", "unpause"

@@ -148,7 +148,7 @@ TEST(FindProtectedProcesses, IncludesInitAndItsOwnProcess) {
   EXPECT_TRUE(std::ranges::any_of(facts.processes, [](const ProtectedProcess& one) { return one.guard == "init"; }));
 }
 
-TEST(CheckPermissions, AllowsOnlyRootAndTheEnforcersGroupOnV1) {
+TEST(CheckPermissions, AllowsOnlyRootAndTheUnixGroupOnV1) {
   cgroup::HostHierarchies host;
   host.all.push_back({1, {"memory"}, "", "/nonexistent", "/"});
   EXPECT_FALSE(check_permissions({true, 1000}, host, Verb::kill, {"/a", 0}));

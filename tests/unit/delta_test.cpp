@@ -57,7 +57,7 @@ TEST(Delta, MatchesCgroupsByIdAndNotByPath) {
   EXPECT_EQ(delta.difference(id("cpu_usage"), 3), 1);
 }
 
-TEST(Delta, SumsTheSeriesOfALabelledFieldAndCountsANewSeriesFromZero) {
+TEST(Delta, SumsTheSeriesOfALabeledFieldAndCountsANewSeriesFromZero) {
   const auto before = SnapshotMaker(0).cgroup(1, "/").series("io_read", "8:0", Value::of(100)).make();
   const auto now = SnapshotMaker(1)
                        .cgroup(1, "/")

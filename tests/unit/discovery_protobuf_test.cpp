@@ -68,7 +68,7 @@ TEST(ProtoReader, StopsAtMalformedField) {
       {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"s, {"broken"}},  // eleven bytes
       {"\x00\x01"s, {"broken"}},                                          // field 0
       {"\x80\x80\x80\x80\x10\x01"s, {"broken"}},                          // field 2^29
-      {"\x0B\x08\x01\x0C"s, {"broken"}},                                  // group
+      {"\x0B\x08\x01\x0C"s, {"broken"}},                                  // group wire type
       {"\x0E\x01"s, {"broken"}},                                          // undefined wire type
       {"\x09\x01\x02\x03"s, {"broken"}},                                  // 3 of 8 bytes
       {"\x0D\x01\x02\x03"s, {"broken"}},                                  // 3 of 4 bytes

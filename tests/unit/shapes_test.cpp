@@ -28,13 +28,13 @@ struct Collected : RowSink {
   std::vector<std::string> names;  // by FieldId
 
   void value(model::FieldId field, Value value) override { values[names[field]] = value; }
-  void labelled(model::FieldId field, std::string_view label, Value value) override {
+  void labeled(model::FieldId field, std::string_view label, Value value) override {
     values[names[field] + "/" + std::string(label)] = value;
   }
   void text(model::FieldId field, std::string_view text) override {
     values[names[field] + "=" + std::string(text)] = Value::of(1);
   }
-  void labelled_text(model::FieldId field, std::string_view label, std::string_view text) override {
+  void labeled_text(model::FieldId field, std::string_view label, std::string_view text) override {
     values[names[field] + "/" + std::string(label) + "=" + std::string(text)] = Value::of(1);
   }
   void unknown_key(std::string_view key) override { unknown.emplace_back(key); }
@@ -107,15 +107,15 @@ TEST(ParseFlatKeyed, TakesTheLabelFromTheWildcardMatch) {
               UnorderedElementsAre(Pair("default", of(101)), Pair("*/8:0", of(201))));
 }
 
-TEST(ParseFlatLabelled, TakesTheFirstWordAsLabel) {
+TEST(ParseFlatLabeled, TakesTheFirstWordAsLabel) {
   Parser p({""}, {.may_be_unlimited = true});
-  EXPECT_THAT(p(Shape::flat_labelled, "res_a 3\nres_b max\ndefault 100\n"),
+  EXPECT_THAT(p(Shape::flat_labeled, "res_a 3\nres_b max\ndefault 100\n"),
               UnorderedElementsAre(Pair("/res_a", of(3)), Pair("/res_b", Value::unlimited())));
 }
 
-TEST(ParseFlatLabelled, TakesTheKeyFromTheEndOfTheFirstWord) {
+TEST(ParseFlatLabeled, TakesTheKeyFromTheEndOfTheFirstWord) {
   Parser p({"max"});
-  EXPECT_THAT(p(Shape::flat_labelled, "res.a.max 3\nres_b.max 4\n"),
+  EXPECT_THAT(p(Shape::flat_labeled, "res.a.max 3\nres_b.max 4\n"),
               UnorderedElementsAre(Pair("max/res.a", of(3)), Pair("max/res_b", of(4))));
 }
 

@@ -3,7 +3,7 @@
 """cgtop and containers of real runtimes: limits, freezes and kills by cgtop agree with what Docker and Podman report, also
 after an undo, and a daemon that hangs does not block an action.
 
-  engines_test.py CGTOP [RUNTIME...]
+  container_limits_test.py CGTOP [RUNTIME...]
 
 Everything is named cgwarden-test-..., and is always removed. Exit status: 0, 1, or 77 if no container runtime can run.
 """
@@ -253,7 +253,7 @@ def main(cgtop, *chosen):
     if os.geteuid() != 0:
         print("SKIP: root is required to start containers")
         return 77
-    directory = tempfile.mkdtemp(prefix="cgwarden-test-engines-")
+    directory = tempfile.mkdtemp(prefix="cgwarden-test-limits-")
     ran = []
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
