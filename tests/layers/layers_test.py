@@ -392,7 +392,8 @@ def check_configuration(text, catalogue, help_text):
     words = set(re.findall(r"[\w.-]+", text))
     faults = [f"docs/configuration.md: the collector {c} is not named" for c in sorted({row["collector"] for row in catalogue})
               if not re.search(rf"`{re.escape(c)}`", text)]
-    for flag in sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", help_text))):
+    described = [line.split("  ")[0] for line in re.findall(r"^ +(-.*)", help_text, re.M)]
+    for flag in sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", "\n".join(described)))):
         if flag not in words and not flag.startswith(FLAG_FAMILIES):
             faults.append(f"docs/configuration.md: the flag {flag} is not named")
     return faults
