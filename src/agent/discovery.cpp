@@ -71,7 +71,7 @@ Discovery::Discovery(asio::io_context& loop, const Options& options, prometheus:
     events_.assign(::dup(resolver_.event_fd()));
     wait_for_events();
   }
-  if (options.sizes_seconds > 0) disk_usage_ = std::make_unique<DiskUsage>(loop, options, metrics);
+  if (options.disk_usage_interval_seconds > 0) disk_usage_ = std::make_unique<DiskUsage>(loop, options, metrics);
   start_pollers(loop, options, metrics);
   update();
 }

@@ -56,7 +56,7 @@ void DiskUsage::update(const model::Snapshot& snapshot) {
 }
 
 void DiskUsage::wait() {
-  timer_.expires_after(std::chrono::seconds(options_.sizes_seconds));
+  timer_.expires_after(std::chrono::seconds(options_.disk_usage_interval_seconds));
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) begin_round();
   });

@@ -158,7 +158,7 @@ void add_discovery(CLI::App& app, Options& o) {
       ->type_name("NAMES")
       ->group(group)
       ->delimiter(',');
-  app.add_option("--discovery.disk-usage-interval", o.sizes_seconds,
+  app.add_option("--discovery.disk-usage-interval", o.disk_usage_interval_seconds,
                  "Interval at which the disk usage of containers' writable layers and logs is measured, on a thread of "
                  "the lowest priority; 0 disables it; requires CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
       ->type_name("SECONDS")

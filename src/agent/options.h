@@ -57,7 +57,7 @@ struct Options {
   std::string docker_socket;  // of daemons to query; empty: none
   std::string podman_socket;
   std::string containerd_socket;
-  unsigned sizes_seconds = 0;  // between measurements of containers' disk usage; 0: never
+  unsigned disk_usage_interval_seconds = 0;  // between measurements of containers' disk usage; 0: never
   bool containers_as_json = false;
 
   std::vector<std::string> policy_files;  // the main file, then further files and directories of drop-ins

@@ -147,7 +147,7 @@ class Groups:
                             break
                         time.sleep(0.05)
 
-    def tell(self, name, *words, wait=True):
+    def command(self, name, *words, wait=True):
         process = self.processes[name]
         process.stdin.write(" ".join(map(str, words)) + "\n")
         process.stdin.flush()
@@ -219,7 +219,7 @@ class Enforcer:
             return [json.loads(line) for line in read(self.audit_file).split("\n")]
         return []
 
-    def told(self, event, **wanted):
+    def records(self, event, **wanted):
         return [r for r in self.audit() if r["event"] == event and all(r.get(k) == v for k, v in wanted.items())]
 
     def metric(self, series):
@@ -241,17 +241,17 @@ def hogs_are_limited_and_released(agent, folder):
     policy += rule("leak", "leak", "{ field: memory_current, slope_above: 5MiB/s, window: 2s }",
                    "{ limit: { memory.max: 300MiB } }")
     with Groups(["memory", "cpu", "leak"]) as groups, Enforcer(agent, folder, policy) as enforcer:
-        groups.tell("memory", "grow", 90)
+        groups.command("memory", "grow", 90)
         until(lambda: groups.memory_limit("memory") == 256 * MIB, "the memory hog is limited")
-        groups.tell("cpu", "burn", 6, wait=False)
+        groups.command("cpu", "burn", 6, wait=False)
         until(lambda: groups.cpu_limit("cpu") == 0.1, "the CPU hog is limited")
 
         def leaks():
-            groups.tell("leak", "grow", 4)
+            groups.command("leak", "grow", 4)
             return groups.memory_limit("leak") == 300 * MIB
         until(leaks, "the leak is limited")
 
-        groups.tell("memory", "free")
+        groups.command("memory", "free")
         until(lambda: groups.memory_limit("memory") is None, "the memory hog is released")
         until(lambda: groups.cpu_limit("cpu") is None, "the CPU hog is released")
         until(lambda: groups.memory_limit("leak") is None, "the leak is released")
@@ -262,13 +262,13 @@ def hogs_are_limited_and_released(agent, folder):
                 f"the metrics report that the limit of {name} was removed")
             want(enforcer.metric(f'cgwarden_policy_rule_fired_total{{rule="{name}"}}') >= 1, f"the metrics report that {name} fired")
             for event in ("fire", "clear"):
-                told = enforcer.told(event, rule=name)
-                want(told and told[0]["cgroup"]["path"] == f"/{TOP}/{group}", f"the audit log contains {event} of {name}")
-        begun = [r for r in enforcer.told("end", action="limit") if r["actor"]["rule"] == "memory-hog"][0]
+                records = enforcer.records(event, rule=name)
+                want(records and records[0]["cgroup"]["path"] == f"/{TOP}/{group}", f"the audit log contains {event} of {name}")
+        begun = [r for r in enforcer.records("end", action="limit") if r["actor"]["rule"] == "memory-hog"][0]
         want(begun["reason"]["above"] == "60MiB" and "memory_current" in begun["reason"],
              f"the audit log contains the values: {begun['reason']}")
         want(begun["changes"][0]["after"] == str(256 * MIB), f"the value is read back: {begun['changes']}")
-        want(enforcer.told("notify", rule="memory-hog"), "the audit log contains the notification")
+        want(enforcer.records("notify", rule="memory-hog"), "the audit log contains the notification")
         enforcer.stop()
 
 
@@ -276,16 +276,16 @@ def the_largest_is_killed_when_all_together_are_too_large(agent, folder):
     policy = rule("too-much", "*", f"{{ field: memory_current, above: 110MiB, for: 300ms, at: /{TOP} }}", "{ kill: {} }",
                   "pick: { most: memory_current }, cooldown: 2s, dry_run: false")
     with Groups(["small", "big", "idle"]) as groups, Enforcer(agent, folder, policy) as enforcer:
-        groups.tell("big", "grow", 70)
-        groups.tell("small", "grow", 50)
+        groups.command("big", "grow", 70)
+        groups.command("small", "grow", 50)
         until(lambda: groups.processes["big"].poll() is not None, "the largest cgroup is killed")
-        reason = enforcer.told("begin", action="kill")[0]["reason"]["text"]
+        reason = enforcer.records("begin", action="kill")[0]["reason"]["text"]
         want(f"memory_current of /{TOP} is 1" in reason and "highest memory_current" in reason, f"the audit log contains the reason: {reason}")
-        until(lambda: enforcer.told("clear", rule="too-much"), "the rule is inactive")
+        until(lambda: enforcer.records("clear", rule="too-much"), "the rule is inactive")
         time.sleep(3)  # longer than the cooldown
         for name in ("small", "idle"):
             want(groups.processes[name].poll() is None, f"the {name} cgroup is alive")
-        want(len(enforcer.told("begin", action="kill")) == 1, "one cgroup was killed")
+        want(len(enforcer.records("begin", action="kill")) == 1, "one cgroup was killed")
         enforcer.stop()
 
 
@@ -306,9 +306,9 @@ def a_hog_of_the_disk_is_slowed_down(agent, folder):
                   f"{{ limit: {{ io.max.wbps@{disk}: 4MiB }} }}")
     with Groups(["disk"]) as groups, Enforcer(agent, folder, policy) as enforcer, \
             tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="cgwarden-test-") as file:
-        groups.tell("disk", "write", file.name, 4, wait=False)
+        groups.command("disk", "write", file.name, 4, wait=False)
         until(lambda: groups.write_limit("disk", disk) == 4 * MIB, "the I/O limit is set")
-        begun = [r for r in enforcer.told("begin", action="limit")][0]
+        begun = [r for r in enforcer.records("begin", action="limit")][0]
         want("io_write" in begun["reason"]["text"], f"the audit log contains the values: {begun['reason']}")
         until(lambda: groups.write_limit("disk", disk) is None, "the limit is undone after the load")
         enforcer.stop()
@@ -320,7 +320,7 @@ def a_recording_shows_what_would_have_been_done(agent, folder):
         file.write("version: 1\nrules:\n" + rule("hog", "cpu", "{ field: cpu_usage, rate_above: 5%, for: 500ms }",
                                                  "{ notify: a hog }, { limit: { cpu.max: 10% } }"))
     with Groups(["cpu"]) as groups:
-        groups.tell("cpu", "burn", 30, wait=False)
+        groups.command("cpu", "burn", 30, wait=False)
         done = subprocess.run([os.path.join(os.path.dirname(agent), "cgtop"), "record", recording, "-d", "500ms", "--for", "4s"],
                               capture_output=True, text=True, check=False, timeout=PATIENCE)
         want(done.returncode == 0, f"recording succeeds: {done.stderr}")
@@ -339,12 +339,12 @@ def a_dry_run_writes_nothing(agent, folder):
                   "{ limit: { memory.max: 256MiB, pids.max: 5000 } }, { freeze: 5s }, { kill: now, after: 300ms }", "cooldown: 0s")
     trace = os.path.join(folder, "trace")
     with Groups(["memory"]) as groups:
-        groups.tell("memory", "grow", 10)
+        groups.command("memory", "grow", 10)
         with Enforcer(agent, folder, policy,
                       prefix=["strace", "-f", "-o", trace, "-e", "trace=open,openat,openat2,creat,kill,pidfd_send_signal,mkdir,mkdirat,rmdir,"
                               "unlinkat,tkill"]) as enforcer:
             for action in ("limit", "freeze", "kill"):
-                until(lambda a=action: enforcer.told("dry_run", action=a, result="done"), f"the dry run reports {action}")
+                until(lambda a=action: enforcer.records("dry_run", action=a, result="done"), f"the dry run reports {action}")
             child = int(read(f"/proc/{enforcer.process.pid}/task/{enforcer.process.pid}/children").split()[0])
             os.kill(child, signal.SIGTERM)
             enforcer.process.wait(PATIENCE)
@@ -395,7 +395,7 @@ def nothing_is_left_behind(agent, folder):
             enforcer.process.kill()
             enforcer.process.wait()
         until(lambda: not groups.frozen("cpu"), "a killed enforcer's freeze ends")
-        until(lambda: enforcer.told("thaw"), "the audit log contains the thaw")
+        until(lambda: enforcer.records("thaw"), "the audit log contains the thaw")
         want(groups.memory_limit("memory") == 256 * MIB, "the limit stays after the enforcer was killed")
         # The next enforcer continues the lease: no second write, and the previous value is still known.
         with Enforcer(agent, folder, policy.split("\n")[0] + "\n") as enforcer:

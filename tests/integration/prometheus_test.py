@@ -113,7 +113,7 @@ class Worker:
         self.sleepers = []
         assert self.process.stdout.readline() == "ready\n"
 
-    def tell(self, line):
+    def command(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -428,13 +428,13 @@ def run(agent, folder, group, cleanup):
     def value(metric, at=None):
         return prometheus.one(f"{metric}{of_group}", at)
     eventually("the new cgroup is exported", lambda: value("cgroup_pids_current") == 1)
-    used = float(worker.tell("begin")[0])
+    used = float(worker.command("begin")[0])
     before = time.time()
     started = time.monotonic()
     memory_before = value("cgroup_memory_current_bytes")
 
     # CPU, under a quota of half a CPU
-    used = float(worker.tell(f"burn {CPU_SECONDS}")[0])
+    used = float(worker.command(f"burn {CPU_SECONDS}")[0])
     took = time.monotonic() - started
     eventually("CPU time is exported", lambda: value("cgroup_cpu_usage_seconds_total") == group.cpu_seconds())
     after = time.time()
@@ -462,7 +462,7 @@ def run(agent, folder, group, cleanup):
     report.same("period", value("cgroup_cpu_period_seconds"), PERIOD_US / 1e6)
 
     # memory
-    worker.tell(f"hold {MEMORY}")
+    worker.command(f"hold {MEMORY}")
     report_memory = lambda: abs(value("cgroup_memory_current_bytes") - memory_before - MEMORY) <= 0.05 * MEMORY  # noqa: E731
     with contextlib.suppress(AssertionError):
         eventually("memory is exported", report_memory)
@@ -477,8 +477,8 @@ def run(agent, folder, group, cleanup):
 
     # I/O
     with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="cgwarden-test-") as file:
-        worker.tell(f"write {file.name} {WRITTEN}")
-        worker.tell(f"read {file.name}")
+        worker.command(f"write {file.name} {WRITTEN}")
+        worker.command(f"read {file.name}")
     names, disk = device_names(), root_disk()
     kernel = group.io()
     report.check(bool(kernel), f"I/O of the cgroup in the kernel: {kernel}")
@@ -497,7 +497,7 @@ def run(agent, folder, group, cleanup):
         report.same(f"{key[0]} of {key[1]}, PromQL against the interface file", counted.get(key), wanted.get(key))
 
     # processes
-    worker.sleepers = [int(pid) for pid in worker.tell(f"fork {SLEEPERS}")]
+    worker.sleepers = [int(pid) for pid in worker.command(f"fork {SLEEPERS}")]
     with contextlib.suppress(AssertionError):
         eventually("sleeping processes are exported", lambda: value("cgroup_pids_current") == SLEEPERS + 1)
     report.same("processes and threads", value("cgroup_pids_current"), float(SLEEPERS + 1))
@@ -506,7 +506,7 @@ def run(agent, folder, group, cleanup):
 
     # the exposition and the dashboard, while the cgroup has data
     promtool_is_content(report, get(f"http://{instance}/metrics", "text/plain;version=0.0.4"))
-    worker.tell("burn 0.5")
+    worker.command("burn 0.5")
     time.sleep(3 * PATIENCE)
     ask_dashboard(report, prometheus, group, instance, time.monotonic() - started)
     look_at_alerts(report, prometheus, group)

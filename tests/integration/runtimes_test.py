@@ -194,10 +194,10 @@ def compare_daemon(agent, runtime, facts, directory, checks):
     flags = lab(runtime, "daemon", directory).stdout.split()
     if not flags:
         return
-    told = agent.containers(["--discovery.labels=*", *flags])
+    reported = agent.containers(["--discovery.labels=*", *flags])
     for fact in facts:
         what = f"{runtime}'s daemon of {fact['name']}"
-        one = next((c for c in told if c.get("id") == fact["id"]), {})
+        one = next((c for c in reported if c.get("id") == fact["id"]), {})
         for key in ("name", "runtime", "image", "image_digest", "restart_count", "labels"):
             checks.same(f"{what}: {key}", one.get(key), fact[key])
         checks.same(f"{what}: source", one.get("from", {}).get("name", "")[:6], "unix:/")
@@ -259,8 +259,8 @@ def check_end(agent, what, ended, checks):
     """Exit status and time of an exited container, as exported by the agent."""
     deadline = time.monotonic() + 5 * PATIENCE
     while True:
-        told = {name: value for name, labels, value in agent.series() if labels.get("container") == ended["name"]}
-        code, finished = told.get("cgroup_container_exit_code"), told.get("cgroup_container_finish_time_seconds")
+        exported = {name: value for name, labels, value in agent.series() if labels.get("container") == ended["name"]}
+        code, finished = exported.get("cgroup_container_exit_code"), exported.get("cgroup_container_finish_time_seconds")
         if (code is not None and (finished is not None or "finished" not in ended)) or time.monotonic() > deadline:
             break
         time.sleep(0.1)
