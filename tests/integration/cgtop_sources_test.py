@@ -300,7 +300,7 @@ class Fleet(unittest.TestCase):
             samples = [(t, float(v)) for t, v in json.load(answer)["data"]["result"][0]["values"]]
         between = [(v - w) / (t - u) for t, v in samples for u, w in samples if t > u + 20]
         self.assertGreater(rate, 0)
-        self.assertTrue(any(abs(rate - r) < 1e-3 for r in between), f"{rate} is none of {between}")
+        self.assertTrue(any(abs(rate - r) < 1e-3 for r in between), f"{rate} is not in {between}")
 
     def test_looks_into_the_past(self):
         self.assertTrue(self.dump("--at", "now", "-L", "1"))

@@ -379,9 +379,9 @@ class InTmux(unittest.TestCase):
         tmux.type(f"clear; {CGTOP} {NAME} | head -1; echo done=$?\n")
         self.assertIn("CPU%", tmux.until("done=0"), "printed output does not depend on the configuration file")
         with open(f"{home}/.config/cgtop/cgtop.conf", "a", encoding="utf-8") as file:
-            file.write("colour = red\n")
+            file.write("color = red\n")
         tmux.type(f"clear; {CGTOP} {NAME}; echo status=$?\n")
-        tmux.until(".conf:11: unknown key 'colour'")
+        tmux.until(".conf:11: unknown key 'color'")
         tmux.until("status=2")
 
     def test_disables_actions_with_read_only(self):
