@@ -172,7 +172,7 @@ std::string object_of(std::string_view message) {
 bool is(const CLI::ParseError& error, CLI::ExitCodes kind) { return error.get_exit_code() == static_cast<int>(kind); }
 
 std::string reason_of(const CLI::App& app, const CLI::ParseError& error) {
-  const std::string message = error.what();
+  std::string message = error.what();
   using CLI::ExitCodes;
   const auto left = app.remaining(true);
   // CLI11 reverses them when it has parsed all.
@@ -219,7 +219,7 @@ void refuse_values_of_flags(CLI::App& app) {
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   auto what = reason_of(app, error);
   std::ranges::replace(what, '\n', ' ');
-  const auto program = app.get_name();
+  const auto& program = app.get_name();
   return program + ": " + base::printable(what) + " (see " + program + " --help)";
 }
 
