@@ -22,7 +22,7 @@ using model::Action;
 using model::Outcome;
 using model::Verb;
 
-model::Actor myself() {
+model::Actor calling_user() {
   model::Actor actor;
   actor.uid = ::getuid();
   actor.gid = ::getgid();
@@ -30,45 +30,46 @@ model::Actor myself() {
   return actor;
 }
 
-// Which cgroup is meant. A whole path needs no look at all of them: whoever kills a fork bomb is in a hurry.
-class Finder {
+// Resolves names of cgroups. An absolute path needs no sample of the host, so that an action on a fork bomb starts at
+// once.
+class CgroupResolver {
  public:
-  explicit Finder(const Options& options) : options_(options) {}
+  explicit CgroupResolver(const Options& options) : options_(options) {}
 
-  tl::expected<model::CgroupRef, ExitError> find(const std::string& name) {
+  tl::expected<model::CgroupRef, ExitError> resolve(const std::string& name) {
     if (name.starts_with('/')) return model::CgroupRef{name, 0};
-    if (!taken_.snapshot) {
-      // Always of this host: what is acted on was looked at here.
+    if (!sample_.snapshot) {
+      // Actions apply to this host only, whatever source the options select.
       auto source = open_live(options_, collectors::make_catalogue());
       if (!source) return tl::unexpected(source.error());
       source_ = std::move(*source);
-      auto taken = source_->take();
-      if (!taken) return tl::unexpected(taken.error());
-      taken_ = std::move(*taken);
+      auto sample = source_->take();
+      if (!sample) return tl::unexpected(sample.error());
+      sample_ = std::move(*sample);
     }
     auto named = options_;
     named.cgroup = name;
-    const auto cgroup = wanted_cgroup(named, *taken_.snapshot, source_.get());
+    const auto cgroup = wanted_cgroup(named, *sample_.snapshot, source_.get());
     if (!cgroup) return tl::unexpected(cgroup.error());
-    const auto& found = *taken_.snapshot->cgroup_list->cgroups[**cgroup];
+    const auto& found = *sample_.snapshot->cgroup_list->cgroups[**cgroup];
     return model::CgroupRef{found.path, found.id};
   }
 
  private:
   const Options& options_;
   std::unique_ptr<SampleSource> source_;
-  Sample taken_;
+  Sample sample_;
 };
 
 tl::expected<Action, ExitError> action_of(const Options& o) {
   Action action;
-  Finder finder(o);
+  CgroupResolver resolver(o);
   action.verb = *o.verb;
-  auto cgroup = finder.find(o.cgroup);
+  auto cgroup = resolver.resolve(o.cgroup);
   if (!cgroup) return tl::unexpected(cgroup.error());
   action.cgroup = std::move(*cgroup);
   if (!o.target.empty()) {
-    auto target = finder.find(o.target);
+    auto target = resolver.resolve(o.target);
     if (!target) return tl::unexpected(target.error());
     action.target = std::move(*target);
   }
@@ -78,7 +79,7 @@ tl::expected<Action, ExitError> action_of(const Options& o) {
       const auto at = text.find('@');
       setting.key = text.substr(0, at);
       if (at != std::string::npos) setting.device = text.substr(at + 1);
-      // The nearest key is named by who knows them.
+      // parse_setting() returns the error with the nearest key.
       if (model::find_setting_key(setting.key) == nullptr)
         return tl::unexpected(ExitError{kUsage, model::parse_setting(setting.key, setting.device, "").error().what});
       action.settings.push_back(std::move(setting));
@@ -115,8 +116,8 @@ int finish(const Options& o, const Outcome& outcome, const Action& action) {
 
 bool confirmed(const std::string& question) {
   std::cerr << question << " [y/N] ";
-  std::string answer;
-  return std::getline(std::cin, answer) && (answer == "y" || answer == "Y" || answer == "yes");
+  std::string reply;
+  return std::getline(std::cin, reply) && (reply == "y" || reply == "Y" || reply == "yes");
 }
 
 }  // namespace
@@ -150,51 +151,51 @@ std::optional<ExitError> ActionClient::open() {
 }
 
 Outcome ActionClient::apply(Action action) {
-  action.actor = myself();
+  action.actor = calling_user();
   if (writer_) return writer_->apply(action);
   control::Request request;
-  const auto time = action.wait.value_or(control::kDefaultWait) + action.grace;
+  const auto duration = action.wait.value_or(control::kDefaultWait) + action.grace;
   request.action = std::move(action);
-  return ask(request, time);
+  return send_request(request, duration);
 }
 
 Outcome ActionClient::undo(const std::string& id, bool dry_run) {
-  if (writer_) return writer_->undo(id, myself(), dry_run, options_.lease_ended);
+  if (writer_) return writer_->undo(id, calling_user(), dry_run, options_.lease_ended);
   control::Request request;
   request.kind = control::RequestKind::undo;
   request.undo = id;
   request.dry_run = dry_run;
-  return ask(request, control::kDefaultWait);
+  return send_request(request, control::kDefaultWait);
 }
 
-Outcome ActionClient::ask(const control::Request& request, std::chrono::milliseconds time) {
-  // What it is about before, it finishes first.
-  auto answer = control::query_enforcer(socket_, request, time + std::chrono::seconds(15));
-  if (answer) return std::move(*answer);
-  return model::outcome_of(Outcome::Kind::unreachable, answer.error().what);
+Outcome ActionClient::send_request(const control::Request& request, std::chrono::milliseconds duration) {
+  // The enforcer completes earlier requests first.
+  auto outcome = control::query_enforcer(socket_, request, duration + std::chrono::seconds(15));
+  if (outcome) return std::move(*outcome);
+  return model::outcome_of(Outcome::Kind::unreachable, outcome.error().what);
 }
 
 std::string print_outcome(const Outcome& outcome, const Action& action) {
   std::string out;
   const auto line = [&](const std::string& text) { out += base::printable(text) + '\n'; };
-  const bool undone = action.verb == Verb::limit || action.verb == Verb::unlimit;
+  const bool text_last = action.verb == Verb::limit || action.verb == Verb::unlimit;
   auto head = action.cgroup.path.empty() ? "undo" : std::string(model::name(action.verb)) + ' ' + action.cgroup.path;
-  if (outcome.dry_run) head += " (dry run, nothing was done)";
+  if (outcome.dry_run) head += " (dry run, no changes made)";
   if (!outcome.ok()) {
     line(outcome.text + (outcome.guard.empty() ? "" : " [" + outcome.guard + "]"));
     if (outcome.kind != Outcome::Kind::partly) return out;
   } else {
-    line(outcome.text.empty() || undone ? head : head + ": " + outcome.text);
+    line(outcome.text.empty() || text_last ? head : head + ": " + outcome.text);
   }
   for (const auto& change : outcome.changes) out += "  " + change_text(change) + '\n';
-  if (outcome.ok() && undone && !outcome.text.empty()) line("  " + outcome.text);
+  if (outcome.ok() && text_last && !outcome.text.empty()) line("  " + outcome.text);
   if (!outcome.undo.empty()) line("  undo: cgtop undo " + outcome.undo);
   return out;
 }
 
 int run_action(const Options& options) {
   ActionClient action_client(options);
-  if (auto why = action_client.open()) return stop(*why);
+  if (auto error = action_client.open()) return report_error(*error);
   if (!options.verb) {
     Action action;
     action.verb = Verb::unlimit;
@@ -202,17 +203,18 @@ int run_action(const Options& options) {
     return finish(options, outcome, action);
   }
   auto action = action_of(options);
-  if (!action) return stop(action.error());
+  if (!action) return report_error(action.error());
 
   if (action->verb == Verb::kill && !action->dry_run && !options.yes) {
     auto plan = *action;
     plan.dry_run = true;
-    const auto would = action_client.apply(plan);
-    if (!would.ok()) return finish(options, would, plan);
+    const auto planned = action_client.apply(plan);
+    if (!planned.ok()) return finish(options, planned, plan);
     if (::isatty(STDIN_FILENO) == 0)
-      return stop({kUsage, "a kill cannot be undone: say --yes, or answer on a terminal"});
-    if (!confirmed("Kill " + base::printable(action->cgroup.path) + ", " + would.text + "?"))
-      return stop({kRefused, "nothing was done"});
+      return report_error(
+          {kUsage, "kill: confirmation required: a kill cannot be undone (use --yes, or confirm on a terminal)"});
+    if (!confirmed("Kill " + base::printable(action->cgroup.path) + " (" + planned.text + ")?"))
+      return report_error({kRefused, "kill: not confirmed, no process was killed"});
   }
   return finish(options, action_client.apply(*action), *action);
 }

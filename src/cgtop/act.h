@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cgtop limit, unlimit, freeze, thaw, kill, signal, reclaim, move, undo: finds the cgroup, shows the plan, has it done
-// and says what came of it. As root directly; otherwise, or with --socket, by the enforcer.
+// cgtop limit, unlimit, freeze, thaw, kill, signal, reclaim, move and undo: resolves the cgroup, executes the action
+// and prints its outcome. Root executes actions directly; other users, and --socket, send them to the enforcer.
 #pragma once
 
 #include <memory>
@@ -15,29 +15,32 @@
 
 namespace cgwarden::cgtop {
 
-// Has actions done in the name of whoever runs this: as root here, otherwise by the enforcer. It blocks, within the
-// deadlines of the action; all calls come from one thread.
+// Executes actions on behalf of the calling user: as root with a control::Writer of its own, otherwise through the
+// socket of the enforcer. Calls block until the deadline of the action at most; all are made from one thread.
 class ActionClient {
  public:
   explicit ActionClient(const Options& options) : options_(options) {}
 
+  // Selects the route. Error: the writer cannot be opened.
   std::optional<ExitError> open();
+  // Sets the actor of the action to the calling user.
   model::Outcome apply(model::Action action);
-  // With this id; empty: the latest.
+  // Undoes the action with this id; empty: the latest.
   model::Outcome undo(const std::string& id, bool dry_run);
 
  private:
-  model::Outcome ask(const control::Request& request, std::chrono::milliseconds time);
+  // Sends the request to the enforcer; `duration` is the time that the action itself may take.
+  model::Outcome send_request(const control::Request& request, std::chrono::milliseconds duration);
 
   const Options& options_;
   std::unique_ptr<control::Writer> writer_;
   std::string socket_;
 };
 
-// The exit code.
+// Executes the action of the command line. Returns the exit status.
 int run_action(const Options& options);
 
-// What came of it, for people: the changes, the text, how to undo. Several lines.
+// The outcome as lines of text: the changes, the explanation and the command that undoes it.
 std::string print_outcome(const model::Outcome& outcome, const model::Action& action);
 
 }  // namespace cgwarden::cgtop

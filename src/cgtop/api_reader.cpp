@@ -15,10 +15,10 @@ using nlohmann::json;
 constexpr std::size_t kMaxCgroups = 1U << 20U;
 constexpr std::size_t kMaxPath = 65'536;
 
-std::optional<std::string> unbase64(std::string_view text) {
+std::optional<std::string> base64_decoded(std::string_view text) {
   std::string out;
   std::uint32_t bits = 0;
-  int have = 0;
+  int bit_count = 0;
   for (const char c : text) {
     std::uint32_t digit = 0;
     if (c >= 'A' && c <= 'Z') {
@@ -37,22 +37,22 @@ std::optional<std::string> unbase64(std::string_view text) {
       return std::nullopt;
     }
     bits = bits << 6U | digit;
-    have += 6;
-    if (have >= 8) {
-      have -= 8;
-      out += static_cast<char>(bits >> have & 0xFFU);
+    bit_count += 6;
+    if (bit_count >= 8) {
+      bit_count -= 8;
+      out += static_cast<char>(bits >> bit_count & 0xFFU);
     }
   }
   return out;
 }
 
-// A text, or {"base64": ...}.
-std::optional<std::string> any_text(const json& in) {
+// A string, or {"base64": ...}, which the agent writes for bytes that are not valid UTF-8.
+std::optional<std::string> string_or_base64(const json& in) {
   if (in.is_string()) return in.get<std::string>();
   if (!in.is_object()) return std::nullopt;
   const auto at = in.find("base64");
   if (at == in.end() || !at->is_string()) return std::nullopt;
-  return unbase64(at->get_ref<const std::string&>());
+  return base64_decoded(at->get_ref<const std::string&>());
 }
 
 Value value_of(const json& in) {
@@ -67,13 +67,14 @@ std::optional<std::int64_t> integer(const json& in, const char* member) {
   return at->get<std::int64_t>();
 }
 
-const json* list(const json& in, const char* member, std::size_t size) {
+// The array `member` of exactly `size` elements; nullptr if there is none.
+const json* array_of(const json& in, const char* member, std::size_t size) {
   const auto at = in.find(member);
   if (at == in.end() || !at->is_array() || at->size() != size) return nullptr;
   return &*at;
 }
 
-base::Wall wall(std::int64_t ns) {
+base::Wall wall_time(std::int64_t ns) {
   return base::Wall(std::chrono::duration_cast<base::Wall::duration>(std::chrono::nanoseconds(ns)));
 }
 
@@ -81,28 +82,28 @@ bool read_cgroups(const json& in, model::Snapshot& s) {
   const auto ids = in.find("ids");
   if (ids == in.end() || !ids->is_array() || ids->size() > kMaxCgroups) return false;
   const auto n = ids->size();
-  const auto* const paths = list(in, "paths", n);
-  const auto* const parents = list(in, "parents", n);
-  const auto* const cgroups_created = list(in, "created_ns", n);
-  const auto* const seen = list(in, "creation_observed", n);
+  const auto* const paths = array_of(in, "paths", n);
+  const auto* const parents = array_of(in, "parents", n);
+  const auto* const created = array_of(in, "created_ns", n);
+  const auto* const observed = array_of(in, "creation_observed", n);
   if (paths == nullptr || parents == nullptr) return false;
   auto cgroup_list = std::make_shared<model::CgroupList>();
   cgroup_list->generation = static_cast<std::uint64_t>(integer(in, "generation").value_or(0));
   for (std::size_t g = 0; g < n; ++g) {
-    auto path = any_text((*paths)[g]);
+    auto path = string_or_base64((*paths)[g]);
     const auto& id = (*ids)[g];
     const auto& parent = (*parents)[g];
     if (!path || path->size() > kMaxPath || !id.is_number_integer() || !parent.is_number_integer()) return false;
-    const auto above = parent.get<std::int64_t>();
-    if (above >= static_cast<std::int64_t>(g)) return false;
+    const auto parent_index = parent.get<std::int64_t>();
+    if (parent_index >= static_cast<std::int64_t>(g)) return false;
     auto cgroup = std::make_shared<model::Cgroup>();
     cgroup->id = id.get<std::uint64_t>();
     cgroup->path = std::move(*path);
-    if (cgroups_created != nullptr && (*cgroups_created)[g].is_number_integer())
-      cgroup->created = wall((*cgroups_created)[g].get<std::int64_t>());
-    cgroup->creation_observed = seen != nullptr && (*seen)[g] == 1;
+    if (created != nullptr && (*created)[g].is_number_integer())
+      cgroup->created = wall_time((*created)[g].get<std::int64_t>());
+    cgroup->creation_observed = observed != nullptr && (*observed)[g] == 1;
     cgroup_list->cgroups.push_back(std::move(cgroup));
-    cgroup_list->parents.push_back(above < 0 ? model::kNoCgroup : static_cast<CgroupIndex>(above));
+    cgroup_list->parents.push_back(parent_index < 0 ? model::kNoCgroup : static_cast<CgroupIndex>(parent_index));
   }
   s.cgroup_list = std::move(cgroup_list);
   return true;
@@ -127,7 +128,7 @@ void read_containers(const json& in, model::Snapshot& s) {
     }
     for (const auto& fact : model::kNumberFacts) (*c).*fact.member = integer(one, std::string(fact.name).c_str());
     for (const auto& fact : model::kTimeFacts) {
-      if (const auto t = integer(one, (std::string(fact.name) + "_ns").c_str())) (*c).*fact.member = wall(*t);
+      if (const auto t = integer(one, (std::string(fact.name) + "_ns").c_str())) (*c).*fact.member = wall_time(*t);
     }
     if (const auto labels = one.find("labels"); labels != one.end() && labels->is_object()) {
       for (const auto& [label, value] : labels->items()) {
@@ -146,22 +147,22 @@ void read_field(const json& in, model::Column& column, std::size_t cgroups) {
     column.dense.reserve(values->size());
     for (const auto& v : *values) column.dense.push_back(value_of(v));
   }
-  const auto cells = in.find("series");
-  if (cells == in.end() || !cells->is_array()) return;
+  const auto series = in.find("series");
+  if (series == in.end() || !series->is_array()) return;
   std::int64_t last = 0;
-  for (const auto& cell : *cells) {
-    if (!cell.is_array() || cell.size() != 3 || !cell[0].is_number_integer()) continue;
-    auto g = cell[0].get<std::int64_t>();
-    const auto text = any_text(cell[1]);
+  for (const auto& one : *series) {
+    if (!one.is_array() || one.size() != 3 || !one[0].is_number_integer()) continue;
+    auto g = one[0].get<std::int64_t>();
+    const auto text = string_or_base64(one[1]);
     if (g < 0) g = std::int64_t{model::kNoCgroup};
-    // In order of cgroups, as everybody expects.
+    // Series of a column must be sorted by cgroup.
     if (!text || text->size() > 65'535 || g < last ||
         (g >= static_cast<std::int64_t>(cgroups) && g != model::kNoCgroup)) {
       continue;
     }
     last = g;
     column.series.push_back({static_cast<CgroupIndex>(g), static_cast<std::uint32_t>(column.text.size()),
-                             static_cast<std::uint16_t>(text->size()), value_of(cell[2])});
+                             static_cast<std::uint16_t>(text->size()), value_of(one[2])});
     column.text += *text;
   }
 }
@@ -171,16 +172,18 @@ void read_field(const json& in, model::Column& column, std::size_t cgroups) {
 base::Result<Sample> parse_api_snapshot(std::string_view text,
                                         const std::shared_ptr<const model::Catalogue>& catalogue) {
   const auto in = json::parse(text, nullptr, false);
-  if (!in.is_object() || integer(in, "api") != 1) return base::fail("this is no answer of /api/v1");
-  auto made = std::make_shared<model::Snapshot>();
-  auto& s = *made;
+  if (!in.is_object() || integer(in, "api") != 1)
+    return base::fail("not a response of a cgwarden agent with API version 1");
+  auto snapshot = std::make_shared<model::Snapshot>();
+  auto& s = *snapshot;
   s.catalogue = catalogue;
   s.columns.resize(catalogue->size());
   s.collectors.resize(catalogue->collectors().size());
   const auto taken = integer(in, "taken_ns");
   const auto monotonic = integer(in, "monotonic_ns");
-  if (!taken || !monotonic || !read_cgroups(in, s)) return base::fail("its answer lacks times or cgroups");
-  s.taken_wall = wall(*taken);
+  if (!taken || !monotonic || !read_cgroups(in, s))
+    return base::fail("invalid response: times or cgroups are missing or inconsistent");
+  s.taken_wall = wall_time(*taken);
   s.taken = base::Monotonic(std::chrono::nanoseconds(*monotonic));
   s.begun = base::Monotonic(std::chrono::nanoseconds(integer(in, "begun_monotonic_ns").value_or(*monotonic)));
   read_containers(in, s);
@@ -188,8 +191,9 @@ base::Result<Sample> parse_api_snapshot(std::string_view text,
   if (const auto all = in.find("hierarchies"); all != in.end() && all->is_array()) {
     for (const auto& h : *all) {
       if (!h.is_object()) continue;
-      hierarchies->push_back({integer(h, "version") == 1 ? 1 : 2, any_text(h.value("controllers", json())).value_or(""),
-                              any_text(h.value("mount_point", json())).value_or("")});
+      hierarchies->push_back({integer(h, "version") == 1 ? 1 : 2,
+                              string_or_base64(h.value("controllers", json())).value_or(""),
+                              string_or_base64(h.value("mount_point", json())).value_or("")});
     }
   }
   s.hierarchies = std::move(hierarchies);
@@ -219,7 +223,7 @@ base::Result<Sample> parse_api_snapshot(std::string_view text,
   if (const auto host = in.find("host"); host != in.end() && host->is_object()) {
     out.host = model::parse_host(host->dump(-1, ' ', true, json::error_handler_t::replace)).value_or(model::Host{});
   }
-  out.snapshot = std::move(made);
+  out.snapshot = std::move(snapshot);
   return out;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A snapshot out of an agent's /api/v1/snapshot. Pure; the text is somebody else's.
+// Parses the response of an agent to GET /api/v1/snapshot. Pure. The text is untrusted input.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,8 @@
 
 namespace cgwarden::cgtop {
 
-// Fields that this program does not have, or has with another unit, are left out. Error: it is no such answer.
+// Skips fields that are unknown to this program or have a different kind, unit or label set here. Error: the text is
+// not such a response, or its times or cgroups are missing or inconsistent.
 base::Result<Sample> parse_api_snapshot(std::string_view json,
                                         const std::shared_ptr<const model::Catalogue>& catalogue);
 

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <thread>
 
+#include "src/base/names.h"
 #include "src/base/text.h"
 #include "src/cgtop/live.h"
 #include "src/cgtop/print.h"
@@ -20,18 +21,18 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kFirstDelay{500};  // rates of the first sample are over this
+constexpr milliseconds kFirstDelay{500};  // interval of the first rates
 constexpr milliseconds kDelay{2000};
-constexpr std::size_t kMaxNamed = 8;
+constexpr std::size_t kMaxListed = 8;  // cgroups in the error about an ambiguous name
 
-// False: nobody reads any more, or it cannot be written; `code` says how to end.
+// False: the reader has closed the pipe, or the write failed; `code` becomes the exit status.
 bool write_all(std::string_view text, int& code) {
   while (!text.empty()) {
     const auto n = ::write(STDOUT_FILENO, text.data(), text.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      code = errno == EPIPE ? kDone : kUnexpected;  // as `head` users expect
-      if (errno != EPIPE) std::cerr << "cgtop: cannot write: " << std::strerror(errno) << '\n';
+      code = errno == EPIPE ? kDone : kUnexpected;  // "cgtop dump | head" is not an error
+      if (errno != EPIPE) std::cerr << "cgtop: standard output: cannot write: " << std::strerror(errno) << '\n';
       return false;
     }
     text.remove_prefix(static_cast<std::size_t>(n));
@@ -39,7 +40,7 @@ bool write_all(std::string_view text, int& code) {
   return true;
 }
 
-// Formats for programs keep the bytes of others; a terminal must not get them.
+// Escapes control characters: machine-readable formats contain external bytes, which must not reach a terminal.
 std::string for_terminal(const std::string& text) {
   std::string out;
   std::string_view rest = text;
@@ -52,8 +53,8 @@ tl::expected<PrintOptions, ExitError> print_options(const Options& o, const Colu
   p.format = o.format.value_or(Format::table);
   p.header = o.header;
   p.units = o.units;
-  const bool programs = p.format == Format::json || p.format == Format::jsonl || p.format == Format::prom;
-  if (o.fields == "all" || (o.fields.empty() && o.set.empty() && programs)) {
+  const bool machine_readable = p.format == Format::json || p.format == Format::jsonl || p.format == Format::prom;
+  if (o.fields == "all" || (o.fields.empty() && o.set.empty() && machine_readable)) {
     for (ColumnId id = 0; id < columns.size(); ++id) p.columns.push_back(id);
     p.only_present = true;
     return p;
@@ -74,11 +75,12 @@ tl::expected<PrintOptions, ExitError> print_options(const Options& o, const Colu
   return p;
 }
 
+// True if the output contains a rate or a state, which need two samples.
 bool needs_two(const PrintOptions& print, const View& view, const Options& o, const Columns& columns) {
   return columns[view.sort].needs_two || view.filter.needs_two() || o.active ||
          (print.format != Format::prom &&
           std::ranges::any_of(print.columns, [&](ColumnId id) { return columns[id].needs_two; })) ||
-         print.format == Format::json || print.format == Format::jsonl;  // the state
+         print.format == Format::json || print.format == Format::jsonl;  // these contain the state
 }
 
 class Batch {
@@ -90,17 +92,17 @@ class Batch {
 
   int run() {
     int code = kDone;
-    if (recording_) code = begin_recording();
-    if (code == kDone) code = act();
-    // What could be read was printed; that it is not all is said as well.
+    if (recording_) code = select_range();
+    if (code == kDone) code = run_command();
+    // The readable part has been printed; report the damaged part as well.
     if (code == kDone && recording_ && !recording_->losses().empty()) {
-      return stop({kDamagedRecording, recording_->losses()});
+      return report_error({kDamagedRecording, base::printable(options_.from) + ": " + recording_->losses()});
     }
     return code;
   }
 
  private:
-  int act() {
+  int run_command() {
     switch (options_.action) {
       case Options::Action::show:
         return options_.format && *options_.format != Format::table ? dump() : show();
@@ -111,9 +113,9 @@ class Batch {
     }
   }
 
-  int begin_recording() {
+  int select_range() {
     const auto range = range_of(options_, *recording_);
-    if (!range) return stop(range.error());
+    if (!range) return report_error(range.error());
     next_ = range->first;
     last_ = range->second;
     if (!options_.iterations) options_.iterations = 0;
@@ -125,30 +127,30 @@ class Batch {
     if (o.action == Options::Action::show && o.fields.empty() && o.set.empty()) o.fields = "all";
     const bool tree = o.action == Options::Action::tree;
     auto view = view_of(o, columns_, tree);
-    if (!view) return stop(view.error());
+    if (!view) return report_error(view.error());
     auto print = print_options(o, columns_);
-    if (!print) return stop(print.error());
+    if (!print) return report_error(print.error());
     print->indent = view->tree && print->format == Format::table;
     print->source = recording_ ? "replay" : source_->name();
     if (o.action == Options::Action::show) view->max_depth = 0;
 
     Printer printer(columns_, *print);
     const auto count = o.iterations.value_or(1);
-    if (const auto why = first_pair(needs_two(*print, *view, o, columns_))) return stop(*why);
+    if (const auto error = first_pair(needs_two(*print, *view, o, columns_))) return report_error(*error);
     auto top = wanted_cgroup(o, *now_.snapshot, source_.get());
-    if (!top) return stop(top.error());
+    if (!top) return report_error(top.error());
     const auto top_path = *top ? now_.snapshot->cgroup_list->cgroups[**top]->path : std::string();
     for (std::size_t i = 0;; ++i) {
       if (i > 0) {
         const auto more = next_pair();
-        if (!more) return stop(more.error());
+        if (!more) return report_error(more.error());
         if (!*more) return kDone;
       }
       if (*top) view->top = id_of(top_path);
       const Table table(columns_, before_, now_.snapshot);
       auto rows = arrange(table, *view).rows;
       if (*top && rows.empty() && view->filter.empty() && !view->only_active && !recording_) {
-        return stop({kNotFound, "the cgroup '" + base::printable(o.cgroup) + "' is gone"});
+        return report_error({kNotFound, base::printable(o.cgroup) + ": the cgroup has been removed"});
       }
       if (o.limit && rows.size() > *o.limit) rows.resize(*o.limit);
       auto text = printer.print(table, rows, now_.host);
@@ -163,38 +165,42 @@ class Batch {
   }
 
   int show() {
-    if (const auto why = first_pair(true)) return stop(*why);
+    if (const auto error = first_pair(true)) return report_error(*error);
     const auto cgroup = wanted_cgroup(options_, *now_.snapshot, source_.get());
-    if (!cgroup) return stop(cgroup.error());
+    if (!cgroup) return report_error(cgroup.error());
     int code = kDone;
     write_all(print_cgroup(Table(columns_, before_, now_.snapshot), **cgroup, options_.units), code);
     return code;
   }
 
   int ps() {
-    if (options_.format == Format::prom) return stop({kUsage, "processes have no Prometheus format"});
-    if (recording_) return stop({kUsage, "a recording holds cgroups, not processes"});
-    if (const auto why = first_pair(false)) return stop(*why);
+    if (options_.format == Format::prom)
+      return report_error(
+          {kUsage,
+           "--format prom: unsupported by cgtop ps: processes have no Prometheus metrics (use another format)"});
+    if (recording_)
+      return report_error({kUsage, "processes: unsupported with --from: a recording contains cgroups, not processes"});
+    if (const auto error = first_pair(false)) return report_error(*error);
     const auto cgroup = wanted_cgroup(options_, *now_.snapshot, source_.get());
-    if (!cgroup) return stop(cgroup.error());
+    if (!cgroup) return report_error(cgroup.error());
     const auto path = now_.snapshot->cgroup_list->cgroups[**cgroup]->path;
     const auto before = source_->processes(path, options_.recursive);
-    if (!before) return stop(before.error());
+    if (!before) return report_error(before.error());
     std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
-    auto found = source_->processes(path, options_.recursive);
-    if (!found) return stop(found.error());
-    fill_cpu_use(*before, *found);
-    std::ranges::stable_sort(found->all, [](const Process& a, const Process& b) {
+    auto now = source_->processes(path, options_.recursive);
+    if (!now) return report_error(now.error());
+    fill_cpu_use(*before, *now);
+    std::ranges::stable_sort(now->all, [](const Process& a, const Process& b) {
       return a.cpu.value_or(-1) != b.cpu.value_or(-1) ? a.cpu.value_or(-1) > b.cpu.value_or(-1) : a.rss > b.rss;
     });
-    if (options_.limit && found->all.size() > *options_.limit) found->all.resize(*options_.limit);
+    if (options_.limit && now->all.size() > *options_.limit) now->all.resize(*options_.limit);
     int code = kDone;
-    write_all(print_processes(*found, options_.format.value_or(Format::table), options_.header, options_.units, path),
+    write_all(print_processes(*now, options_.format.value_or(Format::table), options_.header, options_.units, path),
               code);
     return code;
   }
 
-  // The cgroup of that path now: a cgroup that was made again has another id.
+  // Current id of the cgroup with this path: a cgroup that was removed and created again has a new id.
   [[nodiscard]] std::uint64_t id_of(const std::string& path) const {
     for (const auto& cgroup : now_.snapshot->cgroup_list->cgroups) {
       if (cgroup->path == path) return cgroup->id;
@@ -203,37 +209,39 @@ class Batch {
   }
 
   std::optional<ExitError> take() {
-    auto taken = source_->take();
-    // An agent may answer with the sample it gave before, as that is young enough.
-    for (int tries = 0; tries < 10 && taken && !taken->before && now_.snapshot && taken->snapshot == now_.snapshot;
+    auto sample = source_->take();
+    // An agent returns its cached sample again while that is up to date: retry for a second.
+    for (int tries = 0; tries < 10 && sample && !sample->before && now_.snapshot && sample->snapshot == now_.snapshot;
          ++tries) {
       std::this_thread::sleep_for(milliseconds(100));
-      taken = source_->take();
+      sample = source_->take();
     }
-    if (!taken) return std::move(taken.error());
-    before_ = std::exchange(now_, std::move(*taken)).snapshot;
+    if (!sample) return std::move(sample.error());
+    before_ = std::exchange(now_, std::move(*sample)).snapshot;
     if (now_.before) before_ = now_.before;
     return std::nullopt;
   }
 
-  // The first sample, and the one before it when that is needed.
+  // Takes the first sample, and with `two` a second one, so that rates are known.
   std::optional<ExitError> first_pair(bool two) {
     if (recording_) {
       const auto any = next_pair();
       if (!any) return any.error();
-      if (!*any) return ExitError{kDamagedRecording, "nothing of that time can be read"};
+      if (!*any)
+        return ExitError{kDamagedRecording,
+                         base::printable(options_.from) + ": damaged: no sample of the selected range is readable"};
       return std::nullopt;
     }
-    if (auto why = take(); why || !two || now_.before) return why;
+    if (auto error = take(); error || !two || now_.before) return error;
     std::this_thread::sleep_for(options_.delay.value_or(kFirstDelay));
     return take();
   }
 
-  // False: there is no more.
+  // Takes or reads the next sample. False: end of the recording.
   tl::expected<bool, ExitError> next_pair() {
     if (!recording_) {
       std::this_thread::sleep_for(options_.delay.value_or(kDelay));
-      if (auto why = take()) return tl::unexpected(std::move(*why));
+      if (auto error = take()) return tl::unexpected(std::move(*error));
       return true;
     }
     for (; next_ <= last_; ++next_) {
@@ -251,8 +259,8 @@ class Batch {
   }
 
   Options options_;
-  std::unique_ptr<SampleSource> source_;  // one
-  std::unique_ptr<Recording> recording_;  // of both
+  std::unique_ptr<SampleSource> source_;  // null if recording_ is set
+  std::unique_ptr<Recording> recording_;  // null if source_ is set
   Columns columns_;
   model::SnapshotPtr before_;
   Sample now_;
@@ -262,15 +270,15 @@ class Batch {
 
 int doctor(const Options& options) {
   std::string out;
-  bool good = true;
+  bool ok = true;
   for (const auto& finding : examine(options.paths)) {
     const bool problem = finding.grade == Finding::Grade::problem;
-    good &= !problem;
+    ok &= !problem;
     out += problem ? "problem  " : finding.grade == Finding::Grade::note ? "note     " : "ok       ";
     out += base::printable(finding.what) + '\n';
     if (!finding.remedy.empty()) out += "         -> " + base::printable(finding.remedy) + '\n';
   }
-  int code = good ? kDone : kUnexpected;
+  int code = ok ? kDone : kUnexpected;
   write_all(out, code);
   return code;
 }
@@ -278,11 +286,13 @@ int doctor(const Options& options) {
 }  // namespace
 
 tl::expected<std::size_t, ExitError> set_of(const Options& o) {
-  if (!o.fields.empty()) return tl::unexpected(ExitError{kUsage, "--fields and --set exclude each other"});
+  if (!o.fields.empty())
+    return tl::unexpected(ExitError{kUsage, "--fields, --set: mutually exclusive (use one of them)"});
   const auto set = find_set(o.set);
   if (!set) {
-    return tl::unexpected(
-        ExitError{kUsage, "no set of fields is called '" + base::printable(o.set) + "' (see --help)"});
+    std::vector<std::string_view> names;
+    for (const auto& known : kColumnSets) names.push_back(known.name);
+    return tl::unexpected(ExitError{kUsage, "--set: " + base::unknown_name("column set", o.set, names)});
   }
   return *set;
 }
@@ -295,8 +305,9 @@ tl::expected<View, ExitError> view_of(const Options& o, const Columns& columns, 
   if (const auto colon = name.rfind(':'); colon != std::string_view::npos) {
     direction = name.substr(colon + 1);
     name = name.substr(0, colon);
+    static constexpr std::string_view kDirections[] = {"asc", "desc"};
     if (direction != "asc" && direction != "desc") {
-      return tl::unexpected(ExitError{kUsage, "--sort: after the colon stands asc or desc"});
+      return tl::unexpected(ExitError{kUsage, "--sort: " + base::unknown_name("order", direction, kDirections)});
     }
   }
   const auto sort = columns.require(name);
@@ -317,34 +328,37 @@ tl::expected<std::optional<model::CgroupIndex>, ExitError> wanted_cgroup(const O
                                                                          SampleSource* source) {
   if (o.cgroup.empty()) return std::nullopt;
   auto name = o.cgroup;
-  auto found = cgroups_named(snapshot, name);
-  if (found.empty()) {
+  auto matches = cgroups_named(snapshot, name);
+  if (matches.empty()) {
     if (const auto pid = base::to_int<int>(o.cgroup); pid && *pid > 0 && source != nullptr) {
       const auto path = source->cgroup_of_pid(*pid);
-      if (!path) return tl::unexpected(ExitError{kNotFound, "no process has the id " + std::to_string(*pid)});
+      if (!path) return tl::unexpected(ExitError{kNotFound, "process " + std::to_string(*pid) + ": no such process"});
       name = *path;
-      found = cgroups_named(snapshot, name);
+      matches = cgroups_named(snapshot, name);
     }
   }
-  if (found.empty()) {
+  if (matches.empty()) {
     return tl::unexpected(
-        ExitError{kNotFound, "no cgroup is called '" + base::printable(name) + "' (cgtop tree lists them)"});
+        ExitError{kNotFound, base::printable(name) + ": no such cgroup (cgtop tree lists all cgroups)"});
   }
-  if (found.size() > 1) {
-    std::string what = "'" + base::printable(o.cgroup) + "' means several cgroups; name one by its path:";
-    for (std::size_t i = 0; i < std::min(found.size(), kMaxNamed); ++i) {
-      what += "\n  " + base::printable(snapshot.cgroup_list->cgroups[found[i]]->path);
+  if (matches.size() > 1) {
+    std::string what = base::printable(o.cgroup) + ": ambiguous name: several cgroups match (use a path):";
+    for (std::size_t i = 0; i < std::min(matches.size(), kMaxListed); ++i) {
+      what += "\n  " + base::printable(snapshot.cgroup_list->cgroups[matches[i]]->path);
     }
-    if (found.size() > kMaxNamed) what += "\n  and " + std::to_string(found.size() - kMaxNamed) + " more";
+    if (matches.size() > kMaxListed) what += "\n  and " + std::to_string(matches.size() - kMaxListed) + " more";
     return tl::unexpected(ExitError{kUsage, std::move(what)});
   }
-  return found.front();
+  return matches.front();
 }
 
 int run_batch(const Options& options) {
   const auto catalogue = collectors::make_catalogue();
   if (options.action == Options::Action::fields) {
-    if (options.format == Format::prom) return stop({kUsage, "fields have no Prometheus format"});
+    if (options.format == Format::prom)
+      return report_error(
+          {kUsage,
+           "--format prom: unsupported by cgtop fields: the list of fields has no metrics (use another format)"});
     int code = kDone;
     write_all(print_fields(Columns(catalogue), options.format.value_or(Format::table), options.header), code);
     return code;
@@ -354,11 +368,11 @@ int run_batch(const Options& options) {
   if (options.action == Options::Action::snapshot) return run_snapshot(options);
   if (!options.from.empty() && options.agent.empty() && options.prometheus.empty()) {
     auto recording = Recording::open(options.from, catalogue);
-    if (!recording) return stop(recording.error());
+    if (!recording) return report_error(recording.error());
     return Batch(options, std::move(*recording), catalogue).run();
   }
   auto source = open_source(options, catalogue);
-  if (!source) return stop(source.error());
+  if (!source) return report_error(source.error());
   return Batch(options, std::move(*source), catalogue).run();
 }
 

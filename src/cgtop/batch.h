@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cgtop without a screen: reads, prints, ends. One thread, nothing asynchronous.
+// The commands that print and exit. Single-threaded; all calls block.
 #pragma once
 
 #include "src/cgtop/frame.h"
@@ -8,16 +8,17 @@
 
 namespace cgwarden::cgtop {
 
-// Sort, filter and tree of the command line. Used by the screen as well.
+// The view that the options for sorting, filtering and the tree describe. Also used by the screen.
 tl::expected<View, ExitError> view_of(const Options& options, const Columns& columns, bool tree_by_default);
-// The set of columns that was named.
+// Index of the column set named by --set.
 tl::expected<std::size_t, ExitError> set_of(const Options& options);
-// The cgroup that was named, or nothing when none was. `source` finds the cgroup of a process; null: it cannot be
-// found.
+// The cgroup that the command line names; nullopt if it names none. `source` resolves a process id to its cgroup; null:
+// process ids are not supported. Error: no such cgroup, or several.
 tl::expected<std::optional<model::CgroupIndex>, ExitError> wanted_cgroup(const Options& options,
                                                                          const model::Snapshot& snapshot,
                                                                          SampleSource* source);
 
+// Runs every command that needs no screen, except actions. Returns the exit status.
 int run_batch(const Options& options);
 
 }  // namespace cgwarden::cgtop

@@ -37,9 +37,10 @@ namespace http = boost::beast::http;
 namespace ssl = boost::asio::ssl;
 using boost::system::error_code;
 
-constexpr std::size_t kMaxPacked = 128U << 20U;
-constexpr std::size_t kMaxBody = 512U << 20U;
+constexpr std::size_t kMaxReceived = 128U << 20U;  // body as transferred
+constexpr std::size_t kMaxBody = 512U << 20U;      // body after decompression
 constexpr std::uint32_t kMaxHeader = 64U << 10U;
+constexpr std::string_view kNotFoundText = ": request failed: HTTP status 404";
 
 bool is_host(std::string_view text) {
   if (text.empty() || text.size() > 255) return false;
@@ -67,6 +68,10 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return out;
 }
 
+ExitError unreadable(const std::string& file, const char* content, const error_code& error) {
+  return {kUsage, base::printable(file) + ": cannot read " + content + ": " + error.message() + " (PEM is required)"};
+}
+
 class Client : public HttpClient {
  public:
   Client(Url url, const HttpOptions& options) : url_(std::move(url)), options_(options) {}
@@ -77,10 +82,11 @@ class Client : public HttpClient {
       if (!options_.auth_file.empty()) {
         std::ifstream file(options_.auth_file);
         if (!file || !std::getline(file, auth)) {
-          return ExitError{kUsage, "cannot read a line USER:PASSWORD from " + base::printable(options_.auth_file)};
+          return ExitError{kUsage, base::printable(options_.auth_file) +
+                                       ": cannot read credentials (the first line must be USER:PASSWORD)"};
         }
-      } else if (const char* const said = std::getenv("CGTOP_AUTH"); said != nullptr) {
-        auth = said;
+      } else if (const char* const variable = std::getenv("CGTOP_AUTH"); variable != nullptr) {
+        auth = variable;
       }
       if (!auth.empty()) authorization_ = "Basic " + base64(base::trim_end(auth));
     } else {
@@ -92,23 +98,23 @@ class Client : public HttpClient {
     (void)::SSL_CTX_set_min_proto_version(tls_->native_handle(), TLS1_2_VERSION);
     if (!options_.ca_file.empty()) {
       tls_->load_verify_file(options_.ca_file, error);
-      if (error) return ExitError{kUsage, "cannot read certificates from " + base::printable(options_.ca_file)};
+      if (error) return unreadable(options_.ca_file, "CA certificates", error);
     } else {
       tls_->set_default_verify_paths(error);
     }
     tls_->set_verify_mode(options_.insecure ? ssl::verify_none : ssl::verify_peer);
     if (!options_.cert_file.empty()) {
       tls_->use_certificate_chain_file(options_.cert_file, error);
-      if (error) return ExitError{kUsage, "cannot read a certificate from " + base::printable(options_.cert_file)};
+      if (error) return unreadable(options_.cert_file, "the client certificate", error);
       const auto& key = options_.key_file.empty() ? options_.cert_file : options_.key_file;
       tls_->use_private_key_file(key, ssl::context::pem, error);
-      if (error) return ExitError{kUsage, "cannot read a private key from " + base::printable(key)};
+      if (error) return unreadable(key, "the private key", error);
     }
     return std::nullopt;
   }
 
   void cancel() override {
-    cancelled_ = true;
+    canceled_ = true;
     io_.stop();
   }
 
@@ -125,18 +131,18 @@ class Client : public HttpClient {
     std::optional<http::response_parser<http::string_body>> parser;
     for (bool reused = connected();; reused = false) {
       if (!connected()) {
-        if (auto why = connect()) return tl::unexpected(std::move(*why));
+        if (auto failure = connect()) return tl::unexpected(std::move(*failure));
       }
       parser.emplace();
-      parser->body_limit(kMaxPacked);
+      parser->body_limit(kMaxReceived);
       parser->header_limit(kMaxHeader);
       const auto error = exchange(request, *parser);
       if (!error) break;
-      const bool nothing_came = !parser->got_some();
+      const bool no_response = !parser->got_some();
       disconnect();
-      // The server may close a connection that was idle; that is no failure.
-      if (reused && nothing_came && error != asio::error::timed_out) continue;
-      return tl::unexpected(refuse(error == http::error::body_limit ? "its answer is too large" : reason(error)));
+      // The server may have closed the idle connection (RFC 9112, section 9.5): retry once on a new one.
+      if (reused && no_response && error != asio::error::timed_out) continue;
+      return tl::unexpected(failed(error == http::error::body_limit ? "the response exceeds 128 MiB" : reason(error)));
     }
     auto message = parser->release();
     if (!message.keep_alive()) disconnect();
@@ -145,35 +151,37 @@ class Client : public HttpClient {
     out.tag = std::string(message[http::field::etag]);
     out.body = std::move(message.body());
     if (message[http::field::content_encoding] == "gzip") {
-      auto unpacked = gunzip(out.body, kMaxBody);
-      if (!unpacked) return tl::unexpected(refuse("its answer is damaged or too large"));
-      out.body = std::move(*unpacked);
+      auto body = gunzip(out.body, kMaxBody);
+      if (!body)
+        return tl::unexpected(failed("invalid response: damaged gzip data, or more than 512 MiB after decompression"));
+      out.body = std::move(*body);
     }
     if (out.status == 200 || out.status == 304) return out;
     if (out.status == 401) {
-      return tl::unexpected(refuse(authorization_.empty()
-                                       ? "it wants a user and a password (401): put them into CGTOP_AUTH or --auth-file"
-                                       : "user or password are wrong (401)"));
+      return tl::unexpected(failed(
+          authorization_.empty() ? "authentication failed: HTTP status 401: the server requires a user name and a "
+                                   "password (set CGTOP_AUTH or use --auth-file)"
+                                 : "authentication failed: HTTP status 401: wrong user name or password"));
     }
-    // A line of the server's own says more than a number.
+    // The first line of the body usually states the reason.
     std::string_view rest = out.body;
     const auto line = base::printable(base::take_line(rest).substr(0, 120));
-    return tl::unexpected(
-        refuse("it answers " + std::to_string(out.status) + (line.empty() || line.front() == '<' ? "" : ": " + line)));
+    return tl::unexpected(failed("request failed: HTTP status " + std::to_string(out.status) +
+                                 (line.empty() || line.front() == '<' ? "" : ": " + line)));
   }
 
  private:
   using Tcp = asio::ip::tcp::socket;
   using Tls = ssl::stream<Tcp>;
   using Local = asio::local::stream_protocol::socket;
-  struct State {
+  struct Operation {
     bool done = false;
     error_code error;
   };
 
   [[nodiscard]] std::string host_header() const {
-    const bool six = url_.host.find(':') != std::string::npos;
-    return (six ? "[" + url_.host + "]" : url_.host) + ":" + url_.port;
+    const bool ipv6 = url_.host.find(':') != std::string::npos;
+    return (ipv6 ? "[" + url_.host + "]" : url_.host) + ":" + url_.port;
   }
 
   [[nodiscard]] bool connected() const { return !std::holds_alternative<std::monostate>(stream_); }
@@ -183,61 +191,65 @@ class Client : public HttpClient {
     if (auto* const tls = std::get_if<Tls>(&stream_)) tls->next_layer().close(ignored);
     if (auto* const local = std::get_if<Local>(&stream_)) local->close(ignored);
     io_.restart();
-    (void)io_.poll();  // what was given up still looks at the stream
+    (void)io_.poll();  // handlers of aborted operations still refer to the stream
     buffer_.clear();
     stream_.emplace<std::monostate>();
   }
 
-  ExitError refuse(const std::string& why) const { return {kUnreachable, url_.shown() + ": " + why}; }
+  ExitError failed(const std::string& reason) const {
+    return {kUnreachable, url_.without_credentials() + ": " + reason};
+  }
   std::string reason(const error_code& error) const {
-    if (cancelled_) return "given up";
+    if (canceled_) return "canceled";
     if (error == asio::error::timed_out) {
-      return "no answer within " + std::to_string(options_.deadline.count() / 1000) + " s";
+      return "no response within " + std::to_string(options_.deadline.count() / 1000) + " s";
     }
-    if (error == http::error::end_of_stream || error == asio::error::eof) return "it closed the connection";
+    if (error == http::error::end_of_stream || error == asio::error::eof) return "the server closed the connection";
     if (error.category() == http::make_error_code(http::error::bad_version).category()) {
-      return "this is no HTTP server (" + error.message() + ")";
+      return "not an HTTP response (" + error.message() + ")";
     }
     return error.message();
   }
 
-  // Starts one operation and runs it, up to the deadline.
+  // Starts one asynchronous operation and runs the event loop until it is done, canceled or past the deadline.
   template <class Start>
   error_code run(const Start& start) {
-    const auto state = std::make_shared<State>();
-    if (cancelled_) return asio::error::operation_aborted;
+    const auto state = std::make_shared<Operation>();
+    if (canceled_) return asio::error::operation_aborted;
     start([state](const error_code& error, const auto&...) {
       state->done = true;
       state->error = error;
     });
     io_.restart();
-    while (!state->done && !cancelled_ && std::chrono::steady_clock::now() < deadline_) {
-      if (io_.run_one_until(deadline_) == 0 && io_.stopped() && !cancelled_) io_.restart();
+    while (!state->done && !canceled_ && std::chrono::steady_clock::now() < deadline_) {
+      if (io_.run_one_until(deadline_) == 0 && io_.stopped() && !canceled_) io_.restart();
     }
     if (state->done) return state->error;
-    return cancelled_ ? error_code(asio::error::operation_aborted) : error_code(asio::error::timed_out);
+    return canceled_ ? error_code(asio::error::operation_aborted) : error_code(asio::error::timed_out);
   }
 
   std::optional<ExitError> connect() {
     if (url_.scheme == Url::Scheme::unix_socket) {
       auto& socket = stream_.emplace<Local>(io_);
-      if (url_.host.size() >= sizeof(sockaddr_un::sun_path)) return refuse("the path is too long for a socket");
+      if (url_.host.size() >= sizeof(sockaddr_un::sun_path))
+        return failed("cannot connect: the path of a Unix socket is limited to 107 bytes");
       const auto error = run(
           [&](auto done) { socket.async_connect(asio::local::stream_protocol::endpoint(url_.host), std::move(done)); });
       if (!error) return std::nullopt;
       disconnect();
-      return refuse("cannot connect: " + reason(error));
+      return failed("cannot connect: " + reason(error));
     }
     asio::ip::tcp::resolver resolver(io_);
-    const auto found = std::make_shared<asio::ip::tcp::resolver::results_type>();
+    const auto addresses = std::make_shared<asio::ip::tcp::resolver::results_type>();
     auto error = run([&](auto done) {
-      resolver.async_resolve(url_.host, url_.port,
-                             [found, done](const error_code& e, const asio::ip::tcp::resolver::results_type& results) {
-                               *found = results;
-                               done(e);
-                             });
+      resolver.async_resolve(
+          url_.host, url_.port,
+          [addresses, done](const error_code& e, const asio::ip::tcp::resolver::results_type& results) {
+            *addresses = results;
+            done(e);
+          });
     });
-    if (error) return refuse("cannot find the host: " + reason(error));
+    if (error) return failed("cannot resolve the host name: " + reason(error));
     const bool secure = url_.scheme == Url::Scheme::https;
     Tcp* socket = nullptr;
     if (secure) {
@@ -246,34 +258,34 @@ class Client : public HttpClient {
       socket = &stream_.emplace<Tcp>(io_);
     }
     error = run([&](auto done) {
-      asio::async_connect(*socket, *found, [found, done](const error_code& e, const auto&) { done(e); });
+      asio::async_connect(*socket, *addresses, [addresses, done](const error_code& e, const auto&) { done(e); });
     });
     if (error) {
       disconnect();
-      return refuse("cannot connect: " + reason(error));
+      return failed("cannot connect: " + reason(error));
     }
     error_code ignored;
     socket->set_option(asio::ip::tcp::no_delay(true), ignored);
     if (!secure) return std::nullopt;
     auto& stream = std::get<Tls>(stream_);
-    // SSL_set_tlsext_host_name() without its C cast.
+    // The expansion of SSL_set_tlsext_host_name(), which contains a C cast.
     auto name = url_.host;
     (void)::SSL_ctrl(stream.native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
     if (!options_.insecure) stream.set_verify_callback(ssl::host_name_verification(url_.host), ignored);
     error = run([&](auto done) { stream.async_handshake(ssl::stream_base::client, std::move(done)); });
     if (!error) return std::nullopt;
-    std::string why = reason(error);
+    std::string failure = reason(error);
     if (const auto verified = ::SSL_get_verify_result(stream.native_handle()); verified != X509_V_OK) {
-      why = std::string(::X509_verify_cert_error_string(verified)) + "; --tls-ca FILE names whom to trust";
+      failure = std::string(::X509_verify_cert_error_string(verified)) + " (--tls-ca sets the trusted CA certificates)";
     } else if (error == ssl::error::stream_truncated || error.category() == asio::error::get_ssl_category()) {
       const auto code = error.value();
       if (error.category() == asio::error::get_ssl_category() &&
           ERR_GET_REASON(static_cast<unsigned long>(code)) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-        why = "the certificate is not for this host; --tls-ca FILE names whom to trust";
+        failure = "the certificate is not valid for this host name (use a name that it contains)";
       }
     }
     disconnect();
-    return refuse("TLS fails: " + why);
+    return failed("TLS handshake failed: " + failure);
   }
 
   template <class Parser>
@@ -297,35 +309,36 @@ class Client : public HttpClient {
   std::string authorization_;
   std::optional<ssl::context> tls_;
   asio::io_context io_{1};
-  beast::flat_buffer buffer_{kMaxPacked};
+  beast::flat_buffer buffer_{kMaxReceived};
   std::variant<std::monostate, Tcp, Tls, Local> stream_;
   std::chrono::steady_clock::time_point deadline_;
-  std::atomic<bool> cancelled_ = false;
+  std::atomic<bool> canceled_ = false;
 };
 
 }  // namespace
 
-std::string Url::shown() const {
+std::string Url::without_credentials() const {
   if (scheme == Scheme::unix_socket) return "unix:" + base::printable(host);
-  const bool six = host.find(':') != std::string::npos;
-  return (scheme == Scheme::https ? "https://" : "http://") + (six ? "[" + host + "]" : host) + ":" + port +
+  const bool ipv6 = host.find(':') != std::string::npos;
+  return (scheme == Scheme::https ? "https://" : "http://") + (ipv6 ? "[" + host + "]" : host) + ":" + port +
          base::printable(path);
 }
 
 tl::expected<Url, std::string> parse_url(std::string_view text, std::string_view default_port) {
   Url url;
-  const auto wrong = [&](const char* what) {
-    return tl::unexpected("'" + base::printable(text.substr(0, 200)) + "' is no URL: " + what +
-                          " (http://HOST:PORT, https://HOST, unix:/PATH or HOST)");
+  const auto invalid = [&](const char* reason) {
+    return tl::unexpected("invalid URL '" + base::printable(text.substr(0, 200)) + "': " + reason +
+                          " (use http://HOST:PORT, https://HOST, unix:/PATH or HOST)");
   };
   for (const char c : text) {
-    if (static_cast<unsigned char>(c) <= ' ' || c == '\x7F') return wrong("a space or a control character");
+    if (static_cast<unsigned char>(c) <= ' ' || c == '\x7F')
+      return invalid("it contains a space or a control character");
   }
   auto rest = text;
   if (rest.starts_with("unix:")) {
     rest.remove_prefix(5);
     while (rest.starts_with("//")) rest.remove_prefix(1);
-    if (!rest.starts_with('/')) return wrong("after unix: stands the path of a socket");
+    if (!rest.starts_with('/')) return invalid("unix: requires the absolute path of a socket");
     url.scheme = Url::Scheme::unix_socket;
     url.host = rest;
     return url;
@@ -339,13 +352,13 @@ tl::expected<Url, std::string> parse_url(std::string_view text, std::string_view
     url.scheme = Url::Scheme::https;
     url.port = "443";
   } else if (rest.find("://") != std::string_view::npos) {
-    return wrong("the scheme is http, https or unix");
+    return invalid("the scheme must be http, https or unix");
   }
   const auto slash = rest.find_first_of("/?#");
   auto authority = rest.substr(0, slash);
   if (slash != std::string_view::npos) {
     const auto path = rest.substr(slash);
-    if (path.find_first_of("?#") != std::string_view::npos) return wrong("it has a query or a fragment");
+    if (path.find_first_of("?#") != std::string_view::npos) return invalid("query and fragment are not supported");
     url.path = path;
     while (url.path.ends_with('/')) url.path.pop_back();
   }
@@ -354,26 +367,27 @@ tl::expected<Url, std::string> parse_url(std::string_view text, std::string_view
     authority.remove_prefix(at + 1);
     const auto name = percent_decoded(base::take_until(user, ':'));
     const auto password = percent_decoded(user);
-    if (!name || !password) return wrong("a broken %XX in the user or the password");
+    if (!name || !password) return invalid("invalid %XX escape in the user name or password");
     url.has_user = true;
     url.user = *name;
     url.password = *password;
   }
   if (authority.starts_with('[')) {
     const auto end = authority.find(']');
-    if (end == std::string_view::npos) return wrong("a [ without ]");
+    if (end == std::string_view::npos) return invalid("the IPv6 address has no closing bracket");
     url.host = authority.substr(1, end - 1);
     authority.remove_prefix(end + 1);
   } else {
     const auto colon = authority.find(':');
     url.host = authority.substr(0, colon);
     authority = colon == std::string_view::npos ? std::string_view() : authority.substr(colon);
-    if (url.host.find(':') != std::string::npos) return wrong("an IPv6 address stands in []");
+    if (url.host.find(':') != std::string::npos) return invalid("an IPv6 address must be in brackets");
   }
-  if (!is_host(url.host)) return wrong("no name of a host");
+  if (!is_host(url.host)) return invalid("the host name is empty or has invalid characters");
   if (!authority.empty()) {
     const auto port = base::to_int<int>(authority.substr(1));
-    if (authority.front() != ':' || !port || *port < 1 || *port > 65535) return wrong("the port is 1 to 65535");
+    if (authority.front() != ':' || !port || *port < 1 || *port > 65535)
+      return invalid("the port must be from 1 to 65535");
     url.port = std::to_string(*port);
   }
   return url;
@@ -381,7 +395,7 @@ tl::expected<Url, std::string> parse_url(std::string_view text, std::string_view
 
 tl::expected<std::unique_ptr<HttpClient>, ExitError> HttpClient::open(const Url& url, const HttpOptions& options) {
   auto client = std::make_unique<Client>(url, options);
-  if (auto why = client->prepare()) return tl::unexpected(std::move(*why));
+  if (auto error = client->prepare()) return tl::unexpected(std::move(*error));
   return client;
 }
 
@@ -400,12 +414,14 @@ std::optional<std::string> gunzip(std::string_view packed, std::size_t limit) {
     stream.avail_out = static_cast<uInt>(out.size() - old);
     result = ::inflate(&stream, Z_NO_FLUSH);
     out.resize(out.size() - stream.avail_out);
-    if (result == Z_OK && stream.avail_in == 0 && stream.avail_out > 0) break;  // cut
+    if (result == Z_OK && stream.avail_in == 0 && stream.avail_out > 0) break;  // truncated input
   }
   ::inflateEnd(&stream);
   if (result != Z_STREAM_END) return std::nullopt;
   return out;
 }
+
+bool is_http_not_found(const ExitError& error) { return error.what.find(kNotFoundText) != std::string::npos; }
 
 std::string percent_encoded(std::string_view text) {
   constexpr std::string_view hex = "0123456789ABCDEF";

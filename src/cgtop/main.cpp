@@ -15,7 +15,7 @@
 int main(int argc, char** argv) {
   using namespace cgwarden;
   try {
-    // The character set only: numbers are written the same everywhere.
+    // The character encoding only: the format of numbers must not depend on the locale.
     (void)std::setlocale(LC_CTYPE, "");
     (void)std::signal(SIGPIPE, SIG_IGN);
     auto parsed = cgtop::parse_command_line(argc, argv);
@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
     }
     if (options.action == cgtop::Options::Action::act) return cgtop::run_action(options);
     if (!options.batch && cgtop::can_show_screen()) return cgtop::run_screen(options);
-    // A terminal that can only print gets tables of its height, one after the other; anything else gets one, whole.
+    // On a terminal without cursor positioning, print tables of its height repeatedly; otherwise print one complete
+    // table.
     if (!options.batch && ::isatty(STDOUT_FILENO) != 0) {
       options.iterations = 0;
       winsize size{};

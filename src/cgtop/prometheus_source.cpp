@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// All hosts that a Prometheus knows, now or at a time gone by. Each host is a cgroup of its own at the top, named by
-// its label `instance` without the port; the rest are the cgroups of the host, below it.
+// Samples of all hosts that a Prometheus server scrapes, now or at an earlier time. Each host becomes a top-level
+// cgroup, named by the label `instance` without the port; the cgroups of the host are its descendants.
 //
-// A counter's rate needs two values and the time between their scrapes, not between our questions. So Prometheus is
-// asked for now and for a while ago, and for the times of both scrapes; the older value is then moved so that the rate
-// over our two moments is the rate between the scrapes. What was not there then is asked for a shorter while ago.
+// The rate of a counter needs two values and the time between their scrapes, which differs from the time between the
+// queries. So the values and the scrape times are queried for now and for kWindow ago, and the earlier value is
+// adjusted so that the rate over kWindow equals the rate between the scrapes. Counters without a value at that time are
+// queried again for kShortWindow ago.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -25,16 +26,16 @@ using nlohmann::json;
 using std::chrono::seconds;
 
 constexpr seconds kWindow{120};
-constexpr seconds kShortWindow{30};  // of what is younger than that
+constexpr seconds kShortWindow{30};  // for cgroups that are newer than kWindow
 constexpr std::size_t kMaxFleetCgroups = 1U << 20U;
 
-std::string text_of(const json& object, std::string_view member) {
+std::string string_member(const json& object, std::string_view member) {
   const auto at = object.find(member);
   return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
-// [1795500000.123, "1.5"]
-std::optional<double> sample_of(const json& series) {
+// The value of {"value": [1795500000.123, "1.5"]}; nullopt for NaN.
+std::optional<double> sample_value(const json& series) {
   const auto at = series.find("value");
   if (at == series.end() || !at->is_array() || at->size() != 2 || !(*at)[1].is_string()) return std::nullopt;
   const auto& text = (*at)[1].get_ref<const std::string&>();
@@ -45,21 +46,23 @@ std::optional<double> sample_of(const json& series) {
   return number;
 }
 
-std::string hosts_name(const std::string& instance) {
+// The instance without its port; '/' becomes '_', as the name is part of a path.
+std::string host_name_of(const std::string& instance) {
   const auto colon = instance.rfind(':');
-  const bool port = colon != std::string::npos && colon > 0 && instance.find(':') == colon &&
-                    base::to_int<int>(std::string_view(instance).substr(colon + 1)).has_value();
-  auto name = port ? instance.substr(0, colon) : instance;
+  const bool has_port = colon != std::string::npos && colon > 0 && instance.find(':') == colon &&
+                        base::to_int<int>(std::string_view(instance).substr(colon + 1)).has_value();
+  auto name = has_port ? instance.substr(0, colon) : instance;
   std::ranges::replace(name, '/', '_');
   return name.empty() ? "unknown" : name;
 }
 
-class Fleet : public SampleSource {
+class PrometheusSource : public SampleSource {
  public:
-  Fleet(std::string shown, std::unique_ptr<HttpClient> client, std::shared_ptr<const model::Catalogue> catalogue,
-        std::vector<bool> fields, bool all, std::optional<base::Wall> at)
-      : shown_(std::move(shown)), client_(std::move(client)), catalogue_(std::move(catalogue)), at_(at) {
-    std::string some;
+  PrometheusSource(std::string url, std::unique_ptr<HttpClient> client,
+                   std::shared_ptr<const model::Catalogue> catalogue, std::vector<bool> fields, bool all,
+                   std::optional<base::Wall> at)
+      : url_(std::move(url)), client_(std::move(client)), catalogue_(std::move(catalogue)), at_(at) {
+    std::string metrics;
     std::string counters;
     for (std::size_t f = 0; f < catalogue_->size(); ++f) {
       const auto id = static_cast<FieldId>(f);
@@ -67,10 +70,10 @@ class Fleet : public SampleSource {
       const auto metric = model::metric_name(field);
       by_metric_.emplace(metric, id);
       if (!fields[f] && !all) continue;
-      some += (some.empty() ? "" : "|") + metric;
+      metrics += (metrics.empty() ? "" : "|") + metric;
       if (field.kind == model::MetricKind::counter) counters += (counters.empty() ? "" : "|") + metric;
     }
-    now_query_ = "{__name__=~\"" + some + "|cgroup_container_info\"}";
+    now_query_ = "{__name__=~\"" + metrics + "|cgroup_container_info\"}";
     counters_query_ = "{__name__=~\"" + counters + "\"}";
   }
 
@@ -79,87 +82,92 @@ class Fleet : public SampleSource {
   tl::expected<Sample, ExitError> take() override {
     if (at_ && last_.snapshot) return last_;  // the past does not change
     const auto now = at_.value_or(base::wall_now());
-    const auto all = ask(now_query_, now);
+    const auto all = query(now_query_, now);
     if (!all) return tl::unexpected(all.error());
-    const auto now_times = times(now);
+    const auto now_times = scrape_times(now);
     if (!now_times) return tl::unexpected(now_times.error());
-    Older older;
+    std::vector<EarlierResult> earlier;
     for (const auto window : {kWindow, kShortWindow}) {
-      auto then = ask(counters_query_, now - window);
-      if (!then) return tl::unexpected(std::move(then.error()));
-      auto then_times = times(now - window);
-      if (!then_times) return tl::unexpected(std::move(then_times.error()));
-      const bool enough = then->size() >= counters_in(*all);
-      older.push_back({std::move(*then), std::move(*then_times)});
-      if (enough) break;
+      auto series = query(counters_query_, now - window);
+      if (!series) return tl::unexpected(std::move(series.error()));
+      auto times = scrape_times(now - window);
+      if (!times) return tl::unexpected(std::move(times.error()));
+      const bool complete = series->size() >= counters_in(*all);
+      earlier.push_back({std::move(*series), std::move(*times)});
+      if (complete) break;
     }
 
     Sample out;
-    if (!build(*all, older, *now_times, now, out)) {
+    if (!build(*all, earlier, *now_times, now, out)) {
       return tl::unexpected(ExitError{at_ ? kNotFound : kUnreachable,
-                                      shown_ + ": it knows no metric of an agent" + (at_ ? " at that time" : "")});
+                                      url_ + ": no metrics of cgwarden agents" + (at_ ? " at that time" : "")});
     }
     last_ = out;
     return out;
   }
   tl::expected<Processes, ExitError> processes(const std::string&, bool) override {
-    return tl::unexpected(ExitError{kUsage, "Prometheus knows cgroups, not processes"});
+    return tl::unexpected(ExitError{kUsage,
+                                    "processes: unsupported with --prometheus: Prometheus stores metrics of cgroups "
+                                    "only (run cgtop ps on the host)"});
   }
   std::optional<std::string> cgroup_of_pid(int) override { return std::nullopt; }
   void cancel() override { client_->cancel(); }
 
  private:
-  using Times = std::map<std::string, double>;  // by instance
-  struct Then {
+  using ScrapeTimes = std::map<std::string, double>;  // seconds since the epoch, by instance
+  struct EarlierResult {
     json series;
-    Times times;
+    ScrapeTimes times;
   };
-  using Older = std::vector<Then>;  // the longest ago first
 
   [[nodiscard]] std::size_t counters_in(const json& all) const {
     return static_cast<std::size_t>(std::ranges::count_if(all, [this](const json& series) {
-      const auto found = field_of(series);
-      return found && catalogue_->field(found->field).kind == model::MetricKind::counter;
+      const auto value = field_of(series);
+      return value && catalogue_->field(value->field).kind == model::MetricKind::counter;
     }));
   }
 
-  tl::expected<json, ExitError> ask(const std::string& query, base::Wall at) {
+  // The result of an instant query: an array of series.
+  tl::expected<json, ExitError> query(const std::string& expression, base::Wall at) {
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
     auto time = std::to_string(ms % 1000);
     time.insert(0, 3 - time.size(), '0');
-    auto answer = client_->get("/api/v1/query?query=" + percent_encoded(query) + "&time=" + std::to_string(ms / 1000) +
-                               "." + time);
-    if (!answer) {
-      if (answer.error().what.find(": it answers 404") != std::string::npos) {
-        answer.error().what = shown_ + ": this is no Prometheus: it has no /api/v1/query";
+    auto response = client_->get("/api/v1/query?query=" + percent_encoded(expression) +
+                                 "&time=" + std::to_string(ms / 1000) + "." + time);
+    if (!response) {
+      if (is_http_not_found(response.error())) {
+        response.error().what = url_ + ": /api/v1/query not found: HTTP status 404 (not a Prometheus server)";
       }
-      return tl::unexpected(std::move(answer.error()));
+      return tl::unexpected(std::move(response.error()));
     }
-    auto in = json::parse(answer->body, nullptr, false);
+    auto in = json::parse(response->body, nullptr, false);
     if (!in.is_object() || in.value("status", json()) != "success") {
-      return tl::unexpected(ExitError{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
+      return tl::unexpected(
+          ExitError{kUnreachable, url_ + ": /api/v1/query: invalid response (not a Prometheus server)"});
     }
     const auto data = in.find("data");
     if (data == in.end() || !data->is_object() || !data->contains("result") || !(*data)["result"].is_array()) {
-      return tl::unexpected(ExitError{kUnreachable, shown_ + ": this is no answer of a Prometheus"});
+      return tl::unexpected(
+          ExitError{kUnreachable, url_ + ": /api/v1/query: invalid response (not a Prometheus server)"});
     }
     return std::move((*data)["result"]);
   }
 
-  // When each host was scraped last.
-  tl::expected<Times, ExitError> times(base::Wall at) {
-    const auto all = ask("timestamp(up)", at);
+  // Time of the last scrape of each host.
+  tl::expected<ScrapeTimes, ExitError> scrape_times(base::Wall at) {
+    const auto all = query("timestamp(up)", at);
     if (!all) return tl::unexpected(all.error());
-    Times out;
+    ScrapeTimes out;
     for (const auto& series : *all) {
       if (!series.is_object() || !series.contains("metric") || !series["metric"].is_object()) continue;
-      const auto value = sample_of(series);
-      if (value) out[text_of(series["metric"], "instance")] = *value;
+      const auto value = sample_value(series);
+      if (value) out[string_member(series["metric"], "instance")] = *value;
     }
     return out;
   }
 
-  struct Found {
+  // The value of one field of one cgroup.
+  struct FieldValue {
     FieldId field = 0;
     std::string instance;
     std::string path;
@@ -167,21 +175,22 @@ class Fleet : public SampleSource {
     Value value;
   };
 
-  std::string place(const std::string& instance, const std::string& path) const {
+  // Path of a cgroup in the snapshot.
+  std::string path_of(const std::string& instance, const std::string& path) const {
     const auto known = names_.find(instance);
-    return "/" + (known == names_.end() ? hosts_name(instance) : known->second) + (path == "/" ? "" : path);
+    return "/" + (known == names_.end() ? host_name_of(instance) : known->second) + (path == "/" ? "" : path);
   }
 
-  // The port is left out where that leaves different names.
+  // Omits the port unless two instances differ only in it.
   void name_hosts(const json& all) {
-    std::map<std::string, std::set<std::string>> of_name;
+    std::map<std::string, std::set<std::string>> instances_by_name;
     for (const auto& series : all) {
       if (!series.is_object() || !series.contains("metric") || !series["metric"].is_object()) continue;
-      const auto instance = text_of(series["metric"], "instance");
-      of_name[hosts_name(instance)].insert(instance);
+      const auto instance = string_member(series["metric"], "instance");
+      instances_by_name[host_name_of(instance)].insert(instance);
     }
     names_.clear();
-    for (const auto& [name, instances] : of_name) {
+    for (const auto& [name, instances] : instances_by_name) {
       for (const auto& instance : instances) {
         auto whole = instance;
         std::ranges::replace(whole, '/', '_');
@@ -190,26 +199,26 @@ class Fleet : public SampleSource {
     }
   }
 
-  // Those series that are a field of a cgroup.
-  std::optional<Found> field_of(const json& series) const {
+  // nullopt: the series is not a field of a cgroup.
+  std::optional<FieldValue> field_of(const json& series) const {
     if (!series.is_object()) return std::nullopt;
     const auto metric = series.find("metric");
     if (metric == series.end() || !metric->is_object()) return std::nullopt;
-    const auto known = by_metric_.find(text_of(*metric, "__name__"));
+    const auto known = by_metric_.find(string_member(*metric, "__name__"));
     const auto cgroup = metric->find("cgroup");
-    const auto value = sample_of(series);
+    const auto value = sample_value(series);
     if (known == by_metric_.end() || cgroup == metric->end() || !cgroup->is_string() || !value) return std::nullopt;
-    Found out;
+    FieldValue out;
     out.field = known->second;
     const auto& path = cgroup->get_ref<const std::string&>();
     if (path.empty() || path.front() != '/' || path.size() > 65'536) return std::nullopt;
-    out.instance = text_of(*metric, "instance");
-    out.path = place(out.instance, path);
+    out.instance = string_member(*metric, "instance");
+    out.path = path_of(out.instance, path);
     const auto& field = catalogue_->field(out.field);
     std::string_view names = field.labels;
     for (bool first = true; !names.empty(); first = false) {
       if (!first) out.labels += '\0';
-      out.labels += text_of(*metric, base::take_until(names, ','));
+      out.labels += string_member(*metric, base::take_until(names, ','));
     }
     if (out.labels.size() > 65'535) return std::nullopt;
     if (std::isinf(*value)) {
@@ -222,11 +231,13 @@ class Fleet : public SampleSource {
     return out;
   }
 
-  bool build(const json& all, const Older& older, const Times& now_times, base::Wall now, Sample& out) {
+  // Builds the snapshot, and `before` for the rates. False: no series is a field of a cgroup.
+  bool build(const json& all, const std::vector<EarlierResult>& earlier, const ScrapeTimes& now_times, base::Wall now,
+             Sample& out) {
     name_hosts(all);
-    // Who is there. In order of paths, so that parents come first; those that nothing is told of are made up.
+    // All cgroups, in order of paths, so that parents come first. Ancestors without series are added.
     std::map<std::string, std::shared_ptr<model::Container>> cgroups;
-    std::vector<Found> values;
+    std::vector<FieldValue> values;
     std::set<std::string> hosts;
     const auto add_cgroup = [&](const std::string& path) -> std::shared_ptr<model::Container>& {
       const auto host = path.substr(1, path.find('/', 1) - 1);
@@ -238,16 +249,15 @@ class Fleet : public SampleSource {
     };
     for (const auto& series : all) {
       if (cgroups.size() > kMaxFleetCgroups) break;
-      if (auto found = field_of(series)) {
-        add_cgroup(found->path);
-        describe(series["metric"], add_cgroup(found->path));
-        values.push_back(std::move(*found));
+      if (auto value = field_of(series)) {
+        describe(series["metric"], add_cgroup(value->path));
+        values.push_back(std::move(*value));
       } else if (series.is_object() && series.contains("metric") && series["metric"].is_object() &&
-                 text_of(series["metric"], "__name__") == "cgroup_container_info") {
+                 string_member(series["metric"], "__name__") == "cgroup_container_info") {
         const auto& metric = series["metric"];
-        const auto path = text_of(metric, "cgroup");
+        const auto path = string_member(metric, "cgroup");
         if (path.starts_with('/')) {
-          describe(metric, add_cgroup(place(text_of(metric, "instance"), path)));
+          describe(metric, add_cgroup(path_of(string_member(metric, "instance"), path)));
         }
       }
     }
@@ -255,8 +265,8 @@ class Fleet : public SampleSource {
 
     auto cgroup_list = std::make_shared<model::CgroupList>();
     auto containers = std::make_shared<model::Containers>();
-    std::map<std::string_view, CgroupIndex> places;
-    // Of "/a", "/a-b", "/a/c" the last is below the first, and a path alone would put the second between them.
+    std::map<std::string_view, CgroupIndex> indices;
+    // "/a", "/a/c", "/a-b": compare '/' as the smallest character, so that descendants directly follow their ancestor.
     std::vector<const std::string*> order;
     order.reserve(cgroups.size());
     for (const auto& [path, container] : cgroups) order.push_back(&path);
@@ -269,8 +279,8 @@ class Fleet : public SampleSource {
       auto cgroup = std::make_shared<model::Cgroup>();
       cgroup->id = model::cgroup_key(0, *path);
       cgroup->path = *path;
-      const auto above = places.find(std::string_view(*path).substr(0, path->rfind('/')));
-      cgroup_list->parents.push_back(above == places.end() ? model::kNoCgroup : above->second);
+      const auto parent = indices.find(std::string_view(*path).substr(0, path->rfind('/')));
+      cgroup_list->parents.push_back(parent == indices.end() ? model::kNoCgroup : parent->second);
       auto& container = cgroups[*path];
       if (!container) {
         container = std::make_shared<model::Container>();
@@ -278,7 +288,7 @@ class Fleet : public SampleSource {
       }
       container->node = path->substr(1, path->find('/', 1) - 1);
       containers->by_cgroup[model::cgroup_key(cgroup->id, cgroup->path)] = container;
-      places.emplace(*path, static_cast<CgroupIndex>(cgroup_list->cgroups.size()));
+      indices.emplace(*path, static_cast<CgroupIndex>(cgroup_list->cgroups.size()));
       cgroup_list->cgroups.push_back(std::move(cgroup));
     }
     if (last_.snapshot && last_.snapshot->cgroup_list->cgroups.size() == cgroup_list->cgroups.size() &&
@@ -290,7 +300,7 @@ class Fleet : public SampleSource {
       cgroup_list->generation = ++generation_;
     }
 
-    const auto make = [&](base::Wall taken) {
+    const auto make_snapshot = [&](base::Wall taken) {
       auto s = std::make_shared<model::Snapshot>();
       s->catalogue = catalogue_;
       s->cgroup_list = cgroup_list;
@@ -302,11 +312,12 @@ class Fleet : public SampleSource {
       s->collectors.resize(catalogue_->collectors().size());
       return s;
     };
-    const auto fill = [&](model::Snapshot& s, std::vector<Found>& found) {
-      std::ranges::sort(found, {}, [&](const Found& f) { return std::tuple(f.field, places.at(f.path), f.labels); });
-      for (const auto& f : found) {
+    const auto fill = [&](model::Snapshot& s, std::vector<FieldValue>& fields) {
+      std::ranges::sort(fields, {},
+                        [&](const FieldValue& f) { return std::tuple(f.field, indices.at(f.path), f.labels); });
+      for (const auto& f : fields) {
         auto& column = s.columns[f.field];
-        const auto cgroup = places.at(f.path);
+        const auto cgroup = indices.at(f.path);
         if (!catalogue_->field(f.field).labelled()) {
           column.dense.resize(s.cgroup_count());
           column.dense[cgroup] = f.value;
@@ -317,32 +328,32 @@ class Fleet : public SampleSource {
         column.text += f.labels;
       }
     };
-    std::map<std::tuple<FieldId, std::string, std::string>, Value> newer;
-    for (const auto& f : values) newer.emplace(std::tuple(f.field, f.path, f.labels), f.value);
-    std::map<std::tuple<FieldId, std::string, std::string>, Found> moved;
-    for (const auto& then : older) {
-      for (const auto& series : then.series) {
+    std::map<std::tuple<FieldId, std::string, std::string>, Value> current;
+    for (const auto& f : values) current.emplace(std::tuple(f.field, f.path, f.labels), f.value);
+    std::map<std::tuple<FieldId, std::string, std::string>, FieldValue> adjusted;
+    for (const auto& result : earlier) {
+      for (const auto& series : result.series) {
         auto old = field_of(series);
-        if (!old || !places.contains(old->path)) continue;
+        if (!old || !indices.contains(old->path)) continue;
         auto key = std::tuple(old->field, old->path, old->labels);
-        const auto at = newer.find(key);
-        if (at == newer.end() || !at->second.is_number() || !old->value.is_number()) continue;
+        const auto at = current.find(key);
+        if (at == current.end() || !at->second.is_number() || !old->value.is_number()) continue;
         const auto t = now_times.find(old->instance);
-        const auto u = then.times.find(old->instance);
-        if (t == now_times.end() || u == then.times.end() || t->second <= u->second) continue;
-        const double part = static_cast<double>(kWindow.count()) / (t->second - u->second);
-        const auto grown = static_cast<double>(at->second.fixed()) - static_cast<double>(old->value.fixed());
-        // Less than before: a cgroup that was made again. It has no rate, as everywhere.
-        old->value = grown < 0 ? Value::absent() : Value::of(at->second.fixed() - std::llround(grown * part));
-        moved.try_emplace(std::move(key), std::move(*old));
+        const auto u = result.times.find(old->instance);
+        if (t == now_times.end() || u == result.times.end() || t->second <= u->second) continue;
+        const double factor = static_cast<double>(kWindow.count()) / (t->second - u->second);
+        const auto increase = static_cast<double>(at->second.fixed()) - static_cast<double>(old->value.fixed());
+        // A counter that decreased belongs to a cgroup that was removed and created again: no rate.
+        old->value = increase < 0 ? Value::absent() : Value::of(at->second.fixed() - std::llround(increase * factor));
+        adjusted.try_emplace(std::move(key), std::move(*old));
       }
     }
-    std::vector<Found> before;
-    before.reserve(moved.size());
-    for (auto& [key, found] : moved) before.push_back(std::move(found));
-    auto s = make(now);
+    std::vector<FieldValue> before;
+    before.reserve(adjusted.size());
+    for (auto& [key, value] : adjusted) before.push_back(std::move(value));
+    auto s = make_snapshot(now);
     fill(*s, values);
-    auto b = make(now - kWindow);
+    auto b = make_snapshot(now - kWindow);
     fill(*b, before);
     out.snapshot = std::move(s);
     out.before = std::move(b);
@@ -350,40 +361,40 @@ class Fleet : public SampleSource {
     return true;
   }
 
-  // What the labels of a series say of its container.
+  // Sets what the labels of a series contain about the container of the cgroup.
   static void describe(const json& metric, std::shared_ptr<model::Container>& container) {
-    const auto named = text_of(metric, "container");
-    const bool info = text_of(metric, "__name__") == "cgroup_container_info";
-    if (named.empty() && !info) return;
+    const auto name = string_member(metric, "container");
+    const bool info = string_member(metric, "__name__") == "cgroup_container_info";
+    if (name.empty() && !info) return;
     if (!container) container = std::make_shared<model::Container>();
-    if (!named.empty()) container->name = named;
-    if (const auto runtime = text_of(metric, "runtime"); !runtime.empty()) container->runtime = runtime;
+    if (!name.empty()) container->name = name;
+    if (const auto runtime = string_member(metric, "runtime"); !runtime.empty()) container->runtime = runtime;
     if (!info) return;
-    const auto role = text_of(metric, "role");
+    const auto role = string_member(metric, "role");
     for (int r = 0; r <= static_cast<int>(model::Role::unit); ++r) {
       if (model::name(static_cast<model::Role>(r)) == role) container->role = static_cast<model::Role>(r);
     }
     for (const auto& fact : model::kTextFacts) {
-      if (const auto text = text_of(metric, fact.name); !text.empty() && fact.name != "name") {
+      if (const auto text = string_member(metric, fact.name); !text.empty() && fact.name != "name") {
         (*container).*fact.member = text;
       }
     }
   }
 
-  std::string shown_;
+  std::string url_;
   std::unique_ptr<HttpClient> client_;
   std::shared_ptr<const model::Catalogue> catalogue_;
   std::optional<base::Wall> at_;
   std::map<std::string, FieldId, std::less<>> by_metric_;
-  std::map<std::string, std::string> names_;  // of hosts, by instance
+  std::map<std::string, std::string> names_;  // host names by instance
   std::string now_query_;
   std::string counters_query_;
   std::uint64_t generation_ = 0;
   Sample last_;
 };
 
-// Which fields are worth asking for: those of the nine sets, and those that the options name.
-std::vector<bool> wanted_fields(const Options& o, const Columns& columns, const model::Catalogue& catalogue) {
+// The fields to query: those of the column sets, those that the options name, and those that the state needs.
+std::vector<bool> fields_to_query(const Options& o, const Columns& columns, const model::Catalogue& catalogue) {
   std::vector<bool> out(catalogue.size());
   const auto add = [&](ColumnId id) {
     const auto& c = columns[id];
@@ -395,7 +406,7 @@ std::vector<bool> wanted_fields(const Options& o, const Columns& columns, const 
       if (const auto id = columns.find(base::take_until(names, ','))) add(*id);
     }
   }
-  // Words of an expression that are names of fields.
+  // Every word of an expression that is the name of a field.
   for (const std::string_view text :
        {std::string_view(o.fields), std::string_view(o.sort), std::string_view(o.filter)}) {
     std::string word;
@@ -444,17 +455,14 @@ tl::expected<std::unique_ptr<SampleSource>, ExitError> open_prometheus(
   std::optional<base::Wall> at;
   if (!o.at.empty()) {
     at = parse_time(o.at, base::wall_now());
-    if (!at) {
-      return tl::unexpected(ExitError{kUsage, "--at: '" + base::printable(o.at) +
-                                                  "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
-    }
+    if (!at) return tl::unexpected(invalid_time("--at", o.at));
   }
   auto client = HttpClient::open(
       *url, {o.auth_file, o.ca_file, o.cert_file, o.key_file, o.insecure, std::chrono::milliseconds(30'000)});
   if (!client) return tl::unexpected(std::move(client.error()));
-  auto fields = wanted_fields(o, Columns(catalogue), *catalogue);
-  return std::make_unique<Fleet>(url->shown(), std::move(*client), std::move(catalogue), std::move(fields),
-                                 o.fields == "all", at);
+  auto fields = fields_to_query(o, Columns(catalogue), *catalogue);
+  return std::make_unique<PrometheusSource>(url->without_credentials(), std::move(*client), std::move(catalogue),
+                                            std::move(fields), o.fields == "all", at);
 }
 
 }  // namespace cgwarden::cgtop

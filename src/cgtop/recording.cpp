@@ -16,6 +16,7 @@
 #include "collectors/collection.h"
 #include "src/base/text.h"
 #include "src/cgtop/format.h"
+#include "src/cgtop/print.h"
 
 namespace cgwarden::cgtop {
 namespace {
@@ -23,8 +24,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr std::size_t kMaxPast = 1800;
-constexpr std::size_t kMaxPastBytes = 96U << 20U;
+constexpr std::size_t kMaxRecent = 1800;
+constexpr std::size_t kMaxRecentBytes = 96U << 20U;
 
 std::size_t bytes_of(const model::Snapshot& snapshot) {
   std::size_t bytes = 0;
@@ -35,14 +36,14 @@ std::size_t bytes_of(const model::Snapshot& snapshot) {
   return bytes;
 }
 
-ExitError stop_of(const base::Error& error) {
+ExitError exit_error_of(const base::Error& error) {
   if (error.code == record::kDamaged) return {kDamagedRecording, base::printable(error.what)};
   if (error.code == ENOENT) return {kNotFound, base::printable(error.what)};
   if (error.code == EACCES || error.code == EPERM) return {kPermission, base::printable(error.what)};
   return {kUnexpected, base::printable(error.what)};
 }
 
-// "2026-11-24" off the front.
+// Removes a date such as "2026-11-24" from the front of `text`.
 bool take_date(std::string_view& text, std::tm& parts) {
   if (text.size() < 10 || text[4] != '-' || text[7] != '-') return false;
   const auto year = base::to_int<int>(text.substr(0, 4));
@@ -56,7 +57,7 @@ bool take_date(std::string_view& text, std::tm& parts) {
   return true;
 }
 
-// "03:41", "03:41:06", "03:41:06.250"
+// "03:41", "03:41:06" or "03:41:06.250"; `rest` becomes the fraction of the second.
 bool take_clock(std::string_view text, std::tm& parts, nanoseconds& rest) {
   const auto two = [&](int below) -> std::optional<int> {
     if (text.size() < 2) return std::nullopt;
@@ -92,19 +93,19 @@ bool take_clock(std::string_view text, std::tm& parts, nanoseconds& rest) {
 
 }  // namespace
 
-void Ring::add(Sample taken, bool after_gap) {
+void RecentSamples::add(Sample sample, bool after_gap) {
   Entry entry;
-  entry.moment.at = taken.snapshot->taken_wall;
+  entry.moment.at = sample.snapshot->taken_wall;
   entry.moment.after_gap = after_gap;
   if (!all_.empty()) {
-    entry.moment.marks = record::marks_between(*all_.back().taken.snapshot, *taken.snapshot);
-    entry.moment.cpu = record::cpu_between(all_.back().taken.snapshot, taken.snapshot);
+    entry.moment.marks = record::marks_between(*all_.back().sample.snapshot, *sample.snapshot);
+    entry.moment.cpu = record::cpu_between(all_.back().sample.snapshot, sample.snapshot);
   }
-  entry.bytes = bytes_of(*taken.snapshot);
-  entry.taken = std::move(taken);
+  entry.bytes = bytes_of(*sample.snapshot);
+  entry.sample = std::move(sample);
   bytes_ += entry.bytes;
   all_.push_back(std::move(entry));
-  while (all_.size() > 3 && (all_.size() > kMaxPast || bytes_ > kMaxPastBytes)) {
+  while (all_.size() > 3 && (all_.size() > kMaxRecent || bytes_ > kMaxRecentBytes)) {
     bytes_ -= all_.front().bytes;
     all_.pop_front();
   }
@@ -113,7 +114,7 @@ void Ring::add(Sample taken, bool after_gap) {
 tl::expected<std::unique_ptr<Recording>, ExitError> Recording::open(const std::string& path,
                                                                     std::shared_ptr<const model::Catalogue> catalogue) {
   auto reader = record::RecordingReader::open(path, std::move(catalogue));
-  if (!reader) return tl::unexpected(stop_of(reader.error()));
+  if (!reader) return tl::unexpected(exit_error_of(reader.error()));
   return std::unique_ptr<Recording>(new Recording(std::move(*reader)));
 }
 
@@ -123,19 +124,19 @@ base::Result<Sample> Recording::at(std::size_t i) {
   return Sample{std::move(sample->snapshot), model::parse_host(sample->note).value_or(model::Host{})};
 }
 
-std::string Recording::why_gap(std::size_t i) const {
+std::string Recording::gap_reason(std::size_t i) const {
   if (!moment(i).after_gap) return {};
   for (const auto& gap : reader_->gaps()) {
     if (gap.to == moment(i).at) return gap.why;
   }
-  return "nothing was recorded";
+  return "no samples were recorded";
 }
 
 std::string Recording::losses() const {
   if (reader_->lost_ranges() == 0) return {};
   return std::to_string(reader_->lost_ranges()) +
          (reader_->lost_ranges() == 1 ? " damaged place with " : " damaged places with ") +
-         std::to_string(reader_->lost_bytes()) + " bytes left out";
+         std::to_string(reader_->lost_bytes()) + " bytes skipped";
 }
 
 std::optional<base::Wall> parse_time(std::string_view text, base::Wall now) {
@@ -172,22 +173,29 @@ std::optional<base::Wall> parse_time(std::string_view text, base::Wall now) {
   return base::Wall(std::chrono::seconds(seconds)) + std::chrono::duration_cast<base::Wall::duration>(rest);
 }
 
+ExitError invalid_time(std::string_view option, std::string_view value) {
+  return {kUsage, std::string(option) + ": '" + base::printable(value) +
+                      "': invalid time (use 2026-11-24T03:41:06, 03:41, -10m or @SECONDS)"};
+}
+
 tl::expected<std::pair<std::size_t, std::size_t>, ExitError> range_of(const Options& o, const History& history) {
   const auto last = history.size() - 1;
   const auto newest = history.moment(last).at;
   const auto time = [&](const std::string& text, const char* option) -> tl::expected<base::Wall, ExitError> {
     const auto t = parse_time(text, newest);
-    if (!t) {
-      return tl::unexpected(ExitError{kUsage, std::string(option) + ": '" + base::printable(text) +
-                                                  "' is no time such as 2026-11-24T03:41:06, 03:41, -10m or @SECONDS"});
-    }
+    if (!t) return tl::unexpected(invalid_time(option, text));
     return *t;
+  };
+  const auto begins_later = [&](const char* option, const std::string& text) {
+    return ExitError{kNotFound, std::string(option) + ": '" + base::printable(text) +
+                                    "': no sample: the recording begins at " + iso_time(history.moment(0).at)};
   };
   if (o.at.empty() && o.begin.empty() && o.end.empty()) return std::pair{last, last};
   if (!o.at.empty() && (!o.begin.empty() || !o.end.empty())) {
-    return tl::unexpected(ExitError{kUsage, "--at names one sample, --begin and --end a range: not both"});
+    return tl::unexpected(ExitError{
+        kUsage, "--at: cannot be combined with --begin and --end: it selects one sample, they select a range"});
   }
-  // Times are printed in milliseconds: what was printed names its sample.
+  // Output has times in milliseconds; compare in milliseconds, so that a printed time selects its sample.
   const auto moment = [&](std::size_t i) { return std::chrono::floor<milliseconds>(history.moment(i).at); };
   std::size_t first = 0;
   std::size_t end = last;
@@ -198,7 +206,7 @@ tl::expected<std::pair<std::size_t, std::size_t>, ExitError> range_of(const Opti
     for (std::size_t i = 0; i <= last; ++i) {
       if (moment(i) <= *at) best = i;
     }
-    if (!best) return tl::unexpected(ExitError{kNotFound, "the recording begins later than that"});
+    if (!best) return tl::unexpected(begins_later("--at", o.at));
     return std::pair{*best, *best};
   }
   if (!o.begin.empty()) {
@@ -210,26 +218,27 @@ tl::expected<std::pair<std::size_t, std::size_t>, ExitError> range_of(const Opti
     const auto until = time(o.end, "--end");
     if (!until) return tl::unexpected(until.error());
     while (end > 0 && moment(end) > *until) --end;
-    if (moment(end) > *until) return tl::unexpected(ExitError{kNotFound, "the recording begins later than that"});
+    if (moment(end) > *until) return tl::unexpected(begins_later("--end", o.end));
   }
-  if (first > end) return tl::unexpected(ExitError{kNotFound, "the recording has no sample in that time"});
+  if (first > end)
+    return tl::unexpected(ExitError{kNotFound, "--begin, --end: the recording has no sample in this range"});
   return std::pair{first, end};
 }
 
 std::string default_recording(const std::string& host, base::Wall now) {
   const char* const state = std::getenv("XDG_STATE_HOME");
   const char* const home = std::getenv("HOME");
-  std::filesystem::path folder;
+  std::filesystem::path directory;
   if (state != nullptr && *state == '/') {
-    folder = state;
+    directory = state;
   } else if (home != nullptr && *home == '/') {
-    folder = std::filesystem::path(home) / ".local/state";
+    directory = std::filesystem::path(home) / ".local/state";
   } else {
     return {};
   }
-  folder /= "cgtop";
+  directory /= "cgtop";
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  std::filesystem::create_directories(directory, error);
   if (error) return {};
   std::string name;
   for (const char c : host) {
@@ -239,22 +248,24 @@ std::string default_recording(const std::string& host, base::Wall now) {
   const auto seconds = std::chrono::system_clock::to_time_t(now);
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
-  std::array<char, 32> change_count{};
-  const auto size = std::strftime(change_count.data(), change_count.size(), "%Y%m%dT%H%M%SZ", &parts);
-  return (folder / ((name.empty() ? "host" : name) + "-" + std::string(change_count.data(), size) + ".cgrec")).string();
+  std::array<char, 32> time{};
+  const auto size = std::strftime(time.data(), time.size(), "%Y%m%dT%H%M%SZ", &parts);
+  return (directory / ((name.empty() ? "host" : name) + "-" + std::string(time.data(), size) + ".cgrec")).string();
 }
 
 int run_record(const Options& o) {
   if (!o.prometheus.empty())
-    return stop({kUsage, "one host is recorded, not a fleet: Prometheus remembers it already"});
+    return report_error(
+        {kUsage,
+         "--prometheus: unsupported by cgtop record: it records one host, and Prometheus stores the samples already"});
   const auto catalogue = collectors::make_catalogue();
   auto source = open_source(o, catalogue);
-  if (!source) return stop(source.error());
+  if (!source) return report_error(source.error());
   record::RecordingWriter::Options limits;
   limits.max_bytes = o.max_size;
   limits.max_age = std::chrono::duration_cast<std::chrono::seconds>(o.max_age);
   auto writer = record::RecordingWriter::open(o.file, catalogue, limits);
-  if (!writer) return stop(stop_of(writer.error()));
+  if (!writer) return report_error(exit_error_of(writer.error()));
 
   sigset_t signals;
   sigemptyset(&signals);
@@ -265,32 +276,32 @@ int run_record(const Options& o) {
   const auto begun = base::monotonic_now();
   auto due = begun;
   auto last = (*writer)->resumed_after();
-  std::string why = "nobody recorded";
+  std::string gap_reason = "recording was stopped";
   bool first = true;
   int code = kDone;
   while (true) {
-    auto taken = (*source)->take();
-    if (!taken) {
-      // A host that answers again later goes on; the file says what is missing.
-      if (first) return stop(taken.error());
-      why = taken.error().what;
+    auto sample = (*source)->take();
+    if (!sample) {
+      // Continue when the source responds again; the file records the gap and its reason.
+      if (first) return report_error(sample.error());
+      gap_reason = sample.error().what;
     } else {
-      const auto now = taken->snapshot->taken_wall;
-      if (last && (first || !why.empty() || now - *last > 2 * delay + milliseconds(100))) {
-        const auto said = (*writer)->add_gap(*last, now, why.empty() ? "the recorder came late" : why);
-        if (!said) return stop(stop_of(said.error()));
+      const auto now = sample->snapshot->taken_wall;
+      if (last && (first || !gap_reason.empty() || now - *last > 2 * delay + milliseconds(100))) {
+        const auto added = (*writer)->add_gap(*last, now, gap_reason.empty() ? "the sample was late" : gap_reason);
+        if (!added) return report_error(exit_error_of(added.error()));
       }
-      why.clear();
+      gap_reason.clear();
       last = now;
       first = false;
-      if (const auto added = (*writer)->add(taken->snapshot, model::to_json(taken->host)); !added) {
-        code = stop(stop_of(added.error()));
+      if (const auto added = (*writer)->add(sample->snapshot, model::to_json(sample->host)); !added) {
+        code = report_error(exit_error_of(added.error()));
         break;
       }
     }
     due += delay;
     auto now = base::monotonic_now();
-    while (due < now) due += delay;  // a late round is left out, never made up for
+    while (due < now) due += delay;  // missed samples are not taken later
     if (o.for_time.count() > 0 && due > begun + o.for_time) break;
     if (o.iterations && *o.iterations > 0 && (*writer)->samples() >= *o.iterations) break;
     int signal = 0;
@@ -303,7 +314,7 @@ int run_record(const Options& o) {
     }
     if (signal > 0) break;
   }
-  if (const auto flushed = (*writer)->flush(); !flushed) return stop(stop_of(flushed.error()));
+  if (const auto flushed = (*writer)->flush(); !flushed) return report_error(exit_error_of(flushed.error()));
   if (code == kDone) {
     std::cout << o.file << ": " << (*writer)->samples() << " samples, " << (*writer)->bytes() << " bytes\n";
   }
@@ -313,46 +324,49 @@ int run_record(const Options& o) {
 int run_snapshot(const Options& o) {
   const auto catalogue = collectors::make_catalogue();
   auto from = Recording::open(o.from, catalogue);
-  if (!from) return stop(from.error());
+  if (!from) return report_error(from.error());
   auto& recording = **from;
-  auto wanted = o;
-  if (o.at.empty() && o.begin.empty() && o.end.empty()) wanted.begin = "@0";  // all of it
-  const auto range = range_of(wanted, recording);
-  if (!range) return stop(range.error());
+  auto range_options = o;
+  if (o.at.empty() && o.begin.empty() && o.end.empty()) range_options.begin = "@0";  // the whole recording
+  const auto range = range_of(range_options, recording);
+  if (!range) return report_error(range.error());
   std::error_code error;
-  if (std::filesystem::exists(o.file, error)) return stop({kUsage, base::printable(o.file) + " is there already"});
+  if (std::filesystem::exists(o.file, error))
+    return report_error({kUsage, base::printable(o.file) + ": cannot create: the file exists (use another name)"});
   auto writer = record::RecordingWriter::open(o.file, catalogue, {});
-  if (!writer) return stop(stop_of(writer.error()));
-  std::size_t lost = 0;
-  base::Result<void> done;
+  if (!writer) return report_error(exit_error_of(writer.error()));
+  std::size_t unreadable = 0;
+  base::Result<void> result;
   std::optional<base::Wall> last;
-  // The sample before is needed for the first one's rates.
+  // Include the previous sample, so that the first selected one has rates.
   const auto first = range->first > 0 && !recording.moment(range->first).after_gap ? range->first - 1 : range->first;
   bool gap = false;
-  for (auto i = first; i <= range->second && done; ++i) {
-    auto taken = recording.at(i);
-    if (!taken) {
-      ++lost;
+  for (auto i = first; i <= range->second && result; ++i) {
+    auto sample = recording.at(i);
+    if (!sample) {
+      ++unreadable;
       gap = true;
       continue;
     }
     const auto& moment = recording.moment(i);
     if (last && (gap || moment.after_gap)) {
-      done = (*writer)->add_gap(*last, moment.at, gap ? "this part of the file is damaged" : recording.why_gap(i));
+      result = (*writer)->add_gap(*last, moment.at, gap ? "this part of the file is damaged" : recording.gap_reason(i));
     }
     gap = false;
     last = moment.at;
-    if (done) done = (*writer)->add(taken->snapshot, model::to_json(taken->host));
+    if (result) result = (*writer)->add(sample->snapshot, model::to_json(sample->host));
   }
-  if (done) done = (*writer)->flush();
-  if (!done) {
+  if (result) result = (*writer)->flush();
+  if (!result) {
     std::filesystem::remove(o.file, error);
-    return stop(stop_of(done.error()));
+    return report_error(exit_error_of(result.error()));
   }
   std::cout << o.file << ": " << (*writer)->samples() << " samples, " << (*writer)->bytes() << " bytes\n";
   const auto losses = recording.losses();
-  if (lost > 0 || !losses.empty()) {
-    return stop({kDamagedRecording, losses.empty() ? std::to_string(lost) + " samples could not be read" : losses});
+  if (unreadable > 0 || !losses.empty()) {
+    return report_error(
+        {kDamagedRecording, base::printable(o.from) + ": " +
+                                (losses.empty() ? std::to_string(unreadable) + " samples are unreadable" : losses)});
   }
   return kDone;
 }

@@ -48,16 +48,16 @@ class ScreenSession {
 
   int run() {
     auto view = view_of(options_, columns_, true);
-    if (!view) return stop(view.error());
+    if (!view) return report_error(view.error());
     std::optional<std::size_t> set;
     std::vector<ColumnId> columns;
     if (!options_.set.empty()) {
       const auto named = set_of(options_);
-      if (!named) return stop(named.error());
+      if (!named) return report_error(named.error());
       set = *named;
     } else if (!options_.fields.empty()) {
       auto named = columns_.require_list(options_.fields);
-      if (!named) return stop({kUsage, named.error().what});
+      if (!named) return report_error({kUsage, named.error().what});
       columns = std::move(*named);
     }
     std::unique_ptr<Recording> recording;
@@ -66,13 +66,13 @@ class ScreenSession {
     model::SnapshotPtr first_snapshot;
     if (!options_.from.empty() && options_.agent.empty() && options_.prometheus.empty()) {
       auto opened = Recording::open(options_.from, catalogue_);
-      if (!opened) return stop(opened.error());
+      if (!opened) return report_error(opened.error());
       recording = std::move(*opened);
       if (!options_.at.empty() || !options_.begin.empty()) {
         auto range = options_;
         range.end.clear();
         const auto found = range_of(range, *recording);
-        if (!found) return stop(found.error());
+        if (!found) return report_error(found.error());
         first = found->first;
       } else if (recording->size() > 1 && !recording->moment(1).after_gap) {
         first = 1;  // the first sample has no rates
@@ -80,22 +80,23 @@ class ScreenSession {
       if (auto taken = recording->at(first)) first_snapshot = std::move(taken->snapshot);
     } else {
       auto source = open_source(options_, catalogue_);
-      if (!source) return stop(source.error());
+      if (!source) return report_error(source.error());
       source_ = std::move(*source);
       if (!options_.cgroup.empty() || source_->name() != "cgroupfs") {
         auto taken = source_->take();
-        if (!taken) return stop(taken.error());
+        if (!taken) return report_error(taken.error());
         first_snapshot = std::move(taken->snapshot);
       }
     }
     if (!options_.cgroup.empty() && first_snapshot) {
       const auto cgroup = wanted_cgroup(options_, *first_snapshot, source_.get());
-      if (!cgroup) return stop(cgroup.error());
+      if (!cgroup) return report_error(cgroup.error());
       view->top = first_snapshot->cgroup_list->cgroups[**cgroup]->id;
     }
 
     auto terminal = Terminal::open({use_color(options_), options_.mouse});
-    if (!terminal) return stop({kUnexpected, terminal.error().what + " (cgtop --batch works without a terminal)"});
+    if (!terminal)
+      return report_error({kUnexpected, terminal.error().what + " (cgtop --batch works without a terminal)"});
     terminal_ = std::move(*terminal);
     ui_.emplace(columns_, std::move(*view), options_.filter);
     if (set) ui_->choose_set(*set);
@@ -136,7 +137,7 @@ class ScreenSession {
     action_thread_.join();
     terminal_.reset();
     if (writer_) {
-      if (const auto flushed = writer_->flush(); !flushed) return stop({kUnexpected, flushed.error().what});
+      if (const auto flushed = writer_->flush(); !flushed) return report_error({kUnexpected, flushed.error().what});
       std::cout << record_path_ << ": " << writer_->samples() << " samples, " << writer_->bytes() << " bytes\n";
     }
     return code_;

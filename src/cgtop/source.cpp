@@ -10,9 +10,9 @@
 namespace cgwarden::cgtop {
 namespace {
 
-class Live : public SampleSource {
+class LiveSource : public SampleSource {
  public:
-  Live(const cgroup::HostPaths& paths, std::unique_ptr<collectors::Collection> collection)
+  LiveSource(const cgroup::HostPaths& paths, std::unique_ptr<collectors::Collection> collection)
       : paths_(paths), collection_(std::move(collection)), names_(paths) {}
 
   [[nodiscard]] std::string_view name() const override { return "cgroupfs"; }
@@ -34,9 +34,9 @@ class Live : public SampleSource {
 
 }  // namespace
 
-int stop(const ExitError& why) {
-  std::cerr << "cgtop: " << why.what << '\n';
-  return why.code;
+int report_error(const ExitError& error) {
+  std::cerr << "cgtop: " << error.what << '\n';
+  return error.code;
 }
 
 tl::expected<std::unique_ptr<SampleSource>, ExitError> open_live(const Options& options,
@@ -46,16 +46,17 @@ tl::expected<std::unique_ptr<SampleSource>, ExitError> open_live(const Options& 
   if (!collection) {
     const bool permission = collection.error().code == EACCES || collection.error().code == EPERM;
     return tl::unexpected(ExitError{permission ? kPermission : kNotFound,
-                                    base::printable(collection.error().what) + " (try cgtop doctor)"});
+                                    base::printable(collection.error().what) + " (cgtop doctor checks this host)"});
   }
-  return std::make_unique<Live>(options.paths, std::move(*collection));
+  return std::make_unique<LiveSource>(options.paths, std::move(*collection));
 }
 
 tl::expected<std::unique_ptr<SampleSource>, ExitError> open_source(const Options& options,
                                                                    std::shared_ptr<const model::Catalogue> catalogue) {
-  const int named =
+  const int count =
       (options.agent.empty() ? 0 : 1) + (options.prometheus.empty() ? 0 : 1) + (options.from.empty() ? 0 : 1);
-  if (named > 1) return tl::unexpected(ExitError{kUsage, "--agent, --prometheus and --from exclude each other"});
+  if (count > 1)
+    return tl::unexpected(ExitError{kUsage, "--agent, --prometheus, --from: mutually exclusive (use one of them)"});
   if (!options.agent.empty()) return open_agent(options, std::move(catalogue));
   if (!options.prometheus.empty()) return open_prometheus(options, std::move(catalogue));
   return open_live(options, std::move(catalogue));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where cgtop's samples come from: this host, an agent, a Prometheus. A recording is read by recording.h, as one can go
-// back and forth in it. Everything blocks, within deadlines, and is called from one thread; only cancel() may be
-// called from another.
+// Sources of samples: this host, an agent, or a Prometheus server. Recordings allow random access and are in
+// recording.h. All calls block until their deadline at most and are made from one thread; only cancel() is thread-safe.
 #pragma once
 
 #include <memory>
@@ -14,18 +13,18 @@
 
 namespace cgwarden::cgtop {
 
-// A reason to end with this exit code; one line for standard error.
+// A failure that ends the program: the exit status, and the message without the "cgtop: " prefix.
 struct ExitError {
   int code = kUnexpected;
   std::string what;
 };
-// Says it, and gives the code.
-int stop(const ExitError& why);
+// Prints the error to standard error and returns its exit status.
+int report_error(const ExitError& error);
 
 struct Sample {
   model::SnapshotPtr snapshot;
   model::Host host;
-  model::SnapshotPtr before = nullptr;  // what rates are from; null: the sample taken before
+  model::SnapshotPtr before = nullptr;  // start of the interval for rates; null: the previous sample
 };
 
 class SampleSource {
@@ -35,18 +34,20 @@ class SampleSource {
   SampleSource(const SampleSource&) = delete;
   SampleSource& operator=(const SampleSource&) = delete;
 
-  // "cgroupfs", "agent", "prometheus": what JSON says of it.
+  // "cgroupfs", "agent" or "prometheus"; the value of `source` in JSON output.
   [[nodiscard]] virtual std::string_view name() const = 0;
+  // Takes one sample. It may be the same snapshot as before if the source has no newer one.
   virtual tl::expected<Sample, ExitError> take() = 0;
-  // Who is in the cgroup. Not every source knows.
+  // The processes of the cgroup, with `recursive` also those of its descendants. Error: also if the source does not
+  // support it.
   virtual tl::expected<Processes, ExitError> processes(const std::string& cgroup, bool recursive) = 0;
-  // The cgroup a process of that host is in.
+  // Path of the cgroup of a process. nullopt: no such process, or unsupported by the source.
   virtual std::optional<std::string> cgroup_of_pid(int pid) = 0;
-  // Ends what waits, and all that comes.
+  // Aborts the pending call; all later calls fail.
   virtual void cancel() {}
 };
 
-// The one that the options ask for.
+// Opens the source that the options select. Error: they select more than one, or it cannot be opened.
 tl::expected<std::unique_ptr<SampleSource>, ExitError> open_source(const Options& options,
                                                                    std::shared_ptr<const model::Catalogue> catalogue);
 tl::expected<std::unique_ptr<SampleSource>, ExitError> open_agent(const Options& options,

@@ -55,17 +55,17 @@ void Ui::feed(const Sample& taken) {
   const auto& snapshot = taken.snapshot;
   if (!snapshot) return;
   bool gap = false;
-  if (ring_.size() > 0) {
-    const auto before = *ring_.at(ring_.size() - 1);
+  if (recent_samples_.size() > 0) {
+    const auto before = *recent_samples_.at(recent_samples_.size() - 1);
     if (before.snapshot == snapshot) return;  // the agent returned the same sample again
     // After a suspend of the host or the terminal, no rate is computed across the gap.
     gap = snapshot->taken - before.snapshot->taken > std::max<std::chrono::nanoseconds>(3 * scene_.delay, kMinGap);
     gap = gap && !taken.before;
     append_to_graphs(Table(columns_, taken.before ? taken.before : gap ? nullptr : before.snapshot, snapshot));
   }
-  ring_.add(taken, gap);
+  recent_samples_.add(taken, gap);
   if (scene_.paused) {
-    show(std::min(scene_.back + 1, ring_.size() - 1));  // keep showing the same sample
+    show(std::min(scene_.back + 1, recent_samples_.size() - 1));  // keep showing the same sample
   } else {
     show(0);
   }
@@ -105,7 +105,7 @@ void Ui::show(std::size_t back) {
   if (!gap && !before) {
     if (const auto earlier = history_->at(at - 1)) before = earlier->snapshot;
   }
-  if (const auto why = history_->why_gap(at); !why.empty()) {
+  if (const auto why = history_->gap_reason(at); !why.empty()) {
     scene_.message = "gap before this sample: " + why;
   }
   const auto shown_before = scene_.table;

@@ -201,9 +201,9 @@ class Ui {
 
   const Columns& columns_;
   Scene scene_;
-  Ring ring_;
+  RecentSamples recent_samples_;
   std::unique_ptr<History> replayed_;
-  History* history_ = &ring_;
+  History* history_ = &recent_samples_;
   std::size_t graphs_at_ = 0;    // sample that the graphs end with
   std::uint64_t cursor_id_ = 0;  // id of the cgroup under the cursor
   int page_rows_ = 10;

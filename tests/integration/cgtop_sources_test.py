@@ -53,7 +53,7 @@ class Agent:
                 return
             except OSError:
                 time.sleep(0.05)
-        raise AssertionError("the agent does not respond")
+        raise AssertionError("the agent does not listen")
 
     def close(self):
         self.process.terminate()
@@ -77,11 +77,11 @@ class Front(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        behind = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
-        behind.request("GET", self.path, headers={"Accept-Encoding": self.headers.get("Accept-Encoding", "")})
-        answer = behind.getresponse()
+        upstream = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
+        upstream.request("GET", self.path, headers={"Accept-Encoding": self.headers.get("Accept-Encoding", "")})
+        answer = upstream.getresponse()
         body = answer.read()
-        behind.close()
+        upstream.close()
         self.send_response(answer.status)
         for name in ("Content-Type", "Content-Encoding", "ETag"):
             if answer.getheader(name):
@@ -109,8 +109,8 @@ class Sources(unittest.TestCase):
         cls.agent = Agent("v2", cls.folder.name)
         cls.addClassCleanup(cls.agent.close)
 
-    def front(self, tls=None, **what):
-        server = Server(("127.0.0.1", 0), type("Front", (Front,), {"port": self.agent.port, **what}))
+    def front(self, tls=None, **attributes):
+        server = Server(("127.0.0.1", 0), type("Front", (Front,), {"port": self.agent.port, **attributes}))
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
@@ -137,22 +137,22 @@ class Sources(unittest.TestCase):
             return done.stderr
         return json.loads(done.stdout)
 
-    def test_an_agent_shows_what_its_host_shows(self):
+    def test_agent_reports_the_same_values_as_its_host(self):
         place = f"{HOSTS}/v2"
         live = json.loads(subprocess.run(
             [CGTOP, "dump", "-j", "-d", "50ms", "--path.procfs", f"{place}/proc", "--path.sysfs", f"{place}/sys",
              "--path.cgroupfs", f"{place}/sys/fs/cgroup", "--path.rootfs", place],
             capture_output=True, text=True, check=True).stdout)
-        away = self.dump(f"http://127.0.0.1:{self.agent.port}")
-        self.assertEqual((live["source"], away["source"]), ("cgroupfs", "agent"))
-        self.assertEqual({**live["host"], "boot_id": ""}, {**away["host"], "boot_id": ""})
-        passing = ("age", "id", "parent_id")     # depends on the reader of the recording and on the time
-        strip = lambda groups: [{k: v for k, v in g.items() if k not in passing} for g in groups]
-        self.assertEqual(len(live["cgroups"]), len(away["cgroups"]))
-        for a, b in zip(strip(live["cgroups"]), strip(away["cgroups"])):
+        remote = self.dump(f"http://127.0.0.1:{self.agent.port}")
+        self.assertEqual((live["source"], remote["source"]), ("cgroupfs", "agent"))
+        self.assertEqual({**live["host"], "boot_id": ""}, {**remote["host"], "boot_id": ""})
+        varying = ("age", "id", "parent_id")     # depends on the reader of the recording and on the time
+        strip = lambda cgroups: [{k: v for k, v in g.items() if k not in varying} for g in cgroups]
+        self.assertEqual(len(live["cgroups"]), len(remote["cgroups"]))
+        for a, b in zip(strip(live["cgroups"]), strip(remote["cgroups"])):
             self.assertEqual(a, b)
 
-    def test_an_agent_is_reached_by_every_kind_of_address(self):
+    def test_agent_is_reachable_over_tcp_unix_socket_and_tls(self):
         count = len(self.dump(f"127.0.0.1:{self.agent.port}")["cgroups"])
         self.assertEqual(len(self.dump(f"unix:{self.agent.socket}")["cgroups"]), count)
         tls = self.certificate("DNS:localhost")
@@ -160,17 +160,17 @@ class Sources(unittest.TestCase):
         self.assertEqual(len(self.dump(f"https://localhost:{port}", "--tls-ca", tls[0])["cgroups"]), count)
         self.assertEqual(len(self.dump(f"https://127.0.0.1:{port}", "--tls-insecure")["cgroups"]), count)
 
-    def test_a_certificate_that_nobody_trusts_is_refused(self):
+    def test_untrusted_certificate_is_rejected(self):
         tls = self.certificate("DNS:localhost")
         port = self.front(tls=tls)
         self.assertIn("--tls-ca", self.dump(f"https://localhost:{port}", status=5))
-        self.assertIn("TLS fails", self.dump(f"https://127.0.0.1:{port}", "--tls-ca", tls[0], status=5))
-        self.assertIn("TLS fails", self.dump(f"https://127.0.0.1:{self.agent.port}", status=5))
+        self.assertIn("TLS handshake failed", self.dump(f"https://127.0.0.1:{port}", "--tls-ca", tls[0], status=5))
+        self.assertIn("TLS handshake failed", self.dump(f"https://127.0.0.1:{self.agent.port}", status=5))
 
-    def test_a_password_comes_from_the_address_the_environment_or_a_file(self):
+    def test_credentials_come_from_the_url_the_environment_or_a_file(self):
         port = self.front(password="me:se:cret")
         self.assertIn("CGTOP_AUTH", self.dump(f"http://127.0.0.1:{port}", status=5))
-        self.assertIn("wrong (401)", self.dump(f"http://me:no@127.0.0.1:{port}", status=5))
+        self.assertIn("401: wrong user name or password", self.dump(f"http://me:no@127.0.0.1:{port}", status=5))
         self.assertNotIn("no@", self.dump(f"http://me:no@127.0.0.1:{port}", status=5))
         self.dump(f"http://me:se%3Acret@127.0.0.1:{port}")
         self.dump(f"http://127.0.0.1:{port}", CGTOP_AUTH="me:se:cret")
@@ -179,21 +179,21 @@ class Sources(unittest.TestCase):
         self.dump(f"http://127.0.0.1:{port}", "--auth-file", file.name)
         self.dump(f"http://127.0.0.1:{port}", "--auth-file", "/nonexistent", status=2)
 
-    def test_what_is_no_agent_is_said_in_one_line(self):
+    def test_server_that_is_not_an_agent_causes_a_one_line_error(self):
         self.assertIn("refused", self.dump(f"http://127.0.0.1:{free_port()}", status=5))
-        self.assertIn("no agent", self.dump(f"http://127.0.0.1:{self.agent.port}/elsewhere", status=5))
+        self.assertIn("no cgwarden agent", self.dump(f"http://127.0.0.1:{self.agent.port}/elsewhere", status=5))
         for answer in (b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
                        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
                        b"HTTP/1.1 500 X\r\nContent-Length: 5\r\n\r\n\x1b[31m", b"", b"\x15\x03\x01\x00\x02\x02\x46",
                        b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n{}",
                        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"):
-            said = self.dump(f"http://127.0.0.1:{self.front(answer=answer)}", status=5)
-            self.assertNotIn("\x1b", said)
+            error = self.dump(f"http://127.0.0.1:{self.front(answer=answer)}", status=5)
+            self.assertNotIn("\x1b", error)
         self.dump("ftp://127.0.0.1", status=2)
         self.dump(f"unix:{self.folder.name}/none", status=5)
         subprocess.run([CGTOP, "ps", "/", "--agent", f"127.0.0.1:{self.agent.port}"], check=False, capture_output=True)
 
-    def test_what_an_agent_said_can_be_recorded(self):
+    def test_samples_of_an_agent_can_be_recorded(self):
         file = f"{self.folder.name}/recording"
         subprocess.run([CGTOP, "record", file, "--agent", f"127.0.0.1:{self.agent.port}", "-n", "2", "-d", "600ms"],
                        check=True, capture_output=True)
@@ -204,9 +204,9 @@ class Sources(unittest.TestCase):
         self.assertEqual(again["host"]["name"], now["host"]["name"])
 
 
-@unittest.skipIf(shutil.which("prometheus") is None, "no prometheus here")
+@unittest.skipIf(shutil.which("prometheus") is None, "prometheus is not installed")
 class Fleet(unittest.TestCase):
-    """Three recorded hosts, and a real Prometheus between them and cgtop."""
+    """A Prometheus server scrapes the agents of three recorded hosts; cgtop reads it."""
 
     @classmethod
     def setUpClass(cls):
@@ -249,7 +249,7 @@ class Fleet(unittest.TestCase):
 
     @staticmethod
     def use_cpu(file, stop):
-        """About a quarter of a CPU."""
+        """Advances the counter by about a quarter of a CPU."""
         with open(file, encoding="ascii") as old:
             rest = old.read().split("\n", 1)[1]
         with open(file, "wb", buffering=0) as stat:  # the agent keeps the file open, so write once with the same length
@@ -263,21 +263,21 @@ class Fleet(unittest.TestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return json.loads(done.stdout)["cgroups"] if status == 0 else done.stderr
 
-    def ask(self, expression):
+    def query(self, expression):
         query = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=WAIT) as answer:
             return {(r["metric"]["instance"].split(":")[0], r["metric"]["cgroup"]): float(r["value"][1])
                     for r in json.load(answer)["data"]["result"]}
 
-    def test_shows_every_group_of_every_host_with_its_values(self):
-        groups = {g["path"]: g for g in self.dump("-o", "host,memory_current,pids_current")}
+    def test_shows_every_cgroup_of_every_host_with_its_values(self):
+        cgroups = {g["path"]: g for g in self.dump("-o", "host,memory_current,pids_current")}
         for metric, field in (("cgroup_memory_current_bytes", "memory_current"), ("cgroup_pids_current", "pids_current")):
-            told = self.ask(metric)
-            self.assertGreater(len(told), 20)
-            for (host, path), value in told.items():
-                group = groups[f"/{host}" + ("" if path == "/" else path)]
+            values = self.query(metric)
+            self.assertGreater(len(values), 20)
+            for (host, path), value in values.items():
+                cgroup = cgroups[f"/{host}" + ("" if path == "/" else path)]
                 self.assertEqual(group[field], value)
-                self.assertEqual(group["host"], host)
+                self.assertEqual(cgroup["host"], host)
 
     def test_sorts_and_filters_over_all_hosts(self):
         listed = self.dump("-o", "host,memory", "-s", "memory", "-F", "memory>1M")
@@ -288,7 +288,7 @@ class Fleet(unittest.TestCase):
         top = [g for g in self.dump("-o", "host") if g["parent_id"] is None]
         self.assertEqual(sorted(g["name"] for g in top), sorted(f"host-{h}" for h in self.hosts))
 
-    def test_a_rate_is_what_was_counted_between_two_scrapes(self):
+    def test_rate_is_the_increase_between_two_scrapes(self):
         end = time.monotonic() + WAIT
         rate = None
         while rate is None and time.monotonic() < end:
@@ -302,12 +302,12 @@ class Fleet(unittest.TestCase):
         self.assertGreater(rate, 0)
         self.assertTrue(any(abs(rate - r) < 1e-3 for r in between), f"{rate} is not in {between}")
 
-    def test_looks_into_the_past(self):
+    def test_at_selects_an_earlier_time(self):
         self.assertTrue(self.dump("--at", "now", "-L", "1"))
         self.assertIn("at that time", self.dump("--at", "2020-01-01", status=3))
         self.dump("--at", "soon", status=2)
 
-    def test_says_what_is_no_prometheus(self):
+    def test_server_that_is_not_prometheus_causes_a_one_line_error(self):
         for url in (f"127.0.0.1:{free_port()}", f"{self.url}/elsewhere"):
             done = subprocess.run([CGTOP, "dump", "--prometheus", url], capture_output=True, text=True, check=False,
                                   timeout=WAIT)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the exporter's /api/v1 writes is what cgtop reads; and URLs, which people type.
+// cgtop reads what the exporter writes at /api/v1 without loss; URLs and gzip of the HTTP client.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,18 +17,18 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string written(const model::Snapshot& s, const std::optional<model::Host>& host = {}) {
+std::string api_text(const model::Snapshot& s, const std::optional<model::Host>& host = {}) {
   exporter::Buffer out;
   exporter::write_api_snapshot(s, host, {}, out);
   return std::string(out.view());
 }
 
-TEST(Api, brings_any_snapshot_to_another_program_as_it_was) {
+TEST(ParseApiSnapshot, RestoresEverySnapshotThatTheExporterWrites) {
   for (unsigned seed = 1; seed <= 4; ++seed) {
     test::AnyHistory history(seed);
     for (int i = 0; i < 8; ++i) {
       const auto s = history.next();
-      const auto taken = parse_api_snapshot(written(*s), test::catalogue());
+      const auto taken = parse_api_snapshot(api_text(*s), test::catalogue());
       ASSERT_TRUE(taken) << taken.error().what;
       const auto& t = *taken->snapshot;
       EXPECT_TRUE(t.taken == s->taken && t.taken_wall == s->taken_wall && t.begun == s->begun);
@@ -56,7 +56,7 @@ TEST(Api, brings_any_snapshot_to_another_program_as_it_was) {
   }
 }
 
-TEST(Api, brings_containers_and_the_host) {
+TEST(ParseApiSnapshot, RestoresContainersAndTheHost) {
   model::Container c;
   c.role = model::Role::sandbox;
   c.name = "web\n\"1\"";
@@ -70,7 +70,7 @@ TEST(Api, brings_containers_and_the_host) {
   host.load = {1.5, std::nullopt, 0};
   host.psi_io = 0.25;
   host.memory_total = 1LL << 40U;
-  const auto taken = parse_api_snapshot(written(*s, host), test::catalogue());
+  const auto taken = parse_api_snapshot(api_text(*s, host), test::catalogue());
   ASSERT_TRUE(taken);
   EXPECT_EQ(taken->host, host);
   const auto* const back = taken->snapshot->containers->find(1, "/");
@@ -79,17 +79,17 @@ TEST(Api, brings_containers_and_the_host) {
               back->labels == c.labels);
 }
 
-TEST(Api, is_json_whatever_a_cgroup_is_called) {
+TEST(WriteApiSnapshot, WritesValidJsonForAnyByteInACgroupName) {
   for (int byte = 1; byte < 256; ++byte) {
     const auto s = test::SnapshotMaker(1).cgroup(1, "/x" + std::string(1, static_cast<char>(byte)) + "y").make();
-    const auto text = written(*s);
+    const auto text = api_text(*s);
     EXPECT_FALSE(nlohmann::json::parse(text, nullptr, false).is_discarded()) << byte;
     EXPECT_EQ(parse_api_snapshot(text, test::catalogue())->snapshot->cgroup_list->cgroups[0]->path,
               s->cgroup_list->cgroups[0]->path);
   }
 }
 
-TEST(Api, refuses_what_is_none) {
+TEST(ParseApiSnapshot, RejectsInvalidResponsesAndSkipsInvalidFields) {
   for (const auto* text : {"", "null", "[]", "{}", "{\"api\":2}", "{\"api\":1}",
                            R"({"api":1,"taken_ns":1,"monotonic_ns":1,"ids":[1],"paths":[],"parents":[-1]})",
                            R"({"api":1,"taken_ns":1,"monotonic_ns":1,"ids":[1],"paths":["/"],"parents":[0]})",
@@ -105,12 +105,12 @@ TEST(Api, refuses_what_is_none) {
       test::catalogue());
   ASSERT_TRUE(custom) << custom.error().what;
   const auto& s = *custom->snapshot;
-  EXPECT_TRUE(s.columns[*s.catalogue->find("cpu_usage")].dense.empty()) << "another kind";
+  EXPECT_TRUE(s.columns[*s.catalogue->find("cpu_usage")].dense.empty()) << "different kind";
   EXPECT_EQ(s.columns[*s.catalogue->find("memory_current")].dense[0], model::Value::absent());
   EXPECT_EQ(s.columns[*s.catalogue->find("io_read")].series.size(), 1U);
 }
 
-TEST(Api, knows_an_answer_again) {
+TEST(IfNoneMatch, DependsOnTheSampleForSnapshotsAndOnTheCgroupsForLists) {
   const auto a = test::SnapshotMaker(1).cgroup(1, "/").make();
   const auto b = test::SnapshotMaker(2).cgroup(1, "/").make();
   EXPECT_NE(exporter::snapshot_tag(*a), exporter::snapshot_tag(*b));
@@ -122,29 +122,29 @@ TEST(Api, knows_an_answer_again) {
   EXPECT_FALSE(exporter::if_none_match_contains("", "\"1\""));
 }
 
-TEST(Urls, are_what_people_type) {
-  const auto shown = [](const char* text) {
+TEST(ParseUrl, AcceptsAllSupportedFormsAndRejectsOthersWithoutShowingCredentials) {
+  const auto parsed = [](const char* text) {
     const auto url = parse_url(text, "10753");
-    return url ? url->shown() : "error: " + url.error();
+    return url ? url->without_credentials() : "error: " + url.error();
   };
-  EXPECT_EQ(shown("db07"), "http://db07:10753");
-  EXPECT_EQ(shown("db07:80"), "http://db07:80");
-  EXPECT_EQ(shown("http://db07"), "http://db07:80");
-  EXPECT_EQ(shown("https://db07/prefix/"), "https://db07:443/prefix");
-  EXPECT_EQ(shown("https://[fe80::1]:9"), "https://[fe80::1]:9");
-  EXPECT_EQ(shown("unix:/run/x.sock"), "unix:/run/x.sock");
-  EXPECT_EQ(shown("unix:///run/x.sock"), "unix:/run/x.sock");
-  EXPECT_EQ(shown("http://me:se%3Acret@db07"), "http://db07:80") << "a password is never shown";
+  EXPECT_EQ(parsed("db07"), "http://db07:10753");
+  EXPECT_EQ(parsed("db07:80"), "http://db07:80");
+  EXPECT_EQ(parsed("http://db07"), "http://db07:80");
+  EXPECT_EQ(parsed("https://db07/prefix/"), "https://db07:443/prefix");
+  EXPECT_EQ(parsed("https://[fe80::1]:9"), "https://[fe80::1]:9");
+  EXPECT_EQ(parsed("unix:/run/x.sock"), "unix:/run/x.sock");
+  EXPECT_EQ(parsed("unix:///run/x.sock"), "unix:/run/x.sock");
+  EXPECT_EQ(parsed("http://me:se%3Acret@db07"), "http://db07:80") << "passwords are never printed";
   const auto url = parse_url("http://me:se%3Acret@db07", "");
   EXPECT_TRUE(url->user == "me" && url->password == "se:cret" && url->has_user);
   for (const auto* bad : {"", "ftp://x", "http://", "http://a b", "http://a\n", "unix:run", "http://[::1", "http://a:0",
                           "http://a:70000", "http://a:x", "http://a?b", "http://%zz@a", "::1", "http://a\x1b[31m"}) {
-    EXPECT_THAT(shown(bad), HasSubstr("is no URL")) << bad;
-    EXPECT_THAT(shown(bad), testing::Not(HasSubstr("\x1b")));
+    EXPECT_THAT(parsed(bad), HasSubstr("invalid URL")) << bad;
+    EXPECT_THAT(parsed(bad), testing::Not(HasSubstr("\x1b")));
   }
 }
 
-TEST(Gunzip, stops_at_its_limit_and_at_what_is_damaged) {
+TEST(Gunzip, RejectsDamagedDataAndDataAboveTheLimit) {
   const std::string text(100'000, 'x');
   exporter::Gzip gzip;
   exporter::Buffer packed;
@@ -152,7 +152,7 @@ TEST(Gunzip, stops_at_its_limit_and_at_what_is_damaged) {
   EXPECT_EQ(gunzip(packed.view(), 1U << 20U), text);
   EXPECT_FALSE(gunzip(packed.view(), 50'000));
   EXPECT_FALSE(gunzip(packed.view().substr(0, packed.size() - 9), 1U << 20U));
-  EXPECT_FALSE(gunzip("no gzip at all", 1U << 20U));
+  EXPECT_FALSE(gunzip("not gzip", 1U << 20U));
   EXPECT_FALSE(gunzip("", 1U << 20U));
 }
 
