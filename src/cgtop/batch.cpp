@@ -150,7 +150,7 @@ class Batch {
       const Table table(columns_, before_, now_.snapshot);
       auto rows = arrange(table, *view).rows;
       if (*top && rows.empty() && view->filter.empty() && !view->only_active && !recording_) {
-        return report_error({kNotFound, base::printable(o.cgroup) + ": the cgroup has been removed"});
+        return report_error({kNotFound, "cgroup " + base::printable(o.cgroup) + ": not found: it has been removed"});
       }
       if (o.limit && rows.size() > *o.limit) rows.resize(*o.limit);
       auto text = printer.print(table, rows, now_.host);
@@ -287,7 +287,7 @@ int doctor(const Options& options) {
 
 tl::expected<std::size_t, ExitError> set_of(const Options& o) {
   if (!o.fields.empty())
-    return tl::unexpected(ExitError{kUsage, "--fields, --set: mutually exclusive (use one of them)"});
+    return tl::unexpected(ExitError{kUsage, "--fields: cannot be combined with --set"});
   const auto set = find_set(o.set);
   if (!set) {
     std::vector<std::string_view> names;
@@ -305,9 +305,9 @@ tl::expected<View, ExitError> view_of(const Options& o, const Columns& columns, 
   if (const auto colon = name.rfind(':'); colon != std::string_view::npos) {
     direction = name.substr(colon + 1);
     name = name.substr(0, colon);
-    static constexpr std::string_view kDirections[] = {"asc", "desc"};
     if (direction != "asc" && direction != "desc") {
-      return tl::unexpected(ExitError{kUsage, "--sort: " + base::unknown_name("order", direction, kDirections)});
+      return tl::unexpected(
+          ExitError{kUsage, "--sort: unknown order '" + base::printable(direction) + "' (use asc or desc)"});
     }
   }
   const auto sort = columns.require(name);
@@ -332,17 +332,17 @@ tl::expected<std::optional<model::CgroupIndex>, ExitError> wanted_cgroup(const O
   if (matches.empty()) {
     if (const auto pid = base::to_int<int>(o.cgroup); pid && *pid > 0 && source != nullptr) {
       const auto path = source->cgroup_of_pid(*pid);
-      if (!path) return tl::unexpected(ExitError{kNotFound, "process " + std::to_string(*pid) + ": no such process"});
+      if (!path) return tl::unexpected(ExitError{kNotFound, "process " + std::to_string(*pid) + ": not found"});
       name = *path;
       matches = cgroups_named(snapshot, name);
     }
   }
   if (matches.empty()) {
     return tl::unexpected(
-        ExitError{kNotFound, base::printable(name) + ": no such cgroup (cgtop tree lists all cgroups)"});
+        ExitError{kNotFound, "cgroup " + base::printable(name) + ": not found (cgtop tree lists all cgroups)"});
   }
   if (matches.size() > 1) {
-    std::string what = base::printable(o.cgroup) + ": ambiguous name: several cgroups match (use a path):";
+    std::string what = "cgroup " + base::printable(o.cgroup) + ": ambiguous name: several cgroups match (use a path):";
     for (std::size_t i = 0; i < std::min(matches.size(), kMaxListed); ++i) {
       what += "\n  " + base::printable(snapshot.cgroup_list->cgroups[matches[i]]->path);
     }

@@ -21,7 +21,9 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <variant>
 
@@ -69,7 +71,7 @@ std::optional<std::string> percent_decoded(std::string_view text) {
 }
 
 ExitError unreadable(const std::string& file, const char* content, const error_code& error) {
-  return {kUsage, base::printable(file) + ": cannot read " + content + ": " + error.message() + " (PEM is required)"};
+  return {kUsage, base::printable(file) + ": cannot read " + content + " in PEM format: " + error.message()};
 }
 
 class Client : public HttpClient {
@@ -82,8 +84,8 @@ class Client : public HttpClient {
       if (!options_.auth_file.empty()) {
         std::ifstream file(options_.auth_file);
         if (!file || !std::getline(file, auth)) {
-          return ExitError{kUsage, base::printable(options_.auth_file) +
-                                       ": cannot read credentials (the first line must be USER:PASSWORD)"};
+          return ExitError{kUsage, base::printable(options_.auth_file) + ": cannot read credentials: " +
+                                       (file.is_open() ? "no line USER:PASSWORD" : std::strerror(errno))};
         }
       } else if (const char* const variable = std::getenv("CGTOP_AUTH"); variable != nullptr) {
         auth = variable;

@@ -2,6 +2,7 @@
 #include "src/cgtop/source.h"
 
 #include <iostream>
+#include <vector>
 
 #include "src/base/text.h"
 #include "src/cgroup/host.h"
@@ -53,10 +54,13 @@ tl::expected<std::unique_ptr<SampleSource>, ExitError> open_live(const Options& 
 
 tl::expected<std::unique_ptr<SampleSource>, ExitError> open_source(const Options& options,
                                                                    std::shared_ptr<const model::Catalogue> catalogue) {
-  const int count =
-      (options.agent.empty() ? 0 : 1) + (options.prometheus.empty() ? 0 : 1) + (options.from.empty() ? 0 : 1);
-  if (count > 1)
-    return tl::unexpected(ExitError{kUsage, "--agent, --prometheus, --from: mutually exclusive (use one of them)"});
+  std::vector<std::string> selected;
+  if (!options.agent.empty()) selected.emplace_back("--agent");
+  if (!options.prometheus.empty()) selected.emplace_back("--prometheus");
+  if (!options.from.empty()) selected.emplace_back("--from");
+  if (selected.size() > 1) {
+    return tl::unexpected(ExitError{kUsage, selected[0] + ": cannot be combined with " + selected[1]});
+  }
   if (!options.agent.empty()) return open_agent(options, std::move(catalogue));
   if (!options.prometheus.empty()) return open_prometheus(options, std::move(catalogue));
   return open_live(options, std::move(catalogue));

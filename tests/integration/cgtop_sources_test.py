@@ -276,7 +276,7 @@ class Fleet(unittest.TestCase):
             self.assertGreater(len(values), 20)
             for (host, path), value in values.items():
                 cgroup = cgroups[f"/{host}" + ("" if path == "/" else path)]
-                self.assertEqual(group[field], value)
+                self.assertEqual(cgroup[field], value)
                 self.assertEqual(cgroup["host"], host)
 
     def test_sorts_and_filters_over_all_hosts(self):

@@ -475,7 +475,7 @@ class InTmux(unittest.TestCase):
     def test_reports_errors_before_it_opens_the_screen(self):
         tmux = self.start(arguments="no-such-cgroup; echo status=$?")
         screen = tmux.until(re.compile(r"status=\d"))
-        self.assertIn("no-such-cgroup: no such cgroup", screen)
+        self.assertIn("cgroup no-such-cgroup: not found", screen)
         tmux.until("status=3")
 
     def test_reads_keys_from_the_terminal_when_standard_input_is_a_pipe(self):
