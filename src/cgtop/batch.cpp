@@ -286,8 +286,7 @@ int doctor(const Options& options) {
 }  // namespace
 
 tl::expected<std::size_t, ExitError> set_of(const Options& o) {
-  if (!o.fields.empty())
-    return tl::unexpected(ExitError{kUsage, "--fields: cannot be combined with --set"});
+  if (!o.fields.empty()) return tl::unexpected(ExitError{kUsage, "--fields: cannot be combined with --set"});
   const auto set = find_set(o.set);
   if (!set) {
     std::vector<std::string_view> names;

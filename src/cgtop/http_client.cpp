@@ -277,14 +277,15 @@ class Client : public HttpClient {
     error = run([&](auto done) { stream.async_handshake(ssl::stream_base::client, std::move(done)); });
     if (!error) return std::nullopt;
     std::string failure = reason(error);
-    if (const auto verified = ::SSL_get_verify_result(stream.native_handle()); verified != X509_V_OK) {
+    const auto verified = ::SSL_get_verify_result(stream.native_handle());
+    const bool rejected = error.category() == asio::error::get_ssl_category() &&
+                          ERR_GET_REASON(static_cast<unsigned long>(error.value())) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    // X509_verify_cert() sets X509_V_ERR_UNSPECIFIED if the callback, which compares the host name, rejects the
+    // certificate.
+    if (verified == X509_V_ERR_UNSPECIFIED || (verified == X509_V_OK && rejected)) {
+      failure = "the certificate is not valid for this host name (use a name that it contains)";
+    } else if (verified != X509_V_OK) {
       failure = std::string(::X509_verify_cert_error_string(verified)) + " (--tls-ca sets the trusted CA certificates)";
-    } else if (error == ssl::error::stream_truncated || error.category() == asio::error::get_ssl_category()) {
-      const auto code = error.value();
-      if (error.category() == asio::error::get_ssl_category() &&
-          ERR_GET_REASON(static_cast<unsigned long>(code)) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-        failure = "the certificate is not valid for this host name (use a name that it contains)";
-      }
     }
     disconnect();
     return failed("TLS handshake failed: " + failure);

@@ -164,7 +164,7 @@ class Sources(unittest.TestCase):
         tls = self.certificate("DNS:localhost")
         port = self.front(tls=tls)
         self.assertIn("--tls-ca", self.dump(f"https://localhost:{port}", status=5))
-        self.assertIn("TLS handshake failed", self.dump(f"https://127.0.0.1:{port}", "--tls-ca", tls[0], status=5))
+        self.assertIn("not valid for this host name", self.dump(f"https://127.0.0.1:{port}", "--tls-ca", tls[0], status=5))
         self.assertIn("TLS handshake failed", self.dump(f"https://127.0.0.1:{self.agent.port}", status=5))
 
     def test_credentials_come_from_the_url_the_environment_or_a_file(self):
