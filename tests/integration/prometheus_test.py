@@ -379,7 +379,7 @@ def look_at_alerts(report, prometheus, group):
 def ask_dashboard(report, prometheus, group, instance, seconds):
     with open(os.path.join(ROOT, "dashboards/host.json"), encoding="utf-8") as file:
         dashboard = json.load(file)
-    values = {"instance": instance, "levels": ".*", "cgroup": group.path + ".*", "group": group.path,
+    values = {"instance": instance, "levels": ".*", "cgroup": group.path + ".*", "selected": group.path,
               "__rate_interval": f"{max(10, int(10 * PATIENCE))}s", "__range": f"{int(seconds) + 1}s"}
     pressure = os.path.exists("/proc/pressure/cpu")
     asked, left_out = 0, 0
