@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ui: keys, the mouse and typed commands. The operations that they call are in ui.cpp.
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -478,6 +479,7 @@ base::Result<Ui::UiRequest> Ui::execute(const Command& command) {
   };
   const auto names_of = [](const auto& items) {
     std::vector<std::string_view> names;
+    names.reserve(std::size(items));
     for (const auto& item : items) names.push_back(item.name);
     return names;
   };
