@@ -88,7 +88,7 @@ if [ "${1:-}" = --in-guest ]; then
   # Properties of a cgroup, by path.
   of() {
     api /api/v1/cgroups | jq -r --arg path "$1" \
-      '(.paths | index($path)) as $at | first(.containers[] | select(.group == $at)) | [.role, .name, .parent, .pid] | map(. // "-") | join(" ")'
+      '(.paths | index($path)) as $at | first(.containers[] | select(.cgroup == $at)) | [.role, .name, .parent, .pid] | map(. // "-") | join(" ")'
   }
   journald="$scope/payload/system.slice/systemd-journald.service"
   booted() { [ -n "$(of "$journald")" ] && [[ $(of "$scope") == *[0-9] ]]; }

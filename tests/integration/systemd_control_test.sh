@@ -95,7 +95,7 @@ if [ "${1:-}" = --in-guest ]; then
 
   bus=$(property MainPID dbus)
   kill -STOP "$bus"
-  refused "limit while the bus hangs" 5 "does not answer" cgtop limit "$shop" pids.max=9
+  refused "limit while the bus hangs" 5 "timed out" cgtop limit "$shop" pids.max=9
   check "freeze while the bus hangs" cgtop freeze "$shop"
   check "kernel state" frozen "$shop" 1
   check "thaw while the bus hangs" cgtop thaw "$shop"
