@@ -68,7 +68,7 @@ TEST(UsageOf, ReadsTheProjectQuotaWithoutWalkingTheDirectory) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status)) << status;
-  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "cannot mount a file system with project quotas on this machine";
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no project quotas on this machine: cannot mount one";
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 

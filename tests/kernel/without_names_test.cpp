@@ -158,7 +158,7 @@ TEST_F(AccessByNumber, SeesFilesAddedAndRemovedByCgroupPressure) {
 
 TEST_F(AccessByNumber, SeesFilesOfAControllerThatIsEnabledLater) {
   if (read(dir("v2") + "/cgroup.controllers").find("pids") == std::string::npos) {
-    GTEST_SKIP() << "no pids controller in cgroup v2 on this machine";
+    GTEST_SKIP() << "no cgroup v2 controllers on this machine: no pids";
   }
   make("/a");
   ASSERT_TRUE(write(dir("v2") + "/cgroup.subtree_control", "-pids"));
